@@ -1,0 +1,65 @@
+"""How long a query takes: `time: checks/consume_one.sql`, `expect: "p95 <= 200 ms"`.
+
+Many calls and a percentile, not one sample. A call that its time limit cut counts with the time it had:
+the true time is at least that.
+"""
+
+from __future__ import annotations
+
+import statistics
+
+import psycopg
+
+from checks import Question, measures
+from gonogo import clock
+from gonogo.core.verdict import Measurement
+from gonogo.database import Connection, milliseconds, transaction
+
+#: fewer calls than this say nothing about a percentile
+LEAST = 5
+
+
+@measures("time")
+def measure_latency(question: Question, connection: Connection) -> Measurement:
+    """Call the query until it has its samples, or its time is over."""
+    check = question.check
+    budget = check.within.total_seconds()
+    deadline = clock.monotonic() + budget
+    samples: list[float] = []
+    cut = False
+    limit = f"SET statement_timeout = {milliseconds(check.within)}"
+    connection.execute(limit.encode())
+    try:
+        for number in range(check.warm_up + check.samples):
+            took, cut = _call(question, connection)
+            if number >= check.warm_up or cut:
+                samples.append(took)
+            if cut or clock.monotonic() > deadline:
+                break
+    finally:
+        connection.execute(b"RESET statement_timeout")
+    if len(samples) < min(LEAST, check.samples) and not cut:
+        return Measurement(check=question.name, missing=f"only {len(samples)} calls in {budget:g} s", count=len(samples))
+    return Measurement(check=question.name, numbers=summarise(samples), count=len(samples))
+
+
+def _call(question: Question, connection: Connection) -> tuple[float, bool]:
+    """Return how many milliseconds a call took, and whether its time limit cut it."""
+    with transaction(connection, read_only=not question.check.writes, keep=False):
+        began = clock.monotonic()
+        try:
+            connection.execute(question.text.encode()).fetchall()
+        except psycopg.errors.QueryCanceled:
+            return (clock.monotonic() - began) * 1000, True
+        return (clock.monotonic() - began) * 1000, False
+
+
+def summarise(samples: list[float]) -> dict[str, str]:
+    """Return the metrics of some latencies, in milliseconds."""
+    ordered = sorted(samples)
+    numbers = {"mean": statistics.fmean(ordered), "min": ordered[0], "max": ordered[-1]}
+    for percent in (50, 90, 95, 99):
+        # the nearest rank: a value that was seen, never one made up between two
+        numbers[f"p{percent}"] = ordered[max(0, -(-percent * len(ordered) // 100) - 1)]
+    numbers["value"] = numbers["p95"]
+    return {name: f"{value:.3f}" for name, value in numbers.items()}

@@ -1,0 +1,219 @@
+"""The loop: fold the ledger, decide, perform, record; the same with and without Prefect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import psycopg
+
+import checks
+from flows import perform
+from flows.watch import Watch
+from gonogo import clock, ledger
+from gonogo.core import engine
+from gonogo.core.event import Event, Kind
+from gonogo.core.plan import Plan
+from gonogo.core.state import State, Status
+from gonogo.core.verdict import Measurement
+from gonogo.database import Connection, Database, identify, require_same
+from gonogo.errors import Refused
+from gonogo.script import Session, Stopped
+
+Listener: TypeAlias = Callable[[State, Event, State], None]
+Work: TypeAlias = Callable[[], None]
+#: shows a stretch of work under a name: a Prefect task, or nothing at all
+Stage: TypeAlias = Callable[[str, Work], None]
+_WATCHED = frozenset({Status.WORKING, Status.VERIFYING, Status.SOAKING})
+
+
+def plainly(_: str, work: Work) -> None:
+    """Do the work, and show it nowhere."""
+    work()
+
+
+@dataclass(kw_only=True)
+class Conductor:
+    """Carries one run: the only one that does, until it is fenced."""
+
+    session: Session
+    plan: Plan
+    state: State
+    listeners: list[Listener] = field(default_factory=list)
+    _asker: Connection | None = None
+    _watch: Watch | None = None
+
+    @property
+    def baseline(self) -> Mapping[str, Measurement]:
+        """What was measured before the first change."""
+        found = self.state.baseline.get("measurements", {})
+        return {name: Measurement.model_validate(measured) for name, measured in found.items()}
+
+    # facts
+
+    def catch_up(self) -> None:
+        """Take in what others have recorded."""
+        for event in ledger.read(self.session.connection, self.session.run, self.state.seq):
+            self._take(event)
+
+    def absorb(self, event: Event) -> None:
+        """Take in a fact of our own; where its number shows that others came before it, theirs first."""
+        if event.seq == self.state.seq + 1:
+            self._take(event)
+        elif event.seq > self.state.seq:
+            self.catch_up()
+
+    def _take(self, event: Event) -> None:
+        before, self.state = self.state, engine.evolve(self.state, event)
+        self.session.known = self.state.seq
+        for listener in self.listeners:
+            listener(before, event, self.state)
+
+    def append(self, kind: Kind, body: Mapping[str, Any] | None = None) -> None:
+        """Record a fact and take it in."""
+        self.absorb(self.session.append(kind, body or {}))
+
+    # the loop
+
+    def next(self) -> engine.Command | None:
+        """Say what is next; keep the watch running exactly while there is something to watch."""
+        self._tend_watch()
+        return engine.decide(self.plan, self.state, clock.now())
+
+    def pursue(self, stage: Stage = plainly) -> None:
+        """Do what is next until nothing is: the run has ended, waits between phases, or is held."""
+        self.catch_up()
+        try:
+            while (command := self.next()) is not None:
+                name = self.stage_of(command)
+                stage(name, lambda name=name: self._within(name))  # type: ignore[misc]
+        finally:
+            self._end_watch()
+
+    def _within(self, stage: str) -> None:
+        while (command := self.next()) is not None and self.stage_of(command) == stage:
+            self._attempt(command)
+
+    def _attempt(self, command: engine.Command) -> None:
+        try:
+            perform.perform(self, command)
+        except Stopped:
+            # the watch recorded why before it cancelled the statement
+            self.catch_up()
+            self.session.proceed()
+        except psycopg.OperationalError as error:
+            if not self.session.lost(error):
+                raise
+            self.session.reconnect()
+            self.catch_up()
+
+    def stage_of(self, command: engine.Command) -> str:
+        """Name the stretch of work that a command belongs to: its task, or what surrounds the tasks."""
+        match command:
+            case engine.MeasureBaseline() | engine.JudgeGate():
+                return "gate"
+            case engine.Perform(step) | engine.Resolve(step):
+                return self.plan.steps[step].task
+            case engine.Undo(step):
+                return f"undo {self.plan.steps[step].task}"
+            case engine.Verify():
+                return "verify"
+            case engine.Prove():
+                return "prove the rollback"
+            case engine.Wait() if self.state.status is Status.WORKING:
+                return self.plan.steps[self.state.step].task
+            case _:
+                return "soak" if self.state.status is Status.SOAKING else "record"
+
+    # what is asked, and watched
+
+    def ask(self, name: str) -> Measurement:
+        """Measure a check on a connection that runs no steps."""
+        if self._asker is None or self._asker.closed:
+            self._asker = self.session.database.connect(f"{self.session.name}/checks", self.plan.sql)
+        return checks.measure(self.plan, name, self.session.texts, self._asker, self.baseline.get(name))
+
+    def _tend_watch(self) -> None:
+        phase = self.plan.phases[min(self.state.phase, len(self.plan.phases) - 1)]
+        wanted = self.state.status in _WATCHED and not self.state.held and bool(phase.watch)
+        if not wanted:
+            self._end_watch()
+        elif self._watch is None:
+            self._watch = Watch(self.session, phase, self.baseline)
+            self._watch.start()
+        elif self._watch.died:
+            why = f"the watch ended: {self._watch.died}"
+            self._watch = None
+            self.append(Kind.HELD, {"why": why})
+
+    def _end_watch(self) -> None:
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.stop()
+
+    def close(self) -> None:
+        """Let the next runner in, and close every connection."""
+        self._end_watch()
+        connection = self.session.connection
+        if not connection.closed:
+            with suppress(psycopg.Error):
+                ledger.release(connection, self.session.run, self.session.epoch)
+            connection.close()
+        if self._asker is not None:
+            self._asker.close()
+
+
+def embark(
+    database: Database,
+    run: str,
+    *,
+    actor: str,
+    say: Callable[[str], None],
+    take_over: bool = False,
+    resumed: bool = False,
+) -> Conductor:
+    """Become the runner of a run, from the ledger alone.
+
+    Args:
+        database: the target.
+        run: the run.
+        actor: who this is, for the ledger.
+        say: where the story of retries and reconnections is told.
+        take_over: end a runner that is still there.
+        resumed: whether another process carried the run before.
+
+    Raises:
+        Refused: the target is not the run's, or another runner works on it.
+    """
+    connection = database.connect(f"gonogo/{run}", None)
+    try:
+        identity = identify(connection)
+        if not ledger.exists(connection):
+            raise Refused("the target has no ledger, so there is no run to carry")
+        plan = ledger.read_plan(connection, run)
+        require_same(identity, plan.identity)
+        hashes = {script.sha256 for step in plan.steps for script in (*step.scripts, *(step.undo or ()))}
+        texts = ledger.read_texts(connection, [*hashes, *(q.sha256 for q in plan.questions.values())])
+        events = ledger.read(connection, run)
+    finally:
+        connection.close()
+    session = Session(
+        database=database,
+        plan=plan,
+        run=run,
+        actor=actor,
+        connection=database.connect(f"gonogo/{run}", plan.sql),
+        epoch=0,
+        texts=texts,
+        say=say,
+    )
+    session.epoch = ledger.claim(session.connection, run, take_over=take_over)
+    session.connection.execute("SELECT pg_catalog.set_config('application_name', %s, false)", [session.name[:63]])
+    session.connection.execute("LISTEN gonogo")
+    conductor = Conductor(session=session, plan=plan, state=engine.fold(events))
+    session.known = conductor.state.seq
+    if resumed:
+        conductor.append(Kind.TAKEN_OVER, {"epoch": session.epoch})
+    return conductor

@@ -1,0 +1,226 @@
+"""Do what the loop decided, and record what came of it. Outcomes become facts; only *cannot proceed* is an exception."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from gonogo import clock
+from gonogo.alone import happened, run_alone
+from gonogo.backfill import keyset, run_batch
+from gonogo.compare import differences, schema_fingerprint
+from gonogo.core import engine
+from gonogo.core.duration import say_duration
+from gonogo.core.event import Kind
+from gonogo.core.state import Status
+from gonogo.core.verdict import Judgement, Verdict, judge_all, worst
+from gonogo.errors import ScriptFailed
+
+if TYPE_CHECKING:
+    from flows.loop import Conductor
+
+#: how long a wait sleeps before it looks around, in seconds
+_GLANCE = 1.0
+
+
+def perform(conductor: Conductor, command: engine.Command) -> None:
+    """Carry out one command."""
+    match command:
+        case engine.Perform(step, script):
+            _perform(conductor, step, script)
+        case engine.Undo():
+            _undo(conductor, command)
+        case engine.MeasureBaseline():
+            _measure_baseline(conductor)
+        case engine.JudgeGate():
+            _judge_gate(conductor)
+        case engine.Wait(until, _):
+            _wait(conductor, (until - clock.now()).total_seconds())
+        case engine.Verify():
+            _verify(conductor)
+        case engine.Resolve(step, script):
+            _resolve(conductor, step, script)
+        case engine.Prove():
+            _prove(conductor)
+        case engine.Record(kind, why):
+            conductor.append(kind, {"why": why} if why else {})
+
+
+def _wait(conductor: Conductor, seconds: float) -> None:
+    """Let time pass; a fact that arrives ends it at once, as does the glance at the ledger that follows."""
+    for _ in conductor.session.connection.notifies(timeout=max(0.0, min(seconds, _GLANCE)), stop_after=1):
+        pass
+    conductor.catch_up()
+
+
+# steps
+
+
+def _perform(conductor: Conductor, number: int, script: int) -> None:
+    step = conductor.plan.steps[number]
+    try:
+        if step.kind == "check":
+            _check_step(conductor, number)
+        elif step.kind == "backfill":
+            _backfill(conductor, number)
+        else:
+            _script(conductor, number, script)
+    except ScriptFailed as failure:
+        _fail(conductor, number, str(failure), left=failure.left)
+
+
+def _script(conductor: Conductor, number: int, index: int) -> None:
+    step = conductor.plan.steps[number]
+    script = step.scripts[index]
+    body = {"step": number, "script": index, "last": index == len(step.scripts) - 1}
+    if script.transactional:
+        conductor.absorb(conductor.session.run_script(step, script, Kind.DONE, body))
+        return
+    for event in run_alone(conductor.session, step, script, Kind.STARTED, Kind.DONE, body):
+        conductor.absorb(event)
+
+
+def _backfill(conductor: Conductor, number: int) -> None:
+    """Work through the table until it is done or something else has become more urgent."""
+    step, session = conductor.plan.steps[number], conductor.session
+    keys = keyset(session.connection, step)
+    began, batches, rows = clock.monotonic(), 0, 0
+    while conductor.state.status is Status.WORKING and not conductor.state.held:
+        body = {"step": number, "of": keys.estimate, "seconds": round(clock.monotonic() - began, 3)}
+        event = run_batch(session, step, batches, keys, conductor.state.cursor, body)
+        if event is None:
+            done = {"step": number, "script": 0, "last": True, "rows": conductor.state.rows}
+            conductor.append(Kind.DONE, done)
+            return
+        batches, rows = batches + 1, rows + int(event.body["rows"])
+        conductor.absorb(event)
+
+
+def _check_step(conductor: Conductor, number: int) -> None:
+    step = conductor.plan.steps[number]
+    judged = _judge(conductor, step.checks)
+    verdict, why = worst(j.verdict for j in judged), _say(judged)
+    if verdict is Verdict.PASS:
+        conductor.append(Kind.DONE, {"step": number, "script": 0, "last": True, "judged": _dump(judged)})
+    elif verdict is Verdict.FAIL:
+        _fail(conductor, number, why, judged=_dump(judged))
+    else:
+        conductor.append(Kind.HELD, {"why": f"{step.name}: {why}", "judged": _dump(judged)})
+
+
+def _fail(conductor: Conductor, number: int, why: str, *, left: bool = False, **more: Any) -> None:
+    """Record that a step failed: the run turns back, or holds where its phase says so."""
+    step = conductor.plan.steps[number]
+    story = f"{step.name} failed: {why}"
+    if conductor.plan.phases[step.phase].on_failure == "hold":
+        if conductor.state.started is not None and not left:
+            conductor.append(Kind.NOT_DONE, {"step": number})
+        conductor.append(Kind.HELD, {"why": story, **more})
+    else:
+        conductor.append(Kind.FAILED, {"step": number, "why": story, "left": left, **more})
+
+
+def _resolve(conductor: Conductor, number: int, index: int) -> None:
+    step = conductor.plan.steps[number]
+    script = step.scripts[index]
+    answer = happened(conductor.session, step, script)
+    body = {"step": number, "script": index, "last": index == len(step.scripts) - 1}
+    if answer is None:
+        why = (
+            f"{step.name} is in doubt: {script.source} line {script.line} had begun, and nobody but you can say whether it"
+            " ended. Look at the database; give the step a done_if: or again: safe, or abort"
+        )
+        conductor.append(Kind.HELD, {"why": why})
+    else:
+        conductor.append(Kind.DONE if answer else Kind.NOT_DONE, body)
+
+
+def _undo(conductor: Conductor, command: engine.Undo) -> None:
+    step, session = conductor.plan.steps[command.step], conductor.session
+    script = (step.undo or ())[command.script]
+    body = {"step": command.step, "script": command.script, "last": command.last}
+    try:
+        if script.transactional:
+            conductor.absorb(session.run_script(step, script, Kind.UNDONE, body))
+        elif command.doubtful and happened(session, step, script):
+            conductor.append(Kind.UNDONE, body)
+        else:
+            for event in run_alone(session, step, script, Kind.UNDO_STARTED, Kind.UNDONE, body):
+                conductor.absorb(event)
+    except ScriptFailed as failure:
+        conductor.append(Kind.UNDO_FAILED, {"step": command.step, "why": f"undo of {step.name}: {failure}"})
+
+
+# gates and proofs
+
+
+def _measure_baseline(conductor: Conductor) -> None:
+    """Measure what everything is compared with later; a later phase keeps the first phase's, the restore point."""
+    if conductor.state.baseline:
+        conductor.append(Kind.BASELINE, {})
+        return
+    measured = {name: conductor.ask(name).model_dump(mode="json") for name in conductor.plan.measured_before}
+    schema = schema_fingerprint(conductor.session.connection)
+    conductor.append(Kind.BASELINE, {"measurements": measured, "schema": schema})
+
+
+def _judge_gate(conductor: Conductor) -> None:
+    phase = conductor.plan.phases[conductor.state.phase]
+    unusable = [f"the baseline {name}: {m.error or m.missing}" for name, m in conductor.baseline.items() if m.error or m.missing]
+    judged = _judge(conductor, phase.go_if)
+    failing = [j for j in judged if j.verdict is not Verdict.PASS]
+    if unusable or failing:
+        why = "; ".join([*unusable, *(f"{j.check}: {j.sentence} ({j.verdict})" for j in failing)])
+        conductor.append(Kind.NO_GO, {"why": why, "judged": _dump(judged)})
+    else:
+        conductor.append(Kind.GO, {"judged": _dump(judged)})
+
+
+def _verify(conductor: Conductor) -> None:
+    phase = conductor.plan.phases[conductor.state.phase]
+    judged = _judge(conductor, phase.verify)
+    verdict, why = worst(j.verdict for j in judged), _say(judged)
+    if verdict is Verdict.PASS:
+        conductor.append(Kind.VERIFIED, {"judged": _dump(judged)})
+    elif verdict is Verdict.FAIL and phase.on_failure == "roll back":
+        conductor.append(Kind.VERIFY_FAILED, {"why": why, "judged": _dump(judged)})
+    else:
+        conductor.append(Kind.HELD, {"why": f"verify: {why}", "judged": _dump(judged)})
+
+
+def _prove(conductor: Conductor) -> None:
+    """Say *rolled back* only when it is measured: the schema object by object, and the first checks again."""
+    if not conductor.state.changed:
+        conductor.append(Kind.PROVED, {"why": "nothing had been changed"})
+        return
+    before = conductor.state.baseline.get("schema", {})
+    differing = differences(before, schema_fingerprint(conductor.session.connection))
+    judged = _judge(conductor, conductor.plan.proof)
+    failing = [f"{j.check}: {j.sentence} ({j.verdict})" for j in judged if j.verdict is not Verdict.PASS]
+    body = {"judged": _dump(judged), "differences": differing, "objects": len(before)}
+    if differing or failing:
+        conductor.append(Kind.NOT_PROVED, {"why": "; ".join([*differing, *failing]), **body})
+        return
+    took = say_duration(clock.now() - conductor.state.changed_at) if conductor.state.changed_at else ""
+    why = f"{len(before)} schema objects are as they were, {len(judged)} checks pass as at the start"
+    conductor.append(Kind.PROVED, {"why": why, "proof_took": took, **body})
+
+
+def _judge(conductor: Conductor, names: Sequence[str]) -> list[Judgement]:
+    judged = []
+    for name in dict.fromkeys(names):
+        check = conductor.plan.checks[name]
+        measured, before = conductor.ask(name), conductor.baseline.get(name)
+        found = judge_all(check.expectations, check.breach, measured, before, at_least=check.least)
+        conductor.session.say(f"{name}: {found.verdict}, {found.sentence}")
+        judged.append(found)
+    return judged
+
+
+def _say(judged: Sequence[Judgement]) -> str:
+    told = [f"{j.check}: {j.sentence} ({j.verdict})" for j in judged if j.verdict is not Verdict.PASS]
+    return "; ".join(told) or "every check passes"
+
+
+def _dump(judged: Sequence[Judgement]) -> list[dict[str, str]]:
+    return [j.model_dump(mode="json") for j in judged]

@@ -1,0 +1,120 @@
+"""Statements that refuse a transaction: intent before, result after, and proof from the catalog in between.
+
+After a crash or a failure such a statement is in doubt. The catalog answers where it can: an INVALID index is
+dropped and built again, never waved through by `IF NOT EXISTS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+import psycopg
+
+from gonogo import clock
+from gonogo.core.event import Event, Kind
+from gonogo.core.plan import PlannedStep, Script
+from gonogo.database import milliseconds
+from gonogo.errors import ScriptFailed
+from gonogo.script import Session, Stopped, explain, transient
+
+_INDEX = "SELECT indisvalid AND indisready FROM pg_catalog.pg_index WHERE indexrelid = pg_catalog.to_regclass(%s)"
+_LEFTOVERS = (
+    "SELECT i.indexrelid::pg_catalog.regclass::text FROM pg_catalog.pg_index i"
+    " JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid WHERE NOT i.indisvalid AND c.relname ~ '_cc(new|old)[0-9]*$'"
+)
+#: running it twice does no harm
+_REPEATABLE = frozenset({"reindex", "vacuum", "cluster", "alter system"})
+
+
+def run_alone(
+    session: Session, step: PlannedStep, script: Script, started: Kind, done: Kind, body: Mapping[str, Any]
+) -> Iterator[Event]:
+    """Run one statement outside a transaction; yield its events as they are recorded.
+
+    Raises:
+        ScriptFailed: the server refused it; `left` says whether something of it may have stayed.
+        Stopped: the watch cancelled it.
+    """
+    yield session.append(started, body)
+    sql = session.texts[script.sha256]
+    attempts = session.plan.sql.attempts
+    for number in range(1, attempts + 1):
+        blockers: list[str] = []
+        try:
+            _execute(session, step, sql, blockers, number)
+            break
+        except psycopg.Error as error:
+            again = transient(error)
+            if session.lost(error):
+                session.reconnect()
+                again = True
+            happened = probe(session, script)
+            if happened:
+                break
+            if session.was_stopped(error):
+                raise Stopped from None
+            if not again or number == attempts or (happened is None and step.again != "safe"):
+                story = explain(error, script, sql, blockers)
+                raise ScriptFailed(story, sqlstate=error.sqlstate or "", left=happened is None) from None
+            session.say(f"{step.name}: {error.sqlstate or 'connection lost'}, trying again ({number} of {attempts})")
+            clock.sleep(min(2.0, 0.1 * 2**number))
+    if script.act == "create index" and not probe(session, script):
+        raise ScriptFailed(f"{script.source}: the index {script.object} is not valid after it was built")
+    yield session.append(done, body)
+
+
+def _execute(session: Session, step: PlannedStep, sql: str, blockers: list[str], number: int) -> None:
+    limits = f"SET lock_timeout={milliseconds(step.lock_timeout)};SET statement_timeout={milliseconds(step.statement_timeout)}"
+    session.connection.execute(limits.encode())
+    try:
+        with session.cancellable(), session.naming_blockers(blockers, wanted=number > 1):
+            session.connection.execute(sql.encode())
+    finally:
+        with suppress(psycopg.Error):
+            session.connection.execute("RESET lock_timeout;RESET statement_timeout")
+
+
+def probe(session: Session, script: Script) -> bool | None:
+    """Ask the catalog whether a statement happened, and clean up what an interrupted one left.
+
+    Returns:
+        True or False, or None when the catalog cannot know.
+    """
+    if script.act == "create index":
+        return _probe_index(session, script.object)
+    if script.act == "drop index" and script.object:
+        # one that was interrupted left the index INVALID: dropping it again ends the work
+        return bool(_one(session, "SELECT pg_catalog.to_regclass(%s) IS NULL", script.object))
+    if script.act == "reindex":
+        for (name,) in session.connection.execute(_LEFTOVERS).fetchall():
+            _drop_index(session, name)
+    return False if script.act in _REPEATABLE else None
+
+
+def _probe_index(session: Session, name: str) -> bool:
+    valid = _one(session, _INDEX, name)
+    if valid is False:
+        session.say(f"the index {name} is INVALID; dropping it")
+        _drop_index(session, name)
+    return bool(valid)
+
+
+def _drop_index(session: Session, name: str) -> None:
+    session.connection.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}".encode())
+
+
+def _one(session: Session, query: str, *parameters: object) -> Any:
+    row = session.connection.execute(query.encode(), parameters).fetchone()
+    return row[0] if row else None
+
+
+def happened(session: Session, step: PlannedStep, script: Script) -> bool | None:
+    """Say whether a statement in doubt happened: by the catalog, else by the step's own `done_if`, else unknown."""
+    answer = probe(session, script)
+    if answer is None and step.done_if:
+        answer = bool(_one(session, step.done_if))
+    if answer is None and step.again == "safe":
+        answer = False
+    return answer

@@ -1,0 +1,180 @@
+"""Fingerprints: the schema object by object, and tables whatever the order of their rows.
+
+The schema `gonogo`, PostgreSQL's own schemas and what extensions own are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from psycopg import sql
+
+from gonogo.database import Connection
+from gonogo.errors import StepError
+
+# one query, so that all of it is seen at one moment; columns are named, not numbered: their order is not meaning
+_SCHEMA = r"""
+WITH own AS (
+  SELECT n.oid, n.nspname FROM pg_namespace n
+  WHERE n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'gonogo')
+), extension_owned AS (
+  SELECT classid, objid FROM pg_depend WHERE deptype = 'e'
+), relation AS (
+  SELECT c.*, format('%I.%I', own.nspname, c.relname) AS name FROM pg_class c JOIN own ON own.oid = c.relnamespace
+  WHERE NOT EXISTS (SELECT FROM extension_owned e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid)
+)
+SELECT 'schema ' || nspname, concat_ws(' ', pg_get_userbyid(nspowner), nspacl::text)
+FROM pg_namespace WHERE oid IN (SELECT oid FROM own)
+UNION ALL
+SELECT CASE relkind WHEN 'r' THEN 'table ' WHEN 'p' THEN 'table ' WHEN 'v' THEN 'view ' WHEN 'm' THEN 'view '
+    WHEN 'f' THEN 'foreign table ' ELSE 'relation ' END || name,
+  concat_ws(' ', 'kind', relkind, 'owner', pg_get_userbyid(relowner), 'acl',
+    (SELECT string_agg(a::text, ',' ORDER BY a::text) FROM unnest(relacl) a), 'rls', relrowsecurity, relforcerowsecurity,
+    'persistence', relpersistence, 'options', reloptions::text, 'replica identity', relreplident,
+    'comment', obj_description(oid, 'pg_class'),
+    CASE WHEN relkind IN ('v', 'm') THEN pg_get_viewdef(oid) END,
+    CASE WHEN relispartition THEN pg_get_expr(relpartbound, oid) END)
+FROM relation WHERE relkind IN ('r', 'p', 'v', 'm', 'f')
+UNION ALL
+SELECT format('column %s.%I', name, attname),
+  concat_ws(' ', format_type(atttypid, atttypmod), CASE WHEN attnotnull THEN 'not null' END,
+    'default ' || pg_get_expr(d.adbin, d.adrelid), 'identity ' || nullif(attidentity::text, ''),
+    'generated ' || nullif(attgenerated::text, ''), 'collation ' || nullif(attcollation, 0)::text,
+    'acl ' || attacl::text, 'comment ' || col_description(attrelid, attnum))
+FROM pg_attribute a JOIN relation r ON r.oid = a.attrelid AND r.relkind IN ('r', 'p', 'v', 'm', 'f', 'c')
+LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+WHERE attnum > 0 AND NOT attisdropped
+UNION ALL
+SELECT format('constraint %s %I', coalesce(r.name, ''), conname),
+  concat_ws(' ', pg_get_constraintdef(c.oid), CASE WHEN convalidated THEN 'valid' ELSE 'not valid' END,
+    'comment ' || obj_description(c.oid, 'pg_constraint'))
+FROM pg_constraint c JOIN relation r ON r.oid = c.conrelid
+UNION ALL
+SELECT 'index ' || r.name, concat_ws(' ', pg_get_indexdef(i.indexrelid),
+  CASE WHEN indisvalid AND indisready THEN 'valid' ELSE 'INVALID' END, CASE WHEN indisclustered THEN 'clustered' END,
+  'comment ' || obj_description(i.indexrelid, 'pg_class'))
+FROM pg_index i JOIN relation r ON r.oid = i.indexrelid
+UNION ALL
+SELECT 'sequence ' || r.name, concat_ws(' ', format_type(seqtypid, NULL), seqstart, seqincrement, seqmin, seqmax, seqcache,
+  seqcycle, 'owner', pg_get_userbyid(relowner), 'acl', relacl::text)
+FROM pg_sequence s JOIN relation r ON r.oid = s.seqrelid
+UNION ALL
+SELECT format('%s %I.%s(%s)', CASE prokind WHEN 'p' THEN 'procedure' WHEN 'a' THEN 'aggregate' ELSE 'function' END,
+    own.nspname, quote_ident(proname), pg_get_function_identity_arguments(p.oid)),
+  concat_ws(' ', CASE WHEN prokind <> 'a' THEN pg_get_functiondef(p.oid) ELSE format_type(prorettype, NULL) END,
+    'owner', pg_get_userbyid(proowner), 'acl', (SELECT string_agg(a::text, ',' ORDER BY a::text) FROM unnest(proacl) a),
+    'comment ' || obj_description(p.oid, 'pg_proc'))
+FROM pg_proc p JOIN own ON own.oid = p.pronamespace
+WHERE NOT EXISTS (SELECT FROM extension_owned e WHERE e.classid = 'pg_proc'::regclass AND e.objid = p.oid)
+UNION ALL
+SELECT format('trigger %s %I', r.name, tgname), concat_ws(' ', pg_get_triggerdef(t.oid), 'enabled', tgenabled)
+FROM pg_trigger t JOIN relation r ON r.oid = t.tgrelid WHERE NOT tgisinternal
+UNION ALL
+SELECT format('rule %s %I', r.name, rulename), concat_ws(' ', pg_get_ruledef(w.oid), 'enabled', ev_enabled)
+FROM pg_rewrite w JOIN relation r ON r.oid = w.ev_class WHERE rulename <> '_RETURN'
+UNION ALL
+SELECT format('policy %s %I', r.name, polname), concat_ws(' ', polcmd, polpermissive,
+  (SELECT string_agg(CASE o WHEN 0 THEN 'public' ELSE pg_get_userbyid(o) END, ',' ORDER BY 1) FROM unnest(polroles) o),
+  'using', pg_get_expr(polqual, polrelid), 'check', pg_get_expr(polwithcheck, polrelid))
+FROM pg_policy p JOIN relation r ON r.oid = p.polrelid
+UNION ALL
+SELECT format('type %I.%I', own.nspname, typname), concat_ws(' ', typtype, 'owner', pg_get_userbyid(typowner),
+  (SELECT string_agg(enumlabel, ',' ORDER BY enumsortorder) FROM pg_enum WHERE enumtypid = t.oid),
+  CASE WHEN typtype = 'd' THEN format_type(typbasetype, typtypmod) END, typdefault,
+  (SELECT string_agg(pg_get_constraintdef(k.oid), ',' ORDER BY conname) FROM pg_constraint k WHERE k.contypid = t.oid))
+FROM pg_type t JOIN own ON own.oid = t.typnamespace
+WHERE typtype IN ('e', 'd', 'r')
+  AND NOT EXISTS (SELECT FROM extension_owned e WHERE e.classid = 'pg_type'::regclass AND e.objid = t.oid)
+UNION ALL
+SELECT 'extension ' || extname, extversion FROM pg_extension
+UNION ALL
+SELECT format('event trigger %I', evtname), concat_ws(' ', evtevent, evtenabled, evtfoid::regproc::text) FROM pg_event_trigger
+"""
+_COLUMNS = """
+SELECT a.attname,
+  -- types without an extended hash of their own go through text
+  EXISTS (
+    SELECT FROM pg_catalog.pg_type t
+    LEFT JOIN pg_catalog.pg_type b ON t.typtype = 'd' AND b.oid = t.typbasetype
+    JOIN pg_catalog.pg_amproc p ON p.amproclefttype = coalesce(b.oid, t.oid) AND p.amprocnum = 2
+    JOIN pg_catalog.pg_opfamily f ON f.oid = p.amprocfamily
+    JOIN pg_catalog.pg_am m ON m.oid = f.opfmethod AND m.amname = 'hash'
+    WHERE t.oid = a.atttypid
+  )
+FROM pg_catalog.pg_attribute a
+WHERE a.attrelid = pg_catalog.to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attname
+"""
+
+
+def schema_fingerprint(connection: Connection) -> dict[str, str]:
+    """Return every object of the schema with its definition."""
+    connection.execute("SET search_path = pg_catalog")
+    try:
+        rows = connection.execute(_SCHEMA.encode()).fetchall()
+    finally:
+        connection.execute("RESET search_path")
+    return {str(name): str(definition) for name, definition in rows}
+
+
+def differences(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    """Say what differs between two fingerprints, an object a line."""
+    told = [f"{name} is missing" for name in sorted(before.keys() - after.keys())]
+    told += [f"{name} is new" for name in sorted(after.keys() - before.keys())]
+    for name in sorted(before.keys() & after.keys()):
+        if before[name] != after[name]:
+            told.append(f"{name} was {_short(before[name])} and is {_short(after[name])}")
+    return told
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 200 else line[:197] + "..."
+
+
+def count_rows(connection: Connection, table: str) -> int:
+    """Return how many rows a table has."""
+    row = connection.execute(sql.SQL("SELECT pg_catalog.count(*) FROM {}").format(_name(connection, table))).fetchone()
+    return int(row[0]) if row else 0
+
+
+def checksum(connection: Connection, table: str, columns: Sequence[str] = ()) -> str:
+    """Return a table's row count and checksum, which do not depend on the order of its rows.
+
+    The outer hash matters: PostgreSQL's row hash is linear, so a bare sum of it does not notice
+    a value that was swapped between two rows.
+
+    Args:
+        connection: where.
+        table: the table, with its schema where that is not public.
+        columns: the columns to look at; all of them without any.
+
+    Raises:
+        StepError: there is no such table or column.
+    """
+    name = _name(connection, table)
+    found = {str(r[0]): bool(r[1]) for r in connection.execute(_COLUMNS, [table]).fetchall()}
+    if missing := [c for c in columns if c not in found]:
+        raise StepError(f"{table} has no column {missing[0]}")
+    chosen = sorted(columns) or list(found)
+    if not chosen:
+        return str(count_rows(connection, table))
+    parts = [sql.Identifier(c) if found[c] else sql.SQL("{}::text").format(sql.Identifier(c)) for c in chosen]
+    query = sql.SQL(
+        "SELECT pg_catalog.count(*)::text || ':' || coalesce(sum(pg_catalog.hashint8extended("
+        "pg_catalog.hash_record_extended(ROW({}), 0), 0))::text, '0') FROM {}"
+    ).format(sql.SQL(", ").join(parts), name)
+    row = connection.execute(query).fetchone()
+    return str(row[0]) if row else ""
+
+
+def columns_of(connection: Connection, table: str) -> list[str]:
+    """Return the names of a table's columns, sorted."""
+    return [str(r[0]) for r in connection.execute(_COLUMNS, [table]).fetchall()]
+
+
+def _name(connection: Connection, table: str) -> sql.Composable:
+    """Return a table's name as the server quotes it."""
+    row = connection.execute("SELECT pg_catalog.to_regclass(%s)::text", [table]).fetchone()
+    if not row or row[0] is None:
+        raise StepError(f"there is no table {table}")
+    return sql.SQL(str(row[0]))

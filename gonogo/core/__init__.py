@@ -1,0 +1,1 @@
+"""What a migration is, and what happens next: pure. No clock, no I/O."""

@@ -1,0 +1,60 @@
+"""One fact in the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+
+class Kind(StrEnum):
+    """Every fact there is."""
+
+    RUN_OPENED = "run opened"
+    PHASE_STARTED = "phase started"
+    BASELINE = "baseline measured"
+    GO = "go"
+    NO_GO = "no-go"
+    STARTED = "script started"
+    DONE = "script done"
+    NOT_DONE = "script not done"
+    BATCH = "batch done"
+    FAILED = "step failed"
+    WORK_DONE = "work done"
+    VERIFIED = "verified"
+    VERIFY_FAILED = "verify failed"
+    PHASE_DONE = "phase done"
+    RUN_DONE = "run done"
+    SAMPLE = "sample"
+    TRIPPED = "tripped"
+    HELD = "held"
+    UNDO_STARTED = "undo started"
+    UNDONE = "undo done"
+    UNDO_FAILED = "undo failed"
+    ALL_UNDONE = "all undone"
+    PROVED = "rollback proved"
+    NOT_PROVED = "rollback not proved"
+    TAKEN_OVER = "taken over"
+    HOLD = "hold"
+    RESUME = "resume"
+    ABORT = "abort"
+    ROLL_BACK = "roll back"
+
+
+#: what people append, from wherever they are
+REQUESTS = frozenset({Kind.HOLD, Kind.RESUME, Kind.ABORT, Kind.ROLL_BACK})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """A fact: what happened, when, who said so."""
+
+    seq: int
+    kind: Kind
+    at: datetime
+    #: when the transaction that recorded it began, so that a script's event knows how long it took
+    began: datetime
+    actor: str = ""
+    body: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,142 @@
+"""What people are told, made by a pure function from a fact and the state around it. Slack's words are elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from gonogo.core.duration import say_duration
+from gonogo.core.event import Event, Kind
+from gonogo.core.plan import Plan
+from gonogo.core.schedule import fraction
+from gonogo.core.state import State, Status
+
+MARKS = {
+    Status.DONE: "✅",
+    Status.ROLLED_BACK: "↩️",
+    Status.NO_GO: "⛔",
+    Status.ROLLING_BACK: "⏪",
+    Status.PROVING: "⏪",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Update:
+    """One thing to tell.
+
+    `root` is the one message of a run that is kept up to date; the others follow in its thread.
+    """
+
+    key: str
+    text: str
+    root: bool = False
+    loud: bool = False
+    mention: tuple[str, ...] = ()
+
+
+def clock(when: datetime, zone: str) -> str:
+    """Write a clock time in a zone: `19:41 CEST`."""
+    local = when.astimezone(ZoneInfo(zone))
+    return f"{local:%H:%M} {local.tzname()}"
+
+
+def headline(plan: Plan, state: State, run: str) -> str:
+    """Write the run's one message: its state, a progress bar, its planned end."""
+    mark = "🚨" if state.rollback_failed else "✋" if state.held else MARKS.get(state.status, "🚀")
+    word = "rollback failed" if state.rollback_failed else f"holding while {state.status}" if state.held else state.status
+    share = fraction(plan, state)
+    bar = "▓" * round(share * 20) + "░" * (20 - round(share * 20))
+    lines = [f"{mark} *{plan.title}* on {plan.target}: *{word}*", f"`{bar}` {share:.0%} · run {run}"]
+    lines.append(f"planned {clock(plan.start, plan.zone)} to {clock(plan.ends, plan.zone)}")
+    if state.held:
+        lines.append(f"> {state.held}")
+    elif state.cause:
+        lines.append(f"> turned back: {state.cause}")
+    return "\n".join(lines)
+
+
+def updates(plan: Plan, before: State, event: Event, after: State, run: str) -> list[Update]:
+    """Return what this fact makes people hear: the run's own message when it changes, and the story in its thread."""
+    told: list[Update] = []
+    if headline(plan, before, run) != headline(plan, after, run) or event.kind is Kind.PHASE_STARTED:
+        told.append(Update(key="root", text=headline(plan, after, run), root=True))
+    return told + list(_story(plan, before, event, after))
+
+
+def _story(plan: Plan, before: State, event: Event, after: State) -> Sequence[Update]:
+    kind = event.kind
+    if kind in (Kind.GO, Kind.DONE, Kind.BATCH):
+        return _work(plan, before, event, after)
+    if kind in (Kind.ROLL_BACK, Kind.ABORT) and after.status is before.status:
+        return []
+    if kind in (Kind.HELD, Kind.HOLD) and not after.held:
+        return []
+    if kind is Kind.RESUME and not (before.held and not after.held):
+        return []
+    text = _TELL[kind](plan, before, event, after) if kind in _TELL else ""
+    loud = kind in _LOUD
+    return [Update(key=f"{event.seq}", text=text, loud=loud, mention=plan.updates.blockers if loud else ())] if text else []
+
+
+def _phase_starts(plan: Plan, _: State, __: Event, after: State) -> str:
+    phase = plan.phases[after.phase]
+    return f"Phase *{phase.title}* starts; it is planned to end at {clock(phase.end, plan.zone)}."
+
+
+def _done(_: Plan, __: State, event: Event, after: State) -> str:
+    took = say_duration(event.at - after.opened_at) if after.opened_at else "?"
+    return f"✅ *Done* in {took}. The report: `gonogo report`."
+
+
+def _turned_back(_: Plan, __: State, event: Event, ___: State) -> str:
+    return f"⏪ {event.actor} says {event.kind}: {event.body.get('why') or 'no reason given'}."
+
+
+def _rollback_failed(_: Plan, __: State, event: Event, ___: State) -> str:
+    return f"🚨 *Rollback failed, a person is needed*: {first_line(event.body['why'])}"
+
+
+#: what each fact makes people hear in the run's thread
+_TELL: Mapping[Kind, Callable[[Plan, State, Event, State], str]] = {
+    Kind.PHASE_STARTED: _phase_starts,
+    Kind.NO_GO: lambda _, __, event, ___: f"⛔ No-go: {event.body['why']}. Nothing was changed.",
+    Kind.TRIPPED: lambda _, __, event, ___: f"⏪ The watch tripped: {event.body['why']}. Rolling back.",
+    Kind.FAILED: lambda _, __, event, ___: f"⏪ {first_line(event.body['why'])}. Rolling back.",
+    Kind.VERIFY_FAILED: lambda _, __, event, ___: f"⏪ {first_line(event.body['why'])}. Rolling back.",
+    Kind.ROLL_BACK: _turned_back,
+    Kind.ABORT: _turned_back,
+    Kind.UNDO_FAILED: _rollback_failed,
+    Kind.NOT_PROVED: _rollback_failed,
+    Kind.HELD: lambda _, __, ___, after: f"✋ Holding: {first_line(after.held)}",
+    Kind.HOLD: lambda _, __, ___, after: f"✋ Holding: {first_line(after.held)}",
+    Kind.RESUME: lambda _, __, event, ___: f"▶️ {event.actor} lets it go on.",
+    Kind.PROVED: lambda _, __, event, ___: f"↩️ Rolled back, and proved: {event.body['why']}.",
+    Kind.PHASE_DONE: lambda plan, before, _, __: f"Phase *{plan.phases[before.phase].title}* is done.",
+    Kind.RUN_DONE: _done,
+}
+#: what needs people: sent to the channel too, and naming them
+_LOUD = frozenset(_TELL) - {Kind.PHASE_STARTED, Kind.PHASE_DONE, Kind.RESUME}
+
+
+def first_line(text: object) -> str:
+    """Return the first line of a long story."""
+    return str(text).strip().splitlines()[0] if str(text).strip() else ""
+
+
+def _work(plan: Plan, before: State, event: Event, after: State) -> list[Update]:
+    """Announce the task that begins, and each percentage when it is passed: once, as both follow from the facts alone."""
+    told = []
+    began = after.step != before.step or event.kind is Kind.GO
+    if began and after.status is Status.WORKING and after.step < len(plan.steps):
+        task = plan.task(plan.steps[after.step].task)
+        if task.first == after.step and task.phase == after.phase:
+            text = f"Task *{task.title}* starts" + (f" ({task.owner})" if task.owner else "")
+            text += f", planned to take {say_duration(task.takes)}" if task.takes else ""
+            told.append(Update(key=f"{event.seq}:task", text=text + "."))
+    was, now = fraction(plan, before) * 100, fraction(plan, after) * 100
+    for mark in plan.updates.progress:
+        if was < mark <= now < 100:
+            told.append(Update(key=f"{mark}%", text=f"{mark} % of the planned work is done."))
+    return told

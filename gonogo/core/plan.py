@@ -1,0 +1,167 @@
+"""The plan: the runbook with real times, rendered scripts and a seal. It is what a run runs, and all that it needs.
+
+A plan is the body of a run's first event, so a run can go on, report and turn back from the ledger alone.
+Scripts are named by their sha256; their texts lie beside the events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import Any
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+from gonogo.core.runbook import Check, Duration, Person, Rollback, SqlSettings, Updates
+
+
+class Planned(BaseModel):
+    """A part of a plan: a value."""
+
+    model_config = ConfigDict(frozen=True, ignored_types=(cached_property,))
+
+
+class Script(Planned):
+    """One piece of SQL that runs in one transaction, or alone where a statement forbids transactions."""
+
+    source: str
+    sha256: str
+    #: where it begins in the rendered source, counted from 1
+    line: int = 1
+    #: which of the step's sources it comes from, counted from 0
+    part: int = 0
+    transactional: bool = True
+    #: it sets a session parameter that must not reach the next script
+    sets: bool = False
+    #: what an unfinished, not transactional script must be asked about: "create index", and the name
+    act: str = ""
+    object: str = ""
+
+
+class PlannedStep(Planned):
+    """A step with its scripts, forward and back."""
+
+    name: str
+    task: str
+    phase: int
+    kind: str
+    scripts: tuple[Script, ...] = ()
+    undo: tuple[Script, ...] | None = None
+    #: each undo script reverses the forward source of the same part
+    paired: bool = False
+    checks: tuple[str, ...] = ()
+    table: str = ""
+    key: tuple[str, ...] = ()
+    batch: int = 1000
+    lock_timeout: Duration
+    statement_timeout: Duration
+    done_if: str = ""
+    again: str = ""
+
+    @property
+    def units(self) -> int:
+        """How many events end it: its scripts; a backfill or a check is one."""
+        return len(self.scripts) if self.kind == "sql" else 1
+
+
+class PlannedTask(Planned):
+    """A task with its place on the clock."""
+
+    name: str
+    title: str
+    about: str = ""
+    owner: str = ""
+    phase: int
+    first: int
+    last: int
+    #: seconds from the start of the phase before which it must not start, if any
+    at: Duration | None = None
+    takes: Duration | None = None
+    start: AwareDatetime
+    end: AwareDatetime
+
+
+class PlannedPhase(Planned):
+    """A phase with its gate, watch and steps."""
+
+    name: str
+    title: str
+    go_if: tuple[str, ...] = ()
+    verify: tuple[str, ...] = ()
+    watch: tuple[str, ...] = ()
+    every: Duration
+    soak: Duration
+    on_failure: str
+    first: int
+    last: int
+    start: AwareDatetime
+    end: AwareDatetime
+
+
+class Identity(Planned):
+    """Which database it is: what must be the same whenever the run goes on."""
+
+    system_identifier: str
+    database: str
+    version: int
+
+
+class Plan(Planned):
+    """Everything a run needs, whatever becomes of the files it was made from."""
+
+    runbook: str
+    title: str
+    target: str
+    identity: Identity | None = None
+    role: str = ""
+    zone: str
+    start: AwareDatetime
+    end_by: AwareDatetime | None = None
+    inputs: Mapping[str, Any] = {}
+    people: Mapping[str, Person] = {}
+    updates: Updates
+    sql: SqlSettings
+    baseline: tuple[str, ...] = ()
+    checks: Mapping[str, Check] = {}
+    #: the script of each check that has one
+    questions: Mapping[str, Script] = {}
+    phases: tuple[PlannedPhase, ...]
+    tasks: tuple[PlannedTask, ...]
+    steps: tuple[PlannedStep, ...]
+    rollback: Rollback
+    #: digest over the files it was made from, to know quickly that nothing changed
+    sources: str = ""
+    seal: str = ""
+
+    def task(self, name: str) -> PlannedTask:
+        """Return the task of that name."""
+        return self.tasks_by_name[name]
+
+    @cached_property
+    def tasks_by_name(self) -> Mapping[str, PlannedTask]:
+        """The tasks by name."""
+        return {task.name: task for task in self.tasks}
+
+    @cached_property
+    def proof(self) -> tuple[str, ...]:
+        """The checks that must pass again before anyone says *rolled back*."""
+        unchanged = (name for name in self.baseline if any(t.unchanged for t in self.checks[name].expectations))
+        gates = (name for phase in self.phases[:1] for name in phase.go_if)
+        return tuple(dict.fromkeys((*gates, *unchanged, *self.rollback.prove)))
+
+    @cached_property
+    def measured_before(self) -> tuple[str, ...]:
+        """The checks that are measured before the first change."""
+        compared = (name for name, check in self.checks.items() if check.needs_baseline)
+        return tuple(dict.fromkeys((*self.baseline, *compared)))
+
+    @property
+    def ends(self) -> datetime:
+        """When it is planned to end, soaks included."""
+        return self.phases[-1].end
+
+    @property
+    def takes(self) -> timedelta:
+        """How long it is planned to take."""
+        return self.ends - self.start

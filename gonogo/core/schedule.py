@@ -1,0 +1,79 @@
+"""The clock of a run: when each task is planned, and when it will be, given how far the run is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from gonogo.core.plan import Plan
+from gonogo.core.state import State, Status
+
+NOTHING = timedelta(0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One task on the clock."""
+
+    task: str
+    planned_start: datetime
+    planned_end: datetime
+    #: what is now expected, or what happened
+    start: datetime
+    end: datetime
+    state: str
+
+
+def fraction(plan: Plan, state: State) -> float:
+    """Return how much of the planned work is done, from 0 to 1: by the tasks' times where all have one, else by steps."""
+    timed = all(task.takes is not None for task in plan.tasks)
+    done = total = 0.0
+    for task in plan.tasks:
+        weight = task.takes.total_seconds() if timed and task.takes is not None else float(task.last - task.first + 1)
+        total += weight
+        done += weight * _share(plan, state, task.first, task.last, task.phase)
+    return 1.0 if total == 0 else done / total
+
+
+def _share(plan: Plan, state: State, first: int, last: int, phase: int) -> float:
+    if state.step > last:
+        reached = state.phase > phase or state.phase_at is not None or last >= first
+        return 1.0 if reached else 0.0
+    if state.step < first:
+        return 0.0
+    units = sum(plan.steps[i].units for i in range(first, last + 1))
+    done = sum(plan.steps[i].units for i in range(first, state.step)) + state.script
+    return done / units if units else 0.0
+
+
+def forecast(plan: Plan, state: State, now: datetime, actual: Mapping[str, tuple[datetime, datetime | None]]) -> list[Row]:
+    """Return each task with its planned and its actual or expected times.
+
+    Args:
+        plan: the plan.
+        state: where the run stands.
+        now: the time.
+        actual: for each task that began, when it did, and when it ended if it has.
+    """
+    rows, moved = [], plan.start
+    phase_start = {p: state.phase_at for p in [state.phase] if state.phase_at}
+    for task in plan.tasks:
+        takes = task.end - task.start
+        began, ended = actual.get(task.name, (None, None))
+        if began is not None:
+            start, end = began, ended or max(now, began + takes)
+            label = "done" if ended else "now"
+        else:
+            opens = phase_start.get(task.phase, plan.phases[task.phase].start) + (task.at or NOTHING)
+            start = max(moved, opens, now if state.status is not Status.DONE else moved)
+            end, label = start + takes, "next"
+        moved = end
+        rows.append(Row(task=task.name, planned_start=task.start, planned_end=task.end, start=start, end=end, state=label))
+    return rows
+
+
+def expected_end(plan: Plan, rows: list[Row]) -> datetime:
+    """Return when the run will end, the last soak included."""
+    last = rows[-1].end if rows else plan.start
+    return last + plan.phases[-1].soak

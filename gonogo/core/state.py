@@ -1,0 +1,145 @@
+"""Where a run stands, and the one table that says what may follow.
+
+The table is the specification: `docs/states.md` is generated from it, and the engine does what it says.
+A fact that the table does not name in a status is recorded and changes nothing:
+a `hold` that arrives after the run has ended, say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from gonogo.core.event import Kind
+
+
+class Status(StrEnum):
+    """What a run is doing."""
+
+    READY = "ready"
+    GATING = "gating"
+    WORKING = "working"
+    VERIFYING = "verifying"
+    SOAKING = "soaking"
+    ROLLING_BACK = "rolling back"
+    PROVING = "proving"
+    DONE = "done"
+    NO_GO = "no-go"
+    ROLLED_BACK = "rolled back"
+
+
+#: a run in one of these can be left alone
+AT_REST = frozenset({Status.READY, Status.DONE, Status.NO_GO, Status.ROLLED_BACK})
+#: ... and in one of these it is over
+ENDED = frozenset({Status.DONE, Status.NO_GO, Status.ROLLED_BACK})
+TURNING_BACK = frozenset({Status.ROLLING_BACK, Status.PROVING})
+
+
+class Edge(NamedTuple):
+    """From a status, by a fact, to a status; and when that is."""
+
+    source: Status
+    kind: Kind
+    target: Status
+    when: str
+
+
+_S, _K = Status, Kind
+EDGES: tuple[Edge, ...] = (
+    Edge(_S.READY, _K.PHASE_STARTED, _S.GATING, "someone launches the next phase"),
+    Edge(_S.READY, _K.ROLL_BACK, _S.ROLLING_BACK, "a person turns back a run that waits between its phases"),
+    Edge(_S.READY, _K.ABORT, _S.ROLLING_BACK, "a person ends a run that waits between its phases, for good"),
+    Edge(_S.NO_GO, _K.PHASE_STARTED, _S.GATING, "someone launches a phase again whose gate said no-go"),
+    Edge(_S.NO_GO, _K.ROLL_BACK, _S.ROLLING_BACK, "a later phase got no-go, and a person turns back the earlier ones"),
+    Edge(_S.GATING, _K.BASELINE, _S.GATING, "the checks and the schema are measured before the first change"),
+    Edge(_S.GATING, _K.GO, _S.WORKING, "every criterion passes"),
+    Edge(_S.GATING, _K.NO_GO, _S.NO_GO, "a criterion does not pass; this phase changed nothing"),
+    Edge(_S.GATING, _K.ABORT, _S.ROLLING_BACK, "a person ends it at the gate; what earlier phases did is undone"),
+    Edge(_S.GATING, _K.ROLL_BACK, _S.ROLLING_BACK, "a person turns back at the gate what earlier phases did"),
+    Edge(_S.WORKING, _K.STARTED, _S.WORKING, "a script that cannot be transactional is about to run: from now on it is in doubt"),
+    Edge(_S.WORKING, _K.DONE, _S.WORKING, "a script committed, together with this fact"),
+    Edge(_S.WORKING, _K.NOT_DONE, _S.WORKING, "a script in doubt is found not to have happened"),
+    Edge(_S.WORKING, _K.BATCH, _S.WORKING, "a batch of a backfill committed, together with its cursor"),
+    Edge(_S.WORKING, _K.FAILED, _S.ROLLING_BACK, "a step failed, and its phase says roll back (the default)"),
+    Edge(_S.WORKING, _K.WORK_DONE, _S.VERIFYING, "every step of the phase is done"),
+    Edge(_S.WORKING, _K.TRIPPED, _S.ROLLING_BACK, "the watch tripped"),
+    Edge(_S.WORKING, _K.ABORT, _S.ROLLING_BACK, "a person ends the run for good"),
+    Edge(_S.WORKING, _K.ROLL_BACK, _S.ROLLING_BACK, "a person turns the run back"),
+    Edge(_S.VERIFYING, _K.VERIFIED, _S.SOAKING, "every check of `verify` passes"),
+    Edge(_S.VERIFYING, _K.VERIFY_FAILED, _S.ROLLING_BACK, "a check of `verify` fails"),
+    Edge(_S.VERIFYING, _K.TRIPPED, _S.ROLLING_BACK, "the watch tripped"),
+    Edge(_S.VERIFYING, _K.ABORT, _S.ROLLING_BACK, "a person ends the run for good"),
+    Edge(_S.VERIFYING, _K.ROLL_BACK, _S.ROLLING_BACK, "a person turns the run back"),
+    Edge(_S.SOAKING, _K.TRIPPED, _S.ROLLING_BACK, "the watch tripped during the soak"),
+    Edge(_S.SOAKING, _K.PHASE_DONE, _S.READY, "the soak is over, and another phase follows"),
+    Edge(_S.SOAKING, _K.RUN_DONE, _S.DONE, "the soak of the last phase is over"),
+    Edge(_S.SOAKING, _K.ABORT, _S.ROLLING_BACK, "a person ends the run for good"),
+    Edge(_S.SOAKING, _K.ROLL_BACK, _S.ROLLING_BACK, "a person turns the run back"),
+    Edge(_S.DONE, _K.ROLL_BACK, _S.ROLLING_BACK, "a person turns back a finished run"),
+    Edge(_S.ROLLING_BACK, _K.DONE, _S.ROLLING_BACK, "a script in doubt is found to have happened, so it too must be undone"),
+    Edge(_S.ROLLING_BACK, _K.NOT_DONE, _S.ROLLING_BACK, "a script in doubt is found not to have happened"),
+    Edge(_S.ROLLING_BACK, _K.UNDO_STARTED, _S.ROLLING_BACK, "an undo that cannot be transactional is about to run"),
+    Edge(_S.ROLLING_BACK, _K.UNDONE, _S.ROLLING_BACK, "an undo script committed, together with this fact"),
+    Edge(
+        _S.ROLLING_BACK, _K.UNDO_FAILED, _S.ROLLING_BACK, "an undo failed: *rollback failed*, the run holds, a person is needed"
+    ),
+    Edge(_S.ROLLING_BACK, _K.ALL_UNDONE, _S.PROVING, "everything that was done is undone"),
+    Edge(_S.PROVING, _K.PROVED, _S.ROLLED_BACK, "the first checks pass again and the schema is what it was"),
+    Edge(
+        _S.PROVING, _K.NOT_PROVED, _S.PROVING, "something is not as before: *rollback failed*, the run holds, a person is needed"
+    ),
+)
+NEXT: Mapping[tuple[Status, Kind], Status] = {(edge.source, edge.kind): edge.target for edge in EDGES}
+#: facts that are heard in every status that is not an end, and do not change it
+ANYWHERE: Mapping[Kind, str] = {
+    _K.HOLD: "a person asks the run to stop before its next step and keep everything",
+    _K.HELD: "gonogo itself holds the run, with the reason: a check without an answer, a step in doubt, "
+    "or a failed step where the phase says hold",
+    _K.RESUME: "a person lets a held run go on",
+    _K.TAKEN_OVER: "another process carries the run on, under a higher epoch",
+    _K.SAMPLE: "the watch took a sample",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """Where a run stands: the fold of its facts, and all that `decide` looks at."""
+
+    status: Status = Status.READY
+    seq: int = 0
+    #: the phase in work, or the next one
+    phase: int = 0
+    #: the step in work, counted over the whole plan: every step before it is done
+    step: int = 0
+    #: how many scripts of it are done
+    script: int = 0
+    #: the last key that its backfill has done
+    cursor: tuple[str, ...] | None = None
+    rows: int = 0
+    #: its script that is in doubt
+    started: int | None = None
+    #: a script of it failed and may have left something
+    left: bool = False
+    #: how many undo scripts of the step that is being undone are done
+    undo: int = 0
+    undo_started: bool = False
+    held: str = ""
+    #: why the run turned back
+    cause: str = ""
+    rollback_failed: bool = False
+    baseline: Mapping[str, Any] = field(default_factory=dict)
+    measured: bool = False
+    opened_at: datetime | None = None
+    phase_at: datetime | None = None
+    soak_from: datetime | None = None
+    changed_at: datetime | None = None
+    #: whether any script of this run has changed the target
+    changed: bool = False
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing happens until a person acts."""
+        return bool(self.held) or self.status in AT_REST

@@ -1,0 +1,167 @@
+"""Measure, judge, act are three places: this one judges, by numbers it is given.
+
+A verdict is *pass*, *amber* (neither success nor a reason to turn back), *fail*, *inconclusive*
+(no or too little data) or *error* (it could not be asked). Missing data is never a pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict
+
+from gonogo.core.threshold import Threshold
+
+
+class Verdict(StrEnum):
+    """Best to worst."""
+
+    PASS = "pass"  # noqa: S105 - a verdict
+    AMBER = "amber"
+    INCONCLUSIVE = "inconclusive"
+    ERROR = "error"
+    FAIL = "fail"
+
+
+_SEVERITY = {verdict: rank for rank, verdict in enumerate(Verdict)}
+
+
+class Measurement(BaseModel):
+    """A check's answer at a moment: numbers by metric, how much data they rest on, or why there are none."""
+
+    model_config = ConfigDict(frozen=True)
+
+    check: str
+    numbers: Mapping[str, str] = {}
+    count: int | None = None
+    facts: Mapping[str, str] = {}
+    error: str = ""
+    #: why there is no number, when the question could be asked
+    missing: str = ""
+    seconds: float = 0.0
+
+
+class Judgement(BaseModel):
+    """A verdict with its sentence; the sentence holds both numbers."""
+
+    model_config = ConfigDict(frozen=True)
+
+    check: str
+    verdict: Verdict
+    sentence: str
+
+
+def worst(verdicts: Iterable[Verdict]) -> Verdict:
+    """Return the worst of them; of none, pass."""
+    return max(verdicts, key=_SEVERITY.__getitem__, default=Verdict.PASS)
+
+
+def number(text: str | None) -> Decimal | None:
+    """Read a measured number; None when it is missing, NaN or infinite."""
+    if text is None:
+        return None
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        return None
+    return value if value.is_finite() else None
+
+
+def say(value: Decimal) -> str:
+    """Write a number as people do: at most three decimals and no trailing zeros."""
+    text = f"{value:.3f}".rstrip("0").rstrip(".")
+    return text if text not in {"", "-0"} else "0"
+
+
+def _unusable(measured: Measurement, at_least: int) -> Judgement | None:
+    if measured.error:
+        return Judgement(check=measured.check, verdict=Verdict.ERROR, sentence=f"could not ask: {measured.error}")
+    if measured.missing:
+        return Judgement(check=measured.check, verdict=Verdict.INCONCLUSIVE, sentence=measured.missing)
+    if at_least and (measured.count is None or measured.count < at_least):
+        had = "no count" if measured.count is None else str(measured.count)
+        sentence = f"too little data: {had} of at least {at_least}"
+        return Judgement(check=measured.check, verdict=Verdict.INCONCLUSIVE, sentence=sentence)
+    return None
+
+
+def judge(threshold: Threshold, measured: Measurement, baseline: Measurement | None, *, at_least: int = 0) -> Judgement:
+    """Judge one measurement by one expectation: pass where it holds, fail where it does not.
+
+    Args:
+        threshold: what is expected.
+        measured: the answer now.
+        baseline: the answer before the first change, where there is one.
+        at_least: how much data the answer must rest on.
+    """
+    if unusable := _unusable(measured, at_least):
+        return unusable
+    if threshold.unchanged:
+        return _judge_unchanged(measured, baseline)
+    value = number(measured.numbers.get(threshold.metric))
+    if value is None:
+        found = measured.numbers.get(threshold.metric, "nothing")
+        sentence = f"no finite number for {threshold.metric}: {found}"
+        return Judgement(check=measured.check, verdict=Verdict.INCONCLUSIVE, sentence=sentence)
+    before = number(baseline.numbers.get(threshold.metric)) if baseline else None
+    line = threshold.line(before)
+    if line is None:
+        why = "the baseline is zero" if before == 0 else "there is no baseline"
+        sentence = f"{threshold.metric} {say(value)}, but {why} to compare with"
+        return Judgement(check=measured.check, verdict=Verdict.INCONCLUSIVE, sentence=sentence)
+    met = threshold.holds(value, line)
+    label = "" if threshold.metric == "value" else f"{threshold.metric} "
+    sentence = f"{label}{say(value)} {'is' if met else 'is not'} {threshold.op} {say(line)}"
+    if threshold.needs_baseline and before is not None:
+        sentence += f" (baseline {say(before)})"
+    return Judgement(check=measured.check, verdict=Verdict.PASS if met else Verdict.FAIL, sentence=sentence)
+
+
+def _judge_unchanged(measured: Measurement, baseline: Measurement | None) -> Judgement:
+    if baseline is None or baseline.error or baseline.missing:
+        sentence = "there is no baseline to compare with"
+        return Judgement(check=measured.check, verdict=Verdict.INCONCLUSIVE, sentence=sentence)
+    names = sorted({*baseline.facts, *measured.facts})
+    changed = [
+        f"{name} was {baseline.facts.get(name, 'absent')} and is {measured.facts.get(name, 'absent')}"
+        for name in names
+        if baseline.facts.get(name) != measured.facts.get(name)
+    ]
+    if baseline.numbers.get("value") != measured.numbers.get("value") and not names:
+        changed = [f"was {baseline.numbers.get('value')} and is {measured.numbers.get('value')}"]
+    if changed:
+        return Judgement(check=measured.check, verdict=Verdict.FAIL, sentence="changed: " + "; ".join(changed))
+    what = f"{len(names)} unchanged" if names else f"unchanged at {measured.numbers.get('value')}"
+    return Judgement(check=measured.check, verdict=Verdict.PASS, sentence=what)
+
+
+def judge_all(
+    expectations: Sequence[Threshold],
+    breach: Threshold | None,
+    measured: Measurement,
+    baseline: Measurement | None,
+    *,
+    at_least: int = 0,
+) -> Judgement:
+    """Judge a measurement by all it is expected to meet.
+
+    Where it misses an expectation but stays short of the line that rolls back, it is amber:
+    neither success nor a reason to turn back.
+    """
+    judged = [judge(threshold, measured, baseline, at_least=at_least) for threshold in expectations]
+    verdict = worst(j.verdict for j in judged)
+    if not judged:
+        return _unusable(measured, at_least) or Judgement(check=measured.check, verdict=Verdict.PASS, sentence="measured")
+    if verdict is Verdict.FAIL and breach is not None:
+        tripping = judge(breach, measured, baseline, at_least=at_least)
+        if tripping.verdict is Verdict.FAIL:
+            verdict = Verdict.AMBER
+    told = [j.sentence for j in judged if j.verdict is not Verdict.PASS] or [j.sentence for j in judged]
+    return Judgement(check=measured.check, verdict=verdict, sentence="; ".join(dict.fromkeys(told)))
+
+
+def trips(threshold: Threshold, breaches: Sequence[bool]) -> bool:
+    """Say whether the newest n samples hold at least k breaches; one bad sample is not a trip unless k is 1."""
+    return sum(breaches[-threshold.n :]) >= threshold.k

@@ -1,0 +1,75 @@
+"""Where the house stands: the folders that lie beside the package in a checkout, and inside it in a wheel.
+
+`flows` and `checks` are imported under those names. Their root goes first on `sys.path`, so that a user's own
+`flows/` in the working directory does not win.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from gonogo.errors import BadInput
+
+_PACKAGE = Path(__file__).resolve().parent
+#: the folder that holds flows/, checks/, runbooks/ and sql_templates/
+ROOT = _PACKAGE / "house" if (_PACKAGE / "house").is_dir() else _PACKAGE.parent
+
+
+def move_in() -> None:
+    """Put the house first on the import path, for this process and for those that it starts."""
+    root = str(ROOT)
+    sys.path[:] = [root, *(entry for entry in sys.path if entry != root)]
+    inherited = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry and entry != root]
+    os.environ["PYTHONPATH"] = os.pathsep.join([root, *inherited])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project:
+    """A folder with its own runbooks/ and sql_templates/; what it lacks, gonogo's own gives."""
+
+    root: Path
+
+    @property
+    def state(self) -> Path:
+        """The folder for what is made while running: the embedded database, reports."""
+        return self.root / ".gonogo"
+
+    @property
+    def template_roots(self) -> tuple[Path, ...]:
+        """Where templates are looked for, in order."""
+        roots = dict.fromkeys((self.root / "sql_templates", ROOT / "sql_templates"))
+        return tuple(root for root in roots if root.is_dir())
+
+    def runbook(self, name: str) -> Path:
+        """Return the file of a runbook, by path or by name.
+
+        Raises:
+            BadInput: there is none.
+        """
+        if name.endswith((".yaml", ".yml")) or os.sep in name:
+            return Path(name)
+        known: list[str] = []
+        for folder in dict.fromkeys((self.root / "runbooks", ROOT / "runbooks")):
+            if (folder / f"{name}.yaml").is_file():
+                return folder / f"{name}.yaml"
+            known += sorted(file.stem for file in folder.glob("*.yaml"))
+        there = f"there are {', '.join(dict.fromkeys(known))}" if known else "make one with `gonogo init`"
+        raise BadInput(f"there is no runbook {name!r} in {self.root / 'runbooks'}; {there}")
+
+
+def find_project(start: Path | None = None) -> Project:
+    """Return the project that a folder lies in: the nearest one above it with runbooks/, else the folder itself."""
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / "runbooks").is_dir():
+            return Project(root=folder)
+    return Project(root=here)
+
+
+def project_of(runbook: Path) -> Project:
+    """Return the project that a runbook belongs to."""
+    folder = runbook.resolve().parent
+    return Project(root=folder.parent) if folder.name == "runbooks" else find_project(folder)

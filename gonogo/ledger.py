@@ -1,0 +1,332 @@
+"""The ledger: the append-only record in the target's schema `gonogo`. What it says is what happened."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+
+from gonogo import clock
+from gonogo.core.event import Event, Kind
+from gonogo.core.plan import Plan
+from gonogo.database import Connection, transaction
+from gonogo.errors import Fenced, Occupied, Refused
+
+VERSION = 1
+FENCED, ENDED_TRANSACTION, NO_SUCH_RUN = "GN001", "GN002", "GN003"
+_EVENTS = "SELECT seq, kind, at, began, actor, body FROM gonogo.event WHERE run = %s AND seq > %s"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRow:
+    """A run as the ledger lists it."""
+
+    id: str
+    runbook: str
+    target: str
+    opened: datetime
+    seq: int
+
+
+def exists(connection: Connection) -> bool:
+    """Say whether the target has a ledger.
+
+    Raises:
+        Refused: it has one that a newer gonogo made.
+    """
+    row = connection.execute(
+        "SELECT pg_catalog.obj_description(n.oid, 'pg_namespace') FROM pg_catalog.pg_namespace n WHERE nspname = 'gonogo'"
+    ).fetchone()
+    if row is None:
+        return False
+    words = str(row[0] or "").rsplit(" ", 1)
+    if words[0] != "gonogo ledger" or not words[-1].isdigit():
+        raise Refused("the target has a schema named gonogo that is not a ledger; gonogo will not touch it")
+    if int(words[-1]) > VERSION:
+        raise Refused(f"the target's ledger is of version {words[-1]}; this gonogo knows {VERSION}: use a newer one")
+    return True
+
+
+def create(connection: Connection) -> None:
+    """Make the ledger where there is none."""
+    if exists(connection):
+        return
+    from gonogo.ledger_schema import statements  # noqa: PLC0415 - SQLAlchemy takes a quarter of a second to import
+
+    try:
+        with transaction(connection):
+            # two first runs at once: the second one waits here, then finds it made
+            connection.execute("SELECT pg_catalog.pg_advisory_xact_lock(7470966)")
+            if not exists(connection):
+                for statement in statements():
+                    connection.execute(statement.encode())
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise Refused(f"the role may not make the ledger's schema: {error.diag.message_primary}") from None
+
+
+def runs(connection: Connection, runbook: str = "") -> list[RunRow]:
+    """Return the target's runs, newest first."""
+    rows = connection.execute(
+        "SELECT id, runbook, target, opened, seq FROM gonogo.run WHERE runbook = %s OR %s = '' ORDER BY opened DESC",
+        [runbook, runbook],
+    ).fetchall()
+    return [RunRow(id=r[0], runbook=r[1], target=r[2], opened=r[3], seq=r[4]) for r in rows]
+
+
+def open_run(connection: Connection, plan: Plan, texts: Mapping[str, str], actor: str) -> str:
+    """Begin a run: keep its plan and its scripts, all or nothing; return its id."""
+    run = f"{plan.runbook[:32]}-{secrets.token_hex(3)}"
+    with transaction(connection):
+        connection.execute(
+            "INSERT INTO gonogo.run (id, runbook, target, opened, seq) VALUES (%s, %s, %s, pg_catalog.now(), 0)",
+            [run, plan.runbook, plan.target],
+        )
+        connection.execute(
+            "INSERT INTO gonogo.script (sha256, text) SELECT * FROM"
+            " ROWS FROM (pg_catalog.unnest(%s::text[]), pg_catalog.unnest(%s::text[]))"
+            " ON CONFLICT DO NOTHING",
+            [list(texts), list(texts.values())],
+        )
+        append(connection, run, Kind.RUN_OPENED, {"plan": plan.model_dump(mode="json")}, actor)
+    return run
+
+
+def append(connection: Connection, run: str, kind: Kind, body: Mapping[str, Any], actor: str) -> Event:
+    """Append a fact, as anybody may at any time."""
+    try:
+        row = connection.execute(
+            "SELECT * FROM gonogo.append(%s, %s, %s, %s::json, false)", [run, kind, actor, encode(body)]
+        ).fetchone()
+    except psycopg.Error as error:
+        if error.sqlstate == NO_SUCH_RUN:
+            raise Refused(f"there is no run {run!r} on this target; `gonogo status` lists them") from None
+        raise
+    seq, at, began = row or (0, None, None)
+    return Event(seq=seq, kind=kind, at=at, began=began, actor=actor, body=body)
+
+
+def append_fenced(connection: Connection, run: str, epoch: int, kind: Kind, body: Mapping[str, Any], actor: str) -> Event:
+    """Append a fact as the run's runner.
+
+    Raises:
+        Fenced: another runner took over.
+    """
+    try:
+        with transaction(connection):
+            connection.execute("SELECT gonogo.enter(%s, %s)", [run, epoch])
+            return append(connection, run, kind, body, actor)
+    except psycopg.Error as error:
+        raise_if_fenced(error)
+        raise
+
+
+def raise_if_fenced(error: psycopg.Error) -> None:
+    """Turn the fence's own error into what it means.
+
+    Raises:
+        Fenced: another runner took over.
+    """
+    if error.sqlstate == FENCED:
+        raise Fenced("another runner took this run over; this one stops, and has changed nothing since") from None
+
+
+def encode(body: Mapping[str, Any]) -> str:
+    """Write a body as the JSON text that is kept and hashed."""
+    return json.dumps(body, ensure_ascii=True, separators=(",", ":"), default=str).replace("\\u0000", "\\ufffd")
+
+
+def read(connection: Connection, run: str, after: int = 0) -> list[Event]:
+    """Return the facts of a run after a sequence number, in order."""
+    rows = connection.execute(_EVENTS + " ORDER BY seq", [run, after]).fetchall()
+    return [Event(seq=r[0], kind=Kind(r[1]), at=r[2], began=r[3], actor=r[4], body=r[5]) for r in rows]
+
+
+def read_plan(connection: Connection, run: str) -> Plan:
+    """Return the plan that a run was opened with.
+
+    Raises:
+        Refused: there is no such run.
+    """
+    row = connection.execute("SELECT body->'plan' FROM gonogo.event WHERE run = %s AND seq = 1", [run], binary=False).fetchone()
+    if row is None:
+        raise Refused(f"there is no run {run!r} on this target; `gonogo status` lists them")
+    return Plan.model_validate(row[0])
+
+
+def read_texts(connection: Connection, hashes: Sequence[str]) -> dict[str, str]:
+    """Return the texts of scripts, each proved by its own sha256.
+
+    Raises:
+        Refused: one is missing, or is not what it was.
+    """
+    rows = connection.execute("SELECT sha256, text FROM gonogo.script WHERE sha256 = ANY(%s)", [list(hashes)]).fetchall()
+    texts = {str(r[0]): str(r[1]) for r in rows}
+    for sha256 in hashes:
+        if hashlib.sha256(texts.get(sha256, "").encode()).hexdigest() != sha256:
+            raise Refused(f"the ledger's script {sha256[:12]} is missing or was changed by hand; the run cannot go on")
+    return texts
+
+
+def claim(connection: Connection, run: str, *, take_over: bool = False, patience: float = 5.0) -> int:
+    """Become the target's one runner; return the epoch that every step is fenced by.
+
+    Args:
+        connection: the one that will run the steps.
+        run: the run to carry.
+        take_over: end the backend of a runner that is still there.
+        patience: seconds to wait for a runner that is just dying.
+
+    Raises:
+        Occupied: another runner works on the target.
+    """
+    deadline = clock.monotonic() + patience
+    while True:
+        try:
+            with transaction(connection):
+                return _claim_once(connection, run)
+        except (Occupied, psycopg.errors.LockNotAvailable) as error:
+            if take_over:
+                end_holder(connection)
+            elif clock.monotonic() > deadline:
+                raise error if isinstance(error, Occupied) else Occupied(_holder(connection)) from None
+            clock.sleep(0.1)
+
+
+def _claim_once(connection: Connection, run: str) -> int:
+    connection.execute("SET LOCAL lock_timeout = '500ms'")
+    row = connection.execute("SELECT epoch, pid, backend_start, run, holder FROM gonogo.fence WHERE id = 1 FOR UPDATE").fetchone()
+    epoch, pid, since, held_run, holder = row or (0, None, None, "", "")
+    if pid is not None and pid != connection.info.backend_pid:
+        alive = connection.execute(
+            "SELECT 1 FROM pg_catalog.pg_stat_activity WHERE pid = %s AND (backend_start = %s OR backend_start IS NULL)",
+            [pid, since],
+        ).fetchone()
+        if alive:
+            raise Occupied(_say_holder(held_run, holder, pid))
+    connection.execute(
+        "UPDATE gonogo.fence SET run = %s, epoch = epoch + 1, pid = pg_catalog.pg_backend_pid(), holder = %s,"
+        " backend_start = (SELECT backend_start FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid())"
+        " WHERE id = 1",
+        [run, f"process {os.getpid()} on {platform.node()}"],
+    )
+    return int(epoch) + 1
+
+
+def reclaim(connection: Connection, run: str, epoch: int) -> None:
+    """Name a new connection as the one that runs the steps, when nobody took over meanwhile.
+
+    Raises:
+        Fenced: somebody did.
+    """
+    with transaction(connection):
+        row = connection.execute("SELECT pid, backend_start, run, epoch FROM gonogo.fence WHERE id = 1 FOR UPDATE").fetchone()
+        if row is None or (row[2], row[3]) != (run, epoch):
+            raise Fenced("another runner took this run over while the connection was lost")
+        connection.execute(
+            "UPDATE gonogo.fence SET pid = pg_catalog.pg_backend_pid(), backend_start ="
+            " (SELECT backend_start FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid()) WHERE id = 1"
+        )
+
+
+def release(connection: Connection, run: str, epoch: int) -> None:
+    """Let the next runner in at once."""
+    connection.execute("UPDATE gonogo.fence SET pid = NULL WHERE id = 1 AND run = %s AND epoch = %s", [run, epoch])
+
+
+def end_holder(connection: Connection, seconds: float = 5.0) -> None:
+    """End the backend that the fence names and wait until it is gone: what it did is then either committed or not.
+
+    Raises:
+        Refused: it does not end.
+    """
+    deadline = clock.monotonic() + seconds
+    # the start time tells it from a stranger that got the same number after a restart of the server
+    alive = (
+        "FROM pg_catalog.pg_stat_activity a JOIN gonogo.fence f ON a.pid = f.pid AND a.backend_start = f.backend_start"
+        " WHERE a.pid <> pg_catalog.pg_backend_pid()"
+    )
+    connection.execute(f"SELECT pg_catalog.pg_terminate_backend(a.pid) {alive}".encode())
+    while connection.execute(f"SELECT 1 {alive}".encode()).fetchone():
+        if clock.monotonic() > deadline:
+            raise Refused(f"a former runner's backend does not end. {_holder(connection)}")
+        clock.sleep(0.05)
+
+
+def _holder(connection: Connection) -> str:
+    row = connection.execute("SELECT run, holder, pid FROM gonogo.fence WHERE id = 1").fetchone()
+    return _say_holder(*(row or ("", "", 0)))
+
+
+def holder_alive(connection: Connection, run: str) -> bool:
+    """Say whether a runner carries this run now."""
+    row = connection.execute(
+        "SELECT 1 FROM gonogo.fence f JOIN pg_catalog.pg_stat_activity a USING (pid)"
+        " WHERE f.run = %s AND (a.backend_start = f.backend_start OR a.backend_start IS NULL)",
+        [run],
+    ).fetchone()
+    return row is not None
+
+
+def _say_holder(run: str, holder: str, pid: int) -> str:
+    return (
+        f"the run {run} works on this target: {holder}, backend {pid}. Wait for it, ask it to stop with `gonogo hold`,"
+        " or, if that process is lost, go on with `gonogo resume --take-over`"
+    )
+
+
+def verify(connection: Connection, run: str) -> tuple[int, list[str]]:
+    """Recompute the hash chain of a run; return how many facts it has, and what is wrong with it."""
+    problems: list[str] = []
+    previous, expected = b"", 1
+    for row in _raw(connection, run):
+        seq, kind, at, began, actor, body, said_previous, said_hash = row
+        fields = [run, str(seq), kind, str(at), str(began), actor, body]
+        hashed = hashlib.sha256(previous + "\x1f".join(fields).encode()).digest()
+        if seq != expected:
+            problems.append(f"fact {expected} is missing: the next one is {seq}")
+        if bytes(said_previous) != previous:
+            problems.append(f"fact {seq} does not follow from the one before it")
+        elif bytes(said_hash) != hashed:
+            problems.append(f"fact {seq} ({kind}, by {actor}) was changed after it was recorded")
+        previous, expected = bytes(said_hash), seq + 1
+    head = connection.execute("SELECT seq FROM gonogo.run WHERE id = %s", [run]).fetchone()
+    if head and head[0] != expected - 1:
+        problems.append(f"the run has {head[0]} facts, but only {expected - 1} are there: the newest were removed")
+    return expected - 1, problems
+
+
+def _raw(connection: Connection, run: str) -> Iterator[Any]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT seq, kind, (extract(epoch FROM at) * 1000000)::bigint, (extract(epoch FROM began) * 1000000)::bigint,"
+            " actor, body::text, previous, hash FROM gonogo.event WHERE run = %s ORDER BY seq",
+            [run],
+        )
+        yield from cursor
+
+
+def export(connection: Connection, run: str) -> Iterator[str]:
+    """Yield every fact of a run as a line of JSON, with its hash: the chain can be checked without the database."""
+    for seq, kind, at, began, actor, body, previous, hashed in _raw(connection, run):
+        yield json.dumps(
+            {
+                "run": run,
+                "seq": seq,
+                "kind": kind,
+                "at_us": at,
+                "began_us": began,
+                "actor": actor,
+                "body": json.loads(body),
+                "body_text": body,
+                "previous": bytes(previous).hex(),
+                "hash": bytes(hashed).hex(),
+            }
+        )

@@ -1,0 +1,329 @@
+"""YAML to a runbook: safely, and with the line and column of every problem, all at once.
+
+The YAML read here is a plain subset of 1.2: no tags, no dates, `yes` is text, `12:30` is text, `0123` is text.
+Limits stand against files that are huge, deep, or explode through aliases.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+import types
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from gonogo.core.runbook import Runbook
+from gonogo.errors import BadInput, Problem
+
+MAX_BYTES = 1_000_000
+MAX_DEPTH = 40
+MAX_NODES = 50_000
+
+Path_: TypeAlias = tuple[str | int, ...]
+Marks: TypeAlias = dict[Path_, tuple[int, int]]
+
+_PLAIN = (
+    (re.compile(r"(?:null|Null|NULL|~|)"), lambda _: None),
+    (re.compile(r"(?:true|True|TRUE)"), lambda _: True),
+    (re.compile(r"(?:false|False|FALSE)"), lambda _: False),
+    (re.compile(r"[-+]?(?:0|[1-9]\d*)"), int),
+    (re.compile(r"[-+]?(?:0|[1-9]\d*)\.\d+(?:[eE][-+]?\d+)?"), float),
+)
+_PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def load_runbook(file: Path) -> Runbook:
+    """Read and check a runbook.
+
+    Raises:
+        BadInput: with every problem there is, each with its line and column.
+    """
+    return check_runbook(read_text(file), str(file))
+
+
+def read_text(file: Path) -> str:
+    """Read a text file of a bounded size.
+
+    Raises:
+        BadInput: it is missing, too large, or not UTF-8 text.
+    """
+    try:
+        if file.stat().st_size > MAX_BYTES:
+            raise BadInput(Problem(file=str(file), message=f"is larger than {MAX_BYTES:,} bytes: no runbook is"))
+        raw = file.read_bytes()
+    except FileNotFoundError:
+        raise BadInput(Problem(file=str(file), message="there is no such file")) from None
+    except OSError as error:
+        raise BadInput(Problem(file=str(file), message=f"cannot be read: {error.strerror}")) from None
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise BadInput(Problem(file=str(file), line=line, message="is not UTF-8 text; save it as UTF-8")) from None
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        raise BadInput(Problem(file=str(file), line=line, message="holds a NUL byte; it is not a text file"))
+    return text
+
+
+def check_runbook(text: str, file: str) -> Runbook:
+    """Check the text of a runbook and return its model.
+
+    Raises:
+        BadInput: with every problem there is.
+    """
+    data, marks, problems = parse_yaml(text, file)
+    if not isinstance(data, dict):
+        raise BadInput(*problems, Problem(file=file, line=1, message="a runbook is a mapping that begins with `runbook:`"))
+    try:
+        runbook = Runbook.model_validate(data)
+    except ValidationError as error:
+        details = [d for d in error.errors() if not (d["type"] == "too_short" and d["input"])]
+        problems += [_problem(detail, marks, file) for detail in details]
+        raise BadInput(*_sorted(problems)) from None
+    problems += [_at(path, message, marks, file) for path, message in cross_check(runbook)]
+    if problems:
+        raise BadInput(*_sorted(problems))
+    return runbook
+
+
+def parse_yaml(text: str, file: str) -> tuple[object, Marks, list[Problem]]:
+    """Return the data of a YAML text, where each of its parts stands, and the duplicate keys it has.
+
+    Raises:
+        BadInput: it is not YAML, or beyond the limits.
+    """
+    try:
+        _check_limits(text, file)
+        node = yaml.compose(text, Loader=_PARSER)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        what = " ".join(part for part in (error.context, error.problem) if part)
+        raise BadInput(Problem(file=file, line=line, column=column, message=f"is not YAML: {what}")) from None
+    except yaml.YAMLError as error:
+        raise BadInput(Problem(file=file, message=f"is not YAML: {error}")) from None
+    marks: Marks = {}
+    problems: list[Problem] = []
+    budget = iter(range(MAX_NODES))
+    data = _construct(node, (), marks, problems, file, budget) if node is not None else None
+    return data, marks, problems
+
+
+def _check_limits(text: str, file: str) -> None:
+    depth = documents = 0
+
+    def refuse(event: Any, message: str) -> BadInput:
+        mark = event.start_mark
+        return BadInput(Problem(file=file, line=mark.line + 1, column=mark.column + 1, message=message))
+
+    for event in yaml.parse(text, Loader=_PARSER):
+        if isinstance(event, yaml.DocumentStartEvent):
+            documents += 1
+            if documents > 1:
+                raise refuse(event, "a second document begins here; a runbook is one")
+        if getattr(event, "tag", None):
+            raise refuse(event, f"the tag {getattr(event, 'tag', '')} is not used in runbooks; write plain values")
+        if isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise refuse(event, f"is nested deeper than {MAX_DEPTH} levels")
+        elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
+            depth -= 1
+
+
+def _construct(node: yaml.Node, path: Path_, marks: Marks, problems: list[Problem], file: str, budget: Iterator[int]) -> object:
+    here = (node.start_mark.line + 1, node.start_mark.column + 1)
+    if next(budget, None) is None or len(path) > MAX_DEPTH:
+        what = f"its aliases grow beyond {MAX_NODES:,} values" if len(path) <= MAX_DEPTH else "an alias holds itself"
+        raise BadInput(Problem(file=file, line=here[0], column=here[1], message=what))
+    marks.setdefault(path, here)
+    if isinstance(node, yaml.SequenceNode):
+        return [_construct(item, (*path, i), marks, problems, file, budget) for i, item in enumerate(node.value)]
+    if not isinstance(node, yaml.MappingNode):
+        return _scalar(node)
+    mapping: dict[object, object] = {}
+    for key_node, value_node in node.value:
+        key = str(key_node.value) if isinstance(key_node, yaml.ScalarNode) else "?"
+        line, column = key_node.start_mark.line + 1, key_node.start_mark.column + 1
+        if not isinstance(key_node, yaml.ScalarNode):
+            problems.append(Problem(file=file, line=line, column=column, message="a key is a plain word"))
+        elif key in mapping:
+            problems.append(
+                Problem(file=file, line=line, column=column, path=say_path(path), message=f"the key {key!r} stands here twice")
+            )
+        marks[(*path, key)] = (line, column)
+        mapping[key] = _construct(value_node, (*path, key), marks, problems, file, budget)
+    return mapping
+
+
+def _scalar(node: yaml.Node) -> object:
+    text = str(node.value)
+    if not getattr(node, "style", ""):  # plain
+        for pattern, make in _PLAIN:
+            if pattern.fullmatch(text):
+                value = make(text)
+                return text if isinstance(value, float) and not math.isfinite(value) else value
+    return text
+
+
+def say_path(path: Path_) -> str:
+    """Write a path as people do: `phases[0].tasks[1].takes`."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def _at(path: Path_, message: str, marks: Marks, file: str) -> Problem:
+    known = path
+    while known and known not in marks:
+        known = known[:-1]
+    line, column = marks.get(known, (1, 1))
+    return Problem(file=file, line=line, column=column, path=say_path(path), message=message)
+
+
+def _sorted(problems: list[Problem]) -> list[Problem]:
+    return sorted(dict.fromkeys(problems), key=lambda p: (p.line, p.column))
+
+
+def _problem(detail: ErrorDetails, marks: Marks, file: str) -> Problem:
+    path = tuple(part for part in detail["loc"] if part != "[key]")
+    kind, value = detail["type"], detail["input"]
+    if kind == "extra_forbidden":
+        return _at(path, _unknown_key(path), marks, file)
+    if kind == "missing":
+        *parent, key = path
+        return _at(tuple(parent), f"the key {key!r} is missing", marks, file)
+    if kind in ("value_error", "assertion_error"):
+        return _at(path, str(detail["ctx"]["error"]), marks, file)
+    if kind == "string_pattern_mismatch":
+        return _at(path, f"{value!r} is not a name here: write lower-case letters, digits, - and _, a letter first", marks, file)
+    found = "nothing" if value is None else f"{value!r}" if isinstance(value, (str, int, float)) else type(value).__name__
+    found = {"dict": "a mapping", "list": "a list"}.get(found, found if len(found) < 80 else found[:77] + "...")
+    message = detail["msg"][0].lower() + detail["msg"][1:].replace("dictionary", "mapping").replace("tuple", "list")
+    return _at(path, f"{message}; found {found}", marks, file)
+
+
+def _unknown_key(path: Path_) -> str:
+    model = _model_at(Runbook, path[:-1])
+    known = list(model.model_fields) if model else []
+    near = difflib.get_close_matches(str(path[-1]), known, n=1, cutoff=0.6)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+    return f"the key {path[-1]!r} is not known here; {hint}"
+
+
+def _model_at(annotation: object, path: Path_) -> type[BaseModel] | None:
+    """Return the model that a path of a runbook leads to."""
+    while get_origin(annotation) in (Annotated, Union, types.UnionType):
+        options = [a for a in get_args(annotation) if a is not type(None)]
+        annotation = options[0]
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        if not path:
+            return annotation
+        field = annotation.model_fields.get(str(path[0]))
+        return _model_at(field.annotation, path[1:]) if field else None
+    arguments = get_args(annotation)
+    return _model_at(arguments[-1] if get_origin(annotation) is dict else arguments[0], path[1:]) if arguments and path else None
+
+
+def cross_check(runbook: Runbook) -> Iterator[tuple[Path_, str]]:
+    """Yield what is wrong between the parts of a runbook: unknown names, doubled ones, orders that cannot be."""
+    for path, name in runbook.named_checks():
+        if name not in runbook.checks:
+            yield path, _unknown("check", name, runbook.checks)
+    roles = runbook.roles()
+    for i, name in enumerate(runbook.updates.blockers):
+        if name not in roles:
+            yield ("updates", "blockers", i), _unknown("person or role", name, dict.fromkeys(roles))
+    yield from _doubled(runbook)
+    yield from _phase_problems(runbook, roles)
+    for name, item in runbook.inputs.items():
+        if message := input_problem(name, item.default, item.type, item.choices, item.min, item.max, default=True):
+            yield ("inputs", name), message
+
+
+def _phase_problems(runbook: Runbook, roles: set[str]) -> Iterator[tuple[Path_, str]]:
+    for p, phase in enumerate(runbook.phases):
+        try:
+            phase.ordered_tasks()
+        except ValueError as error:
+            yield ("phases", p, "tasks"), str(error)
+        for i, name in enumerate(phase.watch):
+            if name in runbook.checks and runbook.checks[name].breach is None:
+                yield ("phases", p, "watch", i), f"the check {name!r} has no roll_back_if, so the watch cannot judge it"
+        for t, task in enumerate(phase.tasks):
+            if task.owner and task.owner not in roles:
+                yield ("phases", p, "tasks", t, "owner"), _unknown("person or role", task.owner, dict.fromkeys(roles))
+
+
+def _doubled(runbook: Runbook) -> Iterator[tuple[Path_, str]]:
+    seen: dict[str, str] = {}
+    phases: set[str] = set()
+    for p, phase in enumerate(runbook.phases):
+        if phase.phase in phases:
+            yield ("phases", p, "phase"), f"the phase {phase.phase!r} stands here twice; give each its own name"
+        phases.add(phase.phase)
+        for t, task in enumerate(phase.tasks):
+            if task.task in seen:
+                yield ("phases", p, "tasks", t, "task"), f"the task {task.task!r} stands twice; give each its own name"
+            seen[task.task] = task.task
+            names: set[str] = set()
+            for s, step in enumerate(task.steps):
+                if step.step and step.step in names:
+                    yield ("phases", p, "tasks", t, "steps", s, "step"), f"the step {step.step!r} stands here twice"
+                names.add(step.step)
+
+
+def _unknown(what: str, name: str, known: Mapping[str, object]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known))}" if known else "there are none"
+    return f"the {what} {name!r} is not defined; {hint}"
+
+
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "text": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,), "list": (list, tuple), "mapping": (dict,)
+}  # fmt: skip
+
+
+def input_problem(
+    name: str,
+    value: object,
+    kind: str | None,
+    choices: tuple[Any, ...] = (),
+    least: float | None = None,
+    most: float | None = None,
+    *,
+    default: bool = False,
+) -> str:
+    """Say what is wrong with the value of an input, or nothing.
+
+    Args:
+        name: the input's name.
+        value: what it was given.
+        kind: the type that it must have, if one is stated.
+        choices: the values there are.
+        least: the least it may be.
+        most: the most it may be.
+        default: whether it is the runbook's own default, which may be absent.
+    """
+    if value is None:
+        return "" if default else f"the input {name!r} needs a value: pass --input {name}=..."
+    if kind and (not isinstance(value, _TYPES[kind]) or (isinstance(value, bool) and kind != "boolean")):
+        return f"the input {name!r} is to be {kind}; found {value!r}"
+    if choices and value not in choices:
+        return f"the input {name!r} is one of {', '.join(map(str, choices))}; found {value!r}"
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        low, high = -math.inf if least is None else least, math.inf if most is None else most
+        if not math.isfinite(value) or not low <= value <= high:
+            bounds = " and ".join(
+                f"{word} {bound:g}" for word, bound in (("at least", least), ("at most", most)) if bound is not None
+            )
+            return f"the input {name!r} is to be {bounds or 'finite'}; found {value!r}"
+    return ""

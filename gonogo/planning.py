@@ -1,0 +1,367 @@
+"""From a runbook to a plan: real times, rendered and classified scripts, a seal."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, time, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from gonogo import clock
+from gonogo.core.plan import Plan, PlannedPhase, PlannedStep, PlannedTask, Script
+from gonogo.core.runbook import Phase, Runbook, Schedule, Step, Task, local_time
+from gonogo.core.seal import digest, seal
+from gonogo.errors import BadInput, Problem
+from gonogo.house import Project
+from gonogo.loader import input_problem
+from gonogo.sql import Statement, meaning, split
+from gonogo.template import Templates
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A plan and the texts that its scripts' sha256 name."""
+
+    plan: Plan
+    texts: Mapping[str, str]
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass
+class _Draft:
+    runbook: Runbook
+    file: Path
+    templates: Templates
+    variables: Mapping[str, Any]
+    texts: dict[str, str] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def attempt(self, path: str, work: Any, *args: Any) -> Any:
+        """Collect what is wrong with one part, so that all problems show at once."""
+        try:
+            return work(*args)
+        except BadInput as error:
+            for problem in error.problems:
+                where = problem if problem.file else Problem(file=str(self.file), path=path, message=problem.message)
+                self.problems.append(where)
+            return None
+
+
+def prepare(
+    runbook: Runbook,
+    file: Path,
+    project: Project,
+    *,
+    target: str = "",
+    inputs: Mapping[str, Any] | None = None,
+    start: datetime | None = None,
+) -> Prepared:
+    """Make the plan of a runbook.
+
+    Args:
+        runbook: what to plan.
+        file: where it came from, for messages.
+        project: whose templates it uses.
+        target: the name of the target; the runbook's first without one.
+        inputs: values for template variables.
+        start: when to start, instead of what the runbook says.
+
+    Raises:
+        BadInput: with every problem in it and in its templates.
+    """
+    target = choose_target(runbook, target)
+    draft = _Draft(runbook, file, Templates(project.template_roots), given_inputs(runbook, inputs or {}))
+    begins = start or start_of(runbook.schedule)
+    steps: list[PlannedStep] = []
+    tasks: list[PlannedTask] = []
+    phases: list[PlannedPhase] = []
+    moment = begins
+    for number, phase in enumerate(runbook.phases):
+        planned = _plan_phase(draft, number, phase, moment, steps, tasks)
+        phases.append(planned)
+        moment = planned.end
+    questions = {
+        name: script
+        for name, check in runbook.checks.items()
+        if (source := check.sql or check.time) and (script := _question(draft, name, source))
+    }
+    if draft.problems:
+        raise BadInput(*dict.fromkeys(draft.problems))
+    _warn(draft, begins, moment, steps)
+    plan = Plan(
+        runbook=runbook.runbook,
+        title=runbook.title or runbook.runbook,
+        target=target,
+        role=runbook.targets[target].role,
+        zone=runbook.schedule.zone,
+        start=begins,
+        end_by=end_of(runbook.schedule, begins),
+        inputs=draft.variables,
+        people=runbook.people,
+        updates=runbook.updates,
+        sql=runbook.sql,
+        baseline=runbook.baseline,
+        checks=runbook.checks,
+        questions=questions,
+        phases=tuple(phases),
+        tasks=tuple(tasks),
+        steps=tuple(steps),
+        rollback=runbook.rollback,
+        sources=digest_sources(file, draft.templates.used, draft.variables),
+    )
+    meanings = {sha: _meaning(text) for sha, text in draft.texts.items()}
+    sealed = plan.model_copy(update={"seal": seal(plan, meanings)})
+    return Prepared(plan=sealed, texts=draft.texts, warnings=tuple(draft.warnings))
+
+
+def choose_target(runbook: Runbook, name: str) -> str:
+    """Return the name of a target that the runbook has; its first one for "".
+
+    Raises:
+        BadInput: it has no such target.
+    """
+    if name and name not in runbook.targets:
+        raise BadInput(f"the runbook has no target {name!r}; there are {', '.join(runbook.targets)}")
+    return name or next(iter(runbook.targets))
+
+
+def given_inputs(runbook: Runbook, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the value of every input.
+
+    Raises:
+        BadInput: one is unknown, missing or of a wrong type.
+    """
+    problems = [
+        f"there is no input {name!r}; there are {', '.join(runbook.inputs) or 'none'}"
+        for name in given
+        if name not in runbook.inputs
+    ]
+    values = {}
+    for name, item in runbook.inputs.items():
+        value = given.get(name, item.default)
+        kind = item.type or _type_of(item.default)
+        if problem := input_problem(name, value, kind, item.choices, item.min, item.max):
+            problems.append(problem)
+        values[name] = value
+    if problems:
+        raise BadInput(*problems)
+    return values
+
+
+def _type_of(default: object) -> str | None:
+    for kind, types in (("boolean", bool), ("integer", int), ("number", float), ("text", str), ("list", list), ("mapping", dict)):
+        if isinstance(default, types):
+            return kind
+    return None
+
+
+def start_of(schedule: Schedule) -> datetime:
+    """Return when a schedule starts, now unless it says another time."""
+    if schedule.start == "now":
+        return clock.now().astimezone(ZoneInfo(schedule.zone)).replace(microsecond=0)
+    return local_time(schedule.start, schedule.zone)
+
+
+def end_of(schedule: Schedule, begins: datetime) -> datetime | None:
+    """Return when a run must have ended: the next such clock time after its start."""
+    if not schedule.end_by:
+        return None
+    if len(schedule.end_by) > 5:
+        return local_time(schedule.end_by, schedule.zone)
+    local = begins.astimezone(ZoneInfo(schedule.zone))
+    ends = datetime.combine(local.date(), time.fromisoformat(schedule.end_by), ZoneInfo(schedule.zone))
+    return ends if ends > begins else ends + timedelta(days=1)
+
+
+def digest_sources(file: Path, templates: Sequence[Path] | set[Path], variables: Mapping[str, Any]) -> str:
+    """Return a digest over the files and inputs that a plan was made from."""
+    summed = hashlib.sha256(repr(sorted(variables.items(), key=lambda i: i[0])).encode())
+    for path in [file, *sorted(templates)]:
+        summed.update(str(path.resolve()).encode() + b"\0")
+        summed.update(hashlib.sha256(path.read_bytes()).digest() if path.is_file() else b"-")
+    return summed.hexdigest()
+
+
+def _plan_phase(
+    draft: _Draft, number: int, phase: Phase, begins: datetime, steps: list[PlannedStep], tasks: list[PlannedTask]
+) -> PlannedPhase:
+    first, moment = len(steps), begins
+    for task in phase.ordered_tasks():
+        task_first = len(steps)
+        path = f"phases[{number}].tasks[{phase.tasks.index(task)}]"
+        for s, step in enumerate(task.steps):
+            steps.append(_plan_step(draft, f"{path}.steps[{s}]", number, task, s, step))
+        start = max(moment, begins + task.at) if task.at is not None else moment
+        if task.at is not None and start > begins + task.at:
+            late = (start - begins - task.at).total_seconds() / 60
+            draft.warnings.append(f"{path}.at: the tasks before it end {late:g} minutes after it is to start")
+        moment = start + (task.takes or timedelta(0))
+        tasks.append(
+            PlannedTask(
+                name=task.task,
+                title=task.title or task.task,
+                about=task.about,
+                owner=task.owner,
+                phase=number,
+                first=task_first,
+                last=len(steps) - 1,
+                at=task.at,
+                takes=task.takes,
+                start=start,
+                end=moment,
+            )
+        )
+    return PlannedPhase(
+        name=phase.phase,
+        title=phase.title or phase.phase,
+        go_if=phase.gate.go_if,
+        verify=phase.verify,
+        watch=phase.watch,
+        every=phase.every,
+        soak=phase.soak,
+        on_failure=phase.on_failure,
+        first=first,
+        last=len(steps) - 1,
+        start=begins,
+        end=moment + phase.soak,
+    )
+
+
+def _plan_step(draft: _Draft, path: str, phase: int, task: Task, number: int, step: Step) -> PlannedStep:
+    name = f"{task.task}.{step.step or number + 1}"
+    forward: list[Script] = []
+    sources = 0
+    if step.kind == "sql":
+        forward, sources = _scripts(draft, f"{path}.sql", step.sql or ())
+    elif step.backfill is not None:
+        forward, sources = _scripts(draft, f"{path}.backfill.sql", (step.backfill.sql,))
+        _check_batch(draft, f"{path}.backfill.sql", forward)
+    undo: tuple[Script, ...] | None = () if step.kind == "check" or step.undo == ("nothing",) else None
+    paired = False
+    if undo is None and step.undo is not None:
+        backward, undo_sources = _scripts(draft, f"{path}.undo", step.undo)
+        paired = sources == undo_sources > 1
+        undo = tuple(sorted(backward, key=lambda s: -s.part)) if paired else tuple(backward)
+    elif undo is None:
+        draft.warnings.append(f"{path}: the step has no undo, so the run cannot be turned back past it; write `undo:`")
+    settings = draft.runbook.sql
+    backfill = step.backfill
+    return PlannedStep(
+        name=name,
+        task=task.task,
+        phase=phase,
+        kind=step.kind,
+        scripts=tuple(forward),
+        undo=undo,
+        paired=paired,
+        checks=step.check or (),
+        table=backfill.table if backfill else "",
+        key=backfill.key if backfill else (),
+        batch=backfill.batch if backfill else 1000,
+        lock_timeout=step.lock_timeout or settings.lock_timeout,
+        statement_timeout=step.statement_timeout or settings.statement_timeout,
+        done_if=step.done_if,
+        again=step.again,
+    )
+
+
+def _scripts(draft: _Draft, path: str, patterns: Sequence[str]) -> tuple[list[Script], int]:
+    """Render the templates that some names or globs mean; return their scripts and how many sources there are."""
+    scripts: list[Script] = []
+    sources = 0
+    for pattern in patterns:
+        for source in draft.attempt(path, draft.templates.find, pattern, draft.runbook.runbook) or ():
+            text = draft.attempt(path, draft.templates.render, source, draft.variables)
+            if text is not None:
+                label = str(draft.templates.path(source))
+                statements = draft.attempt(path, split, text, label)
+                scripts += _units(draft, source, label, text, statements or [], sources)
+            sources += 1
+    return scripts, sources
+
+
+def _units(draft: _Draft, source: str, label: str, text: str, statements: list[Statement], part: int) -> list[Script]:
+    """Return the scripts of one source: itself, or its statements where one of them must run alone."""
+    if not statements:
+        draft.problems.append(Problem(file=label, message="holds no SQL; a step that does nothing is a mistake"))
+        return []
+    if all(statement.transactional for statement in statements):
+        sets = any(statement.sets for statement in statements)
+        return [Script(source=source, sha256=_keep(draft, text), part=part, sets=sets)]
+    for statement in statements:
+        if statement.act == "create index" and not statement.object.rstrip('"').rpartition('"')[2]:
+            message = "name the index: without a name, an unfinished one could not be found again"
+            draft.problems.append(Problem(file=label, line=statement.line, message=message))
+        if statement.sets:
+            message = "SET in a script that runs statement by statement would not last to the next; put it in a script of its own"
+            draft.problems.append(Problem(file=label, line=statement.line, message=message))
+    return [
+        Script(
+            source=source,
+            sha256=_keep(draft, statement.text),
+            line=statement.line,
+            part=part,
+            transactional=statement.transactional,
+            act=statement.act,
+            object=statement.object,
+        )
+        for statement in statements
+    ]
+
+
+def _check_batch(draft: _Draft, path: str, scripts: list[Script]) -> None:
+    for script in scripts:
+        if not script.transactional:
+            draft.problems.append(Problem(file=str(draft.file), path=path, message="a batch must be transactional"))
+        elif "gonogo.batch(" not in draft.texts[script.sha256]:
+            message = "the template of a batch must say WHERE {{ batch }}, or every batch would change the whole table"
+            draft.problems.append(Problem(file=str(draft.file), path=path, message=message))
+
+
+def _question(draft: _Draft, name: str, source: str) -> Script | None:
+    """Render the query of a check: one statement."""
+    path = f"checks.{name}"
+    found = draft.attempt(path, draft.templates.find, source, draft.runbook.runbook)
+    if not found:
+        return None
+    text = draft.attempt(path, draft.templates.render, found[0], draft.variables)
+    if text is None:
+        return None
+    label = str(draft.templates.path(found[0]))
+    statements = draft.attempt(path, split, text, label)
+    if statements is not None and len(statements) != 1:
+        message = f"a check is one query; this has {len(statements)} statements"
+        draft.problems.append(Problem(file=label, path=path, message=message))
+    return Script(source=found[0], sha256=_keep(draft, text))
+
+
+def _keep(draft: _Draft, text: str) -> str:
+    sha256 = digest(text)
+    draft.texts[sha256] = text
+    return sha256
+
+
+def _meaning(text: str) -> str:
+    try:
+        return meaning(text)
+    except Exception:  # noqa: BLE001 - what cannot be normalised counts as it is written
+        return text
+
+
+def _warn(draft: _Draft, begins: datetime, ends: datetime, steps: list[PlannedStep]) -> None:
+    runbook = draft.runbook
+    limit = end_of(runbook.schedule, begins)
+    if limit and ends > limit:
+        draft.warnings.append(f"schedule.end_by: the tasks end at {ends:%H:%M}, after {limit:%H:%M}")
+    used = {name for _, name in runbook.named_checks()}
+    draft.warnings += [f"checks.{name}: no one uses this check" for name in runbook.checks if name not in used]
+    for p, phase in enumerate(runbook.phases):
+        if not phase.gate.go_if:
+            draft.warnings.append(f"phases[{p}].gate: the gate has no criterion, so it is always go")
+    proof = {*runbook.rollback.prove, *runbook.baseline}
+    if steps and not any(runbook.checks[name].checksum for name in proof if name in runbook.checks):
+        draft.warnings.append("baseline: no checksum check, so a rollback proves the schema and the checks, not the rows")

@@ -1,0 +1,303 @@
+"""Run scripts, each in one transaction with its ledger event, in one round trip; retry what is safe to retry.
+
+Whether a script happened is never guessed from an error: after a lost connection the old backend is ended first,
+and then the ledger is asked.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg.pq import Escaping
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+from gonogo import clock, ledger
+from gonogo.core.event import Event, Kind
+from gonogo.core.plan import Plan, PlannedStep, Script
+from gonogo.database import Connection, Database, identify, milliseconds, require_same
+from gonogo.errors import Refused, ScriptFailed, Unreachable
+
+QUERY_CANCELED = "57014"
+#: what the server undoes by itself and a second try may pass: locks, deadlocks, serialization
+TRANSIENT = frozenset({"55P03", "40P01", "40001"})
+_LOST = frozenset({"57P01", "57P02", "57P03", "08006", "08003", "08000"})
+
+
+class Stopped(Exception):
+    """The watch cancelled the running statement."""
+
+
+def transient(error: BaseException) -> bool:
+    """Say whether the server undid the script by itself and it may be tried again."""
+    return isinstance(error, psycopg.Error) and (error.sqlstate or "") in TRANSIENT
+
+
+@dataclass(kw_only=True)
+class Session:
+    """The one connection that changes the target, under one epoch; it can be lost and made again."""
+
+    database: Database
+    plan: Plan
+    run: str
+    actor: str
+    connection: Connection
+    epoch: int
+    texts: Mapping[str, str]
+    say: Callable[[str], None]
+    #: the newest fact that the loop knows; what is newer, and of the kind it waits for, happened behind a lost connection
+    known: int = 0
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+        self._busy_with: int | None = None
+        self._stopping = threading.Event()
+
+    @property
+    def name(self) -> str:
+        """The session's application_name."""
+        return f"gonogo/{self.run}/{self.epoch}"
+
+    # what the watch does to a running statement
+
+    def stop(self, with_connection: Connection) -> None:
+        """Cancel the running statement, and let no other one begin until `proceed`."""
+        self._stopping.set()
+        with self._lock:
+            if self._busy_with is not None:
+                with_connection.execute("SELECT pg_catalog.pg_cancel_backend(%s)", [self._busy_with])
+
+    def proceed(self) -> None:
+        """Let statements begin again: the loop has heard why they were stopped."""
+        with self._lock:
+            self._stopping.clear()
+
+    def was_stopped(self, error: psycopg.Error) -> bool:
+        """Say whether it was the watch that ended a statement."""
+        return self._stopping.is_set() and error.sqlstate == QUERY_CANCELED
+
+    @contextmanager
+    def cancellable(self) -> Iterator[None]:
+        """Let the watch cancel what runs inside.
+
+        Raises:
+            Stopped: the watch was first.
+        """
+        with self._lock:
+            if self._stopping.is_set():
+                raise Stopped
+            self._busy_with = self.connection.info.backend_pid
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._busy_with = None
+
+    # scripts
+
+    def run_script(
+        self, step: PlannedStep, script: Script, kind: Kind, body: Mapping[str, Any], *, text: str | None = None
+    ) -> Event:
+        """Run a transactional script together with its event.
+
+        Args:
+            step: whose limits apply.
+            script: what to run.
+            kind: the fact to record.
+            body: its body.
+            text: the SQL, where it is not the script's own (a batch).
+
+        Raises:
+            ScriptFailed: the server refused it; nothing of it stayed.
+            Stopped: the watch cancelled it; nothing of it stayed.
+        """
+        sql = self.texts[script.sha256] if text is None else text
+        prefix = self._prefix(step)
+        message = f"{prefix}{sql}\n;{self._suffix(script, kind, ledger.encode(body))}".encode()
+        blockers: list[str] = []
+        try:
+            return self._retrying(step, blockers, lambda: self.survive(kind, lambda: self._send(message, kind, body)))
+        except psycopg.Error as error:
+            ledger.raise_if_fenced(error)
+            if self.was_stopped(error):
+                raise Stopped from None
+            story = explain(error, script, sql, blockers, offset=len(prefix))
+            raise ScriptFailed(story, sqlstate=error.sqlstate or "") from None
+
+    def _send(self, message: bytes, kind: Kind, body: Mapping[str, Any]) -> Event:
+        try:
+            with self.cancellable():
+                seq, at, began = _last_row(self.connection.execute(message))
+        except psycopg.Error:
+            with suppress(psycopg.Error):
+                if not self.connection.closed:
+                    self.connection.execute("ROLLBACK")
+            raise
+        return Event(seq=seq, kind=kind, at=at, began=began, actor=self.actor, body=body)
+
+    def _prefix(self, step: PlannedStep) -> str:
+        limits = ""
+        if step.lock_timeout != self.plan.sql.lock_timeout:
+            limits += f"SET LOCAL lock_timeout={milliseconds(step.lock_timeout)};"
+        if step.statement_timeout != self.plan.sql.statement_timeout:
+            limits += f"SET LOCAL statement_timeout={milliseconds(step.statement_timeout)};"
+        return f"BEGIN;{limits}SELECT gonogo.enter({self._quote(self.run)},{self.epoch});"
+
+    def _suffix(self, script: Script, kind: Kind, body: str) -> str:
+        quoted = ",".join(self._quote(text) for text in (self.run, kind, self.actor, body))
+        appended = f"SELECT * FROM gonogo.append({quoted}::json,true);"
+        # what a script sets must not reach the ledger's own statement, nor the next script
+        return f"RESET SESSION AUTHORIZATION;RESET ROLE;{appended}RESET ALL;COMMIT" if script.sets else f"{appended}COMMIT"
+
+    def _quote(self, text: str) -> str:
+        return Escaping(self.connection.pgconn).escape_literal(text.encode()).decode()
+
+    # trying again
+
+    def _retrying(self, step: PlannedStep, blockers: list[str], once: Callable[[], Event]) -> Event:
+        attempts = self.plan.sql.attempts
+
+        def tell(state: RetryCallState) -> None:
+            error = state.outcome.exception() if state.outcome else None
+            why = getattr(error, "sqlstate", None) or "no answer"
+            self.say(f"{step.name}: {why}, trying again ({state.attempt_number} of {attempts})")
+
+        retrying = Retrying(
+            stop=stop_after_attempt(attempts),
+            wait=wait_random_exponential(multiplier=0.05, max=2),
+            retry=retry_if_exception(transient),
+            sleep=clock.sleep,
+            before_sleep=tell,
+            reraise=True,
+        )
+        for attempt in retrying:
+            with attempt, self.naming_blockers(blockers, wanted=attempt.retry_state.attempt_number > 1):
+                return once()
+        raise Refused("no attempt was made")  # pragma: no cover - there is at least one
+
+    def survive(self, kind: Kind, once: Callable[[], Event]) -> Event:
+        """Do it; where the connection is lost, find out in the ledger whether it happened, and only then do it again."""
+        for _ in range(self.plan.sql.attempts):
+            known = self.known
+            try:
+                return once()
+            except psycopg.OperationalError as error:
+                if not self.lost(error):
+                    raise
+                self.say("the connection was lost; the ledger will say whether the script happened")
+                self.reconnect()
+                happened = [e for e in ledger.read(self.connection, self.run, known) if e.kind is kind and e.actor == self.actor]
+                if happened:
+                    return happened[-1]
+        raise Unreachable(f"the connection was lost {self.plan.sql.attempts} times in a row")
+
+    def lost(self, error: psycopg.Error) -> bool:
+        """Say whether an error took the connection with it."""
+        return bool(self.connection.closed) or (error.sqlstate or "") in _LOST
+
+    def reconnect(self, patience: float = 60.0) -> None:
+        """Make the connection again, end the old backend, and stay the runner.
+
+        Args:
+            patience: how many seconds the server may take to come back.
+
+        Raises:
+            Unreachable: it does not.
+            Fenced: another runner took over.
+        """
+        self.connection.close()
+        deadline = clock.monotonic() + patience
+        while True:
+            try:
+                self.connection = self.database.connect(self.name, self.plan.sql)
+                break
+            except Unreachable:
+                if clock.monotonic() > deadline:
+                    raise
+                clock.sleep(0.5)
+        require_same(identify(self.connection), self.plan.identity)
+        ledger.end_holder(self.connection)
+        ledger.reclaim(self.connection, self.run, self.epoch)
+
+    @contextmanager
+    def naming_blockers(self, found: list[str], *, wanted: bool) -> Iterator[None]:
+        """While a second attempt waits for its lock, see who holds it."""
+        if not wanted:
+            yield
+            return
+        over, pid = threading.Event(), self.connection.info.backend_pid
+        thread = threading.Thread(target=self._look_out, args=(pid, over, found), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join(timeout=5)
+
+    def _look_out(self, pid: int, over: threading.Event, found: list[str]) -> None:
+        with suppress(psycopg.Error, Unreachable), self.database.connect(f"{self.name}/lookout") as connection:
+            while not over.wait(0.05):
+                if blockers := blocking(connection, pid):
+                    found[:] = blockers
+
+    def append(self, kind: Kind, body: Mapping[str, Any]) -> Event:
+        """Append a fact as this run's runner; after a lost connection, only if it is not there yet."""
+        return self.survive(kind, lambda: ledger.append_fenced(self.connection, self.run, self.epoch, kind, body, self.actor))
+
+
+def _last_row(cursor: psycopg.Cursor[Any]) -> tuple[int, datetime, datetime]:
+    """Return what the last statement with an answer said: the event's number and times."""
+    row = None
+    while True:
+        if cursor.description is not None:
+            row = cursor.fetchone()
+        if not cursor.nextset():
+            break
+    if row is None:  # pragma: no cover - the server answers it or raises
+        raise Refused("the server did not answer the ledger's event")
+    return row[0], row[1], row[2]
+
+
+def blocking(connection: Connection, waiting: int) -> list[str]:
+    """Name the sessions that a backend waits for."""
+    rows = connection.execute(
+        "SELECT a.pid, a.usename, a.application_name, a.state,"
+        " pg_catalog.date_trunc('second', pg_catalog.clock_timestamp() - a.xact_start)::text, pg_catalog.left(a.query, 80)"
+        " FROM pg_catalog.unnest(pg_catalog.pg_blocking_pids(%s)) AS b(pid) JOIN pg_catalog.pg_stat_activity a USING (pid)",
+        [waiting],
+    ).fetchall()
+    return [
+        f"backend {pid} ({user or '?'}, {name or 'no name'}), {state or '?'} for {age or '?'}: {' '.join((query or '').split())}"
+        for pid, user, name, state, age, query in rows
+    ]
+
+
+def explain(error: psycopg.Error, script: Script, sql: str, blockers: list[str], *, offset: int = 0) -> str:
+    """Tell the whole story of a refused script: place, line, caret, SQLSTATE, hint, who blocked.
+
+    Args:
+        error: what the server said.
+        script: what it refused.
+        sql: its text.
+        blockers: the sessions that it waited for.
+        offset: how many characters of gonogo's own stood before it.
+    """
+    diag = error.diag
+    message = (diag.message_primary or str(error)).strip()[:2000]
+    lines = [f"{script.source}: {error.sqlstate or 'connection lost'} {message}"]
+    position = (int(diag.statement_position) if diag.statement_position else 0) - offset
+    if 0 < position <= len(sql):
+        before = sql[: position - 1]
+        number = before.count("\n")
+        lines[0] = f"{script.source}, rendered line {number + script.line}: {error.sqlstate} {message}"
+        lines += [f"    {sql.split(chr(10))[number]}", "    " + " " * (len(before) - before.rfind("\n") - 1) + "^"]
+    for word, text in (("detail", diag.message_detail), ("hint", diag.message_hint), ("context", diag.context)):
+        if text:
+            lines.append(f"    {word}: {text.strip()[:1000]}")
+    lines += [f"    blocked by {blocker}" for blocker in dict.fromkeys(blockers)]
+    return "\n".join(lines)

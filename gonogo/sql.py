@@ -1,0 +1,181 @@
+"""Split and classify SQL with PostgreSQL's own parser (postgast); refuse what must not be in a script."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import postgast
+
+from gonogo.errors import BadInput, Problem
+
+_META = re.compile(r"^[ \t]*(\\\S+)", re.MULTILINE)
+_TRANSACTION = {
+    "TRANS_STMT_BEGIN": "BEGIN",
+    "TRANS_STMT_START": "START TRANSACTION",
+    "TRANS_STMT_COMMIT": "COMMIT",
+    "TRANS_STMT_ROLLBACK": "ROLLBACK",
+    "TRANS_STMT_SAVEPOINT": "SAVEPOINT",
+    "TRANS_STMT_RELEASE": "RELEASE",
+    "TRANS_STMT_ROLLBACK_TO": "ROLLBACK TO",
+    "TRANS_STMT_PREPARE": "PREPARE TRANSACTION",
+    "TRANS_STMT_COMMIT_PREPARED": "COMMIT PREPARED",
+    "TRANS_STMT_ROLLBACK_PREPARED": "ROLLBACK PREPARED",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statement:
+    """One statement of a script."""
+
+    text: str
+    #: where its first word stands in the script, counted from 1
+    line: int
+    #: the name that PostgreSQL's parser gives it, such as index_stmt
+    node: str
+    #: whether it may run inside a transaction
+    transactional: bool
+    #: whether it sets a session parameter
+    sets: bool
+    #: what an interrupted one must be asked about, and its object
+    act: str = ""
+    object: str = ""
+
+
+def split(text: str, file: str) -> list[Statement]:
+    """Return the statements of a script.
+
+    Args:
+        text: the rendered SQL.
+        file: the name for messages.
+
+    Raises:
+        BadInput: it does not parse, or holds what a script must not: psql's meta-commands,
+            COPY with the client, transaction control.
+    """
+    try:
+        tree = postgast.parse(text)
+    except postgast.PgQueryError as error:
+        raise BadInput(_syntax_problem(text, file, error)) from None
+    raw = text.encode()
+    statements, problems = [], []
+    for item in tree.stmts:
+        length = item.stmt_len or len(raw) - item.stmt_location
+        piece = raw[item.stmt_location : item.stmt_location + length].decode()
+        start = item.stmt_location + _leading(piece)
+        line = raw[:start].count(b"\n") + 1
+        node = item.stmt.WhichOneof("node") or ""
+        inner = getattr(item.stmt, node)
+        if why := _refusal(node, inner):
+            problems.append(Problem(file=file, line=line, message=why))
+        statements.append(_classify(piece.strip(), line, node, inner))
+    if problems:
+        raise BadInput(*problems)
+    return statements
+
+
+def meaning(text: str) -> str:
+    """Return a script without its comments and layout, for the seal."""
+    return postgast.deparse(postgast.parse(text))
+
+
+def _leading(piece: str) -> int:
+    """Return how many bytes of space and comments stand before the first word."""
+    skipped = re.match(r"(?:\s+|--[^\n]*(?:\n|$)|/\*(?:[^*]|\*(?!/))*\*/)*", piece)
+    return len(skipped.group().encode()) if skipped else 0
+
+
+def _syntax_problem(text: str, file: str, error: postgast.PgQueryError) -> Problem:
+    for found in _META.finditer(text):
+        line = text[: found.start(1)].count("\n") + 1
+        at = text[: error.cursorpos].count("\n") + 1 if error.cursorpos else line
+        if line <= at:
+            message = f"{found.group(1)} is a command of psql, not SQL; write SQL for it"
+            return Problem(file=file, line=line, message=message)
+    position = max(0, (error.cursorpos or 1) - 1)
+    before = text[:position]
+    line = before.count("\n") + 1
+    column = position - (before.rfind("\n") + 1) + 1
+    shown = text.splitlines()[line - 1] if text.splitlines() else ""
+    message = f"SQL: {error.message}\n    {shown}\n    {' ' * (column - 1)}^"
+    return Problem(file=file, line=line, column=column, message=message)
+
+
+def _refusal(node: str, inner: Any) -> str:
+    if node == "transaction_stmt":
+        name = _TRANSACTION.get(_enum(inner, "kind"), "transaction control")
+        return f"{name} inside a script: gonogo commits each script together with its ledger entry; leave it out"
+    if node == "copy_stmt" and not inner.is_program and not inner.filename:
+        way = "FROM STDIN" if inner.is_from else "TO STDOUT"
+        return f"COPY {way} talks to a client: use INSERT, or COPY with a file on the server"
+    return ""
+
+
+def _enum(inner: Any, field: str) -> str:
+    descriptor = inner.DESCRIPTOR.fields_by_name[field].enum_type
+    return str(descriptor.values_by_number[getattr(inner, field)].name)
+
+
+def _relation(relation: Any) -> str:
+    parts = [p for p in (relation.schemaname, relation.relname) if p]
+    return ".".join(f'"{p.replace(chr(34), chr(34) * 2)}"' for p in parts)
+
+
+def _names(inner: Any) -> str:
+    """Return the one qualified name that a DROP or REINDEX names, quoted."""
+    items = [n.string.sval for n in inner.list.items] if inner.HasField("list") else []
+    return ".".join(f'"{p.replace(chr(34), chr(34) * 2)}"' for p in items)
+
+
+def _index(inner: Any) -> tuple[str, str] | None:
+    if not inner.concurrent:
+        return None
+    schema = f'"{inner.relation.schemaname}".' if inner.relation.schemaname else ""
+    return "create index", f'{schema}"{inner.idxname}"' if inner.idxname else ""
+
+
+def _drop(inner: Any) -> tuple[str, str] | None:
+    if not inner.concurrent:
+        return None
+    return "drop index", _names(inner.objects[0]) if len(inner.objects) == 1 else ""
+
+
+def _reindex(inner: Any) -> tuple[str, str] | None:
+    concurrent = any(p.def_elem.defname == "concurrently" for p in inner.params)
+    whole = _enum(inner, "kind") in ("REINDEX_OBJECT_SCHEMA", "REINDEX_OBJECT_SYSTEM", "REINDEX_OBJECT_DATABASE")
+    return ("reindex", _relation(inner.relation)) if concurrent or whole else None
+
+
+def _detach(inner: Any) -> tuple[str, str] | None:
+    for command in inner.cmds:
+        definition = getattr(command.alter_table_cmd, "def")
+        if definition.HasField("partition_cmd") and definition.partition_cmd.concurrent:
+            return "detach", _relation(inner.relation)
+    return None
+
+
+#: what cannot run inside a transaction, and what an interrupted one is asked about
+_ALONE: dict[str, Callable[[Any], tuple[str, str] | None]] = {
+    "index_stmt": _index,
+    "drop_stmt": _drop,
+    "reindex_stmt": _reindex,
+    "alter_table_stmt": _detach,
+    "vacuum_stmt": lambda s: ("vacuum", "") if s.is_vacuumcmd else None,
+    "cluster_stmt": lambda s: None if s.HasField("relation") else ("cluster", ""),
+    "createdb_stmt": lambda _: ("create database", ""),
+    "dropdb_stmt": lambda _: ("drop database", ""),
+    "alter_system_stmt": lambda _: ("alter system", ""),
+    "create_table_space_stmt": lambda _: ("create tablespace", ""),
+    "drop_table_space_stmt": lambda _: ("drop tablespace", ""),
+    "create_subscription_stmt": lambda _: ("create subscription", ""),
+    "drop_subscription_stmt": lambda _: ("drop subscription", ""),
+}
+
+
+def _classify(text: str, line: int, node: str, inner: Any) -> Statement:
+    alone = _ALONE[node](inner) if node in _ALONE else None
+    act, thing = alone or ("", "")
+    sets = node in ("variable_set_stmt", "discard_stmt") or (node == "select_stmt" and "set_config" in text.lower())
+    return Statement(text=text, line=line, node=node, transactional=alone is None, sets=sets, act=act, object=thing)

@@ -1,0 +1,185 @@
+"""Jinja2 to SQL: sandboxed and strict, below one root.
+
+`.j2` files are templates; any other file is taken as it is. A value reaches SQL text only through `ident`
+or `literal` (psycopg's own quoting), or as a number or a boolean; a bare string is refused.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import traceback
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import FileSystemLoader, StrictUndefined, TemplateError, TemplateNotFound, TemplateSyntaxError, UndefinedError
+from jinja2.exceptions import SecurityError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from psycopg import sql
+
+from gonogo.errors import BadInput, Problem
+
+MAX_RENDERED = 5_000_000
+_MAX_RANGE = 10_000
+
+
+class Sql(str):
+    """Text that is SQL already: quoted by a filter, or made by one."""
+
+    __slots__ = ()
+
+
+def ident(value: object) -> Sql:
+    """Quote an identifier; a list or a dotted pair becomes a qualified name."""
+    parts = [str(p) for p in value] if isinstance(value, (list, tuple)) else [str(value)]
+    for part in parts:
+        if not part or "\0" in part:
+            raise UndefinedError(f"{part!r} is not an identifier")
+        if len(part.encode()) > 63:
+            raise UndefinedError(f"the identifier {part!r} is longer than 63 bytes; PostgreSQL would cut it silently")
+    return Sql(sql.Identifier(*parts).as_string(None))
+
+
+def literal(value: object) -> Sql:
+    """Quote a value; a list becomes a parenthesised list of values, for IN."""
+    if isinstance(value, (list, tuple)):
+        return Sql("(" + ", ".join(literal(item) for item in value) + ")")
+    if isinstance(value, str) and "\0" in value:
+        raise UndefinedError("a value holds a NUL byte")
+    return Sql(sql.Literal(value).as_string(None))
+
+
+def batch_of(alias: str = "") -> Sql:
+    """Mark where a batch of a backfill puts its condition on the key."""
+    return Sql(f"gonogo.batch({literal(alias)})")
+
+
+def _finalize(value: object) -> object:
+    if isinstance(value, (Sql, bool, int)) or (isinstance(value, float) and math.isfinite(value)):
+        return str(value).lower() if isinstance(value, bool) else value
+    if isinstance(value, StrictUndefined):
+        return value
+    shown = type(value).__name__
+    raise UndefinedError(f"a bare {shown} in SQL text; pass it through `| ident` or `| literal`")
+
+
+def _range(*args: int) -> range:
+    made = range(*args)
+    if len(made) > _MAX_RANGE:
+        raise SecurityError(f"a range of {len(made)} is longer than {_MAX_RANGE}")
+    return made
+
+
+class Templates:
+    """The templates below some roots; the first root that has a file gives it."""
+
+    def __init__(self, roots: Iterable[Path]) -> None:
+        self.roots = tuple(root.resolve() for root in roots)
+        self.used: set[Path] = set()
+        self._environment: ImmutableSandboxedEnvironment | None = None
+
+    def find(self, pattern: str, under: str = "") -> list[str]:
+        """Return the templates that a name or a glob means, sorted, relative to their root.
+
+        Raises:
+            BadInput: there is none, or it lies outside the roots.
+        """
+        if Path(pattern).is_absolute() or ".." in Path(pattern).parts or "\0" in pattern:
+            raise BadInput(f"the template {pattern!r} is not below the template folder; name it from there, without `..`")
+        for root in self.roots:
+            for base in filter(None, (under, ".")):
+                folder = root / base
+                found = sorted(folder.glob(pattern)) if re.search(r"[*?\[]", pattern) else [folder / pattern]
+                if files := [self._below(file, root) for file in found if file.is_file()]:
+                    return [str(file.relative_to(root)) for file in files]
+        searched = ", ".join(str(root / under) for root in self.roots)
+        raise BadInput(f"there is no template {pattern!r} in {searched}")
+
+    def _below(self, file: Path, root: Path) -> Path:
+        if file.is_symlink() or not file.resolve().is_relative_to(root):
+            raise BadInput(f"the template {file} is a symbolic link or leads out of {root}; keep templates below it")
+        return file
+
+    def path(self, name: str) -> Path:
+        """Return the file of a template that was found."""
+        return next(root / name for root in self.roots if (root / name).is_file())
+
+    def render(self, name: str, variables: Mapping[str, Any]) -> str:
+        """Return the SQL of a template.
+
+        Raises:
+            BadInput: a variable is missing, a value is bare, the syntax is wrong; with the template's line.
+        """
+        file = self.path(name)
+        self.used.add(file)
+        try:
+            source = file.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
+        except UnicodeDecodeError:
+            raise BadInput(Problem(file=str(file), message="is not UTF-8 text; save it as UTF-8")) from None
+        if "\0" in source:
+            line = source[: source.index("\0")].count("\n") + 1
+            raise BadInput(Problem(file=str(file), line=line, message="holds a NUL byte, which would cut the SQL silently"))
+        if not name.endswith(".j2"):
+            return source
+        return self._render_jinja(name, file, variables)
+
+    def _render_jinja(self, name: str, file: Path, variables: Mapping[str, Any]) -> str:
+        pieces, size = [], 0
+        try:
+            template = self._jinja().get_template(name)
+            for piece in template.generate(**variables, batch=batch_of(), batch_of=batch_of):
+                size += len(piece)
+                if size > MAX_RENDERED:
+                    raise SecurityError(f"it grows beyond {MAX_RENDERED:,} characters")
+                pieces.append(piece)
+        except TemplateNotFound as error:
+            raise BadInput(Problem(file=str(file), message=f"includes {error.name!r}, which is not there")) from None
+        except TemplateSyntaxError as error:
+            where = error.filename or str(file)
+            raise BadInput(Problem(file=where, line=error.lineno, message=f"template syntax: {error.message}")) from None
+        except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError) as error:
+            where, line = self._line_of(error, file)
+            raise BadInput(Problem(file=where, line=line, message=f"template: {error}")) from None
+        return "".join(pieces)
+
+    def _line_of(self, error: BaseException, file: Path) -> tuple[str, int]:
+        frames = traceback.extract_tb(error.__traceback__)
+        for frame in reversed(frames):
+            if any(Path(frame.filename).is_relative_to(root) for root in self.roots):
+                self.used.add(Path(frame.filename))
+                return frame.filename, frame.lineno or 0
+        return str(file), 0
+
+    def _jinja(self) -> ImmutableSandboxedEnvironment:
+        if self._environment is None:
+            self._environment = ImmutableSandboxedEnvironment(
+                loader=_RootedLoader(self),
+                undefined=StrictUndefined,
+                finalize=_finalize,
+                autoescape=False,
+                keep_trailing_newline=True,
+            )
+            self._environment.filters.update(ident=ident, literal=literal)
+            self._environment.globals.clear()
+            self._environment.globals["range"] = _range
+        return self._environment
+
+
+class _RootedLoader(FileSystemLoader):
+    """Loads from the roots alone: no `..`, no symbolic links; remembers what was included."""
+
+    def __init__(self, templates: Templates) -> None:
+        super().__init__([str(root) for root in templates.roots])
+        self._templates = templates
+
+    def get_source(self, environment: Any, template: str) -> Any:
+        source, filename, uptodate = super().get_source(environment, template)
+        file = Path(filename)
+        if file.is_symlink() or not any(file.resolve().is_relative_to(root) for root in self._templates.roots):
+            raise TemplateNotFound(template)
+        self._templates.used.add(file)
+        return source, filename, uptodate
+
+
+__all__ = ["Sql", "Templates", "batch_of", "ident", "literal"]

@@ -1,0 +1,32 @@
+# what there is to do
+default:
+    @just --list
+
+# everything that must be green before a commit
+check: lint types imports test
+
+# format, and mend what can be mended
+fix:
+    uv run ruff format
+    uv run ruff check --fix
+
+lint:
+    uv run ruff format --check
+    uv run ruff check
+
+types:
+    uv run mypy
+
+imports:
+    uv run lint-imports
+
+test *ARGS:
+    uv run pytest {{ARGS}}
+
+# write the pages that are made from the code: docs/states.md, docs/runbook.schema.json, docs/runbook.md
+docs:
+    uv run python -m gonogo.cli.pages
+
+# the figures of benchmarks/README.md
+bench:
+    uv run python benchmarks/scripts.py

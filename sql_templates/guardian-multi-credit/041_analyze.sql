@@ -1,0 +1,1 @@
+ANALYZE organization_credits; ANALYZE credit_consumption_log;
