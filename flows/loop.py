@@ -90,7 +90,13 @@ class Conductor:
                 name = self.stage_of(command)
                 stage(name, lambda name=name: self._within(name))  # type: ignore[misc]
         finally:
-            self._end_watch()
+            self.end_watch()
+
+    def measure_baseline(self) -> None:
+        """Measure what is compared with later, if that is next."""
+        self.catch_up()
+        while isinstance(command := self.next(), engine.MeasureBaseline):
+            self._attempt(command)
 
     def _within(self, stage: str) -> None:
         while (command := self.next()) is not None and self.stage_of(command) == stage:
@@ -139,7 +145,7 @@ class Conductor:
         phase = self.plan.phases[min(self.state.phase, len(self.plan.phases) - 1)]
         wanted = self.state.status in _WATCHED and not self.state.held and bool(phase.watch)
         if not wanted:
-            self._end_watch()
+            self.end_watch()
         elif self._watch is None:
             self._watch = Watch(self.session, phase, self.baseline)
             self._watch.start()
@@ -148,14 +154,22 @@ class Conductor:
             self._watch = None
             self.append(Kind.HELD, {"why": why})
 
-    def _end_watch(self) -> None:
+    def end_watch(self) -> None:
+        """Stop watching, and wait until the watch has ended."""
         watch, self._watch = self._watch, None
         if watch is not None:
             watch.stop()
 
+    def watch_disagrees(self) -> bool:
+        """End the watch when its last sample is judged, and say whether it tripped or held the run with it."""
+        status = self.state.status
+        self.end_watch()
+        self.catch_up()
+        return self.state.status is not status or bool(self.state.held)
+
     def close(self) -> None:
         """Let the next runner in, and close every connection."""
-        self._end_watch()
+        self.end_watch()
         connection = self.session.connection
         if not connection.closed:
             with suppress(psycopg.Error):
@@ -170,7 +184,6 @@ def embark(
     run: str,
     *,
     actor: str,
-    say: Callable[[str], None],
     take_over: bool = False,
     resumed: bool = False,
 ) -> Conductor:
@@ -180,7 +193,6 @@ def embark(
         database: the target.
         run: the run.
         actor: who this is, for the ledger.
-        say: where the story of retries and reconnections is told.
         take_over: end a runner that is still there.
         resumed: whether another process carried the run before.
 
@@ -207,7 +219,6 @@ def embark(
         connection=database.connect(f"gonogo/{run}", plan.sql),
         epoch=0,
         texts=texts,
-        say=say,
     )
     session.epoch = ledger.claim(session.connection, run, take_over=take_over)
     session.connection.execute("SELECT pg_catalog.set_config('application_name', %s, false)", [session.name[:63]])

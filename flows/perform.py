@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gonogo import clock
@@ -25,29 +25,18 @@ _GLANCE = 1.0
 
 def perform(conductor: Conductor, command: engine.Command) -> None:
     """Carry out one command."""
-    match command:
-        case engine.Perform(step, script):
-            _perform(conductor, step, script)
-        case engine.Undo():
-            _undo(conductor, command)
-        case engine.MeasureBaseline():
-            _measure_baseline(conductor)
-        case engine.JudgeGate():
-            _judge_gate(conductor)
-        case engine.Wait(until, _):
-            _wait(conductor, (until - clock.now()).total_seconds())
-        case engine.Verify():
-            _verify(conductor)
-        case engine.Resolve(step, script):
-            _resolve(conductor, step, script)
-        case engine.Prove():
-            _prove(conductor)
-        case engine.Record(kind, why):
-            conductor.append(kind, {"why": why} if why else {})
+    _HOW[type(command)](conductor, command)
 
 
-def _wait(conductor: Conductor, seconds: float) -> None:
+def _record(conductor: Conductor, command: engine.Record) -> None:
+    if command.kind in (Kind.PHASE_DONE, Kind.RUN_DONE) and conductor.watch_disagrees():
+        return
+    conductor.append(command.kind, {"why": command.why} if command.why else {})
+
+
+def _wait(conductor: Conductor, command: engine.Wait) -> None:
     """Let time pass; a fact that arrives ends it at once, as does the glance at the ledger that follows."""
+    seconds = (command.until - clock.now()).total_seconds()
     for _ in conductor.session.connection.notifies(timeout=max(0.0, min(seconds, _GLANCE)), stop_after=1):
         pass
     conductor.catch_up()
@@ -56,7 +45,8 @@ def _wait(conductor: Conductor, seconds: float) -> None:
 # steps
 
 
-def _perform(conductor: Conductor, number: int, script: int) -> None:
+def _perform(conductor: Conductor, command: engine.Perform) -> None:
+    number = command.step
     step = conductor.plan.steps[number]
     try:
         if step.kind == "check":
@@ -64,7 +54,7 @@ def _perform(conductor: Conductor, number: int, script: int) -> None:
         elif step.kind == "backfill":
             _backfill(conductor, number)
         else:
-            _script(conductor, number, script)
+            _script(conductor, number, command.script)
     except ScriptFailed as failure:
         _fail(conductor, number, str(failure), left=failure.left)
 
@@ -120,7 +110,8 @@ def _fail(conductor: Conductor, number: int, why: str, *, left: bool = False, **
         conductor.append(Kind.FAILED, {"step": number, "why": story, "left": left, **more})
 
 
-def _resolve(conductor: Conductor, number: int, index: int) -> None:
+def _resolve(conductor: Conductor, command: engine.Resolve) -> None:
+    number, index = command.step, command.script
     step = conductor.plan.steps[number]
     script = step.scripts[index]
     answer = happened(conductor.session, step, script)
@@ -154,7 +145,7 @@ def _undo(conductor: Conductor, command: engine.Undo) -> None:
 # gates and proofs
 
 
-def _measure_baseline(conductor: Conductor) -> None:
+def _measure_baseline(conductor: Conductor, _: engine.MeasureBaseline) -> None:
     """Measure what everything is compared with later; a later phase keeps the first phase's, the restore point."""
     if conductor.state.baseline:
         conductor.append(Kind.BASELINE, {})
@@ -164,7 +155,7 @@ def _measure_baseline(conductor: Conductor) -> None:
     conductor.append(Kind.BASELINE, {"measurements": measured, "schema": schema})
 
 
-def _judge_gate(conductor: Conductor) -> None:
+def _judge_gate(conductor: Conductor, _: engine.JudgeGate) -> None:
     phase = conductor.plan.phases[conductor.state.phase]
     unusable = [f"the baseline {name}: {m.error or m.missing}" for name, m in conductor.baseline.items() if m.error or m.missing]
     judged = _judge(conductor, phase.go_if)
@@ -176,7 +167,7 @@ def _judge_gate(conductor: Conductor) -> None:
         conductor.append(Kind.GO, {"judged": _dump(judged)})
 
 
-def _verify(conductor: Conductor) -> None:
+def _verify(conductor: Conductor, _: engine.Verify) -> None:
     phase = conductor.plan.phases[conductor.state.phase]
     judged = _judge(conductor, phase.verify)
     verdict, why = worst(j.verdict for j in judged), _say(judged)
@@ -188,7 +179,7 @@ def _verify(conductor: Conductor) -> None:
         conductor.append(Kind.HELD, {"why": f"verify: {why}", "judged": _dump(judged)})
 
 
-def _prove(conductor: Conductor) -> None:
+def _prove(conductor: Conductor, _: engine.Prove) -> None:
     """Say *rolled back* only when it is measured: the schema object by object, and the first checks again."""
     if not conductor.state.changed:
         conductor.append(Kind.PROVED, {"why": "nothing had been changed"})
@@ -224,3 +215,16 @@ def _say(judged: Sequence[Judgement]) -> str:
 
 def _dump(judged: Sequence[Judgement]) -> list[dict[str, str]]:
     return [j.model_dump(mode="json") for j in judged]
+
+
+_HOW: Mapping[type, Callable[[Conductor, Any], None]] = {
+    engine.Perform: _perform,
+    engine.Resolve: _resolve,
+    engine.Undo: _undo,
+    engine.MeasureBaseline: _measure_baseline,
+    engine.JudgeGate: _judge_gate,
+    engine.Verify: _verify,
+    engine.Prove: _prove,
+    engine.Wait: _wait,
+    engine.Record: _record,
+}

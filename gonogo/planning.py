@@ -59,6 +59,7 @@ def prepare(
     target: str = "",
     inputs: Mapping[str, Any] | None = None,
     start: datetime | None = None,
+    at_once: bool = False,
 ) -> Prepared:
     """Make the plan of a runbook.
 
@@ -69,6 +70,7 @@ def prepare(
         target: the name of the target; the runbook's first without one.
         inputs: values for template variables.
         start: when to start, instead of what the runbook says.
+        at_once: do not wait for the tasks' clock times.
 
     Raises:
         BadInput: with every problem in it and in its templates.
@@ -108,7 +110,7 @@ def prepare(
         checks=runbook.checks,
         questions=questions,
         phases=tuple(phases),
-        tasks=tuple(tasks),
+        tasks=tuple(task.model_copy(update={"at": None}) for task in tasks) if at_once else tuple(tasks),
         steps=tuple(steps),
         rollback=runbook.rollback,
         sources=digest_sources(file, draft.templates.used, draft.variables),

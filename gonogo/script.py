@@ -38,6 +38,10 @@ def transient(error: BaseException) -> bool:
     return isinstance(error, psycopg.Error) and (error.sqlstate or "") in TRANSIENT
 
 
+def _silently(_: str) -> None:
+    """Tell nobody."""
+
+
 @dataclass(kw_only=True)
 class Session:
     """The one connection that changes the target, under one epoch; it can be lost and made again."""
@@ -49,7 +53,8 @@ class Session:
     connection: Connection
     epoch: int
     texts: Mapping[str, str]
-    say: Callable[[str], None]
+    #: where the story of retries and reconnections is told
+    say: Callable[[str], None] = _silently
     #: the newest fact that the loop knows; what is newer, and of the kind it waits for, happened behind a lost connection
     known: int = 0
 

@@ -11,7 +11,7 @@ from gonogo.core.duration import say_duration
 from gonogo.core.event import Event, Kind
 from gonogo.core.plan import Plan
 from gonogo.core.schedule import fraction
-from gonogo.core.state import State, Status
+from gonogo.core.state import State, Status, heard
 
 MARKS = {
     Status.DONE: "✅",
@@ -60,6 +60,8 @@ def headline(plan: Plan, state: State, run: str) -> str:
 def updates(plan: Plan, before: State, event: Event, after: State, run: str) -> list[Update]:
     """Return what this fact makes people hear: the run's own message when it changes, and the story in its thread."""
     told: list[Update] = []
+    if not heard(before.status, event.kind):
+        return told
     if headline(plan, before, run) != headline(plan, after, run) or event.kind is Kind.PHASE_STARTED:
         told.append(Update(key="root", text=headline(plan, after, run), root=True))
     return told + list(_story(plan, before, event, after))

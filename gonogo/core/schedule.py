@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from gonogo.core.event import Event, Kind
 from gonogo.core.plan import Plan
 from gonogo.core.state import State, Status
 
@@ -77,3 +78,26 @@ def expected_end(plan: Plan, rows: list[Row]) -> datetime:
     """Return when the run will end, the last soak included."""
     last = rows[-1].end if rows else plan.start
     return last + plan.phases[-1].soak
+
+
+def actual_times(plan: Plan, events: Iterable[Event]) -> dict[str, tuple[datetime, datetime | None]]:
+    """Return when each task that began did, and when it ended if it has.
+
+    Args:
+        plan: the plan.
+        events: the run's facts, in order.
+    """
+    times: dict[str, tuple[datetime, datetime | None]] = {}
+    for event in events:
+        if event.kind not in _WORK or "step" not in event.body:
+            continue
+        number = int(event.body["step"])
+        task = plan.task(plan.steps[number].task)
+        began, ended = times.get(task.name, (event.began, None))
+        if event.kind is Kind.DONE and event.body["last"] and number == task.last:
+            ended = event.at
+        times[task.name] = (began, ended)
+    return times
+
+
+_WORK = frozenset({Kind.STARTED, Kind.DONE, Kind.BATCH, Kind.FAILED})

@@ -104,6 +104,11 @@ ANYWHERE: Mapping[Kind, str] = {
 }
 
 
+def heard(status: Status, kind: Kind) -> bool:
+    """Say whether a fact changes anything in a status."""
+    return (status, kind) in NEXT or (kind in ANYWHERE and status not in ENDED)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
     """Where a run stands: the fold of its facts, and all that `decide` looks at."""

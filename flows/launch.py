@@ -1,0 +1,164 @@
+"""Launch a run, carry one on, or turn one back: what the command line and the Prefect flows both do. No Prefect here."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from flows.loop import Conductor, plainly
+from gonogo import embedded, ledger
+from gonogo.core.engine import fold
+from gonogo.core.event import Event, Kind
+from gonogo.core.plan import Plan
+from gonogo.core.runbook import Runbook
+from gonogo.core.state import State, Status
+from gonogo.database import Connection, Database, identify, resolve_url
+from gonogo.errors import BadInput, Exit, Refused
+from gonogo.house import Project
+from gonogo.planning import Prepared, choose_target
+
+#: how a phase is shown while it runs: plainly, or as a Prefect flow
+Carry = Callable[[Conductor], None]
+
+
+def whoami() -> str:
+    """Return who launches, for the ledger."""
+    try:
+        return f"{getpass.getuser()}@{platform.node()}"
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}@{platform.node()}"
+
+
+def reach(runbook: Runbook, project: Project, target: str) -> Database:
+    """Return how to reach a target; the embedded PostgreSQL is started.
+
+    Raises:
+        BadInput: there is no such target, or its address is not set.
+        Unreachable: the embedded PostgreSQL does not start.
+    """
+    chosen = runbook.targets[choose_target(runbook, target)]
+    if chosen.database == "embedded":
+        return Database(url=embedded.start(project.state / "postgres", database="target"), role=chosen.role)
+    return Database(url=resolve_url(chosen.database), role=chosen.role)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A run in the ledger, folded."""
+
+    run: str
+    plan: Plan
+    events: Sequence[Event]
+    state: State
+    carried: bool
+
+
+def find(connection: Connection, *, runbook: str = "", run: str = "") -> Found:
+    """Return a run with its facts: the one named, else the newest of the runbook.
+
+    Raises:
+        Refused: there is none.
+    """
+    listed = ledger.runs(connection, "" if run else runbook) if ledger.exists(connection) else []
+    names = [row.id for row in listed]
+    if run and run not in names:
+        raise Refused(f"there is no run {run!r} on this target; there are {', '.join(names[:10]) or 'none'}")
+    if not names:
+        raise Refused(f"no run of {runbook or 'any runbook'} has begun on this target; begin one with `gonogo run`")
+    chosen = run or names[0]
+    events = ledger.read(connection, chosen)
+    plan = Plan.model_validate(events[0].body["plan"])
+    return Found(run=chosen, plan=plan, events=events, state=fold(events), carried=ledger.holder_alive(connection, chosen))
+
+
+def begin(connection: Connection, prepared: Prepared, actor: str, *, again: bool = False) -> tuple[str, Found | None]:
+    """Open a run, or find the one to go on with; return its id, and what it is when it is not new.
+
+    Raises:
+        Refused: a run of the runbook is unfinished, or it was done in another form.
+    """
+    ledger.create(connection)
+    name = prepared.plan.runbook
+    plan = prepared.plan.model_copy(update={"identity": identify(connection)})
+    if not ledger.runs(connection, name):
+        return ledger.open_run(connection, plan, prepared.texts, actor), None
+    found = find(connection, runbook=name)
+    state, same = found.state, found.plan.seal == plan.seal
+    if state.held or state.status not in (Status.READY, Status.DONE, Status.NO_GO, Status.ROLLED_BACK):
+        raise Refused(
+            f"the run {found.run} of this runbook is not finished ({'held' if state.held else state.status});"
+            f" go on with `gonogo resume {name}`, or turn it back with `gonogo rollback {name}`"
+        )
+    if state.status is Status.ROLLED_BACK or (state.status is Status.NO_GO and not state.changed):
+        return ledger.open_run(connection, plan, prepared.texts, actor), None
+    if state.status is Status.DONE and again:
+        return ledger.open_run(connection, plan, prepared.texts, actor), None
+    if not same and state.status is Status.DONE:
+        raise Refused(f"this runbook was done here as {found.run}, and has changed since; run it anew with --again")
+    if not same:
+        raise Refused(
+            f"the runbook, a template, an input or a limit has changed since the run {found.run} began; a run goes on only"
+            f" as it was begun. Put it back, or turn the run back with `gonogo rollback {name}`"
+        )
+    return found.run, found
+
+
+def phases_to_do(plan: Plan, state: State, only: str) -> int:
+    """Return how many phases a launch goes through from where the run stands.
+
+    Raises:
+        BadInput: there is no such phase.
+        Refused: it is not the next one.
+    """
+    names = [phase.name for phase in plan.phases]
+    if not only:
+        return len(names) - state.phase
+    if only not in names:
+        raise BadInput(f"the runbook has no phase {only!r}; there are {', '.join(names)}")
+    if names[state.phase] != only:
+        raise Refused(f"the next phase is {names[state.phase]!r}; {only!r} cannot be launched now")
+    return 1
+
+
+def go(conductor: Conductor, count: int, carry: Carry) -> None:
+    """Launch the next phases, one after the other, as long as each ends well."""
+    through = conductor.state.phase + count - 1
+    while conductor.state.status in (Status.READY, Status.NO_GO) and conductor.state.phase <= through:
+        conductor.append(Kind.PHASE_STARTED, {"phase": conductor.plan.phases[conductor.state.phase].name, "through": through})
+        carry(conductor)
+        if conductor.state.status is not Status.READY:
+            return
+
+
+def go_on(conductor: Conductor, events: Sequence[Event], carry: Carry) -> None:
+    """Carry a run on from where it stands, through the phases that were launched."""
+    if conductor.state.held:
+        conductor.append(Kind.RESUME)
+    carry(conductor)
+    launched = [event for event in events if event.kind is Kind.PHASE_STARTED]
+    through = int(launched[-1].body.get("through", 0)) if launched else -1
+    if conductor.state.status is Status.READY and not conductor.state.held and conductor.state.phase <= through:
+        go(conductor, through - conductor.state.phase + 1, carry)
+
+
+def request(database: Database, found: Found, kind: Kind, why: str, actor: str) -> None:
+    """Append what a person asks for; the runner hears it."""
+    with database.connect("gonogo/request") as connection:
+        ledger.append(connection, found.run, kind, {"why": why} if why else {}, actor)
+
+
+def exit_code(state: State) -> Exit:
+    """Return what the command line answers for where a run stands."""
+    if state.rollback_failed:
+        return Exit.ROLLBACK_FAILED
+    if state.held:
+        return Exit.HOLDING
+    return {Status.NO_GO: Exit.NO_GO, Status.ROLLED_BACK: Exit.ROLLED_BACK}.get(state.status, Exit.DONE)
+
+
+def carry_plainly(conductor: Conductor) -> None:
+    """Carry a phase without Prefect."""
+    conductor.pursue(plainly)

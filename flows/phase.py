@@ -1,0 +1,227 @@
+"""A phase run as a Prefect flow, its runbook tasks as Prefect tasks: what people see in the UI.
+
+Prefect shows; the ledger is the truth. Whatever Prefect does wrong, the loop goes on without it, and nothing is ever
+rolled back or run again because of it. Parameters are names: no address and no secret ever reaches Prefect.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+_SETTINGS = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    "PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS": "false",
+    # a slow machine needs more than the default 20 seconds
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    # a server that died must not keep a finished run waiting for minutes
+    "PREFECT_CLIENT_MAX_RETRIES": "2",
+    # gonogo tells the story on the terminal; Prefect keeps it for the UI
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+}
+for _name, _value in _SETTINGS.items():
+    os.environ.setdefault(_name, _value)
+
+from prefect import flow, get_run_logger, tags, task  # noqa: E402 - its settings are read when it is imported
+from prefect.artifacts import create_markdown_artifact, create_table_artifact  # noqa: E402
+from prefect.cache_policies import NO_CACHE  # noqa: E402
+from prefect.client.orchestration import get_client  # noqa: E402
+from prefect.exceptions import TerminationSignal  # noqa: E402
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings  # noqa: E402
+from prefect.states import Completed, Failed  # noqa: E402
+
+from flows.loop import Conductor, Work  # noqa: E402
+from gonogo import ledger, report  # noqa: E402
+from gonogo.core.event import Event  # noqa: E402
+from gonogo.core.message import clock as clock_time  # noqa: E402
+from gonogo.core.plan import Plan  # noqa: E402
+from gonogo.core.state import TURNING_BACK, State, Status  # noqa: E402
+from gonogo.core.story import tell  # noqa: E402
+
+Say = Callable[[str], None]
+
+
+def warm_up() -> None:
+    """Reach Prefect's API, or start its local one; whatever is wrong with it shows when a phase is carried."""
+    with suppress(Exception), get_client(sync_client=True) as client:
+        client.hello()
+
+
+def carry(conductor: Conductor, say: Say) -> None:
+    """Carry a phase under Prefect; without it, where it fails.
+
+    Args:
+        conductor: the run.
+        say: where it is told that Prefect fails.
+    """
+    plan, run = conductor.plan, conductor.session.run
+    phase = plan.phases[min(conductor.state.phase, len(plan.phases) - 1)].name
+    shown = _Shown(conductor, say)
+
+    @flow(
+        name="gonogo phase",
+        flow_run_name=f"{plan.runbook}/{phase}@{plan.target} {run[-6:]}",
+        description=plan.title,
+        validate_parameters=False,
+        persist_result=False,
+        retries=0,
+    )
+    def phase_run(runbook: str, phase: str, target: str, run: str) -> Any:  # noqa: ARG001 - they are shown
+        shown.attempt()
+        return _as_state(conductor.state)
+
+    labels = [plan.runbook, phase, plan.target, f"run:{run}"]
+    try:
+        # its heartbeat would keep every flow waiting for a second at its end
+        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}), tags("gonogo", *labels):
+            phase_run(plan.runbook, phase, plan.target, run, return_state=True)
+    except (Exception, TerminationSignal) as error:  # noqa: BLE001 - a Prefect failure is never a migration failure
+        shown.prefect_failed(error)
+    shown.settle()
+
+
+class _Shown:
+    """The loop inside a flow: its own errors are kept apart from Prefect's."""
+
+    def __init__(self, conductor: Conductor, say: Say) -> None:
+        self.conductor, self.say = conductor, say
+        self.error: BaseException | None = None
+        self.begun = self.ended = False
+
+    def attempt(self) -> None:
+        """Carry the phase inside the flow run."""
+        logger = get_run_logger()
+        plan = self.conductor.plan
+
+        def log(before: State, event: Event, after: State) -> None:
+            if line := tell(plan, before, event, after):
+                with suppress(Exception):
+                    logger.info("%s", line)
+
+        self.conductor.listeners.append(log)
+        self.begun = True
+        try:
+            _artifact(self.say, _show_plan, plan)
+            self.conductor.pursue(self.stage)
+            _artifact(self.say, _show_outcome, self.conductor)
+        except BaseException as error:
+            self.error = error
+            raise
+        finally:
+            self.ended = True
+            self.conductor.listeners.remove(log)
+
+    def stage(self, name: str, work: Work) -> None:
+        """Show a stretch of work as a Prefect task; do it without one where Prefect fails."""
+        if name == "record":
+            work()
+            return
+        done: list[BaseException | None] = []
+
+        def body() -> Any:
+            try:
+                work()
+            except BaseException as error:
+                done.append(error)
+                raise
+            done.append(None)
+            return _task_state(self.conductor.state)
+
+        titles = {task.name: task.title for task in self.conductor.plan.tasks}
+        title = titles.get(name, name)
+        shown = title.replace("{", "(").replace("}", ")")
+        made = task(name=title, task_run_name=shown, retries=0, cache_policy=NO_CACHE, persist_result=False)(body)
+        try:
+            made(return_state=True)
+        except Exception as error:  # noqa: BLE001 - see above
+            self.say(f"Prefect failed to show {title!r}: {error}")
+        if not done:
+            work()
+        elif done[0] is not None:
+            raise done[0]
+
+    def prefect_failed(self, error: BaseException) -> None:
+        """Say that Prefect failed, unless it only passed our own error on."""
+        if self.error is None and not isinstance(error, TerminationSignal):
+            self.say(f"Prefect failed ({type(error).__name__}: {str(error)[:200]}); the run does not depend on it")
+        elif self.error is None:
+            self.error = error
+
+    def settle(self) -> None:
+        """Raise our own error; go on without Prefect where it never came to the work."""
+        if isinstance(self.error, TerminationSignal):
+            raise KeyboardInterrupt from None
+        if self.error is not None:
+            raise self.error
+        if not self.conductor.state.at_rest:
+            self.conductor.pursue()
+
+
+def _as_state(state: State) -> Any:
+    """Return how a flow run ends: what is not done is not green."""
+    if state.rollback_failed:
+        return Failed(name="Rollback failed", message=state.held)
+    if state.held:
+        return Failed(name="Holding", message=state.held)
+    if state.status in (Status.NO_GO, Status.ROLLED_BACK):
+        return Failed(name=str(state.status).capitalize(), message=state.cause or "the gate said no-go")
+    return Completed(name="Done" if state.status is Status.DONE else "Phase done")
+
+
+def _task_state(state: State) -> Any:
+    if state.held or (state.status in TURNING_BACK and not state.undo):
+        return Failed(message=state.held or state.cause)
+    return Completed()
+
+
+def _artifact(say: Say, make: Callable[[Any], None], of: Any) -> None:
+    try:
+        make(of)
+    except Exception as error:  # noqa: BLE001 - an artifact is a picture of the run, not a part of it
+        say(f"Prefect did not take an artifact: {type(error).__name__}: {str(error)[:200]}")
+
+
+def _show_plan(plan: Plan) -> None:
+    """Show the plan: its tasks on the clock, as a picture and as a table."""
+    lines = [f"# {plan.title}", f"Target **{plan.target}**, seal `{plan.seal[:16]}`", "", "```mermaid", "gantt"]
+    lines += ["  dateFormat YYYY-MM-DDTHH:mm", "  axisFormat %H:%M"]
+    for number, phase in enumerate(plan.phases):
+        lines.append(f"  section {_word(phase.title)}")
+        for row in (t for t in plan.tasks if t.phase == number):
+            minutes = max(1, int((row.end - row.start).total_seconds() // 60))
+            lines.append(f"  {_word(row.title)} :{row.start:%Y-%m-%dT%H:%M}, {minutes}m")
+    lines += ["```", "", "| clock | task | owner | does | way back |", "|---|---|---|---|---|"]
+    for row in plan.tasks:
+        steps = plan.steps[row.first : row.last + 1]
+        does = "<br>".join(dict.fromkeys(s.source for step in steps for s in step.scripts[:20])) or "-"
+        back = "<br>".join(dict.fromkeys(s.source for step in steps for s in (step.undo or ())[:20])) or "-"
+        lines.append(f"| {clock_time(row.start, plan.zone)} | {row.title} | {row.owner} | {does} | {back} |")
+    for phase in plan.phases:
+        lines += [
+            "",
+            f"**{phase.title}** gate: {', '.join(phase.go_if) or 'always go'}; watch: {', '.join(phase.watch) or 'nothing'}",
+        ]
+    create_markdown_artifact(key=_key(f"{plan.runbook}-plan"), markdown="\n".join(lines), description="The plan and its timeline")
+
+
+def _show_outcome(conductor: Conductor) -> None:
+    """Show the verdicts, and the report."""
+    events = ledger.read(conductor.session.connection, conductor.session.run)
+    made = report.report(conductor.plan, events, conductor.session.run)
+    if made["checks"]:
+        key = _key(f"{conductor.plan.runbook}-verdicts")
+        create_table_artifact(key=key, table=made["checks"], description="Every check with its numbers")
+    key = _key(f"{conductor.plan.runbook}-report")
+    create_markdown_artifact(key=key, markdown=report.as_markdown(made), description=f"The report: {made['outcome']}")
+
+
+def _word(text: str) -> str:
+    return text.replace(":", " -").replace(",", " ").replace("#", "")
+
+
+def _key(text: str) -> str:
+    return "".join(c if c.isalnum() and c.isascii() else "-" for c in text.lower()).strip("-")

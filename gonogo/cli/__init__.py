@@ -1,0 +1,23 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import sys
+
+from gonogo.house import move_in
+
+
+def main() -> None:
+    """Run a command and answer its exit code; a user's mistake is told, never traced."""
+    move_in()
+    from gonogo.cli.app import app  # noqa: PLC0415 - the house must be on the path first
+    from gonogo.cli.show import complain  # noqa: PLC0415
+    from gonogo.errors import GonogoError  # noqa: PLC0415
+
+    try:
+        app()
+    except GonogoError as error:
+        complain(error)
+        sys.exit(int(error.exit))
+    except BrokenPipeError:
+        sys.exit(0)

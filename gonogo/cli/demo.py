@@ -1,0 +1,181 @@
+"""`gonogo demo`: the Guardian migration under live traffic, once with a bad function and once with the good one."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import typer
+from rich.panel import Panel
+from rich.rule import Rule
+from rich.text import Text
+
+from flows import launch
+from gonogo import embedded
+from gonogo.cli import act
+from gonogo.cli.show import console, say
+from gonogo.core.engine import evolve
+from gonogo.core.message import updates
+from gonogo.core.state import State
+from gonogo.database import Database
+from gonogo.errors import Exit, GonogoError
+from gonogo.house import ROOT, Project
+from gonogo.template import Templates
+
+NAME = "guardian-multi-credit"
+#: the runbook's own pace is a night's; the demo has a minute
+_PACE = (("every: 5s", "every: 1s"), ("soak: 10m", "soak: 8s"))
+_SLOW = "  PERFORM pg_sleep(0.02);  -- somebody's debugging, left in\n"
+#: transactions a second, and for how many seconds at most
+_RATE, _TRAFFIC_LIMIT = 100, 600
+
+
+def show(folder: Path | None, organizations: int, plainly: bool) -> None:
+    """Run the demo.
+
+    Args:
+        folder: where to keep it all; without one, all but the reports is thrown away.
+        organizations: how many to make.
+        plainly: leave Prefect out.
+
+    Raises:
+        GonogoError: a run did not end as it must.
+    """
+    root = folder or Path(tempfile.mkdtemp(prefix="gonogo-demo-"))
+    file = make_project(root)
+    project = Project(root=root)
+    _head(
+        "A database with live traffic", f"{organizations:,} organizations, one pool of credits each, on the embedded PostgreSQL"
+    )
+    try:
+        with embedded.running(project.state / "postgres", database="target") as url:
+            database = Database(url=url)
+            load(database, project, organizations)
+            with traffic(url, project) as answers:
+                _bad_run(file, database, plainly)
+                _good_run(file, database, plainly)
+            say(f"\nlive traffic all the while: {answers()}")
+    finally:
+        if folder is None:
+            shutil.rmtree(project.state / "postgres", ignore_errors=True)
+    say(f"\nreports, runbook and templates: {root}", "bold")
+    say("next: gonogo init my-project, and your own runbook")
+
+
+def make_project(root: Path) -> Path:
+    """Copy the Guardian runbook and its templates, at the demo's pace; return the runbook."""
+    source = (ROOT / "runbooks" / f"{NAME}.yaml").read_text(encoding="utf-8")
+    for theirs, ours in _PACE:
+        if theirs not in source:
+            raise GonogoError(f"the demo does not find {theirs!r} in its runbook")
+        source = source.replace(theirs, ours)
+    file = root / "runbooks" / f"{NAME}.yaml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(source, encoding="utf-8")
+    shutil.copytree(ROOT / "sql_templates" / NAME, root / "sql_templates" / NAME, dirs_exist_ok=True)
+    return file
+
+
+def load(database: Database, project: Project, organizations: int) -> None:
+    """Make the plan's schema and fill it."""
+    templates = Templates(project.template_roots)
+    with database.connect("gonogo/demo") as connection:
+        connection.execute(b"DROP SCHEMA IF EXISTS gonogo CASCADE; DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        for name in ("before.sql", "data.sql.j2"):
+            connection.execute(templates.render(f"{NAME}/demo/{name}", {"organizations": organizations}).encode())
+        connection.execute(b"VACUUM ANALYZE")
+
+
+@contextmanager
+def traffic(url: str, project: Project) -> Iterator[Callable[[], str]]:
+    """Call the function as the application does, all the while; give a function that says how it went."""
+    script = project.root / "sql_templates" / NAME / "demo" / "traffic.sql"
+    log = project.state / "traffic.log"
+    command = [
+        embedded.program("pgbench"),
+        "-n",
+        "-c",
+        "4",
+        "-R",
+        str(_RATE),
+        "-T",
+        str(_TRAFFIC_LIMIT),
+        "-P",
+        "1",
+        "-f",
+        script,
+        url,
+    ]
+    with log.open("w", encoding="utf-8") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output)
+        try:
+            yield lambda: _say_traffic(log.read_text(encoding="utf-8"))
+        finally:
+            process.terminate()
+            process.wait(timeout=10)
+
+
+def _say_traffic(log: str) -> str:
+    """Add up pgbench's reports of each second."""
+    seconds = re.findall(r"progress: [\d.]+ s, ([\d.]+) tps, lat ([\d.]+) ms stddev [\d.]+, (\d+) failed", log)
+    calls = sum(float(tps) for tps, _, _ in seconds)
+    slowest = max((float(latency) for _, latency, _ in seconds), default=0.0)
+    failed = sum(int(count) for _, _, count in seconds) + len(re.findall(r"client \d+ aborted", log))
+    return f"{calls:,.0f} calls in {len(seconds)} s, {failed} failed; {slowest:.0f} ms a call in the slowest second"
+
+
+def _bad_run(file: Path, database: Database, plainly: bool) -> None:
+    _head("1. The function that is slow", "its change passes every review; the watch sees it in seconds and turns the run back")
+    template = file.parent.parent / "sql_templates" / NAME / "030_consume_credits.sql.j2"
+    good = template.read_text(encoding="utf-8")
+    template.write_text(good.replace("BEGIN\n", "BEGIN\n" + _SLOW, 1), encoding="utf-8")
+    try:
+        _run(file, database, plainly, Exit.ROLLED_BACK)
+    finally:
+        template.write_text(good, encoding="utf-8")
+
+
+def _good_run(file: Path, database: Database, plainly: bool) -> None:
+    _head("2. The good run", "the same runbook, with the function mended")
+    _run(file, database, plainly, Exit.DONE)
+
+
+def _run(file: Path, database: Database, plainly: bool, expected: Exit) -> None:
+    code = 0
+    try:
+        act.run(str(file), "demo", "", [], True, False, plainly, "", False)
+    except typer.Exit as ended:
+        code = ended.exit_code
+    with database.connect("gonogo/demo") as connection:
+        found = launch.find(connection, runbook=NAME)
+    _slack(found)
+    if code != expected:
+        raise GonogoError(
+            f"the demo's run ended with {code} instead of {int(expected)}; please report it with {file.parent.parent}"
+        )
+
+
+def _slack(found: launch.Found) -> None:
+    """Show the run's updates as Slack would: one message that was kept up to date, and its thread."""
+    state, root, thread = State(), "", []
+    for event in found.events:
+        before, state = state, evolve(state, event)
+        for update in updates(found.plan, before, event, state, found.run):
+            if update.root:
+                root = update.text
+            else:
+                thread.append(("📣 " if update.loud else "   ") + update.text)
+    text = Text.from_markup(re.sub(r"\*([^*\n]+)\*", r"[bold]\1[/bold]", root.replace("[", "\\[")))
+    text.append("\n\n" + "\n".join(line.replace("*", "") for line in thread), style="dim")
+    console.print(Panel(text, title=found.plan.updates.slack, title_align="left", border_style="magenta"))
+
+
+def _head(title: str, about: str) -> None:
+    console.print()
+    console.print(Rule(Text(title, style="bold"), align="left"))
+    say(about, "dim")

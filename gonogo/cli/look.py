@@ -1,0 +1,222 @@
+"""Commands that change nothing: validate, plan, status, report, ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from flows import launch
+from gonogo import clock, ledger
+from gonogo import report as reports
+from gonogo.cli.app import moment
+from gonogo.cli.opening import found_run, open_runbook, read_inputs
+from gonogo.cli.show import as_json, complain, console, plan_table, say, schedule_table
+from gonogo.core.message import clock as clock_time
+from gonogo.core.schedule import actual_times, expected_end, forecast, fraction
+from gonogo.core.state import Status
+from gonogo.errors import BadInput, Exit, GonogoError
+from gonogo.planning import prepare
+
+
+def validate(names: Sequence[str], target: str, inputs: Sequence[str], json: bool) -> None:
+    """Check some runbooks."""
+    answers: list[dict[str, Any]] = []
+    for name in names:
+        problems: list[dict[str, Any]] = []
+        warnings: tuple[str, ...] = ()
+        try:
+            opened = open_runbook(name)
+            warnings = prepare(opened.runbook, opened.file, opened.project, target=target, inputs=read_inputs(inputs)).warnings
+        except BadInput as error:
+            problems = [vars(problem) | {"text": str(problem)} for problem in error.problems]
+            if not json:
+                complain(error)
+        answers.append({"runbook": name, "ok": not problems, "problems": problems, "warnings": warnings})
+        if not json:
+            for warning in warnings:
+                say(f"{name}: warning: {warning}", "yellow")
+            if not problems:
+                say(f"{name}: good", "green")
+    if json:
+        as_json(answers)
+    if not all(answer["ok"] for answer in answers):
+        raise typer.Exit(Exit.BAD_INPUT)
+
+
+def plan(name: str, target: str, inputs: Sequence[str], start: str, sql: bool, json: bool) -> None:
+    """Show a plan."""
+    opened = open_runbook(name)
+    begins = moment(start, opened.runbook.schedule.zone)
+    prepared = prepare(opened.runbook, opened.file, opened.project, target=target, inputs=read_inputs(inputs), start=begins)
+    made = prepared.plan
+    if json:
+        as_json({**made.model_dump(mode="json"), "warnings": prepared.warnings, "scripts": dict(prepared.texts) if sql else {}})
+        return
+    say(f"{made.title}", "bold")
+    say(f"runbook {made.runbook} on {made.target}, seal {made.seal[:16]}\n")
+    plan_table(made)
+    for warning in prepared.warnings:
+        say(f"warning: {warning}", "yellow")
+    if sql:
+        for step in made.steps:
+            for word, scripts in (("forward", step.scripts), ("back", step.undo or ())):
+                for script in scripts:
+                    say(f"\n-- {step.name}, {word}: {script.source} {script.sha256[:12]}", "bold")
+                    say(prepared.texts[script.sha256].strip())
+
+
+def status(name: str, target: str, run: str, watch: bool, json: bool) -> None:
+    """Show where a run stands; with watch, until it is at rest."""
+    with found_run(name, target, run) as (opened, _, connection, first):
+        found = first
+        while True:
+            shown = _status(found)
+            if json:
+                as_json(shown)
+            else:
+                if watch and console.is_terminal:
+                    console.clear()
+                _print_status(found, shown)
+            if not watch or found.state.at_rest or not found.carried:
+                break
+            clock.sleep(1.0)
+            found = launch.find(connection, runbook=opened.runbook.runbook, run=found.run)
+        if watch:
+            raise typer.Exit(launch.exit_code(found.state))
+
+
+def _status(found: launch.Found) -> dict[str, Any]:
+    plan, state = found.plan, found.state
+    rows = forecast(plan, state, clock.now(), actual_times(plan, found.events))
+    live = state.status not in (Status.DONE, Status.NO_GO, Status.ROLLED_BACK)
+    return {
+        "run": found.run,
+        "runbook": plan.runbook,
+        "target": plan.target,
+        "status": str(state.status),
+        "held": state.held,
+        "cause": state.cause,
+        "rollback_failed": state.rollback_failed,
+        "carried": found.carried,
+        "phase": plan.phases[min(state.phase, len(plan.phases) - 1)].name,
+        "done": round(fraction(plan, state), 4),
+        "facts": state.seq,
+        "expected_end": expected_end(plan, rows) if live else None,
+        "schedule": [vars(row) for row in rows],
+        "next": next_command(found),
+        "exit_code": int(launch.exit_code(state)),
+    }
+
+
+def next_command(found: launch.Found) -> str:
+    """Return what to type next."""
+    state, name = found.state, found.plan.runbook
+    where = f"{name} --target {found.plan.target}"
+    if found.carried:
+        return f"gonogo status {where} --watch"
+    if state.rollback_failed or state.held:
+        return f"gonogo resume {where}"
+    if state.status in (Status.DONE, Status.ROLLED_BACK):
+        return f"gonogo report {where}"
+    if state.status in (Status.READY, Status.NO_GO):
+        return f"gonogo run {where}"
+    return f"gonogo resume {where}"
+
+
+def _print_status(found: launch.Found, shown: dict[str, Any]) -> None:
+    plan, state = found.plan, found.state
+    lost = not found.carried and not state.at_rest
+    say(f"{plan.title} on {plan.target}", "bold")
+    gone = " (its process is gone)" if lost else ""
+    say(f"run {found.run}: {reports.outcome(state)}{gone}, {shown['done']:.0%} of the work done")
+    for label, text in (("held", state.held), ("turned back", state.cause)):
+        if text:
+            say(f"{label}: {text}", "yellow")
+    if shown["expected_end"]:
+        say(f"expected end {clock_time(shown['expected_end'], plan.zone)}, planned {clock_time(plan.ends, plan.zone)}")
+    rows = forecast(plan, state, clock.now(), actual_times(plan, found.events))
+    schedule_table(plan, rows)
+    say(f"next: {shown['next']}")
+
+
+_FORMATS = {"md": reports.as_markdown, "html": reports.as_html}
+
+
+def report(name: str, target: str, run: str, format_: str, output: Path | None) -> None:
+    """Write the report of a run."""
+    if format_ not in ("", "md", "html", "json"):
+        raise BadInput(f"--format {format_!r}: there are md, html and json")
+    with found_run(name, target, run) as (opened, _, __, found):
+        made = reports.report(found.plan, found.events, found.run)
+        if format_ == "json" and output is None:
+            as_json(made)
+        elif format_ and output is None:
+            typer.echo(_FORMATS[format_](made))
+        elif format_ and output is not None:
+            write_file(output, _text(made, format_))
+            say(f"{output}")
+        else:
+            for file in write_reports(made, output or opened.project.state / "reports"):
+                say(f"{file}")
+
+
+def _text(made: dict[str, Any], format_: str) -> str:
+    import json as json_module  # noqa: PLC0415
+
+    return json_module.dumps(made, indent=2, ensure_ascii=False) if format_ == "json" else _FORMATS[format_](made)
+
+
+def write_reports(made: dict[str, Any], folder: Path) -> list[Path]:
+    """Write a report in all its forms; return the files.
+
+    Raises:
+        BadInput: the folder cannot be written to.
+    """
+    files = []
+    for ending in ("md", "html", "json"):
+        file = folder / f"{made['run']}.{ending}"
+        write_file(file, _text(made, ending))
+        files.append(file)
+    return files
+
+
+def write_file(file: Path, text: str) -> None:
+    """Write a file whole.
+
+    Raises:
+        BadInput: it cannot be written.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise BadInput(f"{file} cannot be written: {error.strerror}") from None
+
+
+def ledger_verify(name: str, target: str, run: str, json: bool) -> None:
+    """Check the hash chain of a run."""
+    with found_run(name, target, run) as (_, __, connection, found):
+        count, problems = ledger.verify(connection, found.run)
+    if json:
+        as_json({"run": found.run, "facts": count, "ok": not problems, "problems": problems})
+    elif not problems:
+        say(f"run {found.run}: {count} facts, each follows from the one before it", "green")
+    else:
+        for problem in problems:
+            complain(GonogoError(f"run {found.run}: {problem}"))
+    if problems:
+        raise typer.Exit(Exit.REFUSED)
+
+
+def ledger_export(name: str, target: str, run: str, output: Path | None) -> None:
+    """Write the facts of a run as lines of JSON."""
+    with found_run(name, target, run) as (_, __, connection, found):
+        text = "".join(line + "\n" for line in ledger.export(connection, found.run))
+    if output is None:
+        typer.echo(text, nl=False)
+    else:
+        write_file(output, text)
+        say(f"{output}")

@@ -1,0 +1,75 @@
+"""What most commands begin with: the runbook, its project, its target, a run in its ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flows import launch
+from gonogo.core.runbook import Runbook
+from gonogo.database import Connection, Database
+from gonogo.errors import BadInput
+from gonogo.house import Project, find_project, project_of
+from gonogo.loader import load_runbook, parse_yaml
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A runbook with the project it belongs to."""
+
+    runbook: Runbook
+    file: Path
+    project: Project
+
+
+def open_runbook(name: str) -> Opened:
+    """Load a runbook by name or path.
+
+    Raises:
+        BadInput: there is none, or it has problems.
+    """
+    here = find_project()
+    file = here.runbook(name)
+    runbook = load_runbook(file)
+    own = project_of(file)
+    # a runbook of gonogo's own, used from elsewhere, keeps its state where the user is
+    project = Project(root=here.root) if not own.root.is_relative_to(here.root) and (here.root / "runbooks").is_dir() else own
+    return Opened(runbook=runbook, file=file, project=project if _writable(project) else here)
+
+
+def _writable(project: Project) -> bool:
+    from gonogo.house import ROOT  # noqa: PLC0415
+
+    return project.root != ROOT or (ROOT / "pyproject.toml").is_file()
+
+
+def read_inputs(pairs: Sequence[str]) -> dict[str, Any]:
+    """Read `NAME=VALUE` pairs; a value is YAML.
+
+    Raises:
+        BadInput: one is not such a pair.
+    """
+    values = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name:
+            raise BadInput(f"--input {pair!r} is not NAME=VALUE")
+        values[name.strip()] = parse_yaml(text, f"--input {name}")[0]
+    return values
+
+
+@contextmanager
+def found_run(name: str, target: str, run: str) -> Iterator[tuple[Opened, Database, Connection, launch.Found]]:
+    """Find a run in its target's ledger.
+
+    Raises:
+        BadInput: the runbook or the target is wrong.
+        Refused: there is no such run.
+    """
+    opened = open_runbook(name)
+    database = launch.reach(opened.runbook, opened.project, target)
+    with database.connect("gonogo/look") as connection:
+        yield opened, database, connection, launch.find(connection, runbook=opened.runbook.runbook, run=run)

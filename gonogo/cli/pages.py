@@ -1,0 +1,30 @@
+"""Pages that are made from the code, so that they cannot be wrong: the states, the JSON Schema, the runbook reference."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from gonogo.core.runbook import Runbook
+
+
+def schema_text() -> str:
+    """Return the JSON Schema of a runbook."""
+    made = Runbook.model_json_schema()
+    made = {"$schema": "https://json-schema.org/draft/2020-12/schema", **made, "title": "gonogo runbook"}
+    return json.dumps(made, indent=2, ensure_ascii=False) + "\n"
+
+
+def write_pages(folder: Path) -> list[Path]:
+    """Write every page that is made from the code; return the files."""
+    from gonogo.core.states_page import states_page  # noqa: PLC0415
+
+    pages = {"states.md": states_page(), "runbook.schema.json": schema_text()}
+    for name, text in pages.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return [folder / name for name in pages]
+
+
+if __name__ == "__main__":
+    for file in write_pages(Path(__file__).resolve().parents[2] / "docs"):
+        print(file)  # noqa: T201 - a tool of the repository

@@ -1,0 +1,122 @@
+"""The run's log, as a story: a line for each fact that someone would want to read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gonogo.core.duration import say_duration
+from gonogo.core.event import Event, Kind
+from gonogo.core.plan import Plan, PlannedStep
+from gonogo.core.state import State, Status, heard
+
+#: steps with more scripts or batches than this tell of every tenth part only
+_MANY = 10
+
+
+def tell(plan: Plan, before: State, event: Event, after: State) -> str:
+    """Return the line for a fact, or nothing where it is not worth one."""
+    teller = _TELLERS.get(event.kind)
+    return teller(plan, before, event, after) if teller and heard(before.status, event.kind) else ""
+
+
+def _step(plan: Plan, event: Event) -> PlannedStep:
+    return plan.steps[int(event.body["step"])]
+
+
+def _passed_a_tenth(done: int, total: int) -> bool:
+    return total <= _MANY or done == total or (done * 10) // total > ((done - 1) * 10) // total
+
+
+def _phase_started(plan: Plan, _: State, event: Event, after: State) -> str:
+    return f"phase {plan.phases[after.phase].name} starts, launched by {event.actor}"
+
+
+def _baseline(_: Plan, __: State, event: Event, ___: State) -> str:
+    measured = event.body.get("measurements", {})
+    return (
+        f"the baseline is measured: {len(measured)} checks, {len(event.body.get('schema', {}))} schema objects"
+        if measured
+        else ""
+    )
+
+
+def _script_done(plan: Plan, before: State, event: Event, _: State) -> str:
+    step = _step(plan, event)
+    took = say_duration(event.at - event.began)
+    if step.kind == "check":
+        return f"{step.name}: every check passes"
+    if step.kind == "backfill":
+        return f"{step.name}: {before.rows:,} rows done"
+    number = int(event.body.get("script", 0))
+    if before.status is Status.ROLLING_BACK:
+        return f"{step.name}: {step.scripts[number].source} is found to have happened"
+    if not _passed_a_tenth(number + 1, len(step.scripts)):
+        return ""
+    progress = f" ({number + 1} of {len(step.scripts)})" if len(step.scripts) > 1 else ""
+    how = f"committed in {took}" if step.scripts[number].transactional else "done"
+    return f"{step.name}: {step.scripts[number].source} {how}{progress}"
+
+
+def _batch(plan: Plan, _: State, event: Event, after: State) -> str:
+    step, of = _step(plan, event), int(event.body.get("of", 0))
+    batches = max(1, of // step.batch)
+    if (
+        not _passed_a_tenth(int(event.body["batch"]) + 1, max(batches, int(event.body["batch"]) + 1))
+        or int(event.body["batch"]) == 0
+    ):
+        return ""
+    pace, eta = backfill_pace(event.body, after.rows)
+    return f"{step.name}: {after.rows:,} of about {of:,} rows, {pace:,.0f} rows/s, {say_duration(eta)} to go"
+
+
+def backfill_pace(body: Mapping[str, Any], rows: int) -> tuple[float, float]:
+    """Return a backfill's rows per second, and the seconds that it still needs.
+
+    Args:
+        body: the body of its newest batch.
+        rows: how many rows it has done.
+    """
+    # the seconds are those before this batch
+    pace = int(body["rows"]) * int(body["batch"]) / max(float(body["seconds"]), 0.001)
+    return pace, max(0, int(body.get("of", 0)) - rows) / pace if pace else 0.0
+
+
+def _undone(plan: Plan, _: State, event: Event, __: State) -> str:
+    step = _step(plan, event)
+    script = (step.undo or ())[int(event.body["script"])]
+    return f"undone {step.name}: {script.source} in {say_duration(event.at - event.began)}"
+
+
+def _why(word: str) -> Callable[[Plan, State, Event, State], str]:
+    return lambda _, __, event, ___: f"{word}: {event.body.get('why') or 'no reason given'}"
+
+
+_TELLERS: Mapping[Kind, Callable[[Plan, State, Event, State], str]] = {
+    Kind.PHASE_STARTED: _phase_started,
+    Kind.BASELINE: _baseline,
+    Kind.GO: lambda _, __, event, ___: f"GO: {len(event.body.get('judged', ()))} criteria pass",
+    Kind.NO_GO: _why("NO-GO"),
+    Kind.STARTED: lambda plan, _, event, __: f"{_step(plan, event).name}: running outside a transaction",
+    Kind.DONE: _script_done,
+    Kind.NOT_DONE: lambda *_: "the script in doubt had not happened",
+    Kind.BATCH: _batch,
+    Kind.FAILED: _why("FAILED"),
+    Kind.WORK_DONE: lambda *_: "every step is done; verifying",
+    Kind.VERIFIED: lambda plan, _, __, after: f"verified; watching for {say_duration(plan.phases[after.phase].soak)}",
+    Kind.VERIFY_FAILED: _why("VERIFY FAILED"),
+    Kind.TRIPPED: _why("TRIPPED"),
+    Kind.HELD: _why("HOLDING"),
+    Kind.HOLD: lambda _, __, event, ___: f"{event.actor} says hold: {event.body.get('why') or 'no reason given'}",
+    Kind.RESUME: lambda _, __, event, ___: f"{event.actor} says resume",
+    Kind.ABORT: lambda _, __, event, ___: f"{event.actor} says abort: {event.body.get('why') or 'no reason given'}",
+    Kind.ROLL_BACK: lambda _, __, event, ___: f"{event.actor} says roll back: {event.body.get('why') or 'no reason given'}",
+    Kind.TAKEN_OVER: lambda _, __, event, ___: f"{event.actor} carries the run on (epoch {event.body.get('epoch')})",
+    Kind.UNDONE: _undone,
+    Kind.UNDO_FAILED: _why("ROLLBACK FAILED"),
+    Kind.ALL_UNDONE: lambda *_: "everything is undone; proving it",
+    Kind.PROVED: _why("ROLLED BACK"),
+    Kind.NOT_PROVED: _why("ROLLBACK NOT PROVED"),
+    Kind.PHASE_DONE: lambda plan, before, _, __: f"phase {plan.phases[before.phase].name} is done",
+    Kind.RUN_DONE: lambda *_: "DONE",
+}

@@ -1,0 +1,212 @@
+"""The report of a run, made from its ledger alone: Markdown, HTML that needs no network, and JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from gonogo.core.duration import say_duration
+from gonogo.core.engine import fold
+from gonogo.core.event import Event, Kind
+from gonogo.core.plan import Plan
+from gonogo.core.schedule import actual_times, fraction
+from gonogo.core.state import State
+
+_JUDGED = {
+    Kind.GO: "gate",
+    Kind.NO_GO: "gate",
+    Kind.DONE: "step",
+    Kind.FAILED: "step",
+    Kind.HELD: "held",
+    Kind.VERIFIED: "verify",
+    Kind.VERIFY_FAILED: "verify",
+    Kind.PROVED: "proof of the rollback",
+    Kind.NOT_PROVED: "proof of the rollback",
+}
+#: facts that are too many to list one by one
+_QUIET = frozenset({Kind.SAMPLE, Kind.BATCH, Kind.DONE, Kind.STARTED, Kind.UNDO_STARTED, Kind.UNDONE})
+
+
+def report(plan: Plan, events: Sequence[Event], run: str) -> dict[str, Any]:
+    """Return everything that a report says, as plain data.
+
+    Args:
+        plan: the run's plan.
+        events: its facts, in order.
+        run: its id.
+    """
+    state = fold(events)
+    zone = ZoneInfo(plan.zone)
+    return {
+        "title": plan.title,
+        "runbook": plan.runbook,
+        "run": run,
+        "target": plan.target,
+        "outcome": outcome(state),
+        "cause": state.cause or state.held,
+        "seal": plan.seal,
+        "zone": plan.zone,
+        "opened": _local(events[0].at, zone) if events else "",
+        "ended": _local(events[-1].at, zone) if events else "",
+        "took": say_duration(events[-1].at - events[0].at) if events else "",
+        "done": f"{fraction(plan, state):.0%}",
+        "schedule": _schedule(plan, events, zone),
+        "checks": _checks(events, zone),
+        "watch": _watch(events),
+        "backfills": _backfills(plan, events),
+        "scripts": _scripts(plan, events),
+        "story": [_tell(event, zone) for event in events if event.kind not in _QUIET and event.kind is not Kind.RUN_OPENED],
+    }
+
+
+def outcome(state: State) -> str:
+    """Say in words how a run ended, or where it stands."""
+    if state.rollback_failed:
+        return "rollback failed: a person is needed"
+    return f"holding while {state.status}" if state.held else str(state.status)
+
+
+def _local(moment: datetime, zone: ZoneInfo) -> str:
+    return moment.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S %Z")
+
+
+def _schedule(plan: Plan, events: Sequence[Event], zone: ZoneInfo) -> list[dict[str, Any]]:
+    """Return each task's planned and actual times, and its place on two bars: percents of the whole."""
+    actual = actual_times(plan, events)
+    began = min([t[0] for t in actual.values()], default=plan.start)
+    ended = max([t[1] or t[0] for t in actual.values()], default=began)
+    rows = []
+    for task in plan.tasks:
+        start, end = actual.get(task.name, (None, None))
+        rows.append(
+            {
+                "task": task.title,
+                "owner": task.owner,
+                "planned_start": _clock(task.start, zone),
+                "planned_end": _clock(task.end, zone),
+                "planned": say_duration(task.end - task.start),
+                "start": _clock(start, zone) if start else "",
+                "end": _clock(end, zone) if end else "",
+                "took": say_duration(end - start) if start and end else "",
+                "planned_bar": _bar(task.start, task.end, plan.start, plan.tasks[-1].end),
+                "actual_bar": _bar(start, end or ended, began, ended) if start else None,
+            }
+        )
+    return rows
+
+
+def _clock(moment: datetime, zone: ZoneInfo) -> str:
+    return moment.astimezone(zone).strftime("%H:%M:%S")
+
+
+def _bar(start: datetime, end: datetime, first: datetime, last: datetime) -> dict[str, float]:
+    whole = max((last - first) / timedelta(seconds=1), 0.001)
+    left = (start - first) / timedelta(seconds=1) / whole * 100
+    return {"left": round(left, 2), "width": round(max(0.5, (end - start) / timedelta(seconds=1) / whole * 100), 2)}
+
+
+def _checks(events: Sequence[Event], zone: ZoneInfo) -> list[dict[str, str]]:
+    return [
+        {"at": _clock(event.at, zone), "where": _JUDGED[event.kind], **judged}
+        for event in events
+        if event.kind in _JUDGED
+        for judged in event.body.get("judged", ())
+    ]
+
+
+def _watch(events: Sequence[Event]) -> list[dict[str, Any]]:
+    """Return for each watched check how many samples it gave and how many were breaches."""
+    rows: dict[str, dict[str, Any]] = {}
+    for event in events:
+        if event.kind is not Kind.SAMPLE:
+            continue
+        for name, sample in event.body["samples"].items():
+            row = rows.setdefault(name, {"check": name, "samples": 0, "breaches": 0, "blanks": 0, "values": []})
+            row["samples"] += 1
+            row["breaches"] += sample["verdict"] == "breach"
+            row["blanks"] += sample["verdict"] in ("inconclusive", "error")
+            row["says"] = sample["says"]
+            row["values"].append(float(sample["value"]) if sample["value"] else None)
+    for row in rows.values():
+        row["spark"] = _spark(row["values"])
+    return list(rows.values())
+
+
+def _spark(values: Sequence[float | None]) -> str:
+    """Return the points of an SVG polyline in a box of 200 by 30."""
+    numbers = [v for v in values if v is not None]
+    top = max(numbers, default=0.0) or 1.0
+    step = 200 / max(len(values) - 1, 1)
+    return " ".join(f"{i * step:.1f},{30 - v / top * 28:.1f}" for i, v in enumerate(values) if v is not None)
+
+
+def _backfills(plan: Plan, events: Sequence[Event]) -> list[dict[str, Any]]:
+    rows = []
+    for number, step in enumerate(plan.steps):
+        batches = [e for e in events if e.kind is Kind.BATCH and e.body["step"] == number]
+        if batches:
+            total = sum(int(e.body["rows"]) for e in batches)
+            seconds = max((batches[-1].at - batches[0].began).total_seconds(), 0.001)
+            rows.append({"step": step.name, "rows": total, "batches": len(batches), "per_second": round(total / seconds)})
+    return rows
+
+
+def _scripts(plan: Plan, events: Sequence[Event]) -> list[dict[str, Any]]:
+    """Return each script that ran, forward or back, with how long the server took."""
+    rows = []
+    for event in events:
+        if event.kind not in (Kind.DONE, Kind.UNDONE) or "judged" in event.body:
+            continue
+        step = plan.steps[int(event.body["step"])]
+        scripts = step.scripts if event.kind is Kind.DONE else step.undo or ()
+        if not scripts:
+            continue
+        script = scripts[int(event.body["script"])]
+        rows.append(
+            {
+                "step": step.name,
+                "way": "forward" if event.kind is Kind.DONE else "back",
+                "source": script.source,
+                "sha256": script.sha256,
+                "took": say_duration(event.at - event.began) if script.transactional else "",
+            }
+        )
+    return rows
+
+
+def _tell(event: Event, zone: ZoneInfo) -> dict[str, str]:
+    return {
+        "at": _clock(event.at, zone),
+        "fact": str(event.kind),
+        "by": event.actor,
+        "why": str(event.body.get("why", "")),
+        "seq": str(event.seq),
+    }
+
+
+def _render(template: str, made: dict[str, Any], *, escape: bool) -> str:
+    folder = FileSystemLoader(Path(__file__).parent / "report_templates")
+    environment = Environment(
+        loader=folder,
+        autoescape=escape,  # noqa: S701 - Markdown is text; HTML is escaped
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["cell"] = lambda text: " ".join(str(text).split()).replace("|", "\\|")
+    return environment.get_template(template).render(**made)
+
+
+def as_markdown(made: dict[str, Any]) -> str:
+    """Write a report as Markdown."""
+    return _render("report.md.j2", made, escape=False)
+
+
+def as_html(made: dict[str, Any]) -> str:
+    """Write a report as one HTML page that needs nothing else."""
+    return _render("report.html.j2", made, escape=True)
