@@ -106,6 +106,26 @@ def begin(connection: Connection, prepared: Prepared, actor: str, *, again: bool
     return found.run, found
 
 
+def already_done(connection: Connection, runbook: str, sources: str) -> str:
+    """Return the id of the newest run where it is done, and was made from just these files; else nothing.
+
+    It reads two facts, however many there are.
+    """
+    if not ledger.exists(connection):
+        return ""
+    row = connection.execute(_DONE, [runbook]).fetchone()
+    return str(row[0]) if row and row[1] == sources and row[2] else ""
+
+
+_DONE = """
+SELECT r.id, e.body->>'sources',
+  coalesce((SELECT kind = 'run done' FROM gonogo.event
+            WHERE run = r.id AND kind IN ('run done', 'roll back') ORDER BY seq DESC LIMIT 1), false)
+FROM (SELECT id FROM gonogo.run WHERE runbook = %s ORDER BY opened DESC LIMIT 1) AS r
+JOIN gonogo.event AS e ON e.run = r.id AND e.seq = 1
+"""
+
+
 def phases_to_do(plan: Plan, state: State, only: str) -> int:
     """Return how many phases a launch goes through from where the run stands.
 

@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -22,6 +23,7 @@ from gonogo.errors import Fenced, Occupied, Refused
 
 VERSION = 1
 FENCED, ENDED_TRANSACTION, NO_SUCH_RUN = "GN001", "GN002", "GN003"
+_SCHEMA = Path(__file__).with_name("ledger.sql")
 _EVENTS = "SELECT seq, kind, at, began, actor, body FROM gonogo.event WHERE run = %s AND seq > %s"
 
 
@@ -59,15 +61,12 @@ def create(connection: Connection) -> None:
     """Make the ledger where there is none."""
     if exists(connection):
         return
-    from gonogo.ledger_schema import statements  # noqa: PLC0415 - SQLAlchemy takes a quarter of a second to import
-
     try:
         with transaction(connection):
             # two first runs at once: the second one waits here, then finds it made
             connection.execute("SELECT pg_catalog.pg_advisory_xact_lock(7470966)")
             if not exists(connection):
-                for statement in statements():
-                    connection.execute(statement.encode())
+                connection.execute(_SCHEMA.read_bytes())
     except psycopg.errors.InsufficientPrivilege as error:
         raise Refused(f"the role may not make the ledger's schema: {error.diag.message_primary}") from None
 
@@ -95,7 +94,7 @@ def open_run(connection: Connection, plan: Plan, texts: Mapping[str, str], actor
             " ON CONFLICT DO NOTHING",
             [list(texts), list(texts.values())],
         )
-        append(connection, run, Kind.RUN_OPENED, {"plan": plan.model_dump(mode="json")}, actor)
+        append(connection, run, Kind.RUN_OPENED, {"sources": plan.sources, "plan": plan.model_dump(mode="json")}, actor)
     return run
 
 

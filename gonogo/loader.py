@@ -32,8 +32,9 @@ _PLAIN = (
     (re.compile(r"(?:null|Null|NULL|~|)"), lambda _: None),
     (re.compile(r"(?:true|True|TRUE)"), lambda _: True),
     (re.compile(r"(?:false|False|FALSE)"), lambda _: False),
-    (re.compile(r"[-+]?(?:0|[1-9]\d*)"), int),
-    (re.compile(r"[-+]?(?:0|[1-9]\d*)\.\d+(?:[eE][-+]?\d+)?"), float),
+    # a number longer than any is text
+    (re.compile(r"[-+]?(?:0|[1-9][0-9]{0,300})"), int),
+    (re.compile(r"[-+]?(?:0|[1-9][0-9]{0,300})\.[0-9]+(?:[eE][-+]?[0-9]+)?"), float),
 )
 _PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -321,7 +322,7 @@ def input_problem(
         return f"the input {name!r} is one of {', '.join(map(str, choices))}; found {value!r}"
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         low, high = -math.inf if least is None else least, math.inf if most is None else most
-        if not math.isfinite(value) or not low <= value <= high:
+        if (isinstance(value, float) and not math.isfinite(value)) or not low <= value <= high:
             bounds = " and ".join(
                 f"{word} {bound:g}" for word, bound in (("at least", least), ("at most", most)) if bound is not None
             )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta, timezone
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -81,11 +82,14 @@ def prepare(
     steps: list[PlannedStep] = []
     tasks: list[PlannedTask] = []
     phases: list[PlannedPhase] = []
-    moment = begins
-    for number, phase in enumerate(runbook.phases):
-        planned = _plan_phase(draft, number, phase, moment, steps, tasks)
-        phases.append(planned)
-        moment = planned.end
+    try:
+        begins = moment = on_clock(begins, runbook.schedule.zone)
+        for number, phase in enumerate(runbook.phases):
+            planned = _plan_phase(draft, number, phase, moment, steps, tasks)
+            phases.append(planned)
+            moment = planned.end
+    except OverflowError:
+        raise BadInput(Problem(file=str(file), message="its times lead beyond the calendar")) from None
     questions = {
         name: script
         for name, check in runbook.checks.items()
@@ -113,7 +117,7 @@ def prepare(
         tasks=tuple(task.model_copy(update={"at": None}) for task in tasks) if at_once else tuple(tasks),
         steps=tuple(steps),
         rollback=runbook.rollback,
-        sources=digest_sources(file, draft.templates.used, draft.variables),
+        sources=_digest(file, draft.templates, draft.variables, target, at_once=at_once),
     )
     meanings = {sha: _meaning(text) for sha, text in draft.texts.items()}
     sealed = plan.model_copy(update={"seal": seal(plan, meanings)})
@@ -168,6 +172,16 @@ def start_of(schedule: Schedule) -> datetime:
     return local_time(schedule.start, schedule.zone)
 
 
+def on_clock(when: datetime, zone: str) -> datetime:
+    """Return a moment on a zone's clock, with a fixed offset: so that sums and differences are true when clocks change."""
+    local = when.astimezone(UTC).astimezone(ZoneInfo(zone))
+    return local.replace(tzinfo=timezone(local.utcoffset() or timedelta(0)), fold=0)
+
+
+def _later(draft: _Draft, when: datetime, by: timedelta) -> datetime:
+    return on_clock(when + by, draft.runbook.schedule.zone)
+
+
 def end_of(schedule: Schedule, begins: datetime) -> datetime | None:
     """Return when a run must have ended: the next such clock time after its start."""
     if not schedule.end_by:
@@ -179,13 +193,40 @@ def end_of(schedule: Schedule, begins: datetime) -> datetime | None:
     return ends if ends > begins else ends + timedelta(days=1)
 
 
-def digest_sources(file: Path, templates: Sequence[Path] | set[Path], variables: Mapping[str, Any]) -> str:
+def digest_sources(file: Path, templates: Iterable[Path], variables: Mapping[str, Any]) -> str:
     """Return a digest over the files and inputs that a plan was made from."""
-    summed = hashlib.sha256(repr(sorted(variables.items(), key=lambda i: i[0])).encode())
-    for path in [file, *sorted(templates)]:
-        summed.update(str(path.resolve()).encode() + b"\0")
-        summed.update(hashlib.sha256(path.read_bytes()).digest() if path.is_file() else b"-")
+    summed = hashlib.sha256(repr(sorted(variables.items(), key=lambda item: item[0])).encode())
+    for path in (os.path.abspath(file), *sorted(map(str, templates))):  # noqa: PTH100 - a link stays its own name
+        summed.update(path.encode() + b"\0")
+        with open(path, "rb") as source:  # noqa: PTH123 - ten thousand of them: a Path for each is half the time
+            summed.update(hashlib.sha256(source.read()).digest())
     return summed.hexdigest()
+
+
+def sources_of(runbook: Runbook, file: Path, project: Project, *, target: str, inputs: Mapping[str, Any], at_once: bool) -> str:
+    """Return the digest over a runbook's files without planning it, to know quickly that nothing has changed.
+
+    Raises:
+        BadInput: a template is missing or cannot be rendered.
+    """
+    templates = Templates(project.template_roots)
+    variables = given_inputs(runbook, inputs)
+    patterns = [source for check in runbook.checks.values() if (source := check.sql or check.time)]
+    for step in (step for phase in runbook.phases for task in phase.tasks for step in task.steps):
+        patterns += [*(step.sql or ()), *([step.backfill.sql] if step.backfill else ())]
+        patterns += [undo for undo in step.undo or () if step.undo != ("nothing",)]
+    for pattern in patterns:
+        for name in templates.find(pattern, runbook.runbook):
+            if name.endswith(".j2"):
+                # rendering shows what it includes
+                templates.render(name, variables)
+            else:
+                templates.used.add(templates.path(name))
+    return _digest(file, templates, variables, target, at_once=at_once)
+
+
+def _digest(file: Path, templates: Templates, variables: Mapping[str, Any], target: str, *, at_once: bool) -> str:
+    return digest_sources(file, templates.used, {**variables, " target": target, " at once": at_once})
 
 
 def _plan_phase(
@@ -197,11 +238,11 @@ def _plan_phase(
         path = f"phases[{number}].tasks[{phase.tasks.index(task)}]"
         for s, step in enumerate(task.steps):
             steps.append(_plan_step(draft, f"{path}.steps[{s}]", number, task, s, step))
-        start = max(moment, begins + task.at) if task.at is not None else moment
+        start = max(moment, _later(draft, begins, task.at)) if task.at is not None else moment
         if task.at is not None and start > begins + task.at:
             late = (start - begins - task.at).total_seconds() / 60
             draft.warnings.append(f"{path}.at: the tasks before it end {late:g} minutes after it is to start")
-        moment = start + (task.takes or timedelta(0))
+        moment = _later(draft, start, task.takes or timedelta(0))
         tasks.append(
             PlannedTask(
                 name=task.task,
@@ -229,7 +270,7 @@ def _plan_phase(
         first=first,
         last=len(steps) - 1,
         start=begins,
-        end=moment + phase.soak,
+        end=_later(draft, moment, phase.soak),
     )
 
 
@@ -239,13 +280,15 @@ def _plan_step(draft: _Draft, path: str, phase: int, task: Task, number: int, st
     sources = 0
     if step.kind == "sql":
         forward, sources = _scripts(draft, f"{path}.sql", step.sql or ())
+        _check_no_batch(draft, f"{path}.sql", forward)
     elif step.backfill is not None:
         forward, sources = _scripts(draft, f"{path}.backfill.sql", (step.backfill.sql,))
-        _check_batch(draft, f"{path}.backfill.sql", forward)
+        _check_batch(draft, f"{path}.backfill.sql", forward, sources)
     undo: tuple[Script, ...] | None = () if step.kind == "check" or step.undo == ("nothing",) else None
     paired = False
     if undo is None and step.undo is not None:
         backward, undo_sources = _scripts(draft, f"{path}.undo", step.undo)
+        _check_no_batch(draft, f"{path}.undo", backward)
         paired = sources == undo_sources > 1
         undo = tuple(sorted(backward, key=lambda s: -s.part)) if paired else tuple(backward)
     elif undo is None:
@@ -281,7 +324,8 @@ def _scripts(draft: _Draft, path: str, patterns: Sequence[str]) -> tuple[list[Sc
             if text is not None:
                 label = str(draft.templates.path(source))
                 statements = draft.attempt(path, split, text, label)
-                scripts += _units(draft, source, label, text, statements or [], sources)
+                if statements is not None:
+                    scripts += _units(draft, source, label, text, statements, sources)
             sources += 1
     return scripts, sources
 
@@ -295,7 +339,7 @@ def _units(draft: _Draft, source: str, label: str, text: str, statements: list[S
         sets = any(statement.sets for statement in statements)
         return [Script(source=source, sha256=_keep(draft, text), part=part, sets=sets)]
     for statement in statements:
-        if statement.act == "create index" and not statement.object.rstrip('"').rpartition('"')[2]:
+        if statement.act == "create index" and not statement.object:
             message = "name the index: without a name, an unfinished one could not be found again"
             draft.problems.append(Problem(file=label, line=statement.line, message=message))
         if statement.sets:
@@ -305,7 +349,7 @@ def _units(draft: _Draft, source: str, label: str, text: str, statements: list[S
         Script(
             source=source,
             sha256=_keep(draft, statement.text),
-            line=statement.line,
+            line=statement.begins,
             part=part,
             transactional=statement.transactional,
             act=statement.act,
@@ -315,7 +359,16 @@ def _units(draft: _Draft, source: str, label: str, text: str, statements: list[S
     ]
 
 
-def _check_batch(draft: _Draft, path: str, scripts: list[Script]) -> None:
+def _check_no_batch(draft: _Draft, path: str, scripts: list[Script]) -> None:
+    if any("gonogo.batch(" in draft.texts[script.sha256] for script in scripts):
+        message = "{{ batch }} has a meaning in the template of a backfill only"
+        draft.problems.append(Problem(file=str(draft.file), path=path, message=message))
+
+
+def _check_batch(draft: _Draft, path: str, scripts: list[Script], sources: int) -> None:
+    if sources > 1:
+        message = f"a batch is one template; these are {sources}"
+        draft.problems.append(Problem(file=str(draft.file), path=path, message=message))
     for script in scripts:
         if not script.transactional:
             draft.problems.append(Problem(file=str(draft.file), path=path, message="a batch must be transactional"))

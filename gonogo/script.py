@@ -165,12 +165,19 @@ class Session:
     # trying again
 
     def _retrying(self, step: PlannedStep, blockers: list[str], once: Callable[[], Event]) -> Event:
-        attempts = self.plan.sql.attempts
+        """Do it once; where the server asks for another try, let tenacity pace the others and see who blocks."""
+        try:
+            return once()
+        except psycopg.Error as error:
+            attempts = self.plan.sql.attempts - 1
+            if not transient(error) or not attempts:
+                raise
+            self.say(f"{step.name}: {error.sqlstate}, trying again (1 of {attempts})")
 
         def tell(state: RetryCallState) -> None:
             error = state.outcome.exception() if state.outcome else None
             why = getattr(error, "sqlstate", None) or "no answer"
-            self.say(f"{step.name}: {why}, trying again ({state.attempt_number} of {attempts})")
+            self.say(f"{step.name}: {why}, trying again ({state.attempt_number + 1} of {attempts})")
 
         retrying = Retrying(
             stop=stop_after_attempt(attempts),
@@ -181,7 +188,7 @@ class Session:
             reraise=True,
         )
         for attempt in retrying:
-            with attempt, self.naming_blockers(blockers, wanted=attempt.retry_state.attempt_number > 1):
+            with attempt, self.naming_blockers(blockers, wanted=True):
                 return once()
         raise Refused("no attempt was made")  # pragma: no cover - there is at least one
 

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import postgast
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from gonogo.errors import BadInput, Problem
 
-_META = re.compile(r"^[ \t]*(\\\S+)", re.MULTILINE)
+_META = re.compile(r"\\\S+")
+_SPACE = re.compile(r"\s+|--[^\n]*")
+_COMMENT_EDGE = re.compile(r"/\*|\*/")
 _TRANSACTION = {
     "TRANS_STMT_BEGIN": "BEGIN",
     "TRANS_STMT_START": "START TRANSACTION",
@@ -33,6 +36,8 @@ class Statement:
     text: str
     #: where its first word stands in the script, counted from 1
     line: int
+    #: where its text begins, with the comments before it
+    begins: int = 1
     #: the name that PostgreSQL's parser gives it, such as index_stmt
     node: str
     #: whether it may run inside a transaction
@@ -55,22 +60,28 @@ def split(text: str, file: str) -> list[Statement]:
         BadInput: it does not parse, or holds what a script must not: psql's meta-commands,
             COPY with the client, transaction control.
     """
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        raise BadInput(Problem(file=file, line=line, message="holds a NUL byte, which would cut the SQL silently"))
     try:
         tree = postgast.parse(text)
     except postgast.PgQueryError as error:
         raise BadInput(_syntax_problem(text, file, error)) from None
+    except DecodeError:
+        message = "an expression is nested deeper than can be read, about 45 levels of a || b || c; use concat(), or break it up"
+        raise BadInput(Problem(file=file, line=_deep_line(text), message=message)) from None
     raw = text.encode()
     statements, problems = [], []
     for item in tree.stmts:
         length = item.stmt_len or len(raw) - item.stmt_location
         piece = raw[item.stmt_location : item.stmt_location + length].decode()
-        start = item.stmt_location + _leading(piece)
-        line = raw[:start].count(b"\n") + 1
+        line = (raw[: item.stmt_location].decode() + piece[: _leading(piece)]).count("\n") + 1
         node = item.stmt.WhichOneof("node") or ""
         inner = getattr(item.stmt, node)
         if why := _refusal(node, inner):
             problems.append(Problem(file=file, line=line, message=why))
-        statements.append(_classify(piece.strip(), line, node, inner))
+        begins = line - piece[: _leading(piece)].lstrip().count("\n")
+        statements.append(_classify(piece.strip(), line, begins, node, inner))
     if problems:
         raise BadInput(*problems)
     return statements
@@ -82,22 +93,42 @@ def meaning(text: str) -> str:
 
 
 def _leading(piece: str) -> int:
-    """Return how many bytes of space and comments stand before the first word."""
-    skipped = re.match(r"(?:\s+|--[^\n]*(?:\n|$)|/\*(?:[^*]|\*(?!/))*\*/)*", piece)
-    return len(skipped.group().encode()) if skipped else 0
+    """Return how many characters of space and comments stand before the first word."""
+    at = 0
+    while True:
+        if space := _SPACE.match(piece, at):
+            at = space.end()
+        elif piece.startswith("/*", at):
+            depth = 0
+            for edge in _COMMENT_EDGE.finditer(piece, at):
+                depth, at = depth + (1 if edge.group() == "/*" else -1), edge.end()
+                if depth == 0:
+                    break
+        else:
+            return at
+
+
+def _deep_line(text: str) -> int:
+    """Return the line of the first statement that is nested too deep."""
+    at = 0
+    for statement in postgast.split(text):
+        at = text.index(statement, at)
+        try:
+            postgast.parse(statement)
+        except DecodeError:
+            break
+        at += len(statement)
+    return text[:at].count("\n") + 1
 
 
 def _syntax_problem(text: str, file: str, error: postgast.PgQueryError) -> Problem:
-    for found in _META.finditer(text):
-        line = text[: found.start(1)].count("\n") + 1
-        at = text[: error.cursorpos].count("\n") + 1 if error.cursorpos else line
-        if line <= at:
-            message = f"{found.group(1)} is a command of psql, not SQL; write SQL for it"
-            return Problem(file=file, line=line, message=message)
     position = max(0, (error.cursorpos or 1) - 1)
     before = text[:position]
     line = before.count("\n") + 1
     column = position - (before.rfind("\n") + 1) + 1
+    if meta := _META.match(text, position):
+        message = f"{meta.group()} is a command of psql, not SQL; write SQL for it"
+        return Problem(file=file, line=line, column=column, message=message)
     shown = text.splitlines()[line - 1] if text.splitlines() else ""
     message = f"SQL: {error.message}\n    {shown}\n    {' ' * (column - 1)}^"
     return Problem(file=file, line=line, column=column, message=message)
@@ -119,21 +150,24 @@ def _enum(inner: Any, field: str) -> str:
 
 
 def _relation(relation: Any) -> str:
-    parts = [p for p in (relation.schemaname, relation.relname) if p]
-    return ".".join(f'"{p.replace(chr(34), chr(34) * 2)}"' for p in parts)
+    return _quoted(relation.schemaname, relation.relname)
+
+
+def _quoted(*parts: str) -> str:
+    """Quote a name as the parser would read it again."""
+    return ".".join(f'"{p.replace(chr(34), chr(34) * 2)}"' for p in parts if p)
 
 
 def _names(inner: Any) -> str:
     """Return the one qualified name that a DROP or REINDEX names, quoted."""
     items = [n.string.sval for n in inner.list.items] if inner.HasField("list") else []
-    return ".".join(f'"{p.replace(chr(34), chr(34) * 2)}"' for p in items)
+    return _quoted(*items)
 
 
 def _index(inner: Any) -> tuple[str, str] | None:
     if not inner.concurrent:
         return None
-    schema = f'"{inner.relation.schemaname}".' if inner.relation.schemaname else ""
-    return "create index", f'{schema}"{inner.idxname}"' if inner.idxname else ""
+    return "create index", _quoted(inner.relation.schemaname, inner.idxname) if inner.idxname else ""
 
 
 def _drop(inner: Any) -> tuple[str, str] | None:
@@ -156,6 +190,10 @@ def _detach(inner: Any) -> tuple[str, str] | None:
     return None
 
 
+def _database(inner: Any) -> tuple[str, str] | None:
+    return ("alter database", "") if any(o.def_elem.defname == "tablespace" for o in inner.options) else None
+
+
 #: what cannot run inside a transaction, and what an interrupted one is asked about
 _ALONE: dict[str, Callable[[Any], tuple[str, str] | None]] = {
     "index_stmt": _index,
@@ -164,6 +202,7 @@ _ALONE: dict[str, Callable[[Any], tuple[str, str] | None]] = {
     "alter_table_stmt": _detach,
     "vacuum_stmt": lambda s: ("vacuum", "") if s.is_vacuumcmd else None,
     "cluster_stmt": lambda s: None if s.HasField("relation") else ("cluster", ""),
+    "alter_database_stmt": _database,
     "createdb_stmt": lambda _: ("create database", ""),
     "dropdb_stmt": lambda _: ("drop database", ""),
     "alter_system_stmt": lambda _: ("alter system", ""),
@@ -174,8 +213,10 @@ _ALONE: dict[str, Callable[[Any], tuple[str, str] | None]] = {
 }
 
 
-def _classify(text: str, line: int, node: str, inner: Any) -> Statement:
+def _classify(text: str, line: int, begins: int, node: str, inner: Any) -> Statement:
     alone = _ALONE[node](inner) if node in _ALONE else None
     act, thing = alone or ("", "")
     sets = node in ("variable_set_stmt", "discard_stmt") or (node == "select_stmt" and "set_config" in text.lower())
-    return Statement(text=text, line=line, node=node, transactional=alone is None, sets=sets, act=act, object=thing)
+    return Statement(
+        text=text, line=line, begins=begins, node=node, transactional=alone is None, sets=sets, act=act, object=thing
+    )

@@ -16,7 +16,7 @@ from typing import Any
 from jinja2 import FileSystemLoader, StrictUndefined, TemplateError, TemplateNotFound, TemplateSyntaxError, UndefinedError
 from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from psycopg import sql
+from psycopg import ProgrammingError, sql
 
 from gonogo.errors import BadInput, Problem
 
@@ -45,9 +45,14 @@ def literal(value: object) -> Sql:
     """Quote a value; a list becomes a parenthesised list of values, for IN."""
     if isinstance(value, (list, tuple)):
         return Sql("(" + ", ".join(literal(item) for item in value) + ")")
+    if isinstance(value, StrictUndefined):
+        return literal(str(value))  # which says what is not defined
     if isinstance(value, str) and "\0" in value:
         raise UndefinedError("a value holds a NUL byte")
-    return Sql(sql.Literal(value).as_string(None))
+    try:
+        return Sql(sql.Literal(value).as_string(None))
+    except ProgrammingError:
+        raise UndefinedError(f"a {type(value).__name__} cannot be written as a value of SQL") from None
 
 
 def batch_of(alias: str = "") -> Sql:
@@ -57,7 +62,10 @@ def batch_of(alias: str = "") -> Sql:
 
 def _finalize(value: object) -> object:
     if isinstance(value, (Sql, bool, int)) or (isinstance(value, float) and math.isfinite(value)):
-        return str(value).lower() if isinstance(value, bool) else value
+        if isinstance(value, bool):
+            return str(value).lower()
+        # as psycopg does: `a -{{ n }}` must not begin a comment
+        return f" {value}" if isinstance(value, (int, float)) and value < 0 else value
     if isinstance(value, StrictUndefined):
         return value
     shown = type(value).__name__
@@ -69,6 +77,12 @@ def _range(*args: int) -> range:
     if len(made) > _MAX_RANGE:
         raise SecurityError(f"a range of {len(made)} is longer than {_MAX_RANGE}")
     return made
+
+
+def _require_below(files: list[Path], root: Path) -> None:
+    outside = [folder for folder in {file.parent for file in files} if not folder.resolve().is_relative_to(root)]
+    if links := [file for file in files if file.is_symlink()] + outside:
+        raise BadInput(f"the template {links[0]} is a symbolic link or leads out of {root}; keep templates below it")
 
 
 class Templates:
@@ -87,19 +101,18 @@ class Templates:
         """
         if Path(pattern).is_absolute() or ".." in Path(pattern).parts or "\0" in pattern:
             raise BadInput(f"the template {pattern!r} is not below the template folder; name it from there, without `..`")
-        for root in self.roots:
-            for base in filter(None, (under, ".")):
-                folder = root / base
-                found = sorted(folder.glob(pattern)) if re.search(r"[*?\[]", pattern) else [folder / pattern]
-                if files := [self._below(file, root) for file in found if file.is_file()]:
-                    return [str(file.relative_to(root)) for file in files]
+        try:
+            for root in self.roots:
+                for base in filter(None, (under, ".")):
+                    folder = root / base
+                    found = sorted(folder.glob(pattern)) if re.search(r"[*?\[]", pattern) else [folder / pattern]
+                    if files := [file for file in found if file.is_file()]:
+                        _require_below(files, root)
+                        return [str(file)[len(str(root)) + 1 :] for file in files]
+        except (OSError, ValueError) as error:
+            raise BadInput(f"the template {pattern!r} cannot be looked for: {error}") from None
         searched = ", ".join(str(root / under) for root in self.roots)
         raise BadInput(f"there is no template {pattern!r} in {searched}")
-
-    def _below(self, file: Path, root: Path) -> Path:
-        if file.is_symlink() or not file.resolve().is_relative_to(root):
-            raise BadInput(f"the template {file} is a symbolic link or leads out of {root}; keep templates below it")
-        return file
 
     def path(self, name: str) -> Path:
         """Return the file of a template that was found."""
@@ -117,6 +130,8 @@ class Templates:
             source = file.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
         except UnicodeDecodeError:
             raise BadInput(Problem(file=str(file), message="is not UTF-8 text; save it as UTF-8")) from None
+        except OSError as error:
+            raise BadInput(Problem(file=str(file), message=f"cannot be read: {error.strerror}")) from None
         if "\0" in source:
             line = source[: source.index("\0")].count("\n") + 1
             raise BadInput(Problem(file=str(file), line=line, message="holds a NUL byte, which would cut the SQL silently"))
@@ -170,7 +185,7 @@ class _RootedLoader(FileSystemLoader):
     """Loads from the roots alone: no `..`, no symbolic links; remembers what was included."""
 
     def __init__(self, templates: Templates) -> None:
-        super().__init__([str(root) for root in templates.roots])
+        super().__init__([str(root) for root in templates.roots], encoding="utf-8-sig")
         self._templates = templates
 
     def get_source(self, environment: Any, template: str) -> Any:

@@ -20,10 +20,10 @@ from gonogo.cli.opening import Opened, found_run, open_runbook, read_inputs
 from gonogo.cli.show import Display, as_json, say
 from gonogo.core.event import Kind
 from gonogo.core.message import updates
-from gonogo.core.state import Status
+from gonogo.core.state import State, Status
 from gonogo.database import Database, identify
 from gonogo.errors import Exit, GonogoError, Refused
-from gonogo.planning import prepare
+from gonogo.planning import choose_target, prepare, sources_of
 from gonogo.updates import Sender, token
 
 
@@ -35,24 +35,39 @@ def run(
     name: str, target: str, phase: str, inputs: Sequence[str], at_once: bool, again: bool, plainly: bool, actor: str, json: bool
 ) -> None:
     """Launch a run, or its next phases."""
-    carrier = Carrier(plainly, quiet=json)
     opened = open_runbook(name)
-    prepared = prepare(opened.runbook, opened.file, opened.project, target=target, inputs=read_inputs(inputs), at_once=at_once)
-    if opened.runbook.targets[prepared.plan.target].protected:
-        raise Refused(
-            f"the target {prepared.plan.target!r} is protected: a run on it needs approvals, a proved backup and a rehearsal,"
-            " which this version of gonogo cannot take yet. It refuses rather than run without them"
-        )
+    chosen, given = choose_target(opened.runbook, target), read_inputs(inputs)
+    _refuse_protected(opened, chosen)
     database = launch.reach(opened.runbook, opened.project, target)
     who = actor or launch.whoami()
+    if not again and (done := _done_already(opened, database, chosen, given, at_once)):
+        if json:
+            as_json({"run": done, "runbook": opened.runbook.runbook, "target": chosen, "status": "done", "exit_code": 0})
+        else:
+            say(f"nothing is left to do: {done} did this already; --again runs it anew")
+        return
+    carrier = Carrier(plainly, quiet=json)
+    prepared = prepare(opened.runbook, opened.file, opened.project, target=target, inputs=given, at_once=at_once)
+    with database.connect("gonogo/begin") as connection:
+        run_id, found = launch.begin(connection, prepared, who, again=again)
+        count = launch.phases_to_do(prepared.plan, found.state if found else State(), phase)
+    carrier.carry(opened, database, run_id, who, lambda c: launch.go(c, count, carrier.flow))
+
+
+def _refuse_protected(opened: Opened, target: str) -> None:
+    if opened.runbook.targets[target].protected:
+        raise Refused(
+            f"the target {target!r} is protected: a run on it needs approvals, a proved backup and a rehearsal,"
+            " which this version of gonogo cannot take yet. It refuses rather than run without them"
+        )
+
+
+def _done_already(opened: Opened, database: Database, target: str, inputs: dict[str, Any], at_once: bool) -> str:
+    """Return the run that did this already, from these very files; nothing is planned to find out."""
     with database.connect("gonogo/begin") as connection:
         identify(connection)
-        run_id, found = launch.begin(connection, prepared, who, again=again)
-        if found is not None and found.state.status is Status.DONE:
-            answer(found, opened, json, f"nothing is left to do: {found.run} did this already; --again runs it anew")
-            return
-        count = launch.phases_to_do(prepared.plan, found.state if found else launch.State(), phase)
-    carrier.carry(opened, database, run_id, who, lambda c: launch.go(c, count, carrier.flow))
+        sources = sources_of(opened.runbook, opened.file, opened.project, target=target, inputs=inputs, at_once=at_once)
+        return launch.already_done(connection, opened.runbook.runbook, sources)
 
 
 def resume(name: str, target: str, run_id: str, take_over: bool, plainly: bool, actor: str, json: bool) -> None:

@@ -18,11 +18,14 @@ def schema_text() -> str:
 def write_pages(folder: Path) -> list[Path]:
     """Write every page that is made from the code; return the files."""
     from gonogo.core.states_page import states_page  # noqa: PLC0415
+    from gonogo.ledger_schema import ledger_sql  # noqa: PLC0415 - SQLAlchemy is slow to import
 
     pages = {"states.md": states_page(), "runbook.schema.json": schema_text()}
     for name, text in pages.items():
         (folder / name).write_text(text, encoding="utf-8")
-    return [folder / name for name in pages]
+    schema = folder.parent / "gonogo" / "ledger.sql"
+    schema.write_text(ledger_sql(), encoding="utf-8")
+    return [*(folder / name for name in pages), schema]
 
 
 if __name__ == "__main__":

@@ -21,7 +21,15 @@ def parse_duration(text: object) -> timedelta:
     compact = text.replace(" ", "") if isinstance(text, str) else ""
     if not _WHOLE.fullmatch(compact):
         raise ValueError(f"{text!r} is not a duration: write a number and a unit, such as 500ms, 30s, 15m, 2h or 3d")
-    return timedelta(seconds=sum(float(n) * UNITS[unit] for n, unit in _PART.findall(compact)))
+    try:
+        return timedelta(seconds=sum(float(n) * UNITS[unit] for n, unit in _PART.findall(compact)))
+    except OverflowError:
+        raise ValueError(f"{compact[:40]!r} is longer than any migration") from None
+
+
+def write_duration(value: timedelta) -> str:
+    """Write a duration so that `parse_duration` reads the same again: `1209600s`, `0.5s`."""
+    return f"{value.total_seconds():f}".rstrip("0").rstrip(".") + "s"
 
 
 def parse_offset(text: object) -> timedelta:

@@ -98,8 +98,9 @@ def evolve(state: State, event: Event) -> State:
     if change is not None:
         evolved = change(evolved, event)
     if target in TURNING_BACK and state.status not in TURNING_BACK:
-        evolved = replace(evolved, held="", cause=str(event.body.get("why", event.kind)), undo=0)
-    return evolved
+        evolved = replace(evolved, held="", cause=str(event.body.get("why") or event.kind), undo=0)
+    # a hold that came too late to stop the last step holds nothing any more
+    return replace(evolved, held="") if target in ENDED else evolved
 
 
 def _evolve_anywhere(state: State, event: Event) -> State:
@@ -154,7 +155,7 @@ def _verified(state: State, event: Event) -> State:
 
 
 def _phase_done(state: State, _: Event) -> State:
-    return replace(state, phase=state.phase + 1)
+    return replace(state, phase=state.phase + 1, phase_at=None)
 
 
 def _undo_started(state: State, _: Event) -> State:

@@ -23,7 +23,7 @@ from pydantic import (
     model_validator,
 )
 
-from gonogo.core.duration import parse_duration, parse_offset, say_duration
+from gonogo.core.duration import parse_duration, parse_offset, say_duration, write_duration
 from gonogo.core.threshold import Threshold, parse_threshold
 
 
@@ -50,13 +50,13 @@ _DURATION_SCHEMA = WithJsonSchema(
 Duration = Annotated[
     timedelta,
     BeforeValidator(parse_duration),
-    PlainSerializer(lambda d: f"{d.total_seconds():g}s", return_type=str),
+    PlainSerializer(write_duration, return_type=str),
     _DURATION_SCHEMA,
 ]
 Offset = Annotated[
     timedelta,
     BeforeValidator(parse_offset),
-    PlainSerializer(lambda d: f"T+{d.total_seconds():g}s", return_type=str),
+    PlainSerializer(lambda d: f"T+{write_duration(d)}", return_type=str),
     WithJsonSchema({"type": "string", "pattern": r"^T\+.+$", "examples": ["T+15m"]}),
 ]
 Names = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
@@ -183,6 +183,8 @@ class Step(Part):
         if len(kinds) != 1:
             found = " and ".join(kinds) or "none of them"
             raise ValueError(f"a step does exactly one of sql, backfill and check; this one has {found}")
+        if empty := [key for key in ("sql", "check", "undo") if getattr(self, key) == ()]:
+            raise ValueError(f"{empty[0]}: an empty list names nothing" + ("; write `nothing`" if empty[0] == "undo" else ""))
         return self
 
     @property
@@ -280,8 +282,10 @@ class Check(Part):
         if len(kinds) != 1:
             found = " and ".join(kinds) or "none of them"
             raise ValueError(f"a check asks exactly one of {', '.join(CHECK_KINDS)}; this one has {found}")
+        if getattr(self, kinds[0]) == ():
+            raise ValueError(f"{kinds[0]}: an empty list names nothing")
         words = str(self.at_least).split()
-        if not words or not words[0].isdigit():
+        if not words or not words[0].isdecimal():
             raise ValueError(f"at_least: {self.at_least!r} does not start with a whole number, such as 50 calls")
         return self
 
@@ -374,10 +378,10 @@ def local_time(text: str, zone: str) -> datetime:
     """
     try:
         when = datetime.fromisoformat(text)
-    except ValueError:
+        if when.tzinfo is not None:
+            return when.astimezone(ZoneInfo(zone))
+    except (ValueError, OverflowError):
         raise ValueError(f"{text!r} is not a date and time: write one such as 2025-10-12T18:53") from None
-    if when.tzinfo is not None:
-        return when.astimezone(ZoneInfo(zone))
     first, second = (when.replace(tzinfo=ZoneInfo(zone), fold=fold) for fold in (0, 1))
     if first.utcoffset() != second.utcoffset():
         if first.astimezone(UTC).astimezone(ZoneInfo(zone)).replace(tzinfo=None) != when:

@@ -39,8 +39,9 @@ def fraction(plan: Plan, state: State) -> float:
 
 def _share(plan: Plan, state: State, first: int, last: int, phase: int) -> float:
     if state.step > last:
-        reached = state.phase > phase or state.phase_at is not None or last >= first
-        return 1.0 if reached else 0.0
+        # a task without steps is done as soon as its phase is under way
+        under_way = state.phase == phase and state.status not in (Status.READY, Status.GATING, Status.NO_GO)
+        return 1.0 if last >= first or state.phase > phase or under_way else 0.0
     if state.step < first:
         return 0.0
     units = sum(plan.steps[i].units for i in range(first, last + 1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
-from gonogo.core.plan import Plan
+from gonogo.core.plan import Plan, Script
 
 
 def digest(text: str) -> str:
@@ -23,18 +23,23 @@ def seal(plan: Plan, meanings: Mapping[str, str]) -> str:
         plan: the plan, sealed or not.
         meanings: for each script's sha256, its text without comments and layout.
     """
-    clockless = plan.model_copy(
-        update={
-            "seal": "",
-            "sources": "",
-            "start": plan.phases[0].start,
-            "phases": tuple(p.model_copy(update={"start": plan.start, "end": plan.start}) for p in plan.phases),
-            "tasks": tuple(t.model_copy(update={"start": plan.start, "end": plan.start}) for t in plan.tasks),
-        }
+    meant = {sha256: digest(meaning) for sha256, meaning in meanings.items()}
+
+    def mean(script: Script) -> Script:
+        return script.model_copy(update={"sha256": meant.get(script.sha256, script.sha256), "line": 1})
+
+    steps = tuple(
+        step.model_copy(
+            update={
+                "scripts": tuple(map(mean, step.scripts)),
+                "undo": None if step.undo is None else tuple(map(mean, step.undo)),
+            }
+        )
+        for step in plan.steps
     )
-    body = clockless.model_dump_json(exclude={"start", "end_by"})
-    body = body.replace(plan.start.isoformat(), "")
-    summed = hashlib.sha256(body.encode())
-    for sha256 in sorted(meanings):
-        summed.update(digest(meanings[sha256]).encode())
-    return summed.hexdigest()
+    questions = {name: mean(script) for name, script in plan.questions.items()}
+    times = {"__all__": {"start", "end"}}
+    body = plan.model_copy(update={"steps": steps, "questions": questions}).model_dump_json(
+        exclude={"seal": True, "sources": True, "start": True, "end_by": True, "phases": times, "tasks": times}
+    )
+    return digest(body)

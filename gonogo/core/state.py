@@ -79,8 +79,16 @@ EDGES: tuple[Edge, ...] = (
     Edge(_S.SOAKING, _K.ABORT, _S.ROLLING_BACK, "a person ends the run for good"),
     Edge(_S.SOAKING, _K.ROLL_BACK, _S.ROLLING_BACK, "a person turns the run back"),
     Edge(_S.DONE, _K.ROLL_BACK, _S.ROLLING_BACK, "a person turns back a finished run"),
-    Edge(_S.ROLLING_BACK, _K.DONE, _S.ROLLING_BACK, "a script in doubt is found to have happened, so it too must be undone"),
+    Edge(_S.ROLLING_BACK, _K.STARTED, _S.ROLLING_BACK, "a script had begun as the run turned back: it is in doubt"),
+    Edge(
+        _S.ROLLING_BACK,
+        _K.DONE,
+        _S.ROLLING_BACK,
+        "a script committed as the run turned back, or is found to have: it is undone too",
+    ),
     Edge(_S.ROLLING_BACK, _K.NOT_DONE, _S.ROLLING_BACK, "a script in doubt is found not to have happened"),
+    Edge(_S.ROLLING_BACK, _K.BATCH, _S.ROLLING_BACK, "a batch committed as the run turned back: it is undone too"),
+    Edge(_S.ROLLING_BACK, _K.FAILED, _S.ROLLING_BACK, "a step failed as the run turned back: what it left is undone too"),
     Edge(_S.ROLLING_BACK, _K.UNDO_STARTED, _S.ROLLING_BACK, "an undo that cannot be transactional is about to run"),
     Edge(_S.ROLLING_BACK, _K.UNDONE, _S.ROLLING_BACK, "an undo script committed, together with this fact"),
     Edge(

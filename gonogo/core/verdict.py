@@ -129,7 +129,11 @@ def _judge_unchanged(measured: Measurement, baseline: Measurement | None) -> Jud
         for name in names
         if baseline.facts.get(name) != measured.facts.get(name)
     ]
-    if baseline.numbers.get("value") != measured.numbers.get("value") and not names:
+    before, now = number(baseline.numbers.get("value")), number(measured.numbers.get("value"))
+    if not names and (before is None or now is None):
+        sentence = f"no finite numbers to compare: {baseline.numbers.get('value')} and {measured.numbers.get('value')}"
+        return Judgement(check=measured.check, verdict=Verdict.INCONCLUSIVE, sentence=sentence)
+    if before != now and not names:
         changed = [f"was {baseline.numbers.get('value')} and is {measured.numbers.get('value')}"]
     if changed:
         return Judgement(check=measured.check, verdict=Verdict.FAIL, sentence="changed: " + "; ".join(changed))
