@@ -208,7 +208,7 @@ def _problem(detail: ErrorDetails, marks: Marks, file: str) -> Problem:
         return _at(path, f"{value!r} is not a name here: write lower-case letters, digits, - and _, a letter first", marks, file)
     found = "nothing" if value is None else f"{value!r}" if isinstance(value, (str, int, float)) else type(value).__name__
     found = {"dict": "a mapping", "list": "a list"}.get(found, found if len(found) < 80 else found[:77] + "...")
-    message = detail["msg"][0].lower() + detail["msg"][1:].replace("dictionary", "mapping").replace("tuple", "list")
+    message = (detail["msg"][0].lower() + detail["msg"][1:]).replace("dictionary", "mapping").replace("tuple", "list")
     return _at(path, f"{message}; found {found}", marks, file)
 
 

@@ -322,7 +322,7 @@ def _scripts(draft: _Draft, path: str, patterns: Sequence[str]) -> tuple[list[Sc
         for source in draft.attempt(path, draft.templates.find, pattern, draft.runbook.runbook) or ():
             text = draft.attempt(path, draft.templates.render, source, draft.variables)
             if text is not None:
-                label = str(draft.templates.path(source))
+                label = draft.templates.label(source, text)
                 statements = draft.attempt(path, split, text, label)
                 if statements is not None:
                     scripts += _units(draft, source, label, text, statements, sources)
@@ -386,7 +386,7 @@ def _question(draft: _Draft, name: str, source: str) -> Script | None:
     text = draft.attempt(path, draft.templates.render, found[0], draft.variables)
     if text is None:
         return None
-    label = str(draft.templates.path(found[0]))
+    label = draft.templates.label(found[0], text)
     statements = draft.attempt(path, split, text, label)
     if statements is not None and len(statements) != 1:
         message = f"a check is one query; this has {len(statements)} statements"

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import FileSystemLoader, StrictUndefined, TemplateError, TemplateNotFound, TemplateSyntaxError, UndefinedError
+from jinja2 import FileSystemLoader, StrictUndefined, TemplateNotFound, TemplateSyntaxError, UndefinedError
 from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from psycopg import ProgrammingError, sql
@@ -118,6 +118,12 @@ class Templates:
         """Return the file of a template that was found."""
         return next(root / name for root in self.roots if (root / name).is_file())
 
+    def label(self, name: str, text: str) -> str:
+        """Return how messages name a template: its lines are those of its SQL only where rendering adds and drops none."""
+        file = self.path(name)
+        same = text.count("\n") == file.read_bytes().count(b"\n")
+        return str(file) if same else f"{file} (rendered)"
+
     def render(self, name: str, variables: Mapping[str, Any]) -> str:
         """Return the SQL of a template.
 
@@ -153,7 +159,7 @@ class Templates:
         except TemplateSyntaxError as error:
             where = error.filename or str(file)
             raise BadInput(Problem(file=where, line=error.lineno, message=f"template syntax: {error.message}")) from None
-        except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it raises, it is the template that is wrong
             where, line = self._line_of(error, file)
             raise BadInput(Problem(file=where, line=line, message=f"template: {error}")) from None
         return "".join(pieces)

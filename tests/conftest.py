@@ -73,7 +73,9 @@ def server_15(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             parent.chmod(parent.stat().st_mode | 0o055)
 
     def run(*command: str) -> None:
-        subprocess.run([_DEBIAN_15 / command[0], *command[1:]], check=True, user=user, cwd="/", stdout=subprocess.DEVNULL, timeout=60)
+        subprocess.run(
+            [_DEBIAN_15 / command[0], *command[1:]], check=True, user=user, cwd="/", stdout=subprocess.DEVNULL, timeout=60
+        )
 
     data = str(folder / "data")
     run("initdb", "-D", data, "-U", "postgres", "--auth=trust", "--encoding=UTF8")

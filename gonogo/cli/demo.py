@@ -96,21 +96,8 @@ def traffic(url: str, project: Project) -> Iterator[Callable[[], str]]:
     """Call the function as the application does, all the while; give a function that says how it went."""
     script = project.root / "sql_templates" / NAME / "demo" / "traffic.sql"
     log = project.state / "traffic.log"
-    command = [
-        embedded.program("pgbench"),
-        "-n",
-        "-c",
-        "4",
-        "-R",
-        str(_RATE),
-        "-T",
-        str(_TRAFFIC_LIMIT),
-        "-P",
-        "1",
-        "-f",
-        script,
-        url,
-    ]
+    pace = f"-n -c 4 -R {_RATE} -T {_TRAFFIC_LIMIT} -P 1 -f".split()
+    command = [str(embedded.program("pgbench")), *pace, str(script), url]
     with log.open("w", encoding="utf-8") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output)
         try:

@@ -12,7 +12,7 @@ from flows import launch
 from gonogo.core.runbook import Runbook
 from gonogo.database import Connection, Database
 from gonogo.errors import BadInput
-from gonogo.house import Project, find_project, project_of
+from gonogo.house import ROOT, Project, find_project, project_of
 from gonogo.loader import load_runbook, parse_yaml
 
 
@@ -35,15 +35,8 @@ def open_runbook(name: str) -> Opened:
     file = here.runbook(name)
     runbook = load_runbook(file)
     own = project_of(file)
-    # a runbook of gonogo's own, used from elsewhere, keeps its state where the user is
-    project = Project(root=here.root) if not own.root.is_relative_to(here.root) and (here.root / "runbooks").is_dir() else own
-    return Opened(runbook=runbook, file=file, project=project if _writable(project) else here)
-
-
-def _writable(project: Project) -> bool:
-    from gonogo.house import ROOT  # noqa: PLC0415
-
-    return project.root != ROOT or (ROOT / "pyproject.toml").is_file()
+    # a runbook of gonogo's own keeps its state where the user is
+    return Opened(runbook=runbook, file=file, project=here if own.root == ROOT else own)
 
 
 def read_inputs(pairs: Sequence[str]) -> dict[str, Any]:

@@ -153,7 +153,9 @@ class Plan(Planned):
     @cached_property
     def measured_before(self) -> tuple[str, ...]:
         """The checks that are measured before the first change."""
-        compared = (name for name, check in self.checks.items() if check.needs_baseline)
+        asked = [name for phase in self.phases for name in (*phase.go_if, *phase.verify, *phase.watch)]
+        asked += [name for step in self.steps for name in step.checks]
+        compared = (name for name in (*asked, *self.rollback.prove) if self.checks[name].needs_baseline)
         return tuple(dict.fromkeys((*self.baseline, *compared)))
 
     @property

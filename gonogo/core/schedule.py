@@ -58,9 +58,11 @@ def forecast(plan: Plan, state: State, now: datetime, actual: Mapping[str, tuple
         now: the time.
         actual: for each task that began, when it did, and when it ended if it has.
     """
-    rows, moved = [], plan.start
+    rows, moved, phase = [], plan.start, 0
     phase_start = {p: state.phase_at for p in [state.phase] if state.phase_at}
     for task in plan.tasks:
+        while phase < task.phase:
+            moved, phase = moved + plan.phases[phase].soak, phase + 1
         takes = task.end - task.start
         began, ended = actual.get(task.name, (None, None))
         if began is not None:
@@ -68,8 +70,13 @@ def forecast(plan: Plan, state: State, now: datetime, actual: Mapping[str, tuple
             label = "done" if ended else "now"
         else:
             opens = phase_start.get(task.phase, plan.phases[task.phase].start) + (task.at or NOTHING)
-            start = max(moved, opens, now if state.status is not Status.DONE else moved)
-            end, label = start + takes, "next"
+            if _share(plan, state, task.first, task.last, task.phase) == 1.0:
+                # it has no steps, so no fact says when it was; it is over
+                start, label = min(max(moved, opens), now), "done"
+                end = min(start + takes, now)
+            else:
+                start, label = max(moved, opens, now), "next"
+                end = start + takes
         moved = end
         rows.append(Row(task=task.name, planned_start=task.start, planned_end=task.end, start=start, end=end, state=label))
     return rows

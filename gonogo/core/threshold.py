@@ -24,7 +24,8 @@ _NUMBER = r"(?P<{0}>[+-]?\d+(?:\.\d+)?)\s*(?P<{0}_unit>%|ms|s)?"
 _LINE = re.compile(
     r"(?:(?P<metric>[a-z]+\d*)\s+)?(?P<op><=|>=|!=|=|<|>)\s*"
     r"(?:(?P<baseline>baseline)(?:\s*(?P<sign>[+-])\s*" + _NUMBER.format("delta") + r")?|" + _NUMBER.format("bound") + r")"
-    r"(?:\s+in\s+(?P<k>\d+)\s+of\s+(?P<n>\d+))?"
+    r"(?:\s+in\s+(?P<k>\d+)\s+of\s+(?P<n>\d+))?",
+    re.ASCII,
 )
 
 

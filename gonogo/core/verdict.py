@@ -141,6 +141,13 @@ def _judge_unchanged(measured: Measurement, baseline: Measurement | None) -> Jud
     return Judgement(check=measured.check, verdict=Verdict.PASS, sentence=what)
 
 
+def _measured(measured: Measurement) -> Judgement:
+    """Judge a measurement that nothing is expected of but to be there."""
+    if measured.facts or any(number(text) is not None for text in measured.numbers.values()):
+        return Judgement(check=measured.check, verdict=Verdict.PASS, sentence="measured")
+    return Judgement(check=measured.check, verdict=Verdict.INCONCLUSIVE, sentence="no finite number")
+
+
 def judge_all(
     expectations: Sequence[Threshold],
     breach: Threshold | None,
@@ -157,7 +164,7 @@ def judge_all(
     judged = [judge(threshold, measured, baseline, at_least=at_least) for threshold in expectations]
     verdict = worst(j.verdict for j in judged)
     if not judged:
-        return _unusable(measured, at_least) or Judgement(check=measured.check, verdict=Verdict.PASS, sentence="measured")
+        return _unusable(measured, at_least) or _measured(measured)
     if verdict is Verdict.FAIL and breach is not None:
         tripping = judge(breach, measured, baseline, at_least=at_least)
         if tripping.verdict is Verdict.FAIL:

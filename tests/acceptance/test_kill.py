@@ -1,0 +1,265 @@
+"""kill -9 anywhere, then `gonogo resume`: the end is the uninterrupted run's, and nothing is done twice."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from conftest import Server
+from gonogo_command import environment, gonogo, start, status
+
+from gonogo import ledger
+from gonogo.compare import checksum, schema_fingerprint
+from gonogo.database import Database
+from gonogo.house import ROOT
+
+BOOK = "guardian-multi-credit"
+TABLES = ("plans", "organizations", "organization_credits", "credit_actions", "credit_consumption_log")
+#: counts, in the database itself, what commits: every DDL command, and every row that the backfill touches
+COUNTERS = """
+CREATE SCHEMA counted;
+CREATE TABLE counted.ddl (tag text, object text, at timestamptz DEFAULT clock_timestamp());
+CREATE FUNCTION counted.note_ddl() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+BEGIN
+  INSERT INTO counted.ddl (tag, object)
+  SELECT command_tag, object_identity FROM pg_event_trigger_ddl_commands() WHERE schema_name = 'public';
+END $$;
+CREATE EVENT TRIGGER note_ddl ON ddl_command_end EXECUTE FUNCTION counted.note_ddl();
+CREATE TABLE counted.allocation (organization_id uuid);
+CREATE SEQUENCE counted.touched;
+CREATE FUNCTION counted.note_allocation() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+BEGIN
+  INSERT INTO counted.allocation VALUES (NEW.organization_id);
+  -- a bystander can stop a batch in its middle by this lock
+  IF nextval('counted.touched') = 1500 THEN PERFORM pg_advisory_xact_lock(42); END IF;
+  RETURN NULL;
+END $$;
+"""
+ALLOCATED = """
+CREATE TRIGGER note_allocation AFTER UPDATE ON organization_credits FOR EACH ROW
+  WHEN (OLD.credits_remaining = NEW.credits_remaining) EXECUTE FUNCTION counted.note_allocation()
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """The Guardian runbook, at a pace for tests."""
+    source = (ROOT / "runbooks" / f"{BOOK}.yaml").read_text(encoding="utf-8")
+    for theirs, ours in (
+        ("demo: {database: embedded}", "demo: {database: $TEST_URL}"),
+        ("every: 5s", "every: 300ms"),
+        ("soak: 10m", "soak: 300ms"),
+        ("samples: 40", "samples: 10"),
+    ):
+        assert theirs in source
+        source = source.replace(theirs, ours)
+    (tmp_path / "runbooks").mkdir()
+    (tmp_path / "runbooks" / f"{BOOK}.yaml").write_text(source, encoding="utf-8")
+    (tmp_path / "sql_templates").symlink_to(ROOT / "sql_templates")
+    return tmp_path
+
+
+@pytest.fixture
+def counted(server: Server, guardian: str) -> str:
+    url = server.database(guardian)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(COUNTERS)
+        connection.execute(ALLOCATED)
+    return url
+
+
+def end_of(url: str) -> dict[str, Any]:
+    """Return all that a run leaves: schema, rows, and how often each thing was done."""
+    with Database(url=url).connect("test") as connection:
+        return {
+            "schema": schema_fingerprint(connection),
+            "rows": {table: checksum(connection, table) for table in TABLES},
+            "ddl": connection.execute("SELECT tag, object, count(*) FROM counted.ddl GROUP BY 1, 2 ORDER BY 1, 2").fetchall(),
+            "allocated": connection.execute(
+                "SELECT count(*), count(DISTINCT organization_id) FROM counted.allocation"
+            ).fetchone(),
+        }
+
+
+def chain(url: str) -> tuple[int, list[str]]:
+    with Database(url=url).connect("test") as connection:
+        return ledger.verify(connection, ledger.runs(connection)[0].id)
+
+
+def victim(project: Path, url: str, fact: int) -> int:
+    command = [sys.executable, str(Path(__file__).parent / "victim.py"), str(project / "runbooks" / f"{BOOK}.yaml"), str(fact)]
+    return subprocess.run(command, env=environment(TEST_URL=url), timeout=60, check=False, capture_output=True).returncode
+
+
+def without_probes(project: Path) -> None:
+    """Leave out the checks that a bystander's lock would stop before the step that it is meant for."""
+    file = project / "runbooks" / f"{BOOK}.yaml"
+    source = file.read_text(encoding="utf-8")
+    for theirs, ours in (
+        ("go_if: [credits_consistent, function_failures, consume_latency_now, constraints_valid]", "go_if: [constraints_valid]"),
+        ("check: [credits_consistent, function_failures, refusals]", "check: [constraints_valid]"),
+        ("watch: [consume_latency, function_failures, credits_drift]", "watch: []"),
+        ("baseline: [consume_latency, untouched]", "baseline: [untouched]"),
+        ("step: refusals, check: [refusals]", "step: refusals, check: [constraints_valid]"),
+        ("lock_timeout: 2s", "lock_timeout: 60s"),
+    ):
+        assert theirs in source
+        source = source.replace(theirs, ours)
+    file.write_text(source, encoding="utf-8")
+
+
+def uninterrupted(server: Server, guardian: str, project: Path) -> dict[str, Any]:
+    url = server.database(guardian)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(COUNTERS)
+        connection.execute(ALLOCATED)
+    assert victim(project, url, 10_000) == 0
+    return end_of(url)
+
+
+def test_a_run_killed_after_any_fact_ends_as_an_uninterrupted_one_and_does_nothing_twice(
+    server: Server, guardian: str, project: Path
+) -> None:
+    expected = uninterrupted(server, guardian, project)
+    assert expected["allocated"] == (3000, 3000)
+    assert all(count == 1 for tag, _, count in expected["ddl"] if tag != "ALTER TABLE")
+    killed = 0
+    for fact in range(2, 200):
+        url = server.database(guardian)
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(COUNTERS)
+            connection.execute(ALLOCATED)
+        if victim(project, url, fact) == 0:
+            break
+        killed += 1
+        resumed = gonogo("resume", BOOK, "--without-prefect", cwd=project, env=environment(TEST_URL=url))
+        assert resumed.returncode == 0, f"killed after fact {fact}: {resumed.stdout}{resumed.stderr}"
+        assert end_of(url) == expected, f"killed after fact {fact}"
+        count, problems = chain(url)
+        assert problems == []
+        assert count >= fact
+    assert killed >= 18
+
+
+@pytest.mark.parametrize(
+    ("blocker", "step", "waiting"),
+    [
+        ("LOCK TABLE organization_credits IN SHARE MODE", "schema.add pools", "ALTER TABLE"),
+        (
+            "SELECT pg_advisory_lock(42)",
+            "allocate.by plan",
+            "UPDATE organization_credits",
+        ),
+        ("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SELECT 1", "performance.pool index", "CREATE INDEX CONCURRENTLY"),
+    ],
+    ids=["alter table", "backfill batch", "create index concurrently"],
+)
+def test_a_run_killed_inside_a_statement_ends_as_an_uninterrupted_one(
+    server: Server, guardian: str, project: Path, counted: str, blocker: str, step: str, waiting: str
+) -> None:
+    expected = uninterrupted(server, guardian, project)
+    without_probes(project)
+    env = environment(TEST_URL=counted)
+    with psycopg.connect(counted) as bystander:
+        bystander.execute(blocker.encode())
+        process = start("run", BOOK, "--at-once", "--without-prefect", cwd=project, env=env)
+        try:
+            wait_for_statement(counted, waiting)
+        finally:
+            process.kill()
+            output, _ = process.communicate(timeout=30)
+            print(output)
+        wait_until_gone(counted, waiting)
+        if "CONCURRENTLY" in waiting:
+            assert invalid_indexes(counted) == ["credit_consumption_log_pool_idx"]
+    resumed = gonogo("resume", BOOK, "--without-prefect", cwd=project, env=env)
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    assert re.search(rf"{re.escape(step)}: .*done|committed", resumed.stdout)
+    assert invalid_indexes(counted) == []
+    found = end_of(counted)
+    # an index that was dropped INVALID and built again was begun twice; everything else once
+    assert found["allocated"] == expected["allocated"]
+    assert found["schema"] == expected["schema"]
+    assert found["rows"] == expected["rows"]
+    if "CONCURRENTLY" not in waiting:
+        assert found["ddl"] == expected["ddl"]
+
+
+def test_ctrl_c_holds_the_run_says_how_to_go_on_and_resume_ends_it(server: Server, guardian: str, project: Path) -> None:
+    import signal
+
+    without_probes(project)
+    expected_exit, url = 4, server.database(guardian)
+    env = environment(TEST_URL=url)
+    with psycopg.connect(url) as bystander:
+        bystander.execute("LOCK TABLE organization_credits IN SHARE MODE")
+        process = start("run", BOOK, "--at-once", "--without-prefect", cwd=project, env=env)
+        wait_for_statement(url, "ALTER TABLE")
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=30)
+    assert process.returncode == expected_exit, output
+    assert "gonogo resume" in output
+    assert "Traceback" not in output
+    assert status(BOOK, project, env)["held"].startswith("interrupted")
+    assert gonogo("resume", BOOK, "--without-prefect", cwd=project, env=env).returncode == 0
+
+
+def test_two_runners_never_work_on_one_target(server: Server, guardian: str, project: Path) -> None:
+    without_probes(project)
+    url = server.database(guardian)
+    env = environment(TEST_URL=url)
+    with psycopg.connect(url) as bystander:
+        bystander.execute("LOCK TABLE organization_credits IN SHARE MODE")
+        first = start("run", BOOK, "--at-once", "--without-prefect", cwd=project, env=env)
+        try:
+            wait_for_statement(url, "ALTER TABLE")
+            second = gonogo("resume", BOOK, "--without-prefect", cwd=project, env=env)
+            assert second.returncode == 3
+            assert "works on this target" in second.stderr
+            assert "--take-over" in second.stderr
+            bystander.rollback()
+            third = gonogo("resume", BOOK, "--take-over", "--without-prefect", cwd=project, env=env)
+            assert third.returncode == 0, third.stdout + third.stderr
+        finally:
+            output, _ = first.communicate(timeout=60)
+    # the first one either had ended before it was taken over, or it stopped without changing anything more
+    assert first.returncode in (0, 3), output
+    with Database(url=url).connect("test") as connection:
+        done = connection.execute(
+            "SELECT body->>'step', body->>'script', count(*) FROM gonogo.event WHERE kind = 'script done' GROUP BY 1, 2"
+        ).fetchall()
+    assert all(count == 1 for _, _, count in done)
+
+
+def wait_for_statement(url: str, text: str, seconds: float = 30) -> None:
+    query = (
+        "SELECT 1 FROM pg_stat_activity WHERE query ILIKE %s AND wait_event_type = 'Lock' AND application_name LIKE 'gonogo/%%'"
+    )
+    with psycopg.connect(url, autocommit=True) as connection:
+        for _ in range(int(seconds / 0.05)):
+            if connection.execute(query, [f"%{text}%"]).fetchone():
+                return
+            time.sleep(0.05)
+    pytest.fail(f"no statement like {text!r} waits for a lock after {seconds} s")
+
+
+def wait_until_gone(url: str, text: str, seconds: float = 10) -> None:
+    query = "SELECT 1 FROM pg_stat_activity WHERE query ILIKE %s AND state = 'active' AND application_name LIKE 'gonogo/%%'"
+    with psycopg.connect(url, autocommit=True) as connection:
+        for _ in range(int(seconds / 0.05)):
+            if not connection.execute(query, [f"%{text}%"]).fetchone():
+                return
+            time.sleep(0.05)
+    pytest.fail(f"the killed runner's statement {text!r} is still there after {seconds} s")
+
+
+def invalid_indexes(url: str) -> list[str]:
+    with psycopg.connect(url, autocommit=True) as connection:
+        rows = connection.execute("SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid").fetchall()
+    return [row[0] for row in rows]

@@ -1,0 +1,249 @@
+"""Prefect shows a run: a real server, a real browser; and whatever becomes of Prefect, the run does not depend on it."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from conftest import Server
+from gonogo_command import environment, gonogo, start
+from test_run import BOOK, FILES, OLD
+
+Make = Callable[..., Path]
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+QUIET_CHROMIUM = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+SETTINGS = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+}
+
+
+class PrefectServer:
+    """A Prefect server in a process of its own."""
+
+    def __init__(self, home: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.api = f"http://127.0.0.1:{self.port}/api"
+        self.env = {**SETTINGS, "PREFECT_HOME": str(home), "PREFECT_API_URL": self.api}
+        self.log = home / "server.log"
+        command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(self.port)]
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(command, env=environment(**self.env), stdout=log, stderr=log)
+
+    def wait(self, seconds: float = 120) -> None:
+        """Wait until it answers."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, self.log.read_text()
+            try:
+                if httpx.get(f"{self.api}/health", timeout=2).status_code == 200:
+                    return
+            except httpx.HTTPError:
+                time.sleep(0.3)
+        pytest.fail(f"the Prefect server did not start within {seconds} s: {self.log.read_text()}")
+
+    def stop(self) -> None:
+        """End it."""
+        self.process.terminate()
+        try:
+            self.process.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(timeout=15)
+
+    def ask(self, what: str, body: dict[str, Any] | None = None) -> Any:
+        """Ask its API."""
+        return httpx.post(f"{self.api}/{what}/filter", json=body or {}, timeout=30).json()
+
+    def wait_for(self, what: str, body: dict[str, Any], wanted: Callable[[Any], bool], seconds: float = 60) -> Any:
+        """Ask until the answer is as wanted: states and logs reach it a little later."""
+        deadline = time.monotonic() + seconds
+        while not wanted(found := self.ask(what, body)):
+            assert time.monotonic() < deadline, found
+            time.sleep(0.5)
+        return found
+
+
+@pytest.fixture(scope="module")
+def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
+    server = PrefectServer(tmp_path_factory.mktemp("prefect"))
+    try:
+        server.wait()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def old_url(server: Server) -> str:
+    url = server.database()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(OLD)
+    return url
+
+
+def test_a_phase_is_a_flow_run_and_each_runbook_task_is_one_task_run(
+    prefect: PrefectServer, make_project: Make, old_url: str
+) -> None:
+    many = BOOK.replace(
+        "{sql: 010.sql, undo: 010.undo.sql}", '{sql: "many/*.sql", undo: nothing}\n          - {sql: 010.sql, undo: 010.undo.sql}'
+    )
+    scripts = {f"many/{n:03}__sql": f"CREATE TABLE many_{n} ();\n" for n in range(60)}
+    project = make_project(many, **FILES, **scripts)
+
+    done = gonogo("run", "book", cwd=project, env=environment(TEST_URL=old_url, **prefect.env))
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    run = done.stdout.split("run book-")[1][:6]
+    named = {"flow_runs": {"name": {"like_": run}}}
+    flow_run = prefect.wait_for("flow_runs", named, lambda found: bool(found) and found[0]["state_type"] == "COMPLETED")[0]
+    assert flow_run["name"] == f"book/one@db {run}"
+    assert {"gonogo", "book", "one", "db", f"run:book-{run}"} <= set(flow_run["tags"])
+    of_run = {"flow_runs": {"id": {"any_": [flow_run["id"]]}}}
+    tasks = prefect.wait_for("task_runs", of_run, lambda found: len(found) >= 5)
+    assert sorted(task["name"] for task in tasks) == ["gate", "indexes", "soak", "tables", "verify"] or sorted(
+        task["name"] for task in tasks
+    ) == ["gate", "indexes", "tables", "verify"]
+    logs = prefect.wait_for("logs", {"logs": {"flow_run_id": {"any_": [flow_run["id"]]}}}, lambda found: len(found) > 8)
+    story = "\n".join(log["message"] for log in logs)
+    assert "GO: 1 criteria pass" in story
+    assert "tables.2: book/010.sql committed" in story
+    artifacts = prefect.wait_for(
+        "artifacts", {"artifacts": {"flow_run_id": {"any_": [flow_run["id"]]}}}, lambda found: len(found) == 3
+    )
+    assert {artifact["key"] for artifact in artifacts} == {"book-plan", "book-verdicts", "book-report"}
+    everything = str(flow_run) + story + str(artifacts) + str(tasks)
+    assert old_url not in everything
+    assert "host=" not in everything
+
+
+@pytest.mark.browser
+def test_the_run_its_plan_and_its_report_open_in_the_ui(
+    prefect: PrefectServer, make_project: Make, old_url: str, tmp_path: Path
+) -> None:
+    assert CHROMIUM, "Chromium is missing: install it (Debian: apt-get install chromium); the UI is tested in a real browser"
+    from playwright.sync_api import expect, sync_playwright
+
+    done = gonogo("run", "book", cwd=make_project(BOOK, **FILES), env=environment(TEST_URL=old_url, **prefect.env))
+    assert done.returncode == 0, done.stdout + done.stderr
+    run = done.stdout.split("run book-")[1][:6]
+    named = {"flow_runs": {"name": {"like_": run}}}
+    flow_run = prefect.wait_for("flow_runs", named, lambda found: bool(found) and found[0]["state_type"] == "COMPLETED")[0]
+    of_run = {"artifacts": {"flow_run_id": {"any_": [flow_run["id"]]}}}
+    artifacts = {a["key"]: a["id"] for a in prefect.wait_for("artifacts", of_run, lambda found: len(found) == 3)}
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET_CHROMIUM)
+        page = browser.new_page(viewport={"width": 1400, "height": 1000})
+        base = f"http://127.0.0.1:{prefect.port}/v2"
+        page.goto(f"{base}/runs/flow-run/{flow_run['id']}")
+        expect(page.get_by_text(f"book/one@db {run}").first).to_be_visible(timeout=30_000)
+        page.goto(f"{base}/artifacts/artifact/{artifacts['book-report']}")
+        expect(page.get_by_text("A book: done").first).to_be_visible(timeout=30_000)
+        page.goto(f"{base}/artifacts/artifact/{artifacts['book-plan']}")
+        expect(page.get_by_text("010.undo.sql").first).to_be_visible(timeout=30_000)
+        page.screenshot(path=tmp_path / "plan.png")
+        browser.close()
+
+
+def test_a_rolled_back_phase_is_not_green(prefect: PrefectServer, make_project: Make, old_url: str) -> None:
+    project = make_project(BOOK, **{**FILES, "made__sql": "SELECT 4\n"})
+
+    done = gonogo("run", "book", cwd=project, env=environment(TEST_URL=old_url, **prefect.env))
+
+    assert done.returncode == 11, done.stdout + done.stderr
+    run = done.stdout.split("run book-")[1][:6]
+    named = {"flow_runs": {"name": {"like_": run}}}
+    found = prefect.wait_for(
+        "flow_runs", named, lambda found: bool(found) and found[0]["state_type"] not in ("RUNNING", "PENDING")
+    )
+    assert (found[0]["state_type"], found[0]["state"]["name"]) == ("FAILED", "Rolled back")
+    assert "made: 4 is not = 3" in found[0]["state"]["message"]
+
+
+def test_a_prefect_server_that_dies_in_the_middle_changes_nothing_about_the_run(
+    make_project: Make, old_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    prefect = PrefectServer(tmp_path_factory.mktemp("dying"))
+    try:
+        prefect.wait()
+        slow = {**FILES, "010__sql": FILES["010__sql"] + "SELECT pg_sleep(3);\n"}
+        process = start("run", "book", cwd=make_project(BOOK, **slow), env=environment(TEST_URL=old_url, **prefect.env))
+        with psycopg.connect(old_url, autocommit=True) as connection:
+            for _ in range(300):
+                if connection.execute(
+                    "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%pg_sleep(3)%' AND pid <> pg_backend_pid()"
+                ).fetchone():
+                    break
+                time.sleep(0.1)
+    finally:
+        prefect.stop()
+    output, _ = process.communicate(timeout=200)
+
+    assert process.returncode == 0, output
+    assert "A book on db: done" in output
+    assert "Traceback" not in output
+
+
+def test_a_prefect_server_that_is_not_there_changes_nothing_about_the_run(
+    make_project: Make, old_url: str, tmp_path: Path
+) -> None:
+    env = environment(TEST_URL=old_url, PREFECT_API_URL="http://127.0.0.1:9/api", PREFECT_HOME=str(tmp_path / "home"))
+
+    done = gonogo("run", "book", cwd=make_project(BOOK, **FILES), env=env)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "the run does not depend on it" in done.stdout
+
+
+def test_without_a_server_prefect_runs_in_its_own_local_mode_and_keeps_the_run(
+    make_project: Make, old_url: str, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+
+    done = gonogo("run", "book", cwd=make_project(BOOK, **FILES), env=environment(TEST_URL=old_url, PREFECT_HOME=str(home)))
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Prefect" not in done.stdout
+    import sqlite3
+    from contextlib import closing
+
+    with closing(sqlite3.connect(home / "prefect.db")) as kept:
+        assert kept.execute("SELECT count(*) FROM flow_run WHERE name LIKE 'book/one@db %'").fetchone() == (1,)
+
+
+def test_help_and_validate_never_import_prefect(make_project: Make) -> None:
+    project = make_project(BOOK, **FILES)
+    code = """
+import sys
+from gonogo.cli import main
+try:
+    main()
+except SystemExit as end:
+    print(end.code, [name for name in ("prefect", "sqlalchemy", "slack_sdk") if name in sys.modules])
+"""
+    for words in (["--help"], ["run", "--help"], ["validate", "book"], ["plan", "book"]):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *words], cwd=project, env=environment(), capture_output=True, text=True, check=False
+        )
+        assert done.stdout.splitlines()[-1] == "0 []", done.stdout + done.stderr

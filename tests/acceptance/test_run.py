@@ -1,0 +1,378 @@
+"""Runs end to end through the command line, on real servers: forward, no-go, back, and what they answer."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import psycopg
+import pytest
+from conftest import Server
+from gonogo_command import environment, gonogo, start, status
+
+from gonogo import ledger
+from gonogo.compare import schema_fingerprint
+from gonogo.database import Database
+
+BOOK = """
+runbook: book
+title: A book
+targets: {db: {database: $TEST_URL}}
+sql: {lock_timeout: 200ms, attempts: 3}
+baseline: [rows_kept]
+phases:
+  - phase: one
+    gate: {go_if: [ready]}
+    tasks:
+      - task: tables
+        takes: 10m
+        steps:
+          - {sql: 010.sql, undo: 010.undo.sql}
+      - task: indexes
+        takes: 10m
+        steps:
+          - {sql: 020.sql, undo: 020.undo.sql}
+    verify: [made]
+checks:
+  ready: {sql: ready.sql, expect: "= 0"}
+  made: {sql: made.sql, expect: "= 3"}
+  rows_kept: {checksum: [old], expect: unchanged}
+"""
+FILES = {
+    "010__sql": "CREATE TABLE new (id int PRIMARY KEY, note text);\n"
+    "INSERT INTO new VALUES (1, 'é %s :x'), (2, $$;$$), (3, E'\\n');\n",
+    "010__undo__sql": "DROP TABLE new;\n",
+    "020__sql": "CREATE INDEX CONCURRENTLY new_note ON new (note);\nALTER TABLE old ADD COLUMN added int DEFAULT 1;\n",
+    "020__undo__sql": "ALTER TABLE old DROP COLUMN IF EXISTS added;\nDROP INDEX CONCURRENTLY IF EXISTS new_note;\n",
+    "ready__sql": "SELECT count(*) FROM old WHERE note = 'not ready'\n",
+    "made__sql": "SELECT count(*) FROM new\n",
+}
+OLD = "CREATE TABLE old (id int PRIMARY KEY, note text); INSERT INTO old SELECT g, 'n' || g FROM generate_series(1, 1000) g"
+SLEEPING = "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%pg_sleep(300)%' AND state = 'active' AND pid <> pg_backend_pid()"
+Make = Callable[..., Path]
+
+
+@pytest.fixture
+def any_url(any_server: Server) -> str:
+    url = any_server.database()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(OLD)
+    return url
+
+
+@pytest.fixture
+def old_url(server: Server) -> str:
+    url = server.database()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(OLD)
+    return url
+
+
+def ask(url: str, query: str) -> object:
+    with psycopg.connect(url, autocommit=True) as connection:
+        row = connection.execute(query.encode()).fetchone()
+    return row[0] if row else None
+
+
+def schema_of(url: str) -> dict[str, str]:
+    with Database(url=url).connect("test") as connection:
+        return schema_fingerprint(connection)
+
+
+def run(project: Path, url: str, *more: str, **environ: str) -> tuple[int, str]:
+    done = gonogo("run", "book", "--without-prefect", *more, cwd=project, env=environment(TEST_URL=url, **environ))
+    assert "Traceback" not in done.stdout + done.stderr
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_a_run_goes_forward_and_is_rolled_back_afterwards_with_schema_and_rows_as_before(
+    make_project: Make, any_url: str
+) -> None:
+    project, before = make_project(BOOK, **FILES), schema_of(any_url)
+    env = environment(TEST_URL=any_url)
+
+    code, output = run(project, any_url)
+
+    assert code == 0, output
+    assert ask(any_url, "SELECT count(*) FROM new") == 3
+    assert ask(any_url, "SELECT note FROM new WHERE id = 1") == "é %s :x"
+    assert ask(any_url, "SELECT indisvalid FROM pg_index WHERE indexrelid = 'new_note'::regclass") is True
+    back = gonogo("rollback", "book", "--without-prefect", "--reason", "because", cwd=project, env=env)
+    assert back.returncode == 11, back.stdout + back.stderr
+    assert schema_of(any_url) == before
+    assert ask(any_url, "SELECT count(*) FROM old") == 1000
+    assert "as they were" in back.stdout
+    verified = gonogo("ledger", "verify", "book", cwd=project, env=env)
+    assert verified.returncode == 0
+    report = json.loads(gonogo("report", "book", "--format", "json", cwd=project, env=env).stdout)
+    assert report["outcome"] == "rolled back"
+    assert report["cause"] == "because"
+
+
+def test_a_criterion_that_is_not_met_is_no_go_and_nothing_is_changed(make_project: Make, any_url: str) -> None:
+    project, before = make_project(BOOK, **FILES), schema_of(any_url)
+    with psycopg.connect(any_url, autocommit=True) as connection:
+        connection.execute("UPDATE old SET note = 'not ready' WHERE id < 8")
+
+    code, output = run(project, any_url)
+
+    assert code == 10
+    assert "ready: 7 is not = 0" in output
+    assert schema_of(any_url) == before
+
+
+def test_a_script_that_fails_shows_its_line_and_rolls_the_run_back_by_itself(make_project: Make, any_url: str) -> None:
+    broken = {**FILES, "020__sql": "ALTER TABLE old ADD COLUMN added int;\n\nSELECT addded\n  FROM old;\n"}
+    project, before = make_project(BOOK, **broken), schema_of(any_url)
+
+    code, output = run(project, any_url)
+
+    assert code == 11, output
+    assert "020.sql, rendered line 3: 42703" in output
+    assert re.search(r"SELECT addded\n +\^", output)
+    assert "Perhaps you meant to reference the column" in output
+    assert schema_of(any_url) == before
+
+
+def test_a_lock_that_is_not_granted_is_tried_again_names_who_blocks_and_rolls_back(make_project: Make, old_url: str) -> None:
+    project, before = make_project(BOOK, **{**FILES, "020__sql": "ALTER TABLE old ADD COLUMN added int;\n"}), schema_of(old_url)
+    with psycopg.connect(old_url, application_name="nightly report") as bystander:
+        bystander.execute("SELECT count(*) FROM old")
+
+        code, output = run(project, old_url)
+
+        assert code == 11, output
+        assert "55P03" in output
+        assert "nightly report" in output
+        assert "trying again" in output
+    assert schema_of(old_url) == before
+
+
+def test_an_undo_that_fails_is_rollback_failed_and_mending_it_lets_resume_end_it(make_project: Make, old_url: str) -> None:
+    project = make_project(BOOK, **{**FILES, "010__undo__sql": "DROP TABLE new;\n", "made__sql": "SELECT 4\n"})
+    with psycopg.connect(old_url, autocommit=True) as connection:
+        connection.execute("CREATE SCHEMA app")
+        connection.execute(
+            "CREATE FUNCTION app.hook() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN"
+            " IF EXISTS (SELECT FROM pg_event_trigger_dropped_objects() WHERE object_name = 'new')"
+            " AND current_setting('app.mended', true) IS DISTINCT FROM 'yes' THEN RAISE 'it is in use'; END IF; END $$"
+        )
+        connection.execute("CREATE EVENT TRIGGER hook ON sql_drop EXECUTE FUNCTION app.hook()")
+
+    code, output = run(project, old_url)
+
+    assert code == 12, output
+    assert "rollback failed" in output
+    assert "it is in use" in output
+    assert "gonogo resume" in output
+    with psycopg.connect(old_url, autocommit=True) as connection:
+        connection.execute(f"ALTER DATABASE {connection.info.dbname} SET app.mended = 'yes'".encode())
+    env = environment(TEST_URL=old_url)
+    resumed = gonogo("resume", "book", "--without-prefect", cwd=project, env=env)
+    assert resumed.returncode == 11, resumed.stdout + resumed.stderr
+
+
+def test_a_rollback_that_leaves_something_behind_is_not_called_rolled_back(make_project: Make, old_url: str) -> None:
+    forgetful = {**FILES, "020__undo__sql": "DROP INDEX CONCURRENTLY IF EXISTS new_note;\n", "made__sql": "SELECT 4\n"}
+
+    code, output = run(make_project(BOOK, **forgetful), old_url)
+
+    assert code == 12, output
+    assert "column public.old.added is new" in output
+
+
+def test_a_run_that_was_done_finds_nothing_left_to_do_and_again_runs_it_anew(make_project: Make, old_url: str) -> None:
+    project = make_project(BOOK, **FILES)
+    assert run(project, old_url)[0] == 0
+
+    code, output = run(project, old_url)
+
+    assert code == 0
+    assert "nothing is left to do" in output
+    code, output = run(project, old_url, "--again")
+    assert code == 11  # the table is there already, so the first step fails and nothing of the first run is undone
+    assert ask(old_url, "SELECT count(*) FROM new") == 3
+
+
+def test_a_runbook_that_changed_since_it_was_done_is_refused_without_again(make_project: Make, old_url: str) -> None:
+    project = make_project(BOOK, **FILES)
+    assert run(project, old_url)[0] == 0
+    make_project(BOOK, **{**FILES, "made__sql": "SELECT 3\n"})
+
+    code, output = run(project, old_url)
+
+    assert code == 3
+    assert "has changed since" in output
+
+
+def test_the_ledger_shows_what_was_changed_by_hand(make_project: Make, old_url: str) -> None:
+    project, env = make_project(BOOK, **FILES), environment(TEST_URL=old_url)
+    assert run(project, old_url)[0] == 0
+    with psycopg.connect(old_url, autocommit=True) as connection:
+        with pytest.raises(psycopg.Error, match="append-only"):
+            connection.execute("UPDATE gonogo.event SET actor = 'somebody else' WHERE seq = 4")
+        connection.execute("ALTER TABLE gonogo.event DISABLE TRIGGER append_only")
+        connection.execute("UPDATE gonogo.event SET actor = 'somebody else' WHERE seq = 4")
+
+    found = gonogo("ledger", "verify", "book", cwd=project, env=env)
+
+    assert found.returncode == 3
+    assert "fact 4 (go, by somebody else) was changed" in found.stderr
+    exported = gonogo("ledger", "export", "book", cwd=project, env=env).stdout.splitlines()
+    assert [json.loads(line)["seq"] for line in exported] == list(range(1, len(exported) + 1))
+
+
+def test_a_watch_that_trips_cancels_a_step_of_minutes_and_the_undo_begins_within_a_second(
+    make_project: Make, old_url: str
+) -> None:
+    book = BOOK.replace("verify: [made]", "verify: [made]\n    watch: [trouble]\n    every: 100ms").replace(
+        "checks:\n", 'checks:\n  trouble: {sql: trouble.sql, roll_back_if: "> 10% in 2 of 3"}\n'
+    )
+    slow = {**FILES, "020__sql": "ALTER TABLE old ADD COLUMN added int;\nSELECT pg_sleep(300);\n"}
+    slow["trouble__sql"] = "SELECT count(*) / 1000.0 FROM trouble\n"
+    project, env = make_project(book, **slow), environment(TEST_URL=old_url)
+    with psycopg.connect(old_url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE trouble (id int)")
+        connection.execute("INSERT INTO trouble SELECT generate_series(1, 100)")
+        process = start("run", "book", "--without-prefect", cwd=project, env=env)
+        try:
+            for _ in range(200):
+                connection.execute("SELECT pg_sleep(0.1)")
+                if connection.execute(SLEEPING).fetchone():
+                    break
+            connection.execute("SELECT pg_sleep(1)")
+            assert process.poll() is None  # exactly 10 % is not more than 10 %
+            connection.execute("INSERT INTO trouble VALUES (101)")
+            output, _ = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 11, output
+    with Database(url=old_url).connect("test") as connection:
+        facts = ledger.read(connection, ledger.runs(connection)[0].id)
+    sample = [f for f in facts if f.kind == "sample"][-1]
+    undo = next(f for f in facts if f.kind == "undo done")
+    assert (undo.began - sample.at).total_seconds() < 1.0
+    assert "trouble: 0.101 is > 0.1, 2 of 3 samples" in output
+
+
+def test_hold_stops_a_running_run_before_its_next_step_and_abort_rolls_it_back(make_project: Make, old_url: str) -> None:
+    project = make_project(BOOK, **{**FILES, "010__sql": FILES["010__sql"] + "SELECT pg_sleep(3);\n"})
+    before, env = schema_of(old_url), environment(TEST_URL=old_url)
+    process = start("run", "book", "--without-prefect", cwd=project, env=env)
+    with psycopg.connect(old_url, autocommit=True) as connection:
+        for _ in range(100):
+            connection.execute("SELECT pg_sleep(0.1)")
+            if connection.execute("SELECT to_regnamespace('gonogo')").fetchone() != (None,) and (
+                connection.execute("SELECT 1 FROM gonogo.event WHERE kind = 'go'").fetchone()
+            ):
+                break
+    held = gonogo("hold", "book", "--reason", "wait for me", "--as", "the lead", cwd=project, env=env)
+    output, _ = process.communicate(timeout=60)
+
+    assert held.returncode == 0, held.stderr
+    assert process.returncode == 4, output
+    shown = status("book", project, env)
+    assert shown["held"] == "the lead says hold: wait for me"
+    assert ask(old_url, "SELECT count(*) FROM new") == 3
+    assert schema_of(old_url) != before
+    aborted = gonogo("abort", "book", "--reason", "enough", "--without-prefect", cwd=project, env=env)
+    assert aborted.returncode == 11, aborted.stdout + aborted.stderr
+    assert schema_of(old_url) == before
+
+
+def test_a_template_edited_while_a_run_is_held_does_not_change_what_the_run_does(make_project: Make, old_url: str) -> None:
+    project = make_project(
+        BOOK.replace("takes: 10m\n        steps:\n          - {sql: 020", "at: T+2s\n        steps:\n          - {sql: 020"),
+        **FILES,
+    )
+    env = environment(TEST_URL=old_url)
+    process = start("run", "book", "--without-prefect", cwd=project, env=env)
+    with psycopg.connect(old_url, autocommit=True) as connection:
+        for _ in range(100):
+            connection.execute("SELECT pg_sleep(0.1)")
+            if connection.execute("SELECT to_regclass('new')").fetchone() != (None,):
+                break
+    gonogo("hold", "book", cwd=project, env=env)
+    process.communicate(timeout=60)
+    make_project(BOOK, **{**FILES, "020__sql": "DROP TABLE old;\n"})
+
+    resumed = gonogo("resume", "book", "--without-prefect", cwd=project, env=env)
+
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    assert ask(old_url, "SELECT count(*) FROM old WHERE added = 1") == 1000
+
+
+def test_a_password_shows_nowhere(make_project: Make, server: Server, tmp_path: Path) -> None:
+    url = server.database()
+    secret = "S3cr3t-canary"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(OLD)
+    named = url.replace("postgres:@", f"postgres:{secret}@")
+    assert secret in named
+    project = make_project(BOOK, **FILES)
+    env = environment(TEST_URL=named)
+    outputs = [gonogo(*words, cwd=project, env=env) for words in (
+        ("run", "book", "--without-prefect"), ("status", "book"), ("report", "book"), ("ledger", "export", "book"),
+    )]  # fmt: skip
+    assert [done.returncode for done in outputs] == [0, 0, 0, 0]
+    wrong = gonogo("run", "book", cwd=project, env=environment(TEST_URL=named.replace("/test_", "/no_test_")))
+    assert wrong.returncode == 3
+    texts = [done.stdout + done.stderr for done in (*outputs, wrong)]
+    texts += [file.read_text() for file in tmp_path.rglob("*") if file.is_file() and file.suffix in (".md", ".html", ".json")]
+    assert not [text for text in texts if secret in text]
+
+
+def test_a_standby_like_read_only_target_is_refused_before_anything_happens(make_project: Make, old_url: str) -> None:
+    with psycopg.connect(old_url, autocommit=True) as connection:
+        name = connection.info.dbname
+        connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on".encode())
+
+    code, output = run(make_project(BOOK, **FILES), old_url)
+
+    assert code == 3
+    assert "read-only" in output
+    assert ask(old_url, "SELECT to_regnamespace('gonogo')") is None
+
+
+def test_a_target_that_is_not_there_is_one_clear_line_and_exit_3(make_project: Make) -> None:
+    code, output = run(make_project(BOOK, **FILES), "postgresql://nobody@127.0.0.1:1/nothing")
+
+    assert code == 3
+    assert output.startswith("gonogo: cannot reach nothing on 127.0.0.1")
+    assert len(output.splitlines()) <= 3
+
+
+def test_status_shows_planned_and_expected_times_and_what_to_type_next(make_project: Make, old_url: str) -> None:
+    project, env = make_project(BOOK, **FILES), environment(TEST_URL=old_url)
+    assert run(project, old_url)[0] == 0
+
+    shown = status("book", project, env)
+
+    assert shown["status"] == "done"
+    assert [row["task"] for row in shown["schedule"]] == ["tables", "indexes"]
+    assert all(row["state"] == "done" for row in shown["schedule"])
+    planned = [
+        datetime.fromisoformat(row["planned_end"]) - datetime.fromisoformat(row["planned_start"]) for row in shown["schedule"]
+    ]
+    assert [p.total_seconds() for p in planned] == [600, 600]
+    assert shown["next"].startswith("gonogo report book")
+
+
+def test_phases_are_launched_one_by_one_and_rolled_back_together(make_project: Make, old_url: str) -> None:
+    two = BOOK.replace("    verify: [made]\n", "") + ""
+    two = two.replace("      - task: indexes\n", "  - phase: two\n    tasks:\n      - task: indexes\n")
+    project, before, env = make_project(two, **FILES), schema_of(old_url), environment(TEST_URL=old_url)
+
+    first = run(project, old_url, "--phase", "one")
+
+    assert first[0] == 0, first[1]
+    assert status("book", project, env)["status"] == "ready"
+    assert run(project, old_url, "--phase", "one")[0] == 3
+    assert run(project, old_url)[0] == 0
+    assert ask(old_url, "SELECT count(*) FROM gonogo.run") == 1
+    back = gonogo("rollback", "book", "--without-prefect", cwd=project, env=env)
+    assert back.returncode == 11, back.stdout + back.stderr
+    assert schema_of(old_url) == before
