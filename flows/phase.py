@@ -30,6 +30,7 @@ from prefect import flow, get_run_logger, tags, task  # noqa: E402 - its setting
 from prefect.artifacts import create_markdown_artifact, create_table_artifact  # noqa: E402
 from prefect.cache_policies import NO_CACHE  # noqa: E402
 from prefect.client.orchestration import get_client  # noqa: E402
+from prefect.context import TagsContext  # noqa: E402
 from prefect.exceptions import TerminationSignal  # noqa: E402
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings  # noqa: E402
 from prefect.states import Completed, Failed  # noqa: E402
@@ -106,7 +107,9 @@ class _Shown:
         self.begun = True
         try:
             _artifact(self.say, _show_plan, plan)
-            self.conductor.pursue(self.stage)
+            # tags are for the flow run: a task that has some asks the server for a slot before it starts
+            with TagsContext(current_tags=set()):
+                self.conductor.pursue(self.stage)
             _artifact(self.say, _show_outcome, self.conductor)
         except BaseException as error:
             self.error = error
@@ -116,8 +119,11 @@ class _Shown:
             self.conductor.listeners.remove(log)
 
     def stage(self, name: str, work: Work) -> None:
-        """Show a stretch of work as a Prefect task; do it without one where Prefect fails."""
-        if name == "record":
+        """Show a stretch of work as a Prefect task; do it without one where Prefect fails.
+
+        An undo never waits for Prefect: the story tells of it, and the proof that follows is a task again.
+        """
+        if name == "record" or self.conductor.state.status is Status.ROLLING_BACK:
             work()
             return
         done: list[BaseException | None] = []
@@ -173,7 +179,7 @@ def _as_state(state: State) -> Any:
 
 
 def _task_state(state: State) -> Any:
-    if state.held or (state.status in TURNING_BACK and not state.undo):
+    if state.held or state.status in TURNING_BACK:
         return Failed(message=state.held or state.cause)
     return Completed()
 
