@@ -7,8 +7,8 @@ import os
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from flows.loop import Conductor, plainly
 from gonogo import embedded, ledger
 from gonogo.core.engine import fold
 from gonogo.core.event import Event, Kind
@@ -18,10 +18,14 @@ from gonogo.core.state import State, Status
 from gonogo.database import Connection, Database, identify, resolve_url
 from gonogo.errors import BadInput, Exit, Refused
 from gonogo.house import Project
-from gonogo.planning import Prepared, choose_target
+from gonogo.loader import choose_target
+
+if TYPE_CHECKING:
+    from flows.loop import Conductor
+    from gonogo.planning import Prepared
 
 #: how a phase is shown while it runs: plainly, or as a Prefect flow
-Carry = Callable[[Conductor], None]
+Carry = Callable[["Conductor"], None]
 
 
 def whoami() -> str:
@@ -106,15 +110,13 @@ def begin(connection: Connection, prepared: Prepared, actor: str, *, again: bool
     return found.run, found
 
 
-def already_done(connection: Connection, runbook: str, sources: str) -> str:
-    """Return the id of the newest run where it is done, and was made from just these files; else nothing.
+def newest_done(connection: Connection, runbook: str) -> tuple[str, str]:
+    """Return the id of the newest run and the digest over the files it was made from, where it is done; else nothing.
 
     It reads two facts, however many there are.
     """
-    if not ledger.exists(connection):
-        return ""
-    row = connection.execute(_DONE, [runbook]).fetchone()
-    return str(row[0]) if row and row[1] == sources and row[2] else ""
+    row = connection.execute(_DONE, [runbook]).fetchone() if ledger.exists(connection) else None
+    return (str(row[0]), str(row[1])) if row and row[2] else ("", "")
 
 
 _DONE = """
@@ -181,4 +183,4 @@ def exit_code(state: State) -> Exit:
 
 def carry_plainly(conductor: Conductor) -> None:
     """Carry a phase without Prefect."""
-    conductor.pursue(plainly)
+    conductor.pursue()

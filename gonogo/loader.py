@@ -234,6 +234,17 @@ def _model_at(annotation: object, path: Path_) -> type[BaseModel] | None:
     return _model_at(arguments[-1] if get_origin(annotation) is dict else arguments[0], path[1:]) if arguments and path else None
 
 
+def choose_target(runbook: Runbook, name: str) -> str:
+    """Return the name of a target that the runbook has; its first one for "".
+
+    Raises:
+        BadInput: it has no such target.
+    """
+    if name and name not in runbook.targets:
+        raise BadInput(f"the runbook has no target {name!r}; there are {', '.join(runbook.targets)}")
+    return name or next(iter(runbook.targets))
+
+
 def cross_check(runbook: Runbook) -> Iterator[tuple[Path_, str]]:
     """Yield what is wrong between the parts of a runbook: unknown names, doubled ones, orders that cannot be."""
     for path, name in runbook.named_checks():

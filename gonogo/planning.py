@@ -17,7 +17,7 @@ from gonogo.core.runbook import Phase, Runbook, Schedule, Step, Task, local_time
 from gonogo.core.seal import digest, seal
 from gonogo.errors import BadInput, Problem
 from gonogo.house import Project
-from gonogo.loader import input_problem
+from gonogo.loader import choose_target, input_problem
 from gonogo.sql import Statement, meaning, split
 from gonogo.template import Templates
 
@@ -122,17 +122,6 @@ def prepare(
     meanings = {sha: _meaning(text) for sha, text in draft.texts.items()}
     sealed = plan.model_copy(update={"seal": seal(plan, meanings)})
     return Prepared(plan=sealed, texts=draft.texts, warnings=tuple(draft.warnings))
-
-
-def choose_target(runbook: Runbook, name: str) -> str:
-    """Return the name of a target that the runbook has; its first one for "".
-
-    Raises:
-        BadInput: it has no such target.
-    """
-    if name and name not in runbook.targets:
-        raise BadInput(f"the runbook has no target {name!r}; there are {', '.join(runbook.targets)}")
-    return name or next(iter(runbook.targets))
 
 
 def given_inputs(runbook: Runbook, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -349,7 +338,7 @@ def _units(draft: _Draft, source: str, label: str, text: str, statements: list[S
         Script(
             source=source,
             sha256=_keep(draft, statement.text),
-            line=statement.begins,
+            line=statement.line,
             part=part,
             transactional=statement.transactional,
             act=statement.act,

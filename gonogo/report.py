@@ -15,7 +15,7 @@ from gonogo.core.engine import fold
 from gonogo.core.event import Event, Kind
 from gonogo.core.plan import Plan
 from gonogo.core.schedule import actual_times, fraction
-from gonogo.core.state import State
+from gonogo.core.state import outcome
 
 _JUDGED = {
     Kind.GO: "gate",
@@ -62,13 +62,6 @@ def report(plan: Plan, events: Sequence[Event], run: str) -> dict[str, Any]:
         "scripts": _scripts(plan, events),
         "story": [_tell(event, zone) for event in events if event.kind not in _QUIET and event.kind is not Kind.RUN_OPENED],
     }
-
-
-def outcome(state: State) -> str:
-    """Say in words how a run ended, or where it stands."""
-    if state.rollback_failed:
-        return "rollback failed: a person is needed"
-    return f"holding while {state.status}" if state.held else str(state.status)
 
 
 def _local(moment: datetime, zone: ZoneInfo) -> str:

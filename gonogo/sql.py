@@ -13,8 +13,6 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from gonogo.errors import BadInput, Problem
 
 _META = re.compile(r"\\\S+")
-_SPACE = re.compile(r"\s+|--[^\n]*")
-_COMMENT_EDGE = re.compile(r"/\*|\*/")
 _TRANSACTION = {
     "TRANS_STMT_BEGIN": "BEGIN",
     "TRANS_STMT_START": "START TRANSACTION",
@@ -36,8 +34,6 @@ class Statement:
     text: str
     #: where its first word stands in the script, counted from 1
     line: int
-    #: where its text begins, with the comments before it
-    begins: int = 1
     #: the name that PostgreSQL's parser gives it, such as index_stmt
     node: str
     #: whether it may run inside a transaction
@@ -75,13 +71,12 @@ def split(text: str, file: str) -> list[Statement]:
     for item in tree.stmts:
         length = item.stmt_len or len(raw) - item.stmt_location
         piece = raw[item.stmt_location : item.stmt_location + length].decode()
-        line = (raw[: item.stmt_location].decode() + piece[: _leading(piece)]).count("\n") + 1
+        line = raw[: item.stmt_location].count(b"\n") + 1
         node = item.stmt.WhichOneof("node") or ""
         inner = getattr(item.stmt, node)
         if why := _refusal(node, inner):
             problems.append(Problem(file=file, line=line, message=why))
-        begins = line - piece[: _leading(piece)].lstrip().count("\n")
-        statements.append(_classify(piece.strip(), line, begins, node, inner))
+        statements.append(_classify(piece.strip(), line, node, inner))
     if problems:
         raise BadInput(*problems)
     return statements
@@ -90,22 +85,6 @@ def split(text: str, file: str) -> list[Statement]:
 def meaning(text: str) -> str:
     """Return a script without its comments and layout, for the seal."""
     return postgast.deparse(postgast.parse(text))
-
-
-def _leading(piece: str) -> int:
-    """Return how many characters of space and comments stand before the first word."""
-    at = 0
-    while True:
-        if space := _SPACE.match(piece, at):
-            at = space.end()
-        elif piece.startswith("/*", at):
-            depth = 0
-            for edge in _COMMENT_EDGE.finditer(piece, at):
-                depth, at = depth + (1 if edge.group() == "/*" else -1), edge.end()
-                if depth == 0:
-                    break
-        else:
-            return at
 
 
 def _deep_line(text: str) -> int:
@@ -213,10 +192,8 @@ _ALONE: dict[str, Callable[[Any], tuple[str, str] | None]] = {
 }
 
 
-def _classify(text: str, line: int, begins: int, node: str, inner: Any) -> Statement:
+def _classify(text: str, line: int, node: str, inner: Any) -> Statement:
     alone = _ALONE[node](inner) if node in _ALONE else None
     act, thing = alone or ("", "")
     sets = node in ("variable_set_stmt", "discard_stmt") or (node == "select_stmt" and "set_config" in text.lower())
-    return Statement(
-        text=text, line=line, begins=begins, node=node, transactional=alone is None, sets=sets, act=act, object=thing
-    )
+    return Statement(text=text, line=line, node=node, transactional=alone is None, sets=sets, act=act, object=thing)

@@ -6,7 +6,9 @@ or `literal` (psycopg's own quoting), or as a number or a boolean; a bare string
 
 from __future__ import annotations
 
+import glob
 import math
+import os
 import re
 import traceback
 from collections.abc import Iterable, Mapping
@@ -79,10 +81,19 @@ def _range(*args: int) -> range:
     return made
 
 
-def _require_below(files: list[Path], root: Path) -> None:
-    outside = [folder for folder in {file.parent for file in files} if not folder.resolve().is_relative_to(root)]
-    if links := [file for file in files if file.is_symlink()] + outside:
+def _files(pattern: str, folder: Path, root: Path) -> list[str]:
+    """Return the files below a folder that a name or a glob means, sorted.
+
+    Raises:
+        BadInput: one lies outside the root, or is a symbolic link.
+    """
+    is_glob = re.search(r"[*?\[]", pattern)
+    names = sorted(glob.glob(pattern, root_dir=folder, recursive=True)) if is_glob else [pattern]
+    files = [file for name in names if os.path.isfile(file := os.path.join(folder, name))]
+    outside = [parent for parent in {os.path.dirname(file) for file in files} if not Path(parent).resolve().is_relative_to(root)]
+    if links := [file for file in files if os.path.islink(file)] + outside:
         raise BadInput(f"the template {links[0]} is a symbolic link or leads out of {root}; keep templates below it")
+    return files
 
 
 class Templates:
@@ -91,6 +102,7 @@ class Templates:
     def __init__(self, roots: Iterable[Path]) -> None:
         self.roots = tuple(root.resolve() for root in roots)
         self.used: set[Path] = set()
+        self._found: dict[str, Path] = {}
         self._environment: ImmutableSandboxedEnvironment | None = None
 
     def find(self, pattern: str, under: str = "") -> list[str]:
@@ -104,11 +116,10 @@ class Templates:
         try:
             for root in self.roots:
                 for base in filter(None, (under, ".")):
-                    folder = root / base
-                    found = sorted(folder.glob(pattern)) if re.search(r"[*?\[]", pattern) else [folder / pattern]
-                    if files := [file for file in found if file.is_file()]:
-                        _require_below(files, root)
-                        return [str(file)[len(str(root)) + 1 :] for file in files]
+                    if files := _files(pattern, root / base, root):
+                        names = {file[len(str(root)) + 1 :]: file for file in files}
+                        self._found.update({name: Path(file) for name, file in names.items()})
+                        return list(names)
         except (OSError, ValueError) as error:
             raise BadInput(f"the template {pattern!r} cannot be looked for: {error}") from None
         searched = ", ".join(str(root / under) for root in self.roots)
@@ -116,7 +127,7 @@ class Templates:
 
     def path(self, name: str) -> Path:
         """Return the file of a template that was found."""
-        return next(root / name for root in self.roots if (root / name).is_file())
+        return self._found.get(name) or next(root / name for root in self.roots if (root / name).is_file())
 
     def label(self, name: str, text: str) -> str:
         """Return how messages name a template: its lines are those of its SQL only where rendering adds and drops none."""

@@ -20,10 +20,11 @@ from gonogo.cli.opening import Opened, found_run, open_runbook, read_inputs
 from gonogo.cli.show import Display, as_json, say
 from gonogo.core.event import Kind
 from gonogo.core.message import updates
-from gonogo.core.state import State, Status
+from gonogo.core.state import State, Status, outcome
 from gonogo.database import Database, identify
 from gonogo.errors import Exit, GonogoError, Refused
-from gonogo.planning import choose_target, prepare, sources_of
+from gonogo.loader import choose_target
+from gonogo.planning import prepare, sources_of
 from gonogo.updates import Sender, token
 
 
@@ -66,8 +67,11 @@ def _done_already(opened: Opened, database: Database, target: str, inputs: dict[
     """Return the run that did this already, from these very files; nothing is planned to find out."""
     with database.connect("gonogo/begin") as connection:
         identify(connection)
-        sources = sources_of(opened.runbook, opened.file, opened.project, target=target, inputs=inputs, at_once=at_once)
-        return launch.already_done(connection, opened.runbook.runbook, sources)
+        run_id, made_from = launch.newest_done(connection, opened.runbook.runbook)
+    if not run_id:
+        return ""
+    sources = sources_of(opened.runbook, opened.file, opened.project, target=target, inputs=inputs, at_once=at_once)
+    return run_id if sources == made_from else ""
 
 
 def resume(name: str, target: str, run_id: str, take_over: bool, plainly: bool, actor: str, json: bool) -> None:
@@ -95,7 +99,7 @@ def hold(name: str, target: str, run_id: str, reason: str, actor: str) -> None:
     """Ask a run to stop before its next step."""
     with found_run(name, target, run_id) as (_, database, connection, found):
         if found.state.at_rest:
-            raise Refused(f"the run {found.run} is at rest already ({reports.outcome(found.state)})")
+            raise Refused(f"the run {found.run} is at rest already ({outcome(found.state)})")
         launch.request(database, found, Kind.HOLD, reason, actor or launch.whoami())
         say(f"asked {found.run} to hold before its next step")
         if not ledger.holder_alive(connection, found.run):

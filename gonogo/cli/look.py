@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from json import dumps
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +11,19 @@ import typer
 
 from flows import launch
 from gonogo import clock, ledger
-from gonogo import report as reports
 from gonogo.cli.app import moment
 from gonogo.cli.opening import found_run, open_runbook, read_inputs
 from gonogo.cli.show import as_json, complain, console, plan_table, say, schedule_table
 from gonogo.core.message import clock as clock_time
 from gonogo.core.schedule import actual_times, expected_end, forecast, fraction
-from gonogo.core.state import Status
+from gonogo.core.state import Status, outcome
 from gonogo.errors import BadInput, Exit, GonogoError
-from gonogo.planning import prepare
 
 
 def validate(names: Sequence[str], target: str, inputs: Sequence[str], json: bool) -> None:
     """Check some runbooks."""
+    from gonogo.planning import prepare  # noqa: PLC0415 - `status` need not wait for Jinja2 and the SQL parser
+
     answers: list[dict[str, Any]] = []
     for name in names:
         problems: list[dict[str, Any]] = []
@@ -48,6 +49,8 @@ def validate(names: Sequence[str], target: str, inputs: Sequence[str], json: boo
 
 def plan(name: str, target: str, inputs: Sequence[str], start: str, sql: bool, json: bool) -> None:
     """Show a plan."""
+    from gonogo.planning import prepare  # noqa: PLC0415 - see validate
+
     opened = open_runbook(name)
     begins = moment(start, opened.runbook.schedule.zone)
     prepared = prepare(opened.runbook, opened.file, opened.project, target=target, inputs=read_inputs(inputs), start=begins)
@@ -131,7 +134,7 @@ def _print_status(found: launch.Found, shown: dict[str, Any]) -> None:
     lost = not found.carried and not state.at_rest
     say(f"{plan.title} on {plan.target}", "bold")
     gone = " (its process is gone)" if lost else ""
-    say(f"run {found.run}: {reports.outcome(state)}{gone}, {shown['done']:.0%} of the work done")
+    say(f"run {found.run}: {outcome(state)}{gone}, {shown['done']:.0%} of the work done")
     for label, text in (("held", state.held), ("turned back", state.cause)):
         if text:
             say(f"{label}: {text}", "yellow")
@@ -142,19 +145,18 @@ def _print_status(found: launch.Found, shown: dict[str, Any]) -> None:
     say(f"next: {shown['next']}")
 
 
-_FORMATS = {"md": reports.as_markdown, "html": reports.as_html}
-
-
 def report(name: str, target: str, run: str, format_: str, output: Path | None) -> None:
     """Write the report of a run."""
+    from gonogo.report import report as make_report  # noqa: PLC0415 - see validate
+
     if format_ not in ("", "md", "html", "json"):
         raise BadInput(f"--format {format_!r}: there are md, html and json")
     with found_run(name, target, run) as (opened, _, __, found):
-        made = reports.report(found.plan, found.events, found.run)
+        made = make_report(found.plan, found.events, found.run)
         if format_ == "json" and output is None:
             as_json(made)
         elif format_ and output is None:
-            typer.echo(_FORMATS[format_](made))
+            typer.echo(_text(made, format_))
         elif format_ and output is not None:
             write_file(output, _text(made, format_))
             say(f"{output}")
@@ -164,9 +166,11 @@ def report(name: str, target: str, run: str, format_: str, output: Path | None) 
 
 
 def _text(made: dict[str, Any], format_: str) -> str:
-    import json as json_module  # noqa: PLC0415
+    from gonogo.report import as_html, as_markdown  # noqa: PLC0415 - see validate
 
-    return json_module.dumps(made, indent=2, ensure_ascii=False) if format_ == "json" else _FORMATS[format_](made)
+    if format_ == "json":
+        return dumps(made, indent=2, ensure_ascii=False)
+    return as_html(made) if format_ == "html" else as_markdown(made)
 
 
 def write_reports(made: dict[str, Any], folder: Path) -> list[Path]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any, TypeAlias
 
 from gonogo.core.event import Event, Kind
 from gonogo.core.plan import Plan, PlannedStep
@@ -80,6 +81,10 @@ class Record:
 Command = MeasureBaseline | JudgeGate | Wait | Perform | Resolve | Verify | Undo | Prove | Record
 
 
+#: the fields of the state that a fact changes
+Fields: TypeAlias = dict[str, Any]
+
+
 def fold(events: Iterable[Event]) -> State:
     """Return where a run stands after these facts."""
     state = State()
@@ -93,14 +98,14 @@ def evolve(state: State, event: Event) -> State:
     target = NEXT.get((state.status, event.kind))
     if target is None:
         return _evolve_anywhere(state, event)
-    evolved = replace(state, seq=event.seq, status=target, changed_at=event.at)
     change = _CHANGES.get(event.kind)
-    if change is not None:
-        evolved = change(evolved, event)
+    changed: Fields = change(state, event) if change is not None else {}
     if target in TURNING_BACK and state.status not in TURNING_BACK:
-        evolved = replace(evolved, held="", cause=str(event.body.get("why") or event.kind), undo=0)
-    # a hold that came too late to stop the last step holds nothing any more
-    return replace(evolved, held="") if target in ENDED else evolved
+        changed = {**changed, "held": "", "cause": str(event.body.get("why") or event.kind), "undo": 0}
+    if target in ENDED:
+        # a hold that came too late to stop the last step holds nothing any more
+        changed = {**changed, "held": ""}
+    return replace(state, seq=event.seq, status=target, changed_at=event.at, **changed)
 
 
 def _evolve_anywhere(state: State, event: Event) -> State:
@@ -117,62 +122,62 @@ def _evolve_anywhere(state: State, event: Event) -> State:
     return replace(state, seq=event.seq)
 
 
-def _phase_started(state: State, event: Event) -> State:
-    return replace(state, held="", measured=False, phase_at=event.at, soak_from=None)
+def _phase_started(_: State, event: Event) -> Fields:
+    return dict(held="", measured=False, phase_at=event.at, soak_from=None)
 
 
-def _baseline(state: State, event: Event) -> State:
+def _baseline(state: State, event: Event) -> Fields:
     # the first one is what a rollback leads back to; later phases compare with it too
-    return replace(state, measured=True, baseline=state.baseline or event.body)
+    return dict(measured=True, baseline=state.baseline or event.body)
 
 
-def _started(state: State, event: Event) -> State:
-    return replace(state, started=int(event.body["script"]), changed=True)
+def _started(_: State, event: Event) -> Fields:
+    return dict(started=int(event.body["script"]), changed=True)
 
 
-def _done(state: State, event: Event) -> State:
+def _done(state: State, event: Event) -> Fields:
     rows = int(event.body.get("rows", 0))
     if event.body["last"]:
-        return replace(state, step=state.step + 1, script=0, cursor=None, rows=0, started=None, left=False, changed=True)
-    return replace(state, script=state.script + 1, rows=state.rows + rows, started=None, changed=True)
+        return dict(step=state.step + 1, script=0, cursor=None, rows=0, started=None, left=False, changed=True)
+    return dict(script=state.script + 1, rows=state.rows + rows, started=None, changed=True)
 
 
-def _not_done(state: State, _: Event) -> State:
-    return replace(state, started=None)
+def _not_done(_: State, __: Event) -> Fields:
+    return dict(started=None)
 
 
-def _batch(state: State, event: Event) -> State:
+def _batch(state: State, event: Event) -> Fields:
     cursor = tuple(event.body["upto"])
-    return replace(state, cursor=cursor, rows=state.rows + int(event.body["rows"]), changed=True)
+    return dict(cursor=cursor, rows=state.rows + int(event.body["rows"]), changed=True)
 
 
-def _failed(state: State, event: Event) -> State:
-    return replace(state, started=None, left=bool(event.body.get("left")))
+def _failed(_: State, event: Event) -> Fields:
+    return dict(started=None, left=bool(event.body.get("left")))
 
 
-def _verified(state: State, event: Event) -> State:
-    return replace(state, soak_from=event.at)
+def _verified(_: State, event: Event) -> Fields:
+    return dict(soak_from=event.at)
 
 
-def _phase_done(state: State, _: Event) -> State:
-    return replace(state, phase=state.phase + 1, phase_at=None)
+def _phase_done(state: State, _: Event) -> Fields:
+    return dict(phase=state.phase + 1, phase_at=None)
 
 
-def _undo_started(state: State, _: Event) -> State:
-    return replace(state, undo_started=True)
+def _undo_started(_: State, __: Event) -> Fields:
+    return dict(undo_started=True)
 
 
-def _undone(state: State, event: Event) -> State:
+def _undone(_: State, event: Event) -> Fields:
     if event.body["last"]:
-        return replace(state, step=int(event.body["step"]), script=0, cursor=None, rows=0, left=False, undo=0, undo_started=False)
-    return replace(state, undo=int(event.body["script"]) + 1, undo_started=False)
+        return dict(step=int(event.body["step"]), script=0, cursor=None, rows=0, left=False, undo=0, undo_started=False)
+    return dict(undo=int(event.body["script"]) + 1, undo_started=False)
 
 
-def _rollback_failed(state: State, event: Event) -> State:
-    return replace(state, held=f"rollback failed: {event.body.get('why', '')}", rollback_failed=True)
+def _rollback_failed(_: State, event: Event) -> Fields:
+    return dict(held=f"rollback failed: {event.body.get('why', '')}", rollback_failed=True)
 
 
-_CHANGES: Mapping[Kind, Callable[[State, Event], State]] = {
+_CHANGES: Mapping[Kind, Callable[[State, Event], Fields]] = {
     Kind.PHASE_STARTED: _phase_started,
     Kind.BASELINE: _baseline,
     Kind.STARTED: _started,

@@ -57,12 +57,17 @@ def headline(plan: Plan, state: State, run: str) -> str:
     return "\n".join(lines)
 
 
+def _shows(plan: Plan, state: State) -> tuple[object, ...]:
+    """Return what a headline depends on; to the percent, so that a thousand scripts are a hundred edits at most."""
+    return state.status, state.held, state.cause, state.rollback_failed, int(fraction(plan, state) * 100)
+
+
 def updates(plan: Plan, before: State, event: Event, after: State, run: str) -> list[Update]:
     """Return what this fact makes people hear: the run's own message when it changes, and the story in its thread."""
     told: list[Update] = []
     if not heard(before.status, event.kind):
         return told
-    if headline(plan, before, run) != headline(plan, after, run) or event.kind is Kind.PHASE_STARTED:
+    if event.kind is Kind.PHASE_STARTED or _shows(plan, before) != _shows(plan, after):
         told.append(Update(key="root", text=headline(plan, after, run), root=True))
     return told + list(_story(plan, before, event, after))
 
@@ -92,6 +97,11 @@ def _done(_: Plan, __: State, event: Event, after: State) -> str:
     return f"✅ *Done* in {took}. The report: `gonogo report`."
 
 
+def _no_go(_: Plan, __: State, event: Event, after: State) -> str:
+    changed = "This phase changed nothing" if after.changed else "Nothing was changed"
+    return f"⛔ No-go: {event.body['why']}. {changed}."
+
+
 def _turned_back(_: Plan, __: State, event: Event, ___: State) -> str:
     return f"⏪ {event.actor} says {event.kind}: {event.body.get('why') or 'no reason given'}."
 
@@ -103,7 +113,7 @@ def _rollback_failed(_: Plan, __: State, event: Event, ___: State) -> str:
 #: what each fact makes people hear in the run's thread
 _TELL: Mapping[Kind, Callable[[Plan, State, Event, State], str]] = {
     Kind.PHASE_STARTED: _phase_starts,
-    Kind.NO_GO: lambda _, __, event, ___: f"⛔ No-go: {event.body['why']}. Nothing was changed.",
+    Kind.NO_GO: _no_go,
     Kind.TRIPPED: lambda _, __, event, ___: f"⏪ The watch tripped: {event.body['why']}. Rolling back.",
     Kind.FAILED: lambda _, __, event, ___: f"⏪ {first_line(event.body['why'])}. Rolling back.",
     Kind.VERIFY_FAILED: lambda _, __, event, ___: f"⏪ {first_line(event.body['why'])}. Rolling back.",
@@ -129,9 +139,11 @@ def first_line(text: object) -> str:
 
 def _work(plan: Plan, before: State, event: Event, after: State) -> list[Update]:
     """Announce the task that begins, and each percentage when it is passed: once, as both follow from the facts alone."""
-    told = []
+    told: list[Update] = []
+    if after.status is not Status.WORKING:
+        return told  # it was on its way as the run turned back
     began = after.step != before.step or event.kind is Kind.GO
-    if began and after.status is Status.WORKING and after.step < len(plan.steps):
+    if began and after.step < len(plan.steps):
         task = plan.task(plan.steps[after.step].task)
         if task.first == after.step and task.phase == after.phase:
             text = f"Task *{task.title}* starts" + (f" ({task.owner})" if task.owner else "")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import cached_property
+from itertools import accumulate
 from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
@@ -142,6 +143,18 @@ class Plan(Planned):
     def tasks_by_name(self) -> Mapping[str, PlannedTask]:
         """The tasks by name."""
         return {task.name: task for task in self.tasks}
+
+    @cached_property
+    def weights(self) -> tuple[float, ...]:
+        """What share of the planned work each task is: its seconds where all have them, else its steps."""
+        timed = all(task.takes is not None for task in self.tasks)
+        seconds = (task.takes.total_seconds() if task.takes else 0.0 for task in self.tasks)
+        return tuple(seconds) if timed else tuple(float(task.last - task.first + 1) for task in self.tasks)
+
+    @cached_property
+    def units_before(self) -> tuple[int, ...]:
+        """For each step, and for the end, how many scripts come before it."""
+        return (0, *accumulate(step.units for step in self.steps))
 
     @cached_property
     def proof(self) -> tuple[str, ...]:

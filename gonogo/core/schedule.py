@@ -28,10 +28,8 @@ class Row:
 
 def fraction(plan: Plan, state: State) -> float:
     """Return how much of the planned work is done, from 0 to 1: by the tasks' times where all have one, else by steps."""
-    timed = all(task.takes is not None for task in plan.tasks)
     done = total = 0.0
-    for task in plan.tasks:
-        weight = task.takes.total_seconds() if timed and task.takes is not None else float(task.last - task.first + 1)
+    for task, weight in zip(plan.tasks, plan.weights, strict=True):
         total += weight
         done += weight * _share(plan, state, task.first, task.last, task.phase)
     return 1.0 if total == 0 else done / total
@@ -44,8 +42,8 @@ def _share(plan: Plan, state: State, first: int, last: int, phase: int) -> float
         return 1.0 if last >= first or state.phase > phase or under_way else 0.0
     if state.step < first:
         return 0.0
-    units = sum(plan.steps[i].units for i in range(first, last + 1))
-    done = sum(plan.steps[i].units for i in range(first, state.step)) + state.script
+    units = plan.units_before[last + 1] - plan.units_before[first]
+    done = plan.units_before[state.step] - plan.units_before[first] + state.script
     return done / units if units else 0.0
 
 

@@ -156,3 +156,10 @@ class State:
     def at_rest(self) -> bool:
         """Whether nothing happens until a person acts."""
         return bool(self.held) or self.status in AT_REST
+
+
+def outcome(state: State) -> str:
+    """Say in words how a run ended, or where it stands."""
+    if state.rollback_failed:
+        return "rollback failed: a person is needed"
+    return f"holding while {state.status}" if state.held else str(state.status)
