@@ -5,9 +5,10 @@ from __future__ import annotations
 import getpass
 import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from gonogo import embedded, ledger
 from gonogo.core.engine import fold
@@ -19,6 +20,7 @@ from gonogo.database import Connection, Database, identify, resolve_url
 from gonogo.errors import BadInput, Exit, Refused
 from gonogo.house import Project
 from gonogo.loader import choose_target
+from gonogo.sources import Library, digest_sources, given_inputs, patterns_of
 
 if TYPE_CHECKING:
     from flows.loop import Conductor
@@ -60,8 +62,14 @@ class Found:
     carried: bool
 
 
-def find(connection: Connection, *, runbook: str = "", run: str = "") -> Found:
+def find(connection: Connection, *, runbook: str = "", run: str = "", whole: bool = False) -> Found:
     """Return a run with its facts: the one named, else the newest of the runbook.
+
+    Args:
+        connection: where.
+        runbook: whose newest run.
+        run: the run itself.
+        whole: every fact, not only those that say where it stands.
 
     Raises:
         Refused: there is none.
@@ -73,7 +81,7 @@ def find(connection: Connection, *, runbook: str = "", run: str = "") -> Found:
     if not names:
         raise Refused(f"no run of {runbook or 'any runbook'} has begun on this target; begin one with `gonogo run`")
     chosen = run or names[0]
-    events = ledger.read(connection, chosen)
+    events = ledger.read(connection, chosen) if whole else ledger.read_state(connection, chosen)
     plan = Plan.model_validate(events[0].body["plan"])
     return Found(run=chosen, plan=plan, events=events, state=fold(events), carried=ledger.holder_alive(connection, chosen))
 
@@ -117,6 +125,27 @@ def newest_done(connection: Connection, runbook: str) -> tuple[str, str]:
     """
     row = connection.execute(_DONE, [runbook]).fetchone() if ledger.exists(connection) else None
     return (str(row[0]), str(row[1])) if row and row[2] else ("", "")
+
+
+def sources_of(runbook: Runbook, file: Path, project: Project, *, target: str, inputs: Mapping[str, Any], at_once: bool) -> str:
+    """Return the digest over a runbook's files, without planning it, to know quickly that nothing has changed.
+
+    Raises:
+        BadInput: a template is missing or cannot be rendered.
+    """
+    library = Library(project.template_roots)
+    variables = given_inputs(runbook, inputs)
+    names = [name for pattern in patterns_of(runbook) for name in library.find(pattern, runbook.runbook)]
+    library.used.update(library.path(name) for name in names)
+    if templates := [name for name in names if name.endswith(".j2")]:
+        from gonogo.template import Templates  # noqa: PLC0415 - Jinja2 is for those who have templates
+
+        rendering = Templates(project.template_roots)
+        for name in templates:
+            # rendering shows what it includes
+            rendering.render(name, variables)
+        library.used |= rendering.used
+    return digest_sources(file, library, variables, target, at_once=at_once)
 
 
 _DONE = """

@@ -208,7 +208,7 @@ def embark(
         require_same(identity, plan.identity)
         hashes = {script.sha256 for step in plan.steps for script in (*step.scripts, *(step.undo or ()))}
         texts = ledger.read_texts(connection, [*hashes, *(q.sha256 for q in plan.questions.values())])
-        events = ledger.read(connection, run)
+        events = ledger.read_state(connection, run)
     finally:
         connection.close()
     session = Session(

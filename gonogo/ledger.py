@@ -24,6 +24,16 @@ from gonogo.errors import Fenced, Occupied, Refused
 VERSION = 1
 FENCED, ENDED_TRANSACTION, NO_SUCH_RUN = "GN001", "GN002", "GN003"
 _SCHEMA = Path(__file__).with_name("ledger.sql")
+_STATE_EVENTS = """
+WITH fact AS (
+  SELECT seq, kind, at, began, actor, body, CASE WHEN kind = 'script done' THEN body->>'step' END AS step
+  FROM gonogo.event WHERE run = %s
+), neighbour AS (
+  SELECT *, lag(step) OVER (ORDER BY seq) AS former, lead(step) OVER (ORDER BY seq) AS next FROM fact
+)
+SELECT seq, kind, at, began, actor, body FROM neighbour
+WHERE step IS NULL OR former IS DISTINCT FROM step OR next IS DISTINCT FROM step ORDER BY seq
+"""
 _EVENTS = "SELECT seq, kind, at, began, actor, body FROM gonogo.event WHERE run = %s AND seq > %s"
 
 
@@ -145,6 +155,15 @@ def encode(body: Mapping[str, Any]) -> str:
 def read(connection: Connection, run: str, after: int = 0) -> list[Event]:
     """Return the facts of a run after a sequence number, in order."""
     rows = connection.execute(_EVENTS + " ORDER BY seq", [run, after]).fetchall()
+    return [Event(seq=r[0], kind=Kind(r[1]), at=r[2], began=r[3], actor=r[4], body=r[5]) for r in rows]
+
+
+def read_state(connection: Connection, run: str) -> list[Event]:
+    """Return the facts of a run that say where it stands and how long its tasks took.
+
+    Of the scripts that one step did in a row, the first and the last do: ten thousand become two.
+    """
+    rows = connection.execute(_STATE_EVENTS, [run]).fetchall()
     return [Event(seq=r[0], kind=Kind(r[1]), at=r[2], began=r[3], actor=r[4], body=r[5]) for r in rows]
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta, timezone
 from pathlib import Path
@@ -17,7 +15,8 @@ from gonogo.core.runbook import Phase, Runbook, Schedule, Step, Task, local_time
 from gonogo.core.seal import digest, seal
 from gonogo.errors import BadInput, Problem
 from gonogo.house import Project
-from gonogo.loader import choose_target, input_problem
+from gonogo.loader import choose_target
+from gonogo.sources import digest_sources, given_inputs
 from gonogo.sql import Statement, meaning, split
 from gonogo.template import Templates
 
@@ -117,41 +116,11 @@ def prepare(
         tasks=tuple(task.model_copy(update={"at": None}) for task in tasks) if at_once else tuple(tasks),
         steps=tuple(steps),
         rollback=runbook.rollback,
-        sources=_digest(file, draft.templates, draft.variables, target, at_once=at_once),
+        sources=digest_sources(file, draft.templates, draft.variables, target, at_once=at_once),
     )
     meanings = {sha: _meaning(text) for sha, text in draft.texts.items()}
     sealed = plan.model_copy(update={"seal": seal(plan, meanings)})
     return Prepared(plan=sealed, texts=draft.texts, warnings=tuple(draft.warnings))
-
-
-def given_inputs(runbook: Runbook, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the value of every input.
-
-    Raises:
-        BadInput: one is unknown, missing or of a wrong type.
-    """
-    problems = [
-        f"there is no input {name!r}; there are {', '.join(runbook.inputs) or 'none'}"
-        for name in given
-        if name not in runbook.inputs
-    ]
-    values = {}
-    for name, item in runbook.inputs.items():
-        value = given.get(name, item.default)
-        kind = item.type or _type_of(item.default)
-        if problem := input_problem(name, value, kind, item.choices, item.min, item.max):
-            problems.append(problem)
-        values[name] = value
-    if problems:
-        raise BadInput(*problems)
-    return values
-
-
-def _type_of(default: object) -> str | None:
-    for kind, types in (("boolean", bool), ("integer", int), ("number", float), ("text", str), ("list", list), ("mapping", dict)):
-        if isinstance(default, types):
-            return kind
-    return None
 
 
 def start_of(schedule: Schedule) -> datetime:
@@ -180,42 +149,6 @@ def end_of(schedule: Schedule, begins: datetime) -> datetime | None:
     local = begins.astimezone(ZoneInfo(schedule.zone))
     ends = datetime.combine(local.date(), time.fromisoformat(schedule.end_by), ZoneInfo(schedule.zone))
     return ends if ends > begins else ends + timedelta(days=1)
-
-
-def digest_sources(file: Path, templates: Iterable[Path], variables: Mapping[str, Any]) -> str:
-    """Return a digest over the files and inputs that a plan was made from."""
-    summed = hashlib.sha256(repr(sorted(variables.items(), key=lambda item: item[0])).encode())
-    for path in (os.path.abspath(file), *sorted(map(str, templates))):  # noqa: PTH100 - a link stays its own name
-        summed.update(path.encode() + b"\0")
-        with open(path, "rb") as source:  # noqa: PTH123 - ten thousand of them: a Path for each is half the time
-            summed.update(hashlib.sha256(source.read()).digest())
-    return summed.hexdigest()
-
-
-def sources_of(runbook: Runbook, file: Path, project: Project, *, target: str, inputs: Mapping[str, Any], at_once: bool) -> str:
-    """Return the digest over a runbook's files without planning it, to know quickly that nothing has changed.
-
-    Raises:
-        BadInput: a template is missing or cannot be rendered.
-    """
-    templates = Templates(project.template_roots)
-    variables = given_inputs(runbook, inputs)
-    patterns = [source for check in runbook.checks.values() if (source := check.sql or check.time)]
-    for step in (step for phase in runbook.phases for task in phase.tasks for step in task.steps):
-        patterns += [*(step.sql or ()), *([step.backfill.sql] if step.backfill else ())]
-        patterns += [undo for undo in step.undo or () if step.undo != ("nothing",)]
-    for pattern in patterns:
-        for name in templates.find(pattern, runbook.runbook):
-            if name.endswith(".j2"):
-                # rendering shows what it includes
-                templates.render(name, variables)
-            else:
-                templates.used.add(templates.path(name))
-    return _digest(file, templates, variables, target, at_once=at_once)
-
-
-def _digest(file: Path, templates: Templates, variables: Mapping[str, Any], target: str, *, at_once: bool) -> str:
-    return digest_sources(file, templates.used, {**variables, " target": target, " at once": at_once})
 
 
 def _plan_phase(

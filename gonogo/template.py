@@ -6,10 +6,7 @@ or `literal` (psycopg's own quoting), or as a number or a boolean; a bare string
 
 from __future__ import annotations
 
-import glob
 import math
-import os
-import re
 import traceback
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -21,6 +18,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from psycopg import ProgrammingError, sql
 
 from gonogo.errors import BadInput, Problem
+from gonogo.sources import Library
 
 MAX_RENDERED = 5_000_000
 _MAX_RANGE = 10_000
@@ -81,53 +79,12 @@ def _range(*args: int) -> range:
     return made
 
 
-def _files(pattern: str, folder: Path, root: Path) -> list[str]:
-    """Return the files below a folder that a name or a glob means, sorted.
-
-    Raises:
-        BadInput: one lies outside the root, or is a symbolic link.
-    """
-    is_glob = re.search(r"[*?\[]", pattern)
-    names = sorted(glob.glob(pattern, root_dir=folder, recursive=True)) if is_glob else [pattern]
-    files = [file for name in names if os.path.isfile(file := os.path.join(folder, name))]
-    outside = [parent for parent in {os.path.dirname(file) for file in files} if not Path(parent).resolve().is_relative_to(root)]
-    if links := [file for file in files if os.path.islink(file)] + outside:
-        raise BadInput(f"the template {links[0]} is a symbolic link or leads out of {root}; keep templates below it")
-    return files
-
-
-class Templates:
-    """The templates below some roots; the first root that has a file gives it."""
+class Templates(Library):
+    """Templates that render."""
 
     def __init__(self, roots: Iterable[Path]) -> None:
-        self.roots = tuple(root.resolve() for root in roots)
-        self.used: set[Path] = set()
-        self._found: dict[str, Path] = {}
+        super().__init__(roots)
         self._environment: ImmutableSandboxedEnvironment | None = None
-
-    def find(self, pattern: str, under: str = "") -> list[str]:
-        """Return the templates that a name or a glob means, sorted, relative to their root.
-
-        Raises:
-            BadInput: there is none, or it lies outside the roots.
-        """
-        if Path(pattern).is_absolute() or ".." in Path(pattern).parts or "\0" in pattern:
-            raise BadInput(f"the template {pattern!r} is not below the template folder; name it from there, without `..`")
-        try:
-            for root in self.roots:
-                for base in filter(None, (under, ".")):
-                    if files := _files(pattern, root / base, root):
-                        names = {file[len(str(root)) + 1 :]: file for file in files}
-                        self._found.update({name: Path(file) for name, file in names.items()})
-                        return list(names)
-        except (OSError, ValueError) as error:
-            raise BadInput(f"the template {pattern!r} cannot be looked for: {error}") from None
-        searched = ", ".join(str(root / under) for root in self.roots)
-        raise BadInput(f"there is no template {pattern!r} in {searched}")
-
-    def path(self, name: str) -> Path:
-        """Return the file of a template that was found."""
-        return self._found.get(name) or next(root / name for root in self.roots if (root / name).is_file())
 
     def label(self, name: str, text: str) -> str:
         """Return how messages name a template: its lines are those of its SQL only where rendering adds and drops none."""

@@ -139,7 +139,7 @@ def _run(file: Path, database: Database, plainly: bool, expected: Exit) -> None:
     except typer.Exit as ended:
         code = ended.exit_code
     with database.connect("gonogo/demo") as connection:
-        found = launch.find(connection, runbook=NAME)
+        found = launch.find(connection, runbook=NAME, whole=True)
     _slack(found)
     if code != expected:
         raise GonogoError(

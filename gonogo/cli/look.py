@@ -151,7 +151,7 @@ def report(name: str, target: str, run: str, format_: str, output: Path | None) 
 
     if format_ not in ("", "md", "html", "json"):
         raise BadInput(f"--format {format_!r}: there are md, html and json")
-    with found_run(name, target, run) as (opened, _, __, found):
+    with found_run(name, target, run, whole=True) as (opened, _, __, found):
         made = make_report(found.plan, found.events, found.run)
         if format_ == "json" and output is None:
             as_json(made)

@@ -55,7 +55,9 @@ def read_inputs(pairs: Sequence[str]) -> dict[str, Any]:
 
 
 @contextmanager
-def found_run(name: str, target: str, run: str) -> Iterator[tuple[Opened, Database, Connection, launch.Found]]:
+def found_run(
+    name: str, target: str, run: str, *, whole: bool = False
+) -> Iterator[tuple[Opened, Database, Connection, launch.Found]]:
     """Find a run in its target's ledger.
 
     Raises:
@@ -65,4 +67,4 @@ def found_run(name: str, target: str, run: str) -> Iterator[tuple[Opened, Databa
     opened = open_runbook(name)
     database = launch.reach(opened.runbook, opened.project, target)
     with database.connect("gonogo/look") as connection:
-        yield opened, database, connection, launch.find(connection, runbook=opened.runbook.runbook, run=run)
+        yield opened, database, connection, launch.find(connection, runbook=opened.runbook.runbook, run=run, whole=whole)

@@ -17,10 +17,11 @@ def schema_text() -> str:
 
 def write_pages(folder: Path) -> list[Path]:
     """Write every page that is made from the code; return the files."""
+    from gonogo.cli.runbook_page import runbook_page  # noqa: PLC0415
     from gonogo.core.states_page import states_page  # noqa: PLC0415
     from gonogo.ledger_schema import ledger_sql  # noqa: PLC0415 - SQLAlchemy is slow to import
 
-    pages = {"states.md": states_page(), "runbook.schema.json": schema_text()}
+    pages = {"states.md": states_page(), "runbook.schema.json": schema_text(), "runbook.md": runbook_page()}
     for name, text in pages.items():
         (folder / name).write_text(text, encoding="utf-8")
     schema = folder.parent / "gonogo" / "ledger.sql"

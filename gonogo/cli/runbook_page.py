@@ -212,13 +212,13 @@ steps:
     undo: 020_fill.undo.sql
   - step: all of them
     check: [every_order_has_a_status]
-  - step: detach the old partition
-    sql: 030_detach.sql                               # ALTER TABLE ... DETACH PARTITION ... CONCURRENTLY
-    undo: 030_attach.sql
-    done_if: "SELECT NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = 'orders_2019'::regclass)"
-  - step: statistics
-    sql: 040_create_tablespace.sql
+  - step: make the archive
+    sql: 030_archive.sql                              # CREATE DATABASE archive
     undo: nothing
+    done_if: "SELECT EXISTS (SELECT FROM pg_database WHERE datname = 'archive')"
+  - step: move the archive
+    sql: 040_move.sql                                 # ALTER DATABASE archive SET TABLESPACE slow_disks
+    undo: 040_move.undo.sql
     again: safe
 """
 _BACKFILL = """\

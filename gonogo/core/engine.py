@@ -139,7 +139,8 @@ def _done(state: State, event: Event) -> Fields:
     rows = int(event.body.get("rows", 0))
     if event.body["last"]:
         return dict(step=state.step + 1, script=0, cursor=None, rows=0, started=None, left=False, changed=True)
-    return dict(script=state.script + 1, rows=state.rows + rows, started=None, changed=True)
+    # absolute, so that a state can be folded without every script of a step (ledger.read_state)
+    return dict(script=int(event.body["script"]) + 1, rows=state.rows + rows, started=None, changed=True)
 
 
 def _not_done(_: State, __: Event) -> Fields:

@@ -1,0 +1,150 @@
+"""Carry a run in this process: show it, send its updates, hold it on Ctrl-C, and answer."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import typer
+
+from flows import launch
+from flows.loop import Conductor, embark
+from gonogo import report as reports
+from gonogo.cli.look import next_command, write_reports
+from gonogo.cli.opening import Opened
+from gonogo.cli.show import Display, as_json, say
+from gonogo.core.event import Kind
+from gonogo.core.message import updates
+from gonogo.database import Database
+from gonogo.errors import Exit, GonogoError
+from gonogo.updates import Sender, token
+
+
+class Interrupted(KeyboardInterrupt):
+    """Somebody pressed Ctrl-C, or the process was asked to end."""
+
+
+class Carrier:
+    """Carries a run in this process: shows it, sends its updates, holds it on Ctrl-C, and answers the exit code."""
+
+    def __init__(self, plainly: bool, *, quiet: bool) -> None:
+        self.quiet = quiet
+        self.flow: launch.Carry = launch.carry_plainly
+        self._prefect: Any = None
+        if not plainly:
+            # Prefect takes seconds to import and more to start: it does so while the plan is made
+            self._prefect = threading.Thread(target=_warm_up, daemon=True)
+            self._prefect.start()
+
+    def carry(
+        self,
+        opened: Opened,
+        database: Database,
+        run_id: str,
+        actor: str,
+        what: Callable[[Conductor], None],
+        *,
+        take_over: bool = False,
+        resumed: bool = False,
+    ) -> None:
+        """Become the runner of a run and do something with it; then say how it stands, and exit accordingly."""
+        conductor = embark(database, run_id, actor=actor, take_over=take_over, resumed=resumed)
+        slack = bool(conductor.plan.updates.slack and token())
+        display = Display(conductor.plan, run_id, quiet=self.quiet, updates=None if slack else updates)
+        conductor.session.say = display.line
+        conductor.listeners.append(display.hear)
+        sender = Sender(database, conductor.plan, run_id, display.line) if slack else None
+        display.line(f"run {run_id} on {conductor.plan.target}")
+        try:
+            with display, _holding_on_signals(conductor, display):
+                if self._prefect is not None:
+                    self.flow = _prefect_carry(self._prefect, display)
+                if sender:
+                    sender.start()
+                what(conductor)
+        finally:
+            if sender:
+                sender.finish()
+            conductor.close()
+        with database.connect("gonogo/look") as connection:
+            found = launch.find(connection, run=run_id, whole=True)
+        answer(found, opened, self.quiet, "")
+        raise typer.Exit(launch.exit_code(found.state))
+
+
+def _warm_up() -> None:
+    from flows import phase  # noqa: PLC0415 - this is the import that takes seconds
+
+    phase.warm_up()
+
+
+def _prefect_carry(thread: threading.Thread, display: Display) -> launch.Carry:
+    def carry(conductor: Conductor) -> None:
+        # what can be done before Prefect is there is done meanwhile
+        conductor.measure_baseline()
+        thread.join()
+        try:
+            from flows import phase  # noqa: PLC0415
+        except Exception as error:  # noqa: BLE001 - a broken Prefect never stops a migration
+            display.line(f"Prefect is out ({error}); going on without it", "yellow")
+            conductor.pursue()
+            return
+        phase.carry(conductor, display.line)
+
+    return carry
+
+
+@contextmanager
+def _holding_on_signals(conductor: Conductor, display: Display) -> Iterator[None]:
+    """Turn Ctrl-C and SIGTERM into a clean hold."""
+
+    def interrupt(*_: int | FrameType | None) -> None:
+        raise Interrupted
+
+    former = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    except KeyboardInterrupt:
+        for number in former:
+            signal.signal(number, signal.SIG_IGN)
+        display.line("stopping: the running statement is cancelled and the run is held", "yellow")
+        _hold_now(conductor)
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+def _hold_now(conductor: Conductor) -> None:
+    session = conductor.session
+    conductor.end_watch()
+    session.reconnect()
+    conductor.catch_up()
+    if not conductor.state.at_rest:
+        conductor.append(Kind.HELD, {"why": "interrupted (Ctrl-C or SIGTERM)"})
+
+
+def answer(found: launch.Found, opened: Opened, json: bool, text: str) -> None:
+    """Say how a run stands and what to type next; write its report where it is over."""
+    made = reports.report(found.plan, found.events, found.run)
+    if json:
+        shown = {key: made[key] for key in ("run", "runbook", "target", "outcome", "cause", "done", "took")}
+        as_json({**shown, "status": str(found.state.status), "exit_code": int(launch.exit_code(found.state)), "note": text})
+        return
+    if text:
+        say(text)
+        return
+    code = launch.exit_code(found.state)
+    style = {Exit.DONE: "bold green", Exit.ROLLED_BACK: "bold yellow", Exit.HOLDING: "bold yellow"}.get(code, "bold red")
+    say(f"\n{found.plan.title} on {found.plan.target}: {made['outcome']}", style)
+    if made["cause"]:
+        say(f"  {made['cause']}")
+    if code in (Exit.DONE, Exit.ROLLED_BACK, Exit.NO_GO):
+        try:
+            say(f"  report: {write_reports(made, opened.project.state / 'reports')[1]}")
+        except GonogoError as error:
+            say(f"  no report: {error}", "yellow")
+    say(f"  next: {next_command(found)}")
