@@ -42,12 +42,17 @@ def start(folder: Path, *, database: str = "postgres") -> str:
     try:
         server = _library().get_server(folder)
     except Exception as error:  # noqa: BLE001 - the library lets whatever initdb met through
-        log = folder / "log"
-        tail = log.read_text(errors="replace").splitlines()[-3:] if log.is_file() else []
-        raise Unreachable(f"the embedded PostgreSQL in {folder} does not start: {error} {' '.join(tail)}") from None
+        raise Unreachable(f"the embedded PostgreSQL in {folder} does not start: {_why(folder) or error}") from None
     if database != "postgres":
         ensure_database(server.get_uri(), database)
     return str(server.get_uri(database))
+
+
+def _why(folder: Path) -> str:
+    """Return what the server's own log says went wrong."""
+    log = folder / "log"
+    lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
+    return "; ".join([line for line in lines if "FATAL:" in line or "PANIC:" in line][-3:] or lines[-3:])
 
 
 def stop(folder: Path) -> None:

@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from random import Random
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from plans import APhase, AStep, ATask, World, backfill, check, phase, plan, script, task
+
+from gonogo.core.engine import decide, fold
+from gonogo.core.event import REQUESTS, Kind
+from gonogo.core.plan import Plan, Script
+from gonogo.core.state import AT_REST, Status
+
+PEOPLE = sorted(REQUESTS)
+WATCHED = (Status.WORKING, Status.VERIFYING, Status.SOAKING)
+
+
+@st.composite
+def sources(draw: st.DrawFn, count: int) -> tuple[Script, ...]:
+    scripts: list[Script] = []
+    for part in range(count):
+        several = draw(st.integers(1, 2)) if count < 3 else 1
+        alone = draw(st.lists(st.booleans(), min_size=several, max_size=several))
+        scripts += [script(part, alone=a) for a in alone]
+    return tuple(scripts[:3])
+
+
+@st.composite
+def steps(draw: st.DrawFn) -> AStep:
+    kind = draw(st.sampled_from(("sql", "sql", "sql", "backfill", "check")))
+    if kind == "check":
+        return check()
+    has_undo = draw(st.sampled_from(("yes", "yes", "yes", "nothing", "none")))
+    if kind == "backfill":
+        undo = draw(sources(draw(st.integers(1, 2)))) if has_undo == "yes" else () if has_undo == "nothing" else None
+        return backfill(undo)
+    forward = draw(sources(draw(st.integers(1, 3))))
+    if has_undo != "yes":
+        return AStep(scripts=forward, undo=() if has_undo == "nothing" else None)
+    parts = 1 + max(s.part for s in forward)
+    if parts > 1 and draw(st.booleans()):
+        back = sorted(draw(sources(parts)), key=lambda s: -s.part)
+        whole = {s.part for s in back} == set(range(parts))
+        return AStep(scripts=forward, undo=tuple(back), paired=whole)
+    return AStep(scripts=forward, undo=draw(sources(draw(st.integers(1, 3)))))
+
+
+@st.composite
+def tasks(draw: st.DrawFn) -> ATask:
+    at = draw(st.none() | st.integers(0, 30).map(lambda m: timedelta(minutes=m)))
+    takes = draw(st.none() | st.integers(0, 30).map(lambda m: timedelta(minutes=m)))
+    return task(*draw(st.lists(steps(), max_size=3)), at=at, takes=takes)
+
+
+@st.composite
+def phases(draw: st.DrawFn) -> APhase:
+    soak = timedelta(minutes=draw(st.sampled_from((0, 10))))
+    on_failure = draw(st.sampled_from(("roll back", "hold")))
+    return phase(*draw(st.lists(tasks(), max_size=3)), soak=soak, on_failure=on_failure)
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> Plan:
+    return plan(*draw(st.lists(phases(), min_size=1, max_size=3)))
+
+
+def comes_to_rest(world: World) -> None:
+    """See that, from wherever it is, a run ends once nothing more goes wrong and a person resumes it."""
+    scripts = sum(step.units + len(step.undo or ()) for step in world.plan.steps)
+    bound = 20 + 3 * scripts + 2 * len(world.plan.tasks)
+    world.go_on(most=bound)
+    for _ in range(2):
+        if world.state.held:
+            assert world.state.held.strip()
+            world.tell(Kind.RESUME, "ben")
+            world.go_on(most=bound)
+    if world.state.held:
+        assert world.state.rollback_failed
+        assert "no undo" in world.state.held
+    else:
+        assert world.state.status in AT_REST
+    assert fold(world.events) == world.state
+
+
+class ARun(RuleBasedStateMachine):
+    """Any plan, any outcome, people who ask for anything at any time, and crashes."""
+
+    @initialize(made=plans())
+    def open(self, made: Plan) -> None:
+        self.world = World(plan=made)
+
+    @precondition(lambda self: self.world.state.status in (Status.READY, Status.NO_GO))
+    @rule()
+    def launch(self) -> None:
+        self.world.launch()
+
+    @precondition(lambda self: self.world.decide() is not None)
+    @rule(data=st.data(), commands=st.integers(1, 5))
+    def go_on(self, data: st.DataObject, commands: int) -> None:
+        def choose(options: Sequence[str]) -> str:
+            return data.draw(st.sampled_from((options[0], options[0], *options)))
+
+        def between() -> None:
+            if data.draw(st.integers(0, 9)) == 9:
+                self.ask(data.draw(st.sampled_from(PEOPLE)))
+
+        for _ in range(commands):
+            if (command := self.world.decide()) is not None:
+                self.world.carry_out(command, choose, between)
+
+    @precondition(lambda self: self.world.decide() is not None)
+    @rule(commands=st.integers(1, 10))
+    def go_well(self, commands: int) -> None:
+        for _ in range(commands):
+            if (command := self.world.decide()) is not None:
+                self.world.carry_out(command)
+
+    @rule(kind=st.sampled_from((*PEOPLE, Kind.HOLD, Kind.RESUME, Kind.RESUME)), why=st.sampled_from(("", "because")))
+    def ask(self, kind: Kind, why: str = "") -> None:
+        self.world.tell(kind, "ben", why=why)
+
+    @rule()
+    def resume(self) -> None:
+        self.world.tell(Kind.RESUME, "ben")
+
+    @precondition(lambda self: self.world.state.status in WATCHED)
+    @rule(kind=st.sampled_from((Kind.TRIPPED, Kind.HELD, Kind.SAMPLE)))
+    def watch(self, kind: Kind) -> None:
+        self.world.tell(kind, "watch", why="consume: 3 of 5")
+
+    @rule()
+    def crash(self) -> None:
+        self.world.refold()
+
+    @invariant()
+    def the_fold_is_the_state(self) -> None:
+        assert fold(self.world.events) == self.world.state
+
+    @invariant()
+    def nothing_is_decided_while_the_run_is_held_or_at_rest_and_something_is_otherwise(self) -> None:
+        state = self.world.state
+        rests = bool(state.held) or state.status in AT_REST
+        assert (decide(self.world.plan, state, self.world.now) is None) == rests
+
+    @invariant()
+    def a_run_that_has_ended_holds_nothing(self) -> None:
+        state = self.world.state
+        if state.status in (Status.DONE, Status.NO_GO, Status.ROLLED_BACK):
+            assert not state.held
+
+    @invariant()
+    def what_is_rolled_back_is_gone(self) -> None:
+        if self.world.state.status is Status.ROLLED_BACK:
+            left = [step for step, _ in self.world.effects]
+            assert all(self.world.plan.steps[step].undo == () for step in left)
+
+    def teardown(self) -> None:
+        if hasattr(self, "world"):
+            comes_to_rest(self.world)
+
+
+def wander(made: Plan, chance: Random) -> World:
+    """Let anything happen to a run, some sixty times."""
+    world = World(plan=made)
+    world.launch()
+
+    def choose(options: Sequence[str]) -> str:
+        return options[0] if chance.random() < 0.5 else chance.choice(options)
+
+    def between() -> None:
+        if chance.random() < 0.08:
+            world.tell(chance.choice(PEOPLE), "ben")
+        if chance.random() < 0.03 and world.state.status in WATCHED:
+            world.tell(Kind.TRIPPED, "watch", why="c: 3 of 5")
+
+    for _ in range(60):
+        if chance.random() < 0.05:
+            world.refold()
+        command = world.decide()
+        if command is not None:
+            world.carry_out(command, choose, between)
+        elif world.state.status in (Status.READY, Status.NO_GO):
+            world.launch()
+        else:
+            world.tell(chance.choice((Kind.RESUME, Kind.RESUME, *PEOPLE)), "ben")
+    return world
+
+
+@given(plans(), st.integers(0, 2**32))
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_whatever_happens_nothing_is_done_twice_or_left_behind_and_the_run_comes_to_rest(made: Plan, seed: int) -> None:
+    chance = Random(seed)
+    for _ in range(5):
+        comes_to_rest(wander(made, chance))
+
+
+ARun.TestCase.settings = settings(
+    max_examples=200,
+    stateful_step_count=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+TestEveryRun = ARun.TestCase

@@ -1,0 +1,322 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from plans import START, ATask, World, backfill, check, phase, plan, sql, task
+
+from gonogo.core.event import Kind
+from gonogo.core.message import Update, clock, first_line, headline, updates
+from gonogo.core.plan import Plan
+from gonogo.core.state import State, Status
+
+BLOCKERS = ("anna", "lead")
+MINUTE = timedelta(minutes=1)
+
+
+class Heard(World):
+    """A run and all that people heard of it."""
+
+    told: list[Update]
+    by_fact: list[tuple[Kind, list[Update]]]
+
+    def __post_init__(self) -> None:
+        self.told, self.by_fact = [], []
+        super().__post_init__()
+
+    def tell(self, kind: Kind, actor: str = "gonogo", **body: object) -> State:
+        before = self.state
+        after = super().tell(kind, actor, **body)
+        heard = updates(self.plan, before, self.events[-1], after, "r-1")
+        self.by_fact.append((kind, heard))
+        self.told += heard
+        return after
+
+    def last(self) -> list[Update]:
+        return [update for update in self.by_fact[-1][1] if not update.root]
+
+    def marks(self) -> list[str]:
+        return [update.key for update in self.told if update.key.endswith("%")]
+
+
+def heard(*tasks: ATask, on_failure: str = "roll back") -> Heard:
+    world = Heard(plan=plan(phase(*tasks, on_failure=on_failure), blockers=BLOCKERS))
+    world.launch()
+    return world
+
+
+def working(*tasks: ATask, on_failure: str = "roll back") -> Heard:
+    world = heard(*tasks, on_failure=on_failure)
+    world.go_on(until=lambda state: state.status is Status.WORKING)
+    return world
+
+
+# progress
+
+
+def test_each_percentage_is_told_exactly_once() -> None:
+    world = heard(*[task(sql(count=3), sql(), backfill(), takes=10 * MINUTE) for _ in range(4)])
+    world.go_on()
+    assert world.marks() == ["25%", "50%", "75%"]
+    assert [u.text for u in world.told if u.key == "50%"] == ["50 % of the planned work is done."]
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 9)), min_size=1, max_size=5), st.booleans(), st.integers(1, 3))
+def test_no_percentage_is_told_twice_or_left_out_on_the_way_forward(
+    shape: list[tuple[int, int]], timed: bool, phases: int
+) -> None:
+    tasks = [task(*[sql()] * count, takes=minutes * MINUTE if timed else None) for count, minutes in shape]
+    world = Heard(plan=plan(*[phase(*tasks)] * phases))
+    for _ in range(phases):
+        world.launch()
+        world.go_on()
+    assert world.state.status is Status.DONE
+    shares = [0.0]
+    told: list[str] = []
+    for _, said in world.by_fact:
+        roots = [update.text for update in said if update.root]
+        shares += [int(text.split("` ")[1].split("%")[0]) for text in roots]
+        told += [update.key for update in said if update.key.endswith("%")]
+    jumped = [mark for mark in (25, 50, 75) if not any(mark <= share < 100 for share in shares)]
+    assert told == [f"{mark}%" for mark in (25, 50, 75) if mark not in jumped]
+
+
+def test_a_percentage_that_was_passed_with_another_is_told_too() -> None:
+    world = working(task(sql(), takes=60 * MINUTE), task(sql(), takes=40 * MINUTE))
+    world.tell(Kind.DONE, step=0, script=0, last=True)
+    assert world.marks() == ["25%", "50%"]
+
+
+def test_a_task_without_steps_counts_when_its_gate_says_go() -> None:
+    world = working(task(takes=30 * MINUTE), task(sql(), takes=70 * MINUTE))
+    assert world.by_fact[-1][0] is Kind.GO
+    assert world.marks() == ["25%"]
+
+
+def test_the_end_is_not_a_percentage() -> None:
+    world = heard(task(sql()))
+    world.go_on()
+    assert world.marks() == []
+
+
+def test_work_that_was_on_its_way_as_the_run_turned_back_is_no_progress() -> None:
+    world = working(task(sql()), task(sql()), task(sql()))
+    world.tell(Kind.ABORT, "ben")
+    world.tell(Kind.DONE, step=0, script=0, last=True)
+    assert world.marks() == []
+    assert world.last() == []
+
+
+# tasks and phases
+
+
+def test_a_task_is_announced_when_its_first_step_is_next() -> None:
+    world = heard(task(takes=5 * MINUTE), task(sql(), sql(), takes=90 * MINUTE, owner="lead"), task(check()))
+    world.go_on()
+    starts = [(kind, u.text) for kind, said in world.by_fact for u in said if u.key.endswith(":task")]
+    assert starts == [
+        (Kind.GO, "Task *Task 1* starts (lead), planned to take 1h 30m."),
+        (Kind.DONE, "Task *Task 2* starts."),
+    ]
+
+
+def test_a_task_of_a_later_phase_is_announced_only_once_that_phase_got_its_go() -> None:
+    world = Heard(plan=plan(phase(task(sql())), phase(task(sql()))))
+    world.launch()
+    world.go_on()
+    assert [u.text for u in world.told if u.key.endswith(":task")] == ["Task *Task 0* starts."]
+    world.launch()
+    world.go_on()
+    assert [u.text for u in world.told if u.key.endswith(":task")] == ["Task *Task 0* starts.", "Task *Task 1* starts."]
+
+
+def test_phases_are_told_when_they_start_and_end_and_nobody_is_called_for_it() -> None:
+    world = Heard(plan=plan(phase(task(sql(), takes=15 * MINUTE)), phase(task(sql())), blockers=BLOCKERS))
+    world.launch()
+    (said,) = world.last()
+    assert said.text == "Phase *Phase 0* starts; it is planned to end at 19:08 CEST."
+    assert (said.loud, said.mention) == (False, ())
+    world.go_on()
+    (said,) = world.last()
+    assert (said.text, said.loud, said.mention) == ("Phase *Phase 0* is done.", False, ())
+
+
+def test_the_end_is_told_with_how_long_it_took() -> None:
+    world = heard(task(sql()))
+    world.go_on()
+    (said,) = world.last()
+    assert said.text.startswith("✅ *Done* in ")
+    assert said.loud
+
+
+# what needs people
+
+
+def test_no_go_is_told_with_its_reason_and_that_nothing_was_changed() -> None:
+    world = heard(task(sql()))
+    world.go_on(lambda options: "no-go" if "no-go" in options else options[0])
+    (said,) = world.last()
+    assert said.text == "⛔ No-go: c: 1 is not = 0 (fail). Nothing was changed."
+    assert (said.loud, said.mention) == (True, BLOCKERS)
+
+
+def test_no_go_of_a_later_phase_does_not_say_that_nothing_was_changed() -> None:
+    world = Heard(plan=plan(phase(task(sql())), phase(task(sql()))))
+    world.launch()
+    world.go_on()
+    world.launch()
+    world.go_on(lambda options: "no-go" if "no-go" in options else options[0])
+    (said,) = world.last()
+    assert said.text.endswith("This phase changed nothing.")
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "text"),
+    [
+        (Kind.TRIPPED, {"why": "c: 3 of 5"}, "⏪ The watch tripped: c: 3 of 5. Rolling back."),
+        (Kind.FAILED, {"why": "a.1 failed: no\n  detail", "step": 0}, "⏪ a.1 failed: no. Rolling back."),
+        (Kind.ABORT, {"why": "enough"}, "⏪ ben says abort: enough."),
+        (Kind.ABORT, {}, "⏪ ben says abort: no reason given."),
+        (Kind.ROLL_BACK, {"why": ""}, "⏪ ben says roll back: no reason given."),
+        (Kind.HOLD, {"why": "lunch"}, "✋ Holding: ben says hold: lunch"),
+        (Kind.HELD, {"why": "c gives no data\nat all"}, "✋ Holding: c gives no data"),
+    ],
+)
+def test_what_stops_or_turns_a_run_calls_the_blockers(kind: Kind, body: dict[str, object], text: str) -> None:
+    world = working(task(sql()))
+    world.tell(kind, "ben", **body)
+    (said,) = world.last()
+    assert said.text == text
+    assert (said.loud, said.mention) == (True, BLOCKERS)
+
+
+@pytest.mark.parametrize("kind", [Kind.UNDO_FAILED, Kind.NOT_PROVED])
+def test_a_rollback_that_failed_calls_the_blockers_every_time(kind: Kind) -> None:
+    world = working(task(sql()))
+    world.tell(Kind.DONE, step=0, script=0, last=True)
+    world.tell(Kind.ABORT, "ben")
+    if kind is Kind.NOT_PROVED:
+        world.tell(Kind.UNDONE, step=0, script=0, last=True)
+        world.tell(Kind.ALL_UNDONE)
+    keys = set()
+    for _ in range(2):
+        world.tell(kind, step=0, why="a lock\nheld by 7")
+        (said,) = world.last()
+        assert said.text == "🚨 *Rollback failed, a person is needed*: a lock"
+        assert (said.loud, said.mention) == (True, BLOCKERS)
+        assert "🚨" in world.by_fact[-1][1][0].text
+        keys.add(said.key)
+        world.tell(Kind.RESUME, "ben")
+    assert len(keys) == 2
+
+
+def test_a_rollback_is_told_as_proved_with_what_proves_it() -> None:
+    world = working(task(sql()))
+    world.tell(Kind.ABORT, "ben")
+    world.go_on()
+    (said,) = world.last()
+    assert said.text == "↩️ Rolled back, and proved: nothing differs."
+    assert said.mention == BLOCKERS
+
+
+def test_a_hold_and_its_end_are_told_once_each() -> None:
+    world = working(task(sql()))
+    world.tell(Kind.RESUME, "ben")
+    assert world.last() == [], "it was not held"
+    world.tell(Kind.HOLD, "ben", why="lunch")
+    assert len(world.last()) == 1
+    world.tell(Kind.RESUME, "carla")
+    (said,) = world.last()
+    assert (said.text, said.loud, said.mention) == ("▶️ carla lets it go on.", False, ())
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [Kind.NO_GO, Kind.TRIPPED, Kind.ABORT, Kind.ROLL_BACK, Kind.RUN_DONE, Kind.PHASE_DONE, Kind.PROVED, Kind.VERIFY_FAILED],
+)
+def test_a_fact_that_came_too_late_is_not_told(kind: Kind) -> None:
+    world = working(task(sql()))
+    world.tell(Kind.ABORT, "ben")
+    world.tell(kind, "ben", why="late")
+    assert world.by_fact[-1] == (kind, [])
+
+
+@pytest.mark.parametrize("kind", [Kind.HOLD, Kind.HELD, Kind.RESUME, Kind.ABORT, Kind.TRIPPED, Kind.DONE, Kind.SAMPLE])
+def test_nothing_is_told_of_a_run_that_has_ended(kind: Kind) -> None:
+    world = heard(task(sql()))
+    world.go_on()
+    world.tell(kind, "ben", why="late", step=0, script=0, last=True)
+    assert world.by_fact[-1] == (kind, [])
+
+
+def test_samples_batches_and_new_runners_are_not_told() -> None:
+    world = working(task(backfill()))
+    for kind, body in ((Kind.SAMPLE, {}), (Kind.BATCH, {"upto": ["1"], "rows": 5}), (Kind.TAKEN_OVER, {"epoch": 2})):
+        world.tell(kind, **body)
+        assert world.by_fact[-1] == (kind, [])
+
+
+# the run's own message
+
+
+def test_the_runs_own_message_changes_exactly_when_what_it_says_does() -> None:
+    world = heard(task(sql(), sql()))
+    world.go_on()
+    before = None
+    for kind, said in world.by_fact:
+        for root in (update for update in said if update.root):
+            assert root.key == "root"
+            assert root.text != before, kind
+            assert not root.mention
+            before = root.text
+    assert before == headline(world.plan, world.state, "r-1")
+
+
+def test_every_run_has_its_message_from_its_launch_on() -> None:
+    world = Heard(plan=plan(phase(task(sql()))))
+    assert world.told == []
+    world.launch()
+    assert [update.root for update in world.told] == [True, False]
+
+
+def test_the_runs_own_message_says_how_it_is_and_how_far() -> None:
+    world = working(task(sql(), takes=30 * MINUTE), task(sql(), takes=30 * MINUTE))
+    world.tell(Kind.DONE, step=0, script=0, last=True)
+    assert headline(world.plan, world.state, "r-1") == (
+        "🚀 *An example* on demo: *working*\n`▓▓▓▓▓▓▓▓▓▓░░░░░░░░░░` 50% · run r-1\nplanned 18:53 CEST to 19:53 CEST"
+    )
+    world.tell(Kind.HOLD, "ben", why="lunch")
+    held = headline(world.plan, world.state, "r-1")
+    assert held.startswith("✋ *An example* on demo: *holding while working*")
+    assert held.endswith("> ben says hold: lunch")
+    world.tell(Kind.ABORT, "ben", why="enough")
+    back = headline(world.plan, world.state, "r-1")
+    assert back.startswith("⏪ *An example* on demo: *rolling back*")
+    assert back.endswith("> turned back: enough")
+    world.tell(Kind.UNDO_FAILED, step=0, why="a lock")
+    assert headline(world.plan, world.state, "r-1").startswith("🚨 *An example* on demo: *rollback failed*")
+    world.tell(Kind.RESUME, "ben")
+    world.go_on()
+    assert headline(world.plan, world.state, "r-1").startswith("↩️ *An example* on demo: *rolled back*\n`░")
+
+
+@pytest.mark.parametrize(("status", "mark"), [(Status.DONE, "✅"), (Status.NO_GO, "⛔"), (Status.READY, "🚀")])
+def test_the_mark_says_how_a_run_ended(status: Status, mark: str) -> None:
+    made: Plan = plan(phase(task(sql())))
+    assert headline(made, State(status=status), "r").startswith(mark)
+
+
+# small things
+
+
+def test_a_clock_time_is_written_in_the_plans_zone() -> None:
+    assert clock(START, "Europe/Rome") == "18:53 CEST"
+    assert clock(START, "UTC") == "16:53 UTC"
+    assert clock(START + timedelta(days=60), "Europe/Rome") == "17:53 CET"
+
+
+@pytest.mark.parametrize(("text", "line"), [("", ""), ("  \n ", ""), ("\n a\nb", "a"), ("one", "one"), (5, "5")])
+def test_a_long_story_is_told_by_its_first_line(text: object, line: str) -> None:
+    assert first_line(text) == line
