@@ -6,12 +6,12 @@ import getpass
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gonogo import embedded, ledger
-from gonogo.core.engine import fold
+from gonogo import clock, embedded, ledger
+from gonogo.core.engine import Record, Undo, decide, fold
 from gonogo.core.event import Event, Kind
 from gonogo.core.plan import Plan
 from gonogo.core.runbook import Runbook
@@ -74,10 +74,11 @@ def find(connection: Connection, *, runbook: str = "", run: str = "", whole: boo
     Raises:
         Refused: there is none.
     """
-    listed = ledger.runs(connection, "" if run else runbook) if ledger.exists(connection) else []
-    names = [row.id for row in listed]
+    listed = ledger.runs(connection, runbook) if ledger.exists(connection) else []
+    names = [row.id for row in listed if not runbook or row.runbook == runbook]
     if run and run not in names:
-        raise Refused(f"there is no run {run!r} on this target; there are {', '.join(names[:10]) or 'none'}")
+        of = f" of {runbook}" if runbook else ""
+        raise Refused(f"there is no run {run!r}{of} on this target; there are {', '.join(names[:10]) or 'none'}")
     if not names:
         raise Refused(f"no run of {runbook or 'any runbook'} has begun on this target; begin one with `gonogo run`")
     chosen = run or names[0]
@@ -90,9 +91,11 @@ def begin(connection: Connection, prepared: Prepared, actor: str, *, again: bool
     """Open a run, or find the one to go on with; return its id, and what it is when it is not new.
 
     Raises:
+        Occupied: a runner works on the target.
         Refused: a run of the runbook is unfinished, or it was done in another form.
     """
     ledger.create(connection)
+    ledger.require_free(connection)
     name = prepared.plan.runbook
     plan = prepared.plan.model_copy(update={"identity": identify(connection)})
     if not ledger.runs(connection, name):
@@ -127,7 +130,7 @@ def newest_done(connection: Connection, runbook: str) -> tuple[str, str]:
     return (str(row[0]), str(row[1])) if row and row[2] else ("", "")
 
 
-def sources_of(runbook: Runbook, file: Path, project: Project, *, target: str, inputs: Mapping[str, Any], at_once: bool) -> str:
+def sources_of(runbook: Runbook, file: Path, project: Project, *, target: str, inputs: Mapping[str, Any]) -> str:
     """Return the digest over a runbook's files, without planning it, to know quickly that nothing has changed.
 
     Raises:
@@ -145,7 +148,7 @@ def sources_of(runbook: Runbook, file: Path, project: Project, *, target: str, i
             # rendering shows what it includes
             rendering.render(name, variables)
         library.used |= rendering.used
-    return digest_sources(file, library, variables, target, at_once=at_once)
+    return digest_sources(file, library, variables, target)
 
 
 _DONE = """
@@ -174,25 +177,54 @@ def phases_to_do(plan: Plan, state: State, only: str) -> int:
     return 1
 
 
-def go(conductor: Conductor, count: int, carry: Carry) -> None:
+def go(conductor: Conductor, count: int, carry: Carry, *, at_once: bool = False) -> None:
     """Launch the next phases, one after the other, as long as each ends well."""
     through = conductor.state.phase + count - 1
     while conductor.state.status in (Status.READY, Status.NO_GO) and conductor.state.phase <= through:
-        conductor.append(Kind.PHASE_STARTED, {"phase": conductor.plan.phases[conductor.state.phase].name, "through": through})
+        phase = conductor.plan.phases[conductor.state.phase].name
+        conductor.append(Kind.PHASE_STARTED, {"phase": phase, "through": through, "at_once": at_once})
         carry(conductor)
         if conductor.state.status is not Status.READY:
             return
 
 
-def go_on(conductor: Conductor, events: Sequence[Event], carry: Carry) -> None:
+def settlement(found: Found, answer: str) -> tuple[Kind, dict[str, Any]]:
+    """Return the fact by which a person settles a step in doubt, or an undo that failed and was done by hand.
+
+    Raises:
+        BadInput: the answer is neither `done` nor `not-done`.
+        Refused: nothing is in doubt.
+    """
+    if answer not in ("done", "not-done"):
+        raise BadInput(f"--settle {answer!r}: say done or not-done")
+    plan, state = found.plan, found.state
+    if state.started is not None:
+        step = plan.steps[state.step]
+        body = {"step": state.step, "script": state.started, "last": state.started == len(step.scripts) - 1}
+        return (Kind.DONE if answer == "done" else Kind.NOT_DONE), body
+    command = decide(plan, replace(state, held=""), clock.now()) if state.rollback_failed else None
+    if isinstance(command, Undo):
+        body = {"step": command.step, "script": command.script, "last": command.last}
+        return (Kind.UNDONE if answer == "done" else Kind.NOT_DONE), body
+    if isinstance(command, Record) and command.kind is Kind.UNDO_FAILED and answer == "done":
+        number = next(n for n in range(state.step, -1, -1) if n < len(plan.steps) and plan.steps[n].undo is None)
+        return Kind.UNDONE, {"step": number, "script": 0, "last": True}
+    raise Refused(f"nothing in the run {found.run} waits to be settled as {answer}")
+
+
+def go_on(
+    conductor: Conductor, events: Sequence[Event], carry: Carry, settled: tuple[Kind, dict[str, Any]] | None = None
+) -> None:
     """Carry a run on from where it stands, through the phases that were launched."""
+    if settled is not None:
+        conductor.append(settled[0], {**settled[1], "why": "a person said so"})
     if conductor.state.held:
         conductor.append(Kind.RESUME)
     carry(conductor)
     launched = [event for event in events if event.kind is Kind.PHASE_STARTED]
     through = int(launched[-1].body.get("through", 0)) if launched else -1
     if conductor.state.status is Status.READY and not conductor.state.held and conductor.state.phase <= through:
-        go(conductor, through - conductor.state.phase + 1, carry)
+        go(conductor, through - conductor.state.phase + 1, carry, at_once=bool(launched[-1].body.get("at_once")))
 
 
 def request(database: Database, found: Found, kind: Kind, why: str, actor: str) -> None:

@@ -109,11 +109,15 @@ class Conductor:
             # the watch recorded why before it cancelled the statement
             self.catch_up()
             self.session.proceed()
-        except psycopg.OperationalError as error:
-            if not self.session.lost(error):
-                raise
-            self.session.reconnect()
-            self.catch_up()
+        except psycopg.Error as error:
+            if self.session.lost(error):
+                self.session.reconnect()
+                self.catch_up()
+                return
+            ledger.raise_if_fenced(error)
+            # nothing of this kind is expected; whatever it is, a person should see it before anything else happens
+            story = f"{error.sqlstate or type(error).__name__} {(error.diag.message_primary or str(error)).strip()}"
+            self.append(Kind.HELD, {"why": f"{self.stage_of(command)}: {story}"})
 
     def stage_of(self, command: engine.Command) -> str:
         """Name the stretch of work that a command belongs to: its task, or what surrounds the tasks."""

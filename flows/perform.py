@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gonogo import clock
-from gonogo.alone import happened, run_alone
+from gonogo.alone import happened, probe, run_alone
 from gonogo.backfill import keyset, run_batch
 from gonogo.compare import differences, schema_fingerprint
 from gonogo.core import engine
 from gonogo.core.duration import say_duration
 from gonogo.core.event import Kind
+from gonogo.core.message import clock as say_clock
 from gonogo.core.state import Status
 from gonogo.core.verdict import Judgement, Verdict, judge_all, worst
 from gonogo.errors import ScriptFailed
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 #: how long a wait sleeps before it looks around, in seconds
 _GLANCE = 1.0
+SETTLE = "Look at the database, then say so: gonogo resume --settle done, or gonogo resume --settle not-done"
 
 
 def perform(conductor: Conductor, command: engine.Command) -> None:
@@ -119,7 +121,7 @@ def _resolve(conductor: Conductor, command: engine.Resolve) -> None:
     if answer is None:
         why = (
             f"{step.name} is in doubt: {script.source} line {script.line} had begun, and nobody but you can say whether it"
-            " ended. Look at the database; give the step a done_if: or again: safe, or abort"
+            f" ended. {SETTLE}"
         )
         conductor.append(Kind.HELD, {"why": why})
     else:
@@ -133,13 +135,23 @@ def _undo(conductor: Conductor, command: engine.Undo) -> None:
     try:
         if script.transactional:
             conductor.absorb(session.run_script(step, script, Kind.UNDONE, body))
-        elif command.doubtful and happened(session, step, script):
-            conductor.append(Kind.UNDONE, body)
+        elif command.doubtful and (answer := probe(session, script)) is not False:
+            _settle_undo(conductor, command, body, answer)
         else:
             for event in run_alone(session, step, script, Kind.UNDO_STARTED, Kind.UNDONE, body):
                 conductor.absorb(event)
     except ScriptFailed as failure:
         conductor.append(Kind.UNDO_FAILED, {"step": command.step, "why": f"undo of {step.name}: {failure}"})
+
+
+def _settle_undo(conductor: Conductor, command: engine.Undo, body: dict[str, Any], answer: bool | None) -> None:
+    """Record an undo that the catalog says happened; ask a person about one that it cannot know."""
+    step = conductor.plan.steps[command.step]
+    if answer:
+        conductor.append(Kind.UNDONE, body)
+        return
+    why = f"the undo of {step.name} is in doubt: it had begun. {SETTLE}"
+    conductor.append(Kind.UNDO_FAILED, {"step": command.step, "why": why})
 
 
 # gates and proofs
@@ -158,6 +170,8 @@ def _measure_baseline(conductor: Conductor, _: engine.MeasureBaseline) -> None:
 def _judge_gate(conductor: Conductor, _: engine.JudgeGate) -> None:
     phase = conductor.plan.phases[conductor.state.phase]
     unusable = [f"the baseline {name}: {m.error or m.missing}" for name, m in conductor.baseline.items() if m.error or m.missing]
+    if conductor.plan.end_by and clock.now() > conductor.plan.end_by:
+        unusable.append(f"the window ended at {say_clock(conductor.plan.end_by, conductor.plan.zone)}")
     judged = _judge(conductor, phase.go_if)
     failing = [j for j in judged if j.verdict is not Verdict.PASS]
     if unusable or failing:

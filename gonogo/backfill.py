@@ -94,7 +94,7 @@ def next_batch(
     where = sql.SQL("WHERE {} > {}").format(keys.row(), keys.values(after)) if after is not None else sql.SQL("")
     columns = sql.SQL(", ").join(map(sql.Identifier, keys.columns))
     texts = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(c)) for c in keys.columns)
-    newest = sql.SQL(", ").join(sql.SQL("{} DESC").format(sql.Identifier(c)) for c in keys.columns)
+    newest = sql.SQL(", ").join(sql.SQL("batch.{} DESC").format(sql.Identifier(c)) for c in keys.columns)
     query = sql.SQL(
         "WITH batch AS (SELECT {columns} FROM {table} {where} ORDER BY {columns} LIMIT {size})"
         " SELECT (SELECT pg_catalog.count(*) FROM batch), {texts} FROM batch ORDER BY {newest} LIMIT 1"

@@ -43,9 +43,16 @@ def start(folder: Path, *, database: str = "postgres") -> str:
         server = _library().get_server(folder)
     except Exception as error:  # noqa: BLE001 - the library lets whatever initdb met through
         raise Unreachable(f"the embedded PostgreSQL in {folder} does not start: {_why(folder) or error}") from None
+    _forget_the_dead(server)
     if database != "postgres":
         ensure_database(server.get_uri(), database)
     return str(server.get_uri(database))
+
+
+def _forget_the_dead(server: Any) -> None:
+    """Take processes that were killed off the server's list of users, or it would never end."""
+    users = server.global_process_id_list
+    users.put([pid for pid in users.get() if Path(f"/proc/{pid}").exists() or not Path("/proc/self").exists()])
 
 
 def _why(folder: Path) -> str:

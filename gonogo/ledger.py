@@ -193,6 +193,17 @@ def read_texts(connection: Connection, hashes: Sequence[str]) -> dict[str, str]:
     return texts
 
 
+def require_free(connection: Connection) -> None:
+    """Refuse a target that somebody works on, before anything is recorded.
+
+    Raises:
+        Occupied: another runner does.
+    """
+    row = connection.execute("SELECT run FROM gonogo.fence WHERE id = 1").fetchone()
+    if row and row[0] and holder_alive(connection, row[0]):
+        raise Occupied(_holder(connection))
+
+
 def claim(connection: Connection, run: str, *, take_over: bool = False, patience: float = 5.0) -> int:
     """Become the target's one runner; return the epoch that every step is fenced by.
 

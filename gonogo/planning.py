@@ -59,7 +59,6 @@ def prepare(
     target: str = "",
     inputs: Mapping[str, Any] | None = None,
     start: datetime | None = None,
-    at_once: bool = False,
 ) -> Prepared:
     """Make the plan of a runbook.
 
@@ -70,7 +69,6 @@ def prepare(
         target: the name of the target; the runbook's first without one.
         inputs: values for template variables.
         start: when to start, instead of what the runbook says.
-        at_once: do not wait for the tasks' clock times.
 
     Raises:
         BadInput: with every problem in it and in its templates.
@@ -113,10 +111,10 @@ def prepare(
         checks=runbook.checks,
         questions=questions,
         phases=tuple(phases),
-        tasks=tuple(task.model_copy(update={"at": None}) for task in tasks) if at_once else tuple(tasks),
+        tasks=tuple(tasks),
         steps=tuple(steps),
         rollback=runbook.rollback,
-        sources=digest_sources(file, draft.templates, draft.variables, target, at_once=at_once),
+        sources=digest_sources(file, draft.templates, draft.variables, target),
     )
     meanings = {sha: _meaning(text) for sha, text in draft.texts.items()}
     sealed = plan.model_copy(update={"seal": seal(plan, meanings)})
@@ -215,6 +213,8 @@ def _plan_step(draft: _Draft, path: str, phase: int, task: Task, number: int, st
         undo = tuple(sorted(backward, key=lambda s: -s.part)) if paired else tuple(backward)
     elif undo is None:
         draft.warnings.append(f"{path}: the step has no undo, so the run cannot be turned back past it; write `undo:`")
+    if step.done_if:
+        draft.attempt(f"{path}.done_if", split, step.done_if, f"{path}.done_if")
     settings = draft.runbook.sql
     backfill = step.backfill
     return PlannedStep(

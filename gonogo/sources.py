@@ -103,9 +103,9 @@ def patterns_of(runbook: Runbook) -> list[str]:
     return patterns
 
 
-def digest_sources(file: Path, library: Library, variables: Mapping[str, Any], target: str, *, at_once: bool) -> str:
+def digest_sources(file: Path, library: Library, variables: Mapping[str, Any], target: str) -> str:
     """Return a digest over all that a plan was made from: files, inputs, target."""
-    given = sorted({**variables, " target": target, " at once": at_once}.items())
+    given = sorted({**variables, " target": target}.items())
     summed = hashlib.sha256(repr(given).encode())
     for path in (os.path.abspath(file), *sorted(map(str, library.used))):
         summed.update(path.encode() + b"\0")

@@ -17,7 +17,7 @@ from gonogo.cli.show import as_json, say
 from gonogo.core.event import Kind
 from gonogo.core.state import State, Status, outcome
 from gonogo.database import Database, identify
-from gonogo.errors import Refused
+from gonogo.errors import BadInput, Refused
 from gonogo.loader import choose_target
 
 if TYPE_CHECKING:
@@ -31,9 +31,11 @@ def run(
     opened = open_runbook(name)
     chosen, given = choose_target(opened.runbook, target), read_inputs(inputs)
     _refuse_protected(opened, chosen)
+    if phase and phase not in (names := [p.phase for p in opened.runbook.phases]):
+        raise BadInput(f"the runbook has no phase {phase!r}; there are {', '.join(names)}")
     database = launch.reach(opened.runbook, opened.project, target)
     who = actor or launch.whoami()
-    if not again and (done := _done_already(opened, database, chosen, given, at_once)):
+    if not again and (done := _done_already(opened, database, chosen, given)):
         if json:
             as_json({"run": done, "runbook": opened.runbook.runbook, "target": chosen, "status": "done", "exit_code": 0})
         else:
@@ -43,11 +45,11 @@ def run(
     from gonogo.planning import prepare  # noqa: PLC0415
 
     carrier = Carrier(plainly, quiet=json)
-    prepared = prepare(opened.runbook, opened.file, opened.project, target=target, inputs=given, at_once=at_once)
+    prepared = prepare(opened.runbook, opened.file, opened.project, target=target, inputs=given)
     with database.connect("gonogo/begin") as connection:
         run_id, found = launch.begin(connection, prepared, who, again=again)
         count = launch.phases_to_do(prepared.plan, found.state if found else State(), phase)
-    carrier.carry(opened, database, run_id, who, lambda c: launch.go(c, count, carrier.flow))
+    carrier.carry(opened, database, run_id, who, lambda c: launch.go(c, count, carrier.flow, at_once=at_once))
 
 
 def _refuse_protected(opened: Opened, target: str) -> None:
@@ -58,18 +60,18 @@ def _refuse_protected(opened: Opened, target: str) -> None:
         )
 
 
-def _done_already(opened: Opened, database: Database, target: str, inputs: dict[str, Any], at_once: bool) -> str:
+def _done_already(opened: Opened, database: Database, target: str, inputs: dict[str, Any]) -> str:
     """Return the run that did this already, from these very files; nothing is planned to find out."""
     with database.connect("gonogo/begin") as connection:
         identify(connection)
         run_id, made_from = launch.newest_done(connection, opened.runbook.runbook)
     if not run_id:
         return ""
-    sources = launch.sources_of(opened.runbook, opened.file, opened.project, target=target, inputs=inputs, at_once=at_once)
+    sources = launch.sources_of(opened.runbook, opened.file, opened.project, target=target, inputs=inputs)
     return run_id if sources == made_from else ""
 
 
-def resume(name: str, target: str, run_id: str, take_over: bool, plainly: bool, actor: str, json: bool) -> None:
+def resume(name: str, target: str, run_id: str, settle: str, take_over: bool, plainly: bool, actor: str, json: bool) -> None:
     """Carry a run on."""
     from gonogo.cli.carry import Carrier, answer  # noqa: PLC0415
 
@@ -80,13 +82,14 @@ def resume(name: str, target: str, run_id: str, take_over: bool, plainly: bool, 
             raise typer.Exit(launch.exit_code(found.state))
         if found.state.status is Status.READY and not found.state.held:
             raise Refused(f"the run {found.run} waits for its next phase; launch it with `gonogo run {name}`")
+        settled = launch.settlement(found, settle) if settle else None
     who = actor or launch.whoami()
     carrier.carry(
         opened,
         database,
         found.run,
         who,
-        lambda c: launch.go_on(c, found.events, carrier.flow),
+        lambda c: launch.go_on(c, found.events, carrier.flow, settled),
         take_over=take_over,
         resumed=True,
     )

@@ -121,6 +121,9 @@ def resume(
     runbook: RunbookArg,
     target: TargetOption = "",
     run_id: RunOption = "",
+    settle: Annotated[
+        str, typer.Option(help="What you found out: `done` or `not-done`, for a step in doubt, or an undo that you did by hand.")
+    ] = "",
     take_over: TakeOverOption = False,
     without_prefect: PlainOption = False,
     actor: ActorOption = "",
@@ -132,7 +135,7 @@ def resume(
     """
     from gonogo.cli import act  # noqa: PLC0415
 
-    act.resume(runbook, target, run_id, take_over, without_prefect, actor, json)
+    act.resume(runbook, target, run_id, settle, take_over, without_prefect, actor, json)
 
 
 @app.command()

@@ -66,6 +66,8 @@ class Carrier:
                 if sender:
                     sender.start()
                 what(conductor)
+        except GonogoError as error:
+            raise type(error)(f"{error}. When that is mended, go on with `gonogo resume {conductor.plan.runbook}`") from None
         finally:
             if sender:
                 sender.finish()

@@ -46,7 +46,7 @@ _STYLE = {"GO": "bold green", "DONE": "bold green", "ROLLED BACK": "bold yellow"
 
 def clean(text: object) -> str:
     """Return a text without control characters, so that nothing in a database can drive the terminal."""
-    return "".join(c if c == "\n" or c.isprintable() else "�" for c in str(text))
+    return "".join(c if c == "\n" or c.isprintable() else " " if c == "\t" else "�" for c in str(text))
 
 
 def complain(error: GonogoError) -> None:

@@ -123,7 +123,7 @@ def _evolve_anywhere(state: State, event: Event) -> State:
 
 
 def _phase_started(_: State, event: Event) -> Fields:
-    return dict(held="", measured=False, phase_at=event.at, soak_from=None)
+    return dict(held="", measured=False, phase_at=event.at, soak_from=None, at_once=bool(event.body.get("at_once")))
 
 
 def _baseline(state: State, event: Event) -> Fields:
@@ -144,7 +144,7 @@ def _done(state: State, event: Event) -> Fields:
 
 
 def _not_done(_: State, __: Event) -> Fields:
-    return dict(started=None)
+    return dict(started=None, undo_started=False)
 
 
 def _batch(state: State, event: Event) -> Fields:
@@ -207,6 +207,8 @@ def decide(plan: Plan, state: State, now: datetime) -> Command | None:
         return None
     match state.status:
         case Status.GATING:
+            if now < plan.start and state.phase == 0 and not state.at_once:
+                return Wait(plan.start, "the run starts at its time")
             return JudgeGate() if state.measured else MeasureBaseline()
         case Status.WORKING:
             return _next_work(plan, state, now)
@@ -226,7 +228,8 @@ def _next_work(plan: Plan, state: State, now: datetime) -> Command:
     if state.started is not None:
         return Resolve(state.step, state.started)
     task = plan.task(plan.steps[state.step].task)
-    if task.at is not None and state.step == task.first and state.script == 0 and state.cursor is None:
+    begins = state.step == task.first and state.script == 0 and state.cursor is None
+    if task.at is not None and begins and not state.at_once:
         opens = (state.phase_at or now) + task.at
         if now < opens:
             return Wait(opens, f"{task.title} starts at its time")
@@ -249,7 +252,8 @@ def _next_undo(plan: Plan, state: State) -> Command:
         return Record(Kind.ALL_UNDONE)
     undo = plan.steps[step].undo
     if undo is None:
-        return Record(Kind.UNDO_FAILED, f"{plan.steps[step].name} has no undo")
+        why = f"{plan.steps[step].name} has no undo; undo it by hand, then: gonogo resume --settle done"
+        return Record(Kind.UNDO_FAILED, why)
     first = max(state.undo, _first_undo(plan.steps[step], state) if step == state.step else 0)
     return Undo(step, first, first >= len(undo) - 1, state.undo_started)
 

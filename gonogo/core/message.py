@@ -151,6 +151,6 @@ def _work(plan: Plan, before: State, event: Event, after: State) -> list[Update]
             told.append(Update(key=f"{event.seq}:task", text=text + "."))
     was, now = fraction(plan, before) * 100, fraction(plan, after) * 100
     for mark in plan.updates.progress:
-        if was < mark <= now < 100:
+        if was < mark <= now:
             told.append(Update(key=f"{mark}%", text=f"{mark} % of the planned work is done."))
     return told

@@ -106,7 +106,10 @@ class Schedule(Part):
         default="UTC", description="The zone that its clock times are written in."
     )
     start: str = Field(default="now", description="`now`, or a local date and time such as 2025-10-12T18:53 in that zone.")
-    end_by: str = Field(default="", description="The time by which it must have ended, such as 23:00, or a date and time.")
+    end_by: str = Field(
+        default="",
+        description="The time by which it must have ended: 23:00, or a date and time. A gate after it is no-go.",
+    )
 
     @model_validator(mode="after")
     def _times_exist(self) -> Schedule:
@@ -284,6 +287,14 @@ class Check(Part):
             raise ValueError(f"a check asks exactly one of {', '.join(CHECK_KINDS)}; this one has {found}")
         if getattr(self, kinds[0]) == ():
             raise ValueError(f"{kinds[0]}: an empty list names nothing")
+        if self.breach and self.breach.unchanged:
+            raise ValueError("roll_back_if: `unchanged` would turn back what is as it was; write what is wrong, such as `> 0`")
+        for threshold in self.expectations:
+            if threshold.n > 1:
+                raise ValueError(f"expect: {threshold.text!r} asks for several samples; only roll_back_if has them")
+        for threshold in (*self.expectations, *([self.breach] if self.breach else [])):
+            if threshold.metric != "value" and self.time is None:
+                raise ValueError(f"{threshold.text!r} names the metric {threshold.metric!r}, which only a `time` check has")
         words = str(self.at_least).split()
         if not words or not words[0].isdecimal():
             raise ValueError(f"at_least: {self.at_least!r} does not start with a whole number, such as 50 calls")

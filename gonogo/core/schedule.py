@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from gonogo.core.event import Event, Kind
 from gonogo.core.plan import Plan
-from gonogo.core.state import State, Status
+from gonogo.core.state import TURNING_BACK, State, Status
 
 NOTHING = timedelta(0)
 
@@ -28,6 +28,8 @@ class Row:
 
 def fraction(plan: Plan, state: State) -> float:
     """Return how much of the planned work is done, from 0 to 1: by the tasks' times where all have one, else by steps."""
+    if state.status is Status.ROLLED_BACK:
+        return 0.0
     done = total = 0.0
     for task, weight in zip(plan.tasks, plan.weights, strict=True):
         total += weight
@@ -65,7 +67,8 @@ def forecast(plan: Plan, state: State, now: datetime, actual: Mapping[str, tuple
         began, ended = actual.get(task.name, (None, None))
         if began is not None:
             start, end = began, ended or max(now, began + takes)
-            label = "done" if ended else "now"
+            undone = state.status in TURNING_BACK | {Status.ROLLED_BACK} and state.step <= task.first
+            label = "undone" if undone else "done" if ended else "now"
         else:
             opens = phase_start.get(task.phase, plan.phases[task.phase].start) + (task.at or NOTHING)
             if _share(plan, state, task.first, task.last, task.phase) == 1.0:

@@ -149,6 +149,8 @@ class State:
     phase_at: datetime | None = None
     soak_from: datetime | None = None
     changed_at: datetime | None = None
+    #: the launch said not to wait for clock times
+    at_once: bool = False
     #: whether any script of this run has changed the target
     changed: bool = False
 

@@ -84,8 +84,11 @@ def backfill_pace(body: Mapping[str, Any], rows: int) -> tuple[float, float]:
 
 def _undone(plan: Plan, _: State, event: Event, __: State) -> str:
     step = _step(plan, event)
-    script = (step.undo or ())[int(event.body["script"])]
-    return f"undone {step.name}: {script.source} in {say_duration(event.at - event.began)}"
+    if not step.undo:
+        return f"undone {step.name}: by hand"
+    script = step.undo[int(event.body["script"])]
+    took = f" in {say_duration(event.at - event.began)}" if script.transactional else ""
+    return f"undone {step.name}: {script.source}{took}"
 
 
 def _why(word: str) -> Callable[[Plan, State, Event, State], str]:

@@ -25,7 +25,7 @@ def main() -> None:
     runbook, project = load_runbook(file), project_of(file)
     database = launch.reach(runbook, project, "")
     with database.connect("gonogo/begin") as connection:
-        run, _ = launch.begin(connection, prepare(runbook, file, project, at_once=True), "victim")
+        run, _ = launch.begin(connection, prepare(runbook, file, project), "victim")
     conductor = embark(database, run, actor="victim")
 
     def die(_: object, event: object, __: object) -> None:
@@ -33,7 +33,7 @@ def main() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     conductor.listeners.append(die)
-    launch.go(conductor, 1, launch.carry_plainly)
+    launch.go(conductor, 1, launch.carry_plainly, at_once=True)
     conductor.close()
 
 
