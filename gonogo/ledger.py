@@ -9,7 +9,7 @@ import platform
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from gonogo.database import Connection, transaction
 from gonogo.errors import Fenced, Occupied, Refused
 
 VERSION = 1
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FENCED, ENDED_TRANSACTION, NO_SUCH_RUN = "GN001", "GN002", "GN003"
 _SCHEMA = Path(__file__).with_name("ledger.sql")
 _STATE_EVENTS = """
@@ -111,15 +112,19 @@ def open_run(connection: Connection, plan: Plan, texts: Mapping[str, str], actor
 def append(connection: Connection, run: str, kind: Kind, body: Mapping[str, Any], actor: str) -> Event:
     """Append a fact, as anybody may at any time."""
     try:
-        row = connection.execute(
-            "SELECT * FROM gonogo.append(%s, %s, %s, %s::json, false)", [run, kind, actor, encode(body)]
-        ).fetchone()
+        row = connection.execute("SELECT gonogo.append(%s, %s, %s, %s::json, false)", [run, kind, actor, encode(body)]).fetchone()
     except psycopg.Error as error:
         if error.sqlstate == NO_SUCH_RUN:
             raise Refused(f"there is no run {run!r} on this target; `gonogo status` lists them") from None
         raise
-    seq, at, began = row or (0, None, None)
-    return Event(seq=seq, kind=kind, at=at, began=began, actor=actor, body=body)
+    return recorded(str(row[0]) if row else "", kind, body, actor)
+
+
+def recorded(answer: str, kind: Kind, body: Mapping[str, Any], actor: str) -> Event:
+    """Return the fact that `gonogo.append` answered to have recorded."""
+    seq, at, began = map(int, answer.split())
+    moments = (_EPOCH + timedelta(microseconds=us) for us in (at, began))
+    return Event(seq=seq, kind=kind, at=next(moments), began=next(moments), actor=actor, body=body)
 
 
 def append_fenced(connection: Connection, run: str, epoch: int, kind: Kind, body: Mapping[str, Any], actor: str) -> Event:

@@ -72,32 +72,32 @@ BEGIN
   PERFORM set_config('gonogo.xid', pg_current_xact_id()::text, true);
 END $$;
 
-CREATE FUNCTION gonogo.append(
-  p_run text, p_kind text, p_actor text, p_body json, p_entered boolean,
-  OUT o_seq bigint, OUT o_at timestamptz, OUT o_began timestamptz
-) LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+-- answers the fact's number, and the microseconds since 1970 of when it was recorded and its transaction began
+CREATE FUNCTION gonogo.append(p_run text, p_kind text, p_actor text, p_body json, p_entered boolean) RETURNS text
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  v_previous bytea;
+  v_seq bigint;
+  v_at timestamptz;
+  v_at_us bigint;
+  v_began_us bigint := extract(epoch FROM now()) * 1000000;
 BEGIN
   IF p_entered AND current_setting('gonogo.xid', true) IS DISTINCT FROM pg_current_xact_id()::text THEN
     RAISE EXCEPTION 'the script ended its own transaction' USING ERRCODE = 'GN002';
   END IF;
-  UPDATE gonogo.run SET seq = seq + 1 WHERE id = p_run RETURNING seq INTO o_seq;
+  UPDATE gonogo.run SET seq = seq + 1 WHERE id = p_run RETURNING seq INTO v_seq;
   IF NOT FOUND THEN
     RAISE EXCEPTION 'there is no run %', p_run USING ERRCODE = 'GN003';
   END IF;
-  o_at := clock_timestamp();
-  o_began := transaction_timestamp();
-  SELECT hash INTO v_previous FROM gonogo.event WHERE run = p_run AND seq = o_seq - 1;
-  v_previous := coalesce(v_previous, '');
+  v_at := clock_timestamp();
+  v_at_us := extract(epoch FROM v_at) * 1000000;
   INSERT INTO gonogo.event (run, seq, kind, at, began, actor, body, previous, hash)
-  VALUES (p_run, o_seq, p_kind, o_at, o_began, p_actor, p_body, v_previous,
-    sha256(v_previous || convert_to(concat_ws(chr(31), p_run, o_seq, p_kind,
-      (extract(epoch FROM o_at) * 1000000)::bigint, (extract(epoch FROM o_began) * 1000000)::bigint,
-      p_actor, p_body::text), 'UTF8')));
+  SELECT p_run, v_seq, p_kind, v_at, now(), p_actor, p_body, p.hash, sha256(p.hash || convert_to(
+    concat_ws(chr(31), p_run, v_seq, p_kind, v_at_us, v_began_us, p_actor, p_body::text), 'UTF8'))
+  FROM (SELECT coalesce((SELECT hash FROM gonogo.event WHERE run = p_run AND seq = v_seq - 1), '') AS hash) AS p;
   IF NOT p_entered THEN
     PERFORM pg_notify('gonogo', p_run);
   END IF;
+  RETURN concat_ws(' ', v_seq, v_at_us, v_began_us);
 END $$;
 
 CREATE FUNCTION gonogo.refuse_change() RETURNS trigger LANGUAGE plpgsql

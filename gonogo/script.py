@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -137,13 +136,13 @@ class Session:
     def _send(self, message: bytes, kind: Kind, body: Mapping[str, Any]) -> Event:
         try:
             with self.cancellable():
-                seq, at, began = _last_row(self.connection.execute(message))
+                answer = _last_answer(self.connection.execute(message))
         except psycopg.Error:
             with suppress(psycopg.Error):
                 if not self.connection.closed:
                     self.connection.execute("ROLLBACK")
             raise
-        return Event(seq=seq, kind=kind, at=at, began=began, actor=self.actor, body=body)
+        return ledger.recorded(answer, kind, body, self.actor)
 
     def _prefix(self, step: PlannedStep) -> str:
         limits = ""
@@ -155,7 +154,7 @@ class Session:
 
     def _suffix(self, script: Script, kind: Kind, body: str) -> str:
         quoted = ",".join(self._quote(text) for text in (self.run, kind, self.actor, body))
-        appended = f"SELECT * FROM gonogo.append({quoted}::json,true);"
+        appended = f"SELECT gonogo.append({quoted}::json,true);"
         # what a script sets must not reach the ledger's own statement, nor the next script
         return f"RESET SESSION AUTHORIZATION;RESET ROLE;{appended}RESET ALL;COMMIT" if script.sets else f"{appended}COMMIT"
 
@@ -262,8 +261,8 @@ class Session:
         return self.survive(kind, lambda: ledger.append_fenced(self.connection, self.run, self.epoch, kind, body, self.actor))
 
 
-def _last_row(cursor: psycopg.Cursor[Any]) -> tuple[int, datetime, datetime]:
-    """Return what the last statement with an answer said: the event's number and times."""
+def _last_answer(cursor: psycopg.Cursor[Any]) -> str:
+    """Return what the last statement with an answer said: that of gonogo.append."""
     row = None
     while True:
         if cursor.description is not None:
@@ -272,7 +271,7 @@ def _last_row(cursor: psycopg.Cursor[Any]) -> tuple[int, datetime, datetime]:
             break
     if row is None:  # pragma: no cover - the server answers it or raises
         raise Refused("the server did not answer the ledger's event")
-    return row[0], row[1], row[2]
+    return str(row[0])
 
 
 def blocking(connection: Connection, waiting: int) -> list[str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -21,7 +22,9 @@ from gonogo.core.event import Kind
 from gonogo.core.message import updates
 from gonogo.database import Database
 from gonogo.errors import Exit, GonogoError
-from gonogo.updates import Sender, token
+
+if TYPE_CHECKING:
+    from gonogo.updates import Sender
 
 
 class Interrupted(KeyboardInterrupt):
@@ -53,11 +56,11 @@ class Carrier:
     ) -> None:
         """Become the runner of a run and do something with it; then say how it stands, and exit accordingly."""
         conductor = embark(database, run_id, actor=actor, take_over=take_over, resumed=resumed)
-        slack = bool(conductor.plan.updates.slack and token())
+        slack = bool(conductor.plan.updates.slack and os.environ.get("SLACK_BOT_TOKEN"))
         display = Display(conductor.plan, run_id, quiet=self.quiet, updates=None if slack else updates)
         conductor.session.say = display.line
         conductor.listeners.append(display.hear)
-        sender = Sender(database, conductor.plan, run_id, display.line) if slack else None
+        sender = _sender(database, conductor, display) if slack else None
         display.line(f"run {run_id} on {conductor.plan.target}")
         try:
             with display, _holding_on_signals(conductor, display):
@@ -76,6 +79,12 @@ class Carrier:
             found = launch.find(connection, run=run_id, whole=True)
         answer(found, opened, self.quiet, "")
         raise typer.Exit(launch.exit_code(found.state))
+
+
+def _sender(database: Database, conductor: Conductor, display: Display) -> Sender:
+    from gonogo.updates import Sender  # noqa: PLC0415 - Slack's library is for those who have a token
+
+    return Sender(database, conductor.plan, conductor.session.run, display.line)
 
 
 def _warm_up() -> None:

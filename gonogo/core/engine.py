@@ -247,7 +247,7 @@ def _soak(plan: Plan, state: State, now: datetime) -> Command:
 def _next_undo(plan: Plan, state: State) -> Command:
     if state.started is not None:
         return Resolve(state.step, state.started)
-    step = _undoable(plan, state)
+    step = undoable(plan, state)
     if step is None:
         return Record(Kind.ALL_UNDONE)
     undo = plan.steps[step].undo
@@ -258,7 +258,7 @@ def _next_undo(plan: Plan, state: State) -> Command:
     return Undo(step, first, first >= len(undo) - 1, state.undo_started)
 
 
-def _undoable(plan: Plan, state: State) -> int | None:
+def undoable(plan: Plan, state: State) -> int | None:
     """Return the newest step that did something and has something to undo or lacks its undo."""
     touched = state.script > 0 or state.cursor is not None or state.left
     for step in range(state.step if touched else state.step - 1, -1, -1):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -176,8 +176,35 @@ class World:
     def decide(self) -> engine.Command | None:
         return engine.decide(self.plan, self.state, self.now)
 
-    def launch(self) -> None:
-        self.tell(Kind.PHASE_STARTED, "anna")
+    def launch(self, *, at_once: bool = False) -> None:
+        self.tell(Kind.PHASE_STARTED, "anna", **({"at_once": True} if at_once else {}))
+
+    def settle(self) -> bool:
+        """Let a person look at the database and say what is true there; return whether there was anything to say."""
+        state = self.state
+        if state.held and state.started is not None:
+            step, number = self.plan.steps[state.step], state.started
+            body = {"step": state.step, "script": number, "last": number == len(step.scripts) - 1}
+            self.tell(Kind.DONE if (state.step, str(number)) in self.effects else Kind.NOT_DONE, **body)
+        elif state.rollback_failed and state.status is Status.ROLLING_BACK:
+            self._settle_undo()
+        else:
+            return False
+        self.tell(Kind.RESUME, "ben")
+        return True
+
+    def _settle_undo(self) -> None:
+        command = engine.decide(self.plan, replace(self.state, held=""), self.now)
+        if isinstance(command, engine.Undo):
+            happened = (command.step, command.script) in self.undone
+            body = {"step": command.step, "script": command.script, "last": command.last}
+            self.tell(Kind.UNDONE if happened else Kind.NOT_DONE, **body)
+        elif isinstance(command, engine.Record) and command.kind is Kind.UNDO_FAILED:
+            number = engine.undoable(self.plan, self.state)
+            assert number is not None
+            for effect in [effect for effect in self.effects if effect[0] == number]:
+                del self.effects[effect]
+            self.tell(Kind.UNDONE, step=number, script=0, last=True)
 
     def refold(self) -> None:
         """Crash: all that is left is the ledger."""
@@ -363,6 +390,9 @@ class _Hands:
         before = {i for s, i in world.undone if s == number}
         if step.undo[index].transactional:
             self.undo_in_transaction(command)
+            return
+        if command.doubtful and self.choose(("known", "unknown")) == "unknown":
+            self.tell(Kind.UNDO_FAILED, step=number, why=f"the undo of {step.name} is in doubt")
             return
         if (number, index) in world.undone:
             assert command.doubtful, "an undo script that happened is asked about before it runs again"
