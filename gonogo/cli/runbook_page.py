@@ -283,9 +283,9 @@ SECTIONS: tuple[Section, ...] = (
     ),
     Section(
         model=Schedule,
-        intro="The clock of the plan. `start` is what the plan's times are counted from. `gonogo run` does not wait for it:"
-        " the run starts when you launch it, and each task's `at` counts from there. `end_by` warns where the plan ends"
-        " later; it stops nothing.",
+        intro="The clock of the plan. `start` is what the plan's times are counted from. A run that is launched before it"
+        " waits for it, and each task's `at` counts from the start of its phase; `--at-once` waits for neither. `end_by` warns"
+        " where the plan ends later, and a gate after it is no-go.",
         example=_SCHEDULE,
         path=("schedule",),
     ),

@@ -59,22 +59,22 @@ def there(url: str, name: str) -> bool:
 
 def kill_while(url: str, project: Path, env: dict[str, str], fact: str, *words: str) -> None:
     """Start a command and kill -9 it as soon as a fact is in the ledger."""
-    with psycopg.connect(url, autocommit=True) as connection:
-        # a session in template1 makes CREATE DATABASE wait five seconds: time enough to die in it
-        with psycopg.connect(url.replace(connection.info.dbname, "template1")):
-            process = start(*words, "--without-prefect", cwd=project, env=env)
-            for _ in range(400):
-                time.sleep(0.02)
-                made = connection.execute("SELECT to_regclass('gonogo.event')").fetchone() != (None,)
-                if made and connection.execute("SELECT 1 FROM gonogo.event WHERE kind = %s", [fact]).fetchone():
-                    break
-            os.kill(process.pid, signal.SIGKILL)
-            process.communicate(timeout=30)
-            for _ in range(200):
-                # until the server has seen that nobody is there any more
-                if not connection.execute(CREATING).fetchone():
-                    break
-                time.sleep(0.05)
+    template = url.replace(url.split("/")[3].split("?")[0], "template1")
+    # a session in template1 makes CREATE DATABASE wait five seconds: time enough to die in it
+    with psycopg.connect(template), psycopg.connect(url, autocommit=True) as connection:
+        process = start(*words, "--without-prefect", cwd=project, env=env)
+        for _ in range(400):
+            time.sleep(0.02)
+            made = connection.execute("SELECT to_regclass('gonogo.event')").fetchone() != (None,)
+            if made and connection.execute("SELECT 1 FROM gonogo.event WHERE kind = %s", [fact]).fetchone():
+                break
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate(timeout=30)
+        for _ in range(200):
+            # until the server has seen that nobody is there any more
+            if not connection.execute(CREATING).fetchone():
+                break
+            time.sleep(0.05)
 
 
 def test_a_step_in_doubt_holds_until_a_person_says_that_it_did_not_happen(make_project: Make, named: tuple[str, str]) -> None:

@@ -356,6 +356,16 @@ def test_the_fraction_goes_down_as_the_run_goes_back() -> None:
     assert shares[-1] == 0.0
 
 
+def test_a_run_that_is_rolled_back_has_done_nothing_whatever_had_nothing_to_undo() -> None:
+    made = plan(phase(task(takes=10 * MINUTE), task(sql(undo=()), takes=10 * MINUTE), task(sql(), takes=10 * MINUTE)))
+    world = World(plan=made)
+    walk(world)
+    world.tell(Kind.ROLL_BACK, "ben")
+    world.go_on()
+    assert world.state.status is Status.ROLLED_BACK
+    assert fraction(made, world.state) == 0.0
+
+
 # when it will be
 
 
@@ -410,6 +420,17 @@ def test_a_task_that_is_done_shows_when_it_was() -> None:
     row = forecast(made, world.state, world.now, times)[1]
     assert (row.start, row.end, row.state) == (began, ended, "done")
     assert (row.planned_start, row.planned_end) == (START + 10 * MINUTE, START + 30 * MINUTE)
+
+
+def test_a_task_that_is_undone_is_shown_so() -> None:
+    made = plan(phase(task(sql(), takes=MINUTE), task(sql(), takes=MINUTE)))
+    world = World(plan=made)
+    walk(world)
+    world.tell(Kind.ROLL_BACK, "ben")
+    world.go_on(until=lambda state: state.step == 1)
+    assert [r.state for r in forecast(made, world.state, world.now, actual_times(made, world.events))] == ["done", "undone"]
+    world.go_on()
+    assert [r.state for r in forecast(made, world.state, world.now, actual_times(made, world.events))] == ["undone", "undone"]
 
 
 def test_a_task_ends_with_its_last_script_and_begins_with_its_first_fact() -> None:

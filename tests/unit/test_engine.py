@@ -206,6 +206,42 @@ def test_the_times_of_the_phase_before_do_not_count_for_the_next() -> None:
     assert world.state.phase == 1
 
 
+def test_a_run_that_is_launched_early_starts_at_its_time() -> None:
+    world = World(plan=one_step(), now=START - timedelta(hours=1))
+    world.launch()
+    assert world.decide() == Wait(START, "the run starts at its time")
+    world.now = START
+    assert world.decide() == MeasureBaseline()
+
+
+def test_a_launch_at_once_waits_for_no_clock_time() -> None:
+    world = World(plan=plan(phase(task(sql(), at=timedelta(hours=1)))), now=START - timedelta(hours=1))
+    world.launch(at_once=True)
+    assert world.decide() == MeasureBaseline()
+    world.go_on(until=lambda state: state.status is Status.WORKING)
+    assert world.decide() == Perform(0, 0)
+
+
+def test_at_once_is_said_for_one_launch_only_and_a_soak_is_never_cut_short() -> None:
+    world = World(plan=plan(phase(task(sql()), soak=SOAK), phase(task(sql(), at=timedelta(hours=1)))))
+    world.launch(at_once=True)
+    world.go_on(until=lambda state: state.status is Status.SOAKING)
+    assert isinstance(world.decide(), Wait)
+    world.go_on()
+    world.launch()
+    world.go_on(until=lambda state: state.status is Status.WORKING)
+    assert isinstance(world.decide(), Wait)
+
+
+def test_only_the_first_phase_waits_for_the_start_of_the_run() -> None:
+    world = World(plan=plan(phase(task(sql())), phase(task(sql()))), now=START - timedelta(hours=1))
+    world.launch(at_once=True)
+    world.go_on()
+    world.now = START - timedelta(minutes=5)
+    world.launch()
+    assert world.decide() == MeasureBaseline()
+
+
 # a failure turns it back
 
 
@@ -357,6 +393,18 @@ def test_a_step_without_undo_ends_the_way_back_in_rollback_failed() -> None:
     assert world.state.held.startswith("rollback failed: task-0.1 has no undo; undo it by hand")
     assert world.state.status is Status.ROLLING_BACK
     assert world.decide() is None
+
+
+def test_a_step_without_undo_that_was_undone_by_hand_is_undone_and_the_way_back_goes_on() -> None:
+    world = working(plan(phase(task(sql(), sql(undo=None), sql(undo=None)))))
+    world.go_on(until=lambda state: state.step == 2)
+    world.tell(Kind.ABORT, "ben")
+    world.go_on()
+    assert "task-0.2 has no undo" in world.state.held
+    assert world.settle()
+    assert world.decide() == Undo(0, 0, True, False)
+    world.go_on()
+    assert world.state.status is Status.ROLLED_BACK
 
 
 def test_a_step_without_undo_that_was_never_reached_does_not_stand_in_the_way() -> None:
@@ -557,6 +605,17 @@ def test_an_undo_that_had_begun_is_doubtful_until_it_is_done() -> None:
     assert world.decide() == Undo(0, 1, True, False)
 
 
+def test_an_undo_of_which_a_person_says_that_it_did_not_happen_is_not_doubtful_any_more() -> None:
+    world = working(plan(phase(task(sql(undo=[script(alone=True)])))))
+    world.tell(Kind.DONE, step=0, script=0, last=True)
+    world.tell(Kind.ABORT, "ben")
+    world.tell(Kind.UNDO_STARTED, step=0, script=0, last=True)
+    world.tell(Kind.UNDO_FAILED, step=0, why="it is in doubt")
+    world.tell(Kind.NOT_DONE, step=0, script=0)
+    world.tell(Kind.RESUME, "ben")
+    assert world.decide() == Undo(0, 0, True, False)
+
+
 # facts that were on their way when the run turned back: the one who asks does not wait for the script that runs
 
 
@@ -620,6 +679,14 @@ def test_the_state_knows_when_the_run_was_opened_and_whether_it_changed_anything
     assert not world.state.changed
     world.go_on()
     assert world.state.changed
+
+
+def test_the_first_and_the_last_of_a_steps_scripts_say_where_it_stands() -> None:
+    world = working(plan(phase(task(sql(), sql(count=9), sql()))))
+    world.go_on(until=lambda state: state.step == 1 and state.script == 7)
+    inner = [e.seq for e in world.events if e.kind is Kind.DONE and e.body["step"] == 1 and 0 < e.body["script"] < 6]
+    assert len(inner) == 5
+    assert engine.fold([e for e in world.events if e.seq not in inner]) == world.state
 
 
 def test_folding_the_ledger_gives_the_state_again() -> None:
