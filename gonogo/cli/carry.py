@@ -15,7 +15,7 @@ import typer
 from flows import launch
 from flows.loop import Conductor, embark
 from gonogo import report as reports
-from gonogo.cli.look import next_command, write_reports
+from gonogo.cli.look import next_command, write_report
 from gonogo.cli.opening import Opened
 from gonogo.cli.show import Display, as_json, say
 from gonogo.core.event import Kind
@@ -155,7 +155,7 @@ def answer(found: launch.Found, opened: Opened, json: bool, text: str) -> None:
         say(f"  {made['cause']}")
     if code in (Exit.DONE, Exit.ROLLED_BACK, Exit.NO_GO):
         try:
-            say(f"  report: {write_reports(made, opened.project.state / 'reports')[1]}")
+            say(f"  report: {write_report(made, opened.project.state / 'reports', 'html')}")
         except GonogoError as error:
             say(f"  no report: {error}", "yellow")
     say(f"  next: {next_command(found)}")

@@ -179,12 +179,18 @@ def write_reports(made: dict[str, Any], folder: Path) -> list[Path]:
     Raises:
         BadInput: the folder cannot be written to.
     """
-    files = []
-    for ending in ("md", "html", "json"):
-        file = folder / f"{made['run']}.{ending}"
-        write_file(file, _text(made, ending))
-        files.append(file)
-    return files
+    return [write_report(made, folder, ending) for ending in ("md", "html", "json")]
+
+
+def write_report(made: dict[str, Any], folder: Path, ending: str) -> Path:
+    """Write a report in one form; return the file.
+
+    Raises:
+        BadInput: the folder cannot be written to.
+    """
+    file = folder / f"{made['run']}.{ending}"
+    write_file(file, _text(made, ending))
+    return file
 
 
 def write_file(file: Path, text: str) -> None:
