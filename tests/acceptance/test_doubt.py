@@ -59,7 +59,7 @@ def there(url: str, name: str) -> bool:
 
 def kill_while(url: str, project: Path, env: dict[str, str], fact: str, *words: str) -> None:
     """Start a command and kill -9 it as soon as a fact is in the ledger."""
-    template = url.replace(url.split("/")[3].split("?")[0], "template1")
+    template = url.replace(url.split("/")[3].split("?", maxsplit=1)[0], "template1")
     # a session in template1 makes CREATE DATABASE wait five seconds: time enough to die in it
     with psycopg.connect(template), psycopg.connect(url, autocommit=True) as connection:
         process = start(*words, "--without-prefect", cwd=project, env=env)
