@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gonogo import clock, embedded, ledger
+from gonogo import clock, embedded, fence, ledger
 from gonogo.core.engine import Record, Undo, decide, fold
 from gonogo.core.event import Event, Kind
 from gonogo.core.plan import Plan
@@ -84,7 +84,7 @@ def find(connection: Connection, *, runbook: str = "", run: str = "", whole: boo
     chosen = run or names[0]
     events = ledger.read(connection, chosen) if whole else ledger.read_state(connection, chosen)
     plan = Plan.model_validate(events[0].body["plan"])
-    return Found(run=chosen, plan=plan, events=events, state=fold(events), carried=ledger.holder_alive(connection, chosen))
+    return Found(run=chosen, plan=plan, events=events, state=fold(events), carried=fence.holder_alive(connection, chosen))
 
 
 def begin(connection: Connection, prepared: Prepared, actor: str, *, again: bool = False) -> tuple[str, Found | None]:
@@ -95,7 +95,7 @@ def begin(connection: Connection, prepared: Prepared, actor: str, *, again: bool
         Refused: a run of the runbook is unfinished, or it was done in another form.
     """
     ledger.create(connection)
-    ledger.require_free(connection)
+    fence.require_free(connection)
     name = prepared.plan.runbook
     plan = prepared.plan.model_copy(update={"identity": identify(connection)})
     if not ledger.runs(connection, name):

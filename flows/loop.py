@@ -12,7 +12,7 @@ import psycopg
 import checks
 from flows import perform
 from flows.watch import Watch
-from gonogo import clock, ledger
+from gonogo import clock, fence, ledger
 from gonogo.core import engine
 from gonogo.core.event import Event, Kind
 from gonogo.core.plan import Plan
@@ -177,7 +177,7 @@ class Conductor:
         connection = self.session.connection
         if not connection.closed:
             with suppress(psycopg.Error):
-                ledger.release(connection, self.session.run, self.session.epoch)
+                fence.release(connection, self.session.run, self.session.epoch)
             connection.close()
         if self._asker is not None:
             self._asker.close()
@@ -224,7 +224,7 @@ def embark(
         epoch=0,
         texts=texts,
     )
-    session.epoch = ledger.claim(session.connection, run, take_over=take_over)
+    session.epoch = fence.claim(session.connection, run, take_over=take_over)
     session.connection.execute("SELECT pg_catalog.set_config('application_name', %s, false)", [session.name[:63]])
     session.connection.execute("LISTEN gonogo")
     conductor = Conductor(session=session, plan=plan, state=engine.fold(events))

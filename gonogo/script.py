@@ -16,7 +16,7 @@ import psycopg
 from psycopg.pq import Escaping
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from gonogo import clock, ledger
+from gonogo import clock, fence, ledger
 from gonogo.core.event import Event, Kind
 from gonogo.core.plan import Plan, PlannedStep, Script
 from gonogo.database import Connection, Database, identify, milliseconds, require_same
@@ -232,8 +232,8 @@ class Session:
                     raise
                 clock.sleep(0.5)
         require_same(identify(self.connection), self.plan.identity)
-        ledger.end_holder(self.connection)
-        ledger.reclaim(self.connection, self.run, self.epoch)
+        fence.end_holder(self.connection)
+        fence.reclaim(self.connection, self.run, self.epoch)
 
     @contextmanager
     def naming_blockers(self, found: list[str], *, wanted: bool) -> Iterator[None]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from flows import launch
-from gonogo import ledger
+from gonogo import fence
 from gonogo.cli.opening import Opened, found_run, open_runbook, read_inputs
 from gonogo.cli.show import as_json, say
 from gonogo.core.event import Kind
@@ -102,7 +102,7 @@ def hold(name: str, target: str, run_id: str, reason: str, actor: str) -> None:
             raise Refused(f"the run {found.run} is at rest already ({outcome(found.state)})")
         launch.request(database, found, Kind.HOLD, reason, actor or launch.whoami())
         say(f"asked {found.run} to hold before its next step")
-        if not ledger.holder_alive(connection, found.run):
+        if not fence.holder_alive(connection, found.run):
             say("no process carries it now; it stays held until `gonogo resume`")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -276,14 +275,3 @@ def demo(
     from gonogo.cli.demo import show  # noqa: PLC0415
 
     show(folder, organizations, without_prefect)
-
-
-def moment(text: str, zone: str) -> datetime | None:
-    """Read a start time in a zone."""
-    from gonogo.core.runbook import local_time  # noqa: PLC0415
-    from gonogo.errors import BadInput  # noqa: PLC0415
-
-    try:
-        return local_time(text, zone) if text else None
-    except ValueError as error:
-        raise BadInput(f"--start: {error}") from None

@@ -11,8 +11,7 @@ import typer
 
 from flows import launch
 from gonogo import clock, ledger
-from gonogo.cli.app import moment
-from gonogo.cli.opening import found_run, open_runbook, read_inputs
+from gonogo.cli.opening import found_run, moment, open_runbook, read_inputs
 from gonogo.cli.show import as_json, complain, console, plan_table, say, schedule_table
 from gonogo.core.message import clock as clock_time
 from gonogo.core.schedule import actual_times, expected_end, forecast, fraction

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from flows import launch
-from gonogo.core.runbook import Runbook
+from gonogo.core.runbook import Runbook, local_time
 from gonogo.database import Connection, Database
 from gonogo.errors import BadInput
 from gonogo.house import ROOT, Project, find_project, project_of
@@ -52,6 +53,14 @@ def read_inputs(pairs: Sequence[str]) -> dict[str, Any]:
             raise BadInput(f"--input {pair!r} is not NAME=VALUE")
         values[name.strip()] = parse_yaml(text, f"--input {name}")[0]
     return values
+
+
+def moment(text: str, zone: str) -> datetime | None:
+    """Read a start time in a zone."""
+    try:
+        return local_time(text, zone) if text else None
+    except ValueError as error:
+        raise BadInput(f"--start: {error}") from None
 
 
 @contextmanager
