@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gonogo import clock, embedded, fence, ledger
-from gonogo.core.engine import Record, Undo, decide, fold
+from gonogo.core.engine import Record, Undo, decide, fold, undoable
 from gonogo.core.event import Event, Kind
 from gonogo.core.plan import Plan
 from gonogo.core.runbook import Runbook
@@ -207,8 +207,7 @@ def settlement(found: Found, answer: str) -> tuple[Kind, dict[str, Any]]:
         body = {"step": command.step, "script": command.script, "last": command.last}
         return (Kind.UNDONE if answer == "done" else Kind.NOT_DONE), body
     if isinstance(command, Record) and command.kind is Kind.UNDO_FAILED and answer == "done":
-        number = next(n for n in range(state.step, -1, -1) if n < len(plan.steps) and plan.steps[n].undo is None)
-        return Kind.UNDONE, {"step": number, "script": 0, "last": True}
+        return Kind.UNDONE, {"step": undoable(plan, state), "script": 0, "last": True}
     raise Refused(f"nothing in the run {found.run} waits to be settled as {answer}")
 
 

@@ -104,7 +104,9 @@ def _fail(conductor: Conductor, number: int, why: str, *, left: bool = False, **
     """Record that a step failed: the run turns back, or holds where its phase says so."""
     step = conductor.plan.steps[number]
     story = f"{step.name} failed: {why}"
-    if conductor.plan.phases[step.phase].on_failure == "hold":
+    # an abort or a trip may have come while it ran: then it is turned back whatever its phase says
+    conductor.catch_up()
+    if conductor.plan.phases[step.phase].on_failure == "hold" and conductor.state.status is Status.WORKING:
         if conductor.state.started is not None and not left:
             conductor.append(Kind.NOT_DONE, {"step": number})
         conductor.append(Kind.HELD, {"why": story, **more})

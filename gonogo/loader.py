@@ -250,6 +250,8 @@ def cross_check(runbook: Runbook) -> Iterator[tuple[Path_, str]]:
     for path, name in runbook.named_checks():
         if name not in runbook.checks:
             yield path, _unknown("check", name, runbook.checks)
+        elif "watch" not in path and path[0] != "baseline" and not runbook.checks[name].expect:
+            yield path, f"the check {name!r} has no expect, so here it would always pass; say what must hold"
     roles = runbook.roles()
     for i, name in enumerate(runbook.updates.blockers):
         if name not in roles:

@@ -52,7 +52,7 @@ def say_duration(value: timedelta | float) -> str:
         return "-" + say_duration(-seconds)
     if seconds < 1:
         return f"{seconds * 1000:.0f}ms"
-    if seconds < 60:
+    if seconds < 59.95:
         return f"{seconds:.1f}".removesuffix(".0") + "s"
     whole = round(seconds)
     days, rest = divmod(whole, 86400)

@@ -224,7 +224,9 @@ class Phase(Part):
     tasks: tuple[Task, ...] = Field(min_length=1, description="What is done, in this order unless `after` says otherwise.")
     verify: Names = Field(default=(), description="The checks that must pass when its tasks are done.")
     watch: Names = Field(default=(), description="The checks that are sampled all the while, and can turn it back.")
-    every: Duration = Field(default=timedelta(seconds=5), description="How often the watch takes a sample.")
+    every: Annotated[Duration, Field(ge=timedelta(milliseconds=100))] = Field(
+        default=timedelta(seconds=5), description="How often the watch takes a sample; 100ms at the least."
+    )
     soak: Duration = Field(default=timedelta(0), description="How long it is watched after its tasks are done.")
     on_failure: Literal["roll back", "hold"] = Field(default="roll back", description="What a step that fails leads to.")
 

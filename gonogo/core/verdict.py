@@ -113,7 +113,9 @@ def judge(threshold: Threshold, measured: Measurement, baseline: Measurement | N
         return Judgement(check=measured.check, verdict=Verdict.INCONCLUSIVE, sentence=sentence)
     met = threshold.holds(value, line)
     label = "" if threshold.metric == "value" else f"{threshold.metric} "
-    sentence = f"{label}{say(value)} {'is' if met else 'is not'} {threshold.op} {say(line)}"
+    # where rounding would hide the difference, every digit is said
+    told = (say(value), say(line)) if say(value) != say(line) or value == line else (f"{value:f}", f"{line:f}")
+    sentence = f"{label}{told[0]} {'is' if met else 'is not'} {threshold.op} {told[1]}"
     if threshold.needs_baseline and before is not None:
         sentence += f" (baseline {say(before)})"
     return Judgement(check=measured.check, verdict=Verdict.PASS if met else Verdict.FAIL, sentence=sentence)
