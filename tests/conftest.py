@@ -6,7 +6,9 @@ import itertools
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -51,26 +53,48 @@ class Server:
         return self.url.replace("/postgres?", f"/{name}?")
 
 
+@contextmanager
+def open_folder() -> Iterator[Path]:
+    """Make a folder that a server's own user can reach.
+
+    pytest closes its temporary folders to others at the start of every session, also of one beside this one:
+    a server that root starts as another user would lose its files in the middle of a test.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="gonogo-test-"))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def open_path() -> Iterator[Path]:
+    """A folder for a test whose project starts a server."""
+    with open_folder() as folder:
+        yield folder
+
+
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server() -> Iterator[Server]:
     """The embedded PostgreSQL 18."""
-    folder = tmp_path_factory.mktemp("pg") / "18"
-    with embedded.running(folder) as url:
+    with open_folder() as folder, embedded.running(folder / "18") as url:
         yield Server(url)
 
 
 @pytest.fixture(scope="session")
-def server_15(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server_15() -> Iterator[Server]:
     """Debian's PostgreSQL 15."""
     if not _DEBIAN_15.is_dir():
         pytest.skip("PostgreSQL 15 is not installed (Debian: apt-get install postgresql-15)")
-    folder = tmp_path_factory.mktemp("pg") / "15"
-    folder.mkdir()
+    with open_folder() as folder:
+        yield from _run_15(folder)
+
+
+def _run_15(folder: Path) -> Iterator[Server]:
     user = "postgres" if os.geteuid() == 0 else None
     if user:
         shutil.chown(folder, user)
-        for parent in list(folder.parents)[:-2]:
-            parent.chmod(parent.stat().st_mode | 0o055)
 
     def run(*command: str) -> None:
         subprocess.run(

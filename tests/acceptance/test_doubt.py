@@ -221,9 +221,9 @@ def test_a_run_waits_for_its_start_unless_it_is_told_at_once(make_project: Make,
     assert gonogo("run", "book", "--at-once", "--without-prefect", cwd=project, env=env).returncode == 0
 
 
-def test_init_makes_a_project_that_validates_plans_runs_and_rolls_back(tmp_path: Path) -> None:
-    env, shop = environment(), tmp_path / "shop"
-    assert gonogo("init", "shop", cwd=tmp_path, env=env).returncode == 0
+def test_init_makes_a_project_that_validates_plans_runs_and_rolls_back(open_path: Path) -> None:
+    env, shop = environment(), open_path / "shop"
+    assert gonogo("init", "shop", cwd=open_path, env=env).returncode == 0
     for words, code in (
         (("validate", "hello"), 0),
         (("plan", "hello", "--sql"), 0),
@@ -234,4 +234,4 @@ def test_init_makes_a_project_that_validates_plans_runs_and_rolls_back(tmp_path:
     ):
         done = gonogo(*words, cwd=shop, env=env)
         assert done.returncode == code, done.stdout + done.stderr
-    assert gonogo("init", "shop", cwd=tmp_path, env=env).returncode == 2
+    assert gonogo("init", "shop", cwd=open_path, env=env).returncode == 2

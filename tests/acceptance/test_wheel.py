@@ -31,12 +31,12 @@ def test_the_wheel_puts_one_name_into_site_packages(wheel: Path) -> None:
     assert {name for name in names if not name.endswith(".dist-info")} == {"gonogo"}
 
 
-def test_the_demo_runs_from_the_wheel_in_an_empty_folder_and_a_users_own_flows_do_not_win(wheel: Path, tmp_path: Path) -> None:
+def test_the_demo_runs_from_the_wheel_in_an_empty_folder_and_a_users_own_flows_do_not_win(wheel: Path, open_path: Path) -> None:
     assert UV
-    subprocess.run([UV, "venv", "--quiet", tmp_path / "env"], check=True, timeout=120)
-    python = tmp_path / "env" / "bin" / "python"
+    subprocess.run([UV, "venv", "--quiet", open_path / "env"], check=True, timeout=120)
+    python = open_path / "env" / "bin" / "python"
     subprocess.run([UV, "pip", "install", "--quiet", "--python", python, wheel], check=True, timeout=600)
-    empty = tmp_path / "empty"
+    empty = open_path / "empty"
     (empty / "flows").mkdir(parents=True)
     (empty / "flows" / "__init__.py").write_text("raise SystemExit('the wrong flows')\n")
     env = environment()
@@ -45,13 +45,13 @@ def test_the_demo_runs_from_the_wheel_in_an_empty_folder_and_a_users_own_flows_d
 
     done = subprocess.run(
         [
-            tmp_path / "env" / "bin" / "gonogo",
+            open_path / "env" / "bin" / "gonogo",
             "demo",
             "--organizations",
             "500",
             "--without-prefect",
             "--folder",
-            tmp_path / "demo",
+            open_path / "demo",
         ],
         cwd=empty,
         env=env,
@@ -65,4 +65,4 @@ def test_the_demo_runs_from_the_wheel_in_an_empty_folder_and_a_users_own_flows_d
     assert "ROLLED BACK" in done.stdout
     assert "DONE" in done.stdout
     assert "0 failed" in done.stdout
-    assert len(list((tmp_path / "demo" / ".gonogo" / "reports").glob("*.html"))) == 2
+    assert len(list((open_path / "demo" / ".gonogo" / "reports").glob("*.html"))) == 2
