@@ -90,10 +90,12 @@ def _backfill(conductor: Conductor, number: int) -> None:
 
 def _check_step(conductor: Conductor, number: int) -> None:
     step = conductor.plan.steps[number]
+    began = clock.monotonic()
     judged = _judge(conductor, step.checks)
     verdict, why = worst(j.verdict for j in judged), _say(judged)
     if verdict is Verdict.PASS:
-        conductor.append(Kind.DONE, {"step": number, "script": 0, "last": True, "judged": _dump(judged)})
+        took = round(clock.monotonic() - began, 3)
+        conductor.append(Kind.DONE, {"step": number, "script": 0, "last": True, "took": took, "judged": _dump(judged)})
     elif verdict is Verdict.FAIL:
         _fail(conductor, number, why, judged=_dump(judged))
     else:

@@ -102,7 +102,9 @@ def actual_times(plan: Plan, events: Iterable[Event]) -> dict[str, tuple[datetim
             continue
         number = int(event.body["step"])
         task = plan.task(plan.steps[number].task)
-        began, ended = times.get(task.name, (event.began, None))
+        # what is measured is recorded afterwards; a script's transaction began with it
+        first = event.at - timedelta(seconds=float(event.body["took"])) if "took" in event.body else event.began
+        began, ended = times.get(task.name, (first, None))
         if event.kind is Kind.DONE and event.body["last"] and number == task.last:
             ended = event.at
         times[task.name] = (began, ended)

@@ -1,0 +1,119 @@
+"""Fingerprints see every change of meaning, and none of layout; on both versions of PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from conftest import Server
+
+from gonogo.compare import checksum, differences, schema_fingerprint
+from gonogo.database import Connection, Database
+from gonogo.errors import StepError
+
+SCHEMA = """
+CREATE SCHEMA app;
+CREATE TYPE app.mood AS ENUM ('good', 'bad');
+CREATE TABLE app.parent (id int PRIMARY KEY, note text NOT NULL DEFAULT 'x');
+CREATE TABLE app.child (id bigint GENERATED ALWAYS AS IDENTITY, parent int REFERENCES app.parent, mood app.mood, CHECK (id > 0));
+CREATE INDEX child_parent ON app.child (parent);
+CREATE VIEW app.seen AS SELECT id FROM app.parent;
+CREATE SEQUENCE app.numbers;
+CREATE FUNCTION app.one() RETURNS int LANGUAGE sql AS 'SELECT 1';
+CREATE FUNCTION app.noted() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+CREATE TRIGGER noted BEFORE INSERT ON app.parent FOR EACH ROW EXECUTE FUNCTION app.noted();
+ALTER TABLE app.parent ENABLE ROW LEVEL SECURITY;
+CREATE POLICY mine ON app.parent USING (id > 0);
+GRANT SELECT ON app.parent TO PUBLIC;
+COMMENT ON TABLE app.parent IS 'what it is';
+"""
+CHANGES = {
+    "a column's type": ("ALTER TABLE app.parent ALTER note TYPE varchar(40)", "column app.parent.note"),
+    "a column's default": ("ALTER TABLE app.parent ALTER note SET DEFAULT 'y'", "column app.parent.note"),
+    "a column that may be NULL": ("ALTER TABLE app.parent ALTER note DROP NOT NULL", "column app.parent.note"),
+    "a new column": ("ALTER TABLE app.parent ADD more int", "column app.parent.more is new"),
+    "a constraint": ("ALTER TABLE app.child DROP CONSTRAINT child_id_check", "constraint app.child child_id_check is missing"),
+    "a constraint that is not validated": (
+        "ALTER TABLE app.child ADD CONSTRAINT late CHECK (id < 9) NOT VALID",
+        "constraint app.child late is new",
+    ),
+    "an index": ("DROP INDEX app.child_parent", "index app.child_parent is missing"),
+    "a view": ("CREATE OR REPLACE VIEW app.seen AS SELECT id FROM app.parent WHERE id > 1", "view app.seen"),
+    "a function": ("CREATE OR REPLACE FUNCTION app.one() RETURNS int LANGUAGE sql AS 'SELECT 2'", "function app.one()"),
+    "a trigger that was switched off": ("ALTER TABLE app.parent DISABLE TRIGGER noted", "trigger app.parent noted"),
+    "row security switched off": ("ALTER TABLE app.parent DISABLE ROW LEVEL SECURITY", "table app.parent"),
+    "a policy": ("ALTER POLICY mine ON app.parent USING (id > 1)", "policy app.parent mine"),
+    "a grant": ("REVOKE SELECT ON app.parent FROM PUBLIC", "table app.parent"),
+    "a comment": ("COMMENT ON TABLE app.parent IS 'something else'", "table app.parent"),
+    "an enum's value": ("ALTER TYPE app.mood ADD VALUE 'so so'", "type app.mood"),
+    "a sequence": ("ALTER SEQUENCE app.numbers INCREMENT 5", "sequence app.numbers"),
+    "a dropped table": ("DROP TABLE app.child", "table app.child is missing"),
+}
+ROWS = """
+CREATE TABLE things (id int, a text, b text, j json, p point, d date, n numeric);
+INSERT INTO things SELECT g, 'a' || g, 'b' || g, '{"k": 1}', point(g, 1), date '2025-01-01' + g, g
+FROM generate_series(1, 100) AS g;
+INSERT INTO things (id, a, b) VALUES (NULL, NULL, NULL), (7, 'same', 'same'), (7, 'same', 'same');
+"""
+LOSSES = {
+    "a value swapped between two rows": "UPDATE things SET a = CASE id WHEN 1 THEN 'a2' ELSE 'a1' END WHERE id IN (1, 2)",
+    "two columns swapped in a row": "UPDATE things SET a = b, b = a WHERE id = 3",
+    "a pair of equal rows turned into another pair": "UPDATE things SET a = 'other' WHERE a = 'same'",
+    "a deleted row": "DELETE FROM things WHERE id = 5",
+    "a row that is there twice": "INSERT INTO things SELECT * FROM things WHERE id = 5",
+    "a value that became NULL": "UPDATE things SET d = NULL WHERE id = 6",
+    "a JSON value": "UPDATE things SET j = '{\"k\": 2}' WHERE id = 8",
+    "a point": "UPDATE things SET p = point(0, 0) WHERE id = 9",
+}
+
+
+@pytest.fixture
+def connection(any_server: Server) -> Iterator[Connection]:
+    with Database(url=any_server.database()).connect("test") as connection:
+        yield connection
+
+
+def test_each_change_of_the_schema_is_named_and_undoing_it_ends_the_difference(connection: Connection) -> None:
+    connection.execute(SCHEMA.encode())
+    before = schema_fingerprint(connection)
+    assert differences(before, schema_fingerprint(connection)) == []
+    for what, (sql, named) in CHANGES.items():
+        if "ENUM" in sql or "ADD VALUE" in sql:
+            continue
+        connection.execute(b"BEGIN")
+        connection.execute(sql.encode())
+        told = differences(before, schema_fingerprint(connection))
+        connection.execute(b"ROLLBACK")
+        assert any(line.startswith(named) for line in told), f"{what}: {told}"
+    connection.execute(CHANGES["an enum's value"][0].encode())
+    assert differences(before, schema_fingerprint(connection))[0].startswith("type app.mood")
+
+
+def test_the_order_of_columns_and_the_ledger_are_not_part_of_the_schema(connection: Connection) -> None:
+    connection.execute(b"CREATE TABLE t (a int, b text)")
+    before = schema_fingerprint(connection)
+    connection.execute(b"ALTER TABLE t DROP a; ALTER TABLE t ADD a int; CREATE SCHEMA gonogo; CREATE TABLE gonogo.x ()")
+
+    assert differences(before, schema_fingerprint(connection)) == []
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_checksum_sees_what_a_count_or_a_plain_sum_would_not(connection: Connection, loss: str) -> None:
+    connection.execute(ROWS.encode())
+    before = checksum(connection, "things")
+    connection.execute(LOSSES[loss].encode())
+
+    assert checksum(connection, "things") != before
+
+
+def test_a_checksum_does_not_depend_on_the_order_of_rows_or_columns(connection: Connection) -> None:
+    connection.execute(ROWS.encode())
+    before = checksum(connection, "things")
+    connection.execute(b"CREATE TABLE again AS SELECT n, d, p, j, b, a, id FROM things ORDER BY random()")
+
+    assert checksum(connection, "again") == before
+
+
+def test_a_table_that_is_not_there_is_an_error_not_an_empty_sum(connection: Connection) -> None:
+    with pytest.raises(StepError, match="there is no table nothing"):
+        checksum(connection, "nothing")
