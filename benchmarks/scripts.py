@@ -111,6 +111,8 @@ class Bench:
             "DATABASE_URL": f"postgres://postgres@/bench?host={host}",
             "PREFECT_LOGGING_LEVEL": "ERROR",
         }
+        # without .pyc files every start would compile what it imports
+        env.pop("PYTHONDONTWRITEBYTECODE", None)
         began = time.perf_counter()
         with subprocess.Popen(command, cwd=self.folder, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
             _, status, usage = os.wait4(process.pid, 0)

@@ -40,7 +40,9 @@ def measure_latency(question: Question, connection: Connection) -> Measurement:
         connection.execute(b"RESET statement_timeout")
     if len(samples) < min(LEAST, check.samples) and not cut:
         return Measurement(check=question.name, missing=f"only {len(samples)} calls in {budget:g} s", count=len(samples))
-    return Measurement(check=question.name, numbers=summarise(samples), count=len(samples))
+    # a call that was cut took at least that long: its numbers can show that a line is crossed, never that it is kept
+    facts = {"cut": f"a call was cut after {budget:g} s"} if cut else {}
+    return Measurement(check=question.name, numbers=summarise(samples), count=len(samples), facts=facts)
 
 
 def _call(question: Question, connection: Connection) -> tuple[float, bool]:

@@ -16,7 +16,7 @@ from gonogo.core.event import Event, Kind
 from gonogo.core.plan import Plan
 from gonogo.core.runbook import Runbook
 from gonogo.core.state import State, Status
-from gonogo.database import Connection, Database, identify, resolve_url
+from gonogo.database import Connection, Database, identify, resolve_url, transaction
 from gonogo.errors import BadInput, Exit, Refused
 from gonogo.house import Project
 from gonogo.loader import choose_target
@@ -95,11 +95,20 @@ def begin(connection: Connection, prepared: Prepared, actor: str, *, again: bool
         Refused: a run of the runbook is unfinished, or it was done in another form.
     """
     ledger.create(connection)
-    fence.require_free(connection)
-    name = prepared.plan.runbook
     plan = prepared.plan.model_copy(update={"identity": identify(connection)})
+    with transaction(connection):
+        fence.reserve(connection)
+        run, found = _open_or_find(connection, plan, prepared.texts, actor, again=again)
+        fence.hold(connection, run)
+    return run, found
+
+
+def _open_or_find(
+    connection: Connection, plan: Plan, texts: Mapping[str, str], actor: str, *, again: bool
+) -> tuple[str, Found | None]:
+    name = plan.runbook
     if not ledger.runs(connection, name):
-        return ledger.open_run(connection, plan, prepared.texts, actor), None
+        return ledger.open_run(connection, plan, texts, actor), None
     found = find(connection, runbook=name)
     state, same = found.state, found.plan.seal == plan.seal
     if state.held or state.status not in (Status.READY, Status.DONE, Status.NO_GO, Status.ROLLED_BACK):
@@ -108,9 +117,9 @@ def begin(connection: Connection, prepared: Prepared, actor: str, *, again: bool
             f" go on with `gonogo resume {name}`, or turn it back with `gonogo rollback {name}`"
         )
     if state.status is Status.ROLLED_BACK or (state.status is Status.NO_GO and not state.changed):
-        return ledger.open_run(connection, plan, prepared.texts, actor), None
+        return ledger.open_run(connection, plan, texts, actor), None
     if state.status is Status.DONE and again:
-        return ledger.open_run(connection, plan, prepared.texts, actor), None
+        return ledger.open_run(connection, plan, texts, actor), None
     if not same and state.status is Status.DONE:
         raise Refused(f"this runbook was done here as {found.run}, and has changed since; run it anew with --again")
     if not same:

@@ -111,8 +111,8 @@ class Conductor:
             self.session.proceed()
         except psycopg.Error as error:
             if self.session.lost(error):
-                self.session.reconnect()
-                self.catch_up()
+                for event in self.session.recover(self.state.seq):
+                    self._take(event)
                 return
             ledger.raise_if_fenced(error)
             # nothing of this kind is expected; whatever it is, a person should see it before anything else happens
@@ -229,6 +229,8 @@ def embark(
     session.connection.execute("LISTEN gonogo")
     conductor = Conductor(session=session, plan=plan, state=engine.fold(events))
     session.known = conductor.state.seq
+    # what was recorded between the first look and the claim
+    conductor.catch_up()
     if resumed:
         conductor.append(Kind.TAKEN_OVER, {"epoch": session.epoch})
     return conductor

@@ -50,6 +50,9 @@ def run_alone(
             if session.lost(error):
                 session.reconnect()
                 again = True
+            if (error.sqlstate or "").startswith("42"):
+                # refused before anything began: a name that is taken or missing, a right that lacks
+                raise ScriptFailed(explain(error, script, sql, blockers), sqlstate=error.sqlstate or "") from None
             happened = probe(session, script)
             if happened:
                 break

@@ -15,15 +15,54 @@ from gonogo.database import Connection, transaction
 from gonogo.errors import Fenced, Occupied, Refused
 
 
-def require_free(connection: Connection) -> None:
-    """Refuse a target that somebody works on, before anything is recorded.
+def reserve(connection: Connection) -> None:
+    """Lock the fence for the caller's transaction, and refuse a target that somebody works on.
+
+    Of two that start at the same instant, the second one waits here and then sees the first one's run.
 
     Raises:
         Occupied: another runner does.
     """
-    row = connection.execute("SELECT run FROM gonogo.fence WHERE id = 1").fetchone()
-    if row and row[0] and holder_alive(connection, row[0]):
-        raise Occupied(_holder(connection))
+    try:
+        row = connection.execute("SELECT pid, backend_start, run, holder FROM gonogo.fence WHERE id = 1 FOR UPDATE").fetchone()
+    except psycopg.errors.LockNotAvailable:
+        raise Occupied("another runner is starting or working on this target; see `gonogo status`") from None
+    if row and _alive(connection, row[0], row[1]):
+        raise Occupied(_say_holder(row[2], row[3], row[0]))
+
+
+def hold(connection: Connection, run: str) -> None:
+    """Hold the target for a run that this process is about to carry, as long as this connection lives."""
+    connection.execute(
+        "UPDATE gonogo.fence SET run = %s, holder = %s, pid = pg_catalog.pg_backend_pid(), backend_start ="
+        " (SELECT backend_start FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid()) WHERE id = 1",
+        [run, _me()],
+    )
+
+
+def require_mine(connection: Connection, run: str, epoch: int) -> None:
+    """Refuse to go on where another runner took over; before anything is ended that may be the other's.
+
+    Raises:
+        Fenced: another runner did.
+    """
+    row = connection.execute("SELECT run, epoch FROM gonogo.fence WHERE id = 1").fetchone()
+    if row is None or (row[0], row[1]) != (run, epoch):
+        raise Fenced("another runner took this run over while the connection was lost")
+
+
+def _me() -> str:
+    return f"process {os.getpid()} on {platform.node()}"
+
+
+def _alive(connection: Connection, pid: int | None, since: object) -> bool:
+    if pid is None or pid == connection.info.backend_pid:
+        return False
+    found = connection.execute(
+        "SELECT 1 FROM pg_catalog.pg_stat_activity WHERE pid = %s AND (backend_start = %s OR backend_start IS NULL)",
+        [pid, since],
+    ).fetchone()
+    return found is not None
 
 
 def claim(connection: Connection, run: str, *, take_over: bool = False, patience: float = 5.0) -> int:
@@ -55,18 +94,14 @@ def _claim_once(connection: Connection, run: str) -> int:
     connection.execute("SET LOCAL lock_timeout = '500ms'")
     row = connection.execute("SELECT epoch, pid, backend_start, run, holder FROM gonogo.fence WHERE id = 1 FOR UPDATE").fetchone()
     epoch, pid, since, held_run, holder = row or (0, None, None, "", "")
-    if pid is not None and pid != connection.info.backend_pid:
-        alive = connection.execute(
-            "SELECT 1 FROM pg_catalog.pg_stat_activity WHERE pid = %s AND (backend_start = %s OR backend_start IS NULL)",
-            [pid, since],
-        ).fetchone()
-        if alive:
-            raise Occupied(_say_holder(held_run, holder, pid))
+    # what this very process holds for this run is its own
+    if (held_run, holder) != (run, _me()) and _alive(connection, pid, since):
+        raise Occupied(_say_holder(held_run, holder, pid))
     connection.execute(
         "UPDATE gonogo.fence SET run = %s, epoch = epoch + 1, pid = pg_catalog.pg_backend_pid(), holder = %s,"
         " backend_start = (SELECT backend_start FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid())"
         " WHERE id = 1",
-        [run, f"process {os.getpid()} on {platform.node()}"],
+        [run, _me()],
     )
     return int(epoch) + 1
 

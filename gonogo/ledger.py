@@ -89,20 +89,19 @@ def runs(connection: Connection, runbook: str = "") -> list[RunRow]:
 
 
 def open_run(connection: Connection, plan: Plan, texts: Mapping[str, str], actor: str) -> str:
-    """Begin a run: keep its plan and its scripts, all or nothing; return its id."""
+    """Begin a run in the caller's transaction: keep its plan and its scripts; return its id."""
     run = f"{plan.runbook[:32]}-{secrets.token_hex(3)}"
-    with transaction(connection):
-        connection.execute(
-            "INSERT INTO gonogo.run (id, runbook, target, opened, seq) VALUES (%s, %s, %s, pg_catalog.now(), 0)",
-            [run, plan.runbook, plan.target],
-        )
-        connection.execute(
-            "INSERT INTO gonogo.script (sha256, text) SELECT * FROM"
-            " ROWS FROM (pg_catalog.unnest(%s::text[]), pg_catalog.unnest(%s::text[]))"
-            " ON CONFLICT DO NOTHING",
-            [list(texts), list(texts.values())],
-        )
-        append(connection, run, Kind.RUN_OPENED, {"sources": plan.sources, "plan": plan.model_dump(mode="json")}, actor)
+    connection.execute(
+        "INSERT INTO gonogo.run (id, runbook, target, opened, seq) VALUES (%s, %s, %s, pg_catalog.now(), 0)",
+        [run, plan.runbook, plan.target],
+    )
+    connection.execute(
+        "INSERT INTO gonogo.script (sha256, text) SELECT * FROM"
+        " ROWS FROM (pg_catalog.unnest(%s::text[]), pg_catalog.unnest(%s::text[]))"
+        " ON CONFLICT DO NOTHING",
+        [list(texts), list(texts.values())],
+    )
+    append(connection, run, Kind.RUN_OPENED, {"sources": plan.sources, "plan": plan.model_dump(mode="json")}, actor)
     return run
 
 

@@ -130,6 +130,9 @@ class Session:
             ledger.raise_if_fenced(error)
             if self.was_stopped(error):
                 raise Stopped from None
+            if self.lost(error):
+                # whether it happened is the ledger's to say, never this error's
+                raise Unreachable(f"the connection was lost: {str(error).strip()}") from None
             story = explain(error, script, sql, blockers, offset=len(prefix))
             raise ScriptFailed(story, sqlstate=error.sqlstate or "") from None
 
@@ -155,8 +158,9 @@ class Session:
     def _suffix(self, script: Script, kind: Kind, body: str) -> str:
         quoted = ",".join(self._quote(text) for text in (self.run, kind, self.actor, body))
         appended = f"SELECT gonogo.append({quoted}::json,true);"
-        # what a script sets must not reach the ledger's own statement, nor the next script
-        return f"RESET SESSION AUTHORIZATION;RESET ROLE;{appended}RESET ALL;COMMIT" if script.sets else f"{appended}COMMIT"
+        # what a script sets, also inside a function, must not reach the ledger's own statement or the next script
+        reset = "RESET SESSION AUTHORIZATION;RESET ROLE;" if script.sets else ""
+        return f"{reset}{appended}RESET ALL;COMMIT"
 
     def _quote(self, text: str) -> str:
         return Escaping(self.connection.pgconn).escape_literal(text.encode()).decode()
@@ -201,11 +205,25 @@ class Session:
                 if not self.lost(error):
                     raise
                 self.say("the connection was lost; the ledger will say whether the script happened")
-                self.reconnect()
-                happened = [e for e in ledger.read(self.connection, self.run, known) if e.kind is kind and e.actor == self.actor]
-                if happened:
+                newer = self.recover(known)
+                if happened := [e for e in newer if e.kind is kind and e.actor == self.actor]:
                     return happened[-1]
         raise Unreachable(f"the connection was lost {self.plan.sql.attempts} times in a row")
+
+    def recover(self, known: int) -> list[Event]:
+        """Come back after a lost connection, also when it is lost again meanwhile; return the facts that are newer.
+
+        Raises:
+            Unreachable: the server does not come back.
+            Fenced: another runner took over.
+        """
+        for _ in range(self.plan.sql.attempts + 10):
+            try:
+                self.reconnect()
+                return ledger.read(self.connection, self.run, known)
+            except psycopg.OperationalError:
+                clock.sleep(0.2)
+        raise Unreachable("the connection is lost again and again")
 
     def lost(self, error: psycopg.Error) -> bool:
         """Say whether an error took the connection with it."""
@@ -232,6 +250,7 @@ class Session:
                     raise
                 clock.sleep(0.5)
         require_same(identify(self.connection), self.plan.identity)
+        fence.require_mine(self.connection, self.run, self.epoch)
         fence.end_holder(self.connection)
         fence.reclaim(self.connection, self.run, self.epoch)
 

@@ -19,8 +19,16 @@ def main() -> None:
 
     try:
         app()
+    except BrokenPipeError:
+        sys.exit(0)
     except GonogoError as error:
         complain(error)
         sys.exit(int(error.exit))
-    except BrokenPipeError:
-        sys.exit(0)
+    except Exception as error:
+        import psycopg  # noqa: PLC0415 - most commands have it by now
+
+        if not isinstance(error, psycopg.Error):
+            raise
+        why = " ".join(str(error).split())[:500]
+        complain(GonogoError(f"the target's connection failed: {why}. What is recorded is done; go on with `gonogo resume`"))
+        sys.exit(int(GonogoError.exit))

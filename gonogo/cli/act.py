@@ -49,7 +49,8 @@ def run(
     with database.connect("gonogo/begin") as connection:
         run_id, found = launch.begin(connection, prepared, who, again=again)
         count = launch.phases_to_do(prepared.plan, found.state if found else State(), phase)
-    carrier.carry(opened, database, run_id, who, lambda c: launch.go(c, count, carrier.flow, at_once=at_once))
+        # the connection holds the target until the run's own session has claimed it
+        carrier.carry(opened, database, run_id, who, lambda c: launch.go(c, count, carrier.flow, at_once=at_once))
 
 
 def _refuse_protected(opened: Opened, target: str) -> None:

@@ -105,13 +105,17 @@ def judge(threshold: Threshold, measured: Measurement, baseline: Measurement | N
         found = measured.numbers.get(threshold.metric, "nothing")
         sentence = f"no finite number for {threshold.metric}: {found}"
         return Judgement(check=measured.check, verdict=Verdict.INCONCLUSIVE, sentence=sentence)
-    before = number(baseline.numbers.get(threshold.metric)) if baseline else None
+    usable = baseline if baseline and "cut" not in baseline.facts else None
+    before = number(usable.numbers.get(threshold.metric)) if usable else None
     line = threshold.line(before)
     if line is None:
         why = "the baseline is zero" if before == 0 else "there is no baseline"
         sentence = f"{threshold.metric} {say(value)}, but {why} to compare with"
         return Judgement(check=measured.check, verdict=Verdict.INCONCLUSIVE, sentence=sentence)
     met = threshold.holds(value, line)
+    if "cut" in measured.facts and (met if threshold.op[0] in "<=" else not met):
+        sentence = f"{measured.facts['cut']}, so {threshold.metric} is at least {say(value)}; that decides nothing"
+        return Judgement(check=measured.check, verdict=Verdict.INCONCLUSIVE, sentence=sentence)
     label = "" if threshold.metric == "value" else f"{threshold.metric} "
     # where rounding would hide the difference, every digit is said
     told = (say(value), say(line)) if say(value) != say(line) or value == line else (f"{value:f}", f"{line:f}")

@@ -263,3 +263,20 @@ def invalid_indexes(url: str) -> list[str]:
     with psycopg.connect(url, autocommit=True) as connection:
         rows = connection.execute("SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid").fetchall()
     return [row[0] for row in rows]
+
+
+def test_two_runs_that_start_at_the_same_instant_do_the_work_once(server: Server, guardian: str, project: Path) -> None:
+    without_probes(project)
+    for _ in range(4):
+        url = server.database(guardian)
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(COUNTERS)
+            connection.execute(ALLOCATED)
+        env = environment(TEST_URL=url)
+        pair = [start("run", BOOK, "--at-once", "--without-prefect", cwd=project, env=env) for _ in range(2)]
+        outputs = [process.communicate(timeout=60)[0] for process in pair]
+
+        assert sorted(process.returncode for process in pair) in ([0, 0], [0, 3]), outputs
+        with psycopg.connect(url, autocommit=True) as connection:
+            assert connection.execute("SELECT count(*) FROM gonogo.run").fetchone() == (1,), outputs
+            assert connection.execute("SELECT count(*) FROM counted.allocation").fetchone() == (3000,), outputs

@@ -376,3 +376,30 @@ def test_phases_are_launched_one_by_one_and_rolled_back_together(make_project: M
     back = gonogo("rollback", "book", "--without-prefect", cwd=project, env=env)
     assert back.returncode == 11, back.stdout + back.stderr
     assert schema_of(old_url) == before
+
+
+def test_an_index_whose_name_is_taken_is_a_failure_and_the_strangers_index_stays(make_project: Make, old_url: str) -> None:
+    taken = {**FILES, "020__sql": "CREATE UNIQUE INDEX CONCURRENTLY taken ON old (id);\n", "020__undo__sql": "SELECT 1;\n"}
+    with psycopg.connect(old_url, autocommit=True) as connection:
+        connection.execute("CREATE INDEX taken ON old (note)")
+    before = schema_of(old_url)
+
+    code, output = run(make_project(BOOK, **taken), old_url)
+
+    assert code == 11, output
+    assert "42P07" in output
+    assert schema_of(old_url) == before
+
+
+def test_what_a_script_sets_inside_a_block_does_not_reach_the_next_one(make_project: Make, old_url: str) -> None:
+    sets = "DO $$ BEGIN PERFORM set_config('search_path', 'elsewhere', false); END $$;\n"
+    project = make_project(BOOK, **{**FILES, "010__sql": FILES["010__sql"] + sets})
+    with psycopg.connect(old_url, autocommit=True) as connection:
+        connection.execute(
+            "CREATE SCHEMA elsewhere; CREATE TABLE elsewhere.new (id int, note text); CREATE TABLE elsewhere.old ()"
+        )
+
+    code, output = run(project, old_url)
+
+    assert code == 0, output
+    assert ask(old_url, "SELECT count(*) FROM pg_indexes WHERE indexname = 'new_note' AND schemaname = 'public'") == 1
