@@ -91,7 +91,6 @@ class _Shown:
     def __init__(self, conductor: Conductor, say: Say) -> None:
         self.conductor, self.say = conductor, say
         self.error: BaseException | None = None
-        self.begun = self.ended = False
 
     def attempt(self) -> None:
         """Carry the phase inside the flow run."""
@@ -104,7 +103,6 @@ class _Shown:
                     logger.info("%s", line)
 
         self.conductor.listeners.append(log)
-        self.begun = True
         try:
             _artifact(self.say, _show_plan, plan)
             # tags are for the flow run: a task that has some asks the server for a slot before it starts
@@ -115,7 +113,6 @@ class _Shown:
             self.error = error
             raise
         finally:
-            self.ended = True
             self.conductor.listeners.remove(log)
 
     def stage(self, name: str, work: Work) -> None:

@@ -7,8 +7,7 @@ GonogoError
 │   ├── Occupied               another runner works on the target
 │   └── Fenced                 another runner took over from this one
 └── StepError                  what a step met; the loop turns it into an event
-    ├── ScriptFailed           the server refused the script
-    └── InDoubt                nobody but a person can say whether it happened
+    └── ScriptFailed           the server refused the script
 """
 
 from __future__ import annotations
@@ -95,7 +94,3 @@ class ScriptFailed(StepError):
         self.sqlstate = sqlstate
         self.left = left
         super().__init__(message)
-
-
-class InDoubt(StepError):
-    """It cannot be told whether the step happened."""

@@ -33,11 +33,7 @@ def reserve(connection: Connection) -> None:
 
 def hold(connection: Connection, run: str) -> None:
     """Hold the target for a run that this process is about to carry, as long as this connection lives."""
-    connection.execute(
-        "UPDATE gonogo.fence SET run = %s, holder = %s, pid = pg_catalog.pg_backend_pid(), backend_start ="
-        " (SELECT backend_start FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid()) WHERE id = 1",
-        [run, _me()],
-    )
+    _sign(connection, run, epochs=0)
 
 
 def require_mine(connection: Connection, run: str, epoch: int) -> None:
@@ -49,6 +45,15 @@ def require_mine(connection: Connection, run: str, epoch: int) -> None:
     row = connection.execute("SELECT run, epoch FROM gonogo.fence WHERE id = 1").fetchone()
     if row is None or (row[0], row[1]) != (run, epoch):
         raise Fenced("another runner took this run over while the connection was lost")
+
+
+def _sign(connection: Connection, run: str, *, epochs: int) -> None:
+    """Write this process and this connection's backend into the fence, and raise its epoch by some."""
+    connection.execute(
+        "UPDATE gonogo.fence SET run = %s, epoch = epoch + %s, holder = %s, pid = pg_catalog.pg_backend_pid(), backend_start ="
+        " (SELECT backend_start FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid()) WHERE id = 1",
+        [run, epochs, _me()],
+    )
 
 
 def _me() -> str:
@@ -97,12 +102,7 @@ def _claim_once(connection: Connection, run: str) -> int:
     # what this very process holds for this run is its own
     if (held_run, holder) != (run, _me()) and _alive(connection, pid, since):
         raise Occupied(_say_holder(held_run, holder, pid))
-    connection.execute(
-        "UPDATE gonogo.fence SET run = %s, epoch = epoch + 1, pid = pg_catalog.pg_backend_pid(), holder = %s,"
-        " backend_start = (SELECT backend_start FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid())"
-        " WHERE id = 1",
-        [run, _me()],
-    )
+    _sign(connection, run, epochs=1)
     return int(epoch) + 1
 
 
@@ -116,10 +116,7 @@ def reclaim(connection: Connection, run: str, epoch: int) -> None:
         row = connection.execute("SELECT pid, backend_start, run, epoch FROM gonogo.fence WHERE id = 1 FOR UPDATE").fetchone()
         if row is None or (row[2], row[3]) != (run, epoch):
             raise Fenced("another runner took this run over while the connection was lost")
-        connection.execute(
-            "UPDATE gonogo.fence SET pid = pg_catalog.pg_backend_pid(), backend_start ="
-            " (SELECT backend_start FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid()) WHERE id = 1"
-        )
+        _sign(connection, run, epochs=0)
 
 
 def release(connection: Connection, run: str, epoch: int) -> None:

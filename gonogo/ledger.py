@@ -20,7 +20,7 @@ from gonogo.errors import Fenced, Refused
 
 VERSION = 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-FENCED, ENDED_TRANSACTION, NO_SUCH_RUN = "GN001", "GN002", "GN003"
+FENCED, NO_SUCH_RUN = "GN001", "GN003"
 _SCHEMA = Path(__file__).with_name("ledger.sql")
 _STATE_EVENTS = """
 WITH fact AS (
