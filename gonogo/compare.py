@@ -23,7 +23,8 @@ WITH own AS (
   SELECT c.*, format('%I.%I', own.nspname, c.relname) AS name FROM pg_class c JOIN own ON own.oid = c.relnamespace
   WHERE NOT EXISTS (SELECT FROM extension_owned e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid)
 )
-SELECT 'schema ' || nspname, concat_ws(' ', pg_get_userbyid(nspowner), nspacl::text)
+SELECT 'schema ' || nspname, concat_ws(' ', pg_get_userbyid(nspowner), nspacl::text,
+  'comment ' || obj_description(oid, 'pg_namespace'))
 FROM pg_namespace WHERE oid IN (SELECT oid FROM own)
 UNION ALL
 SELECT CASE relkind WHEN 'r' THEN 'table ' WHEN 'p' THEN 'table ' WHEN 'v' THEN 'view ' WHEN 'm' THEN 'view '
@@ -31,7 +32,10 @@ SELECT CASE relkind WHEN 'r' THEN 'table ' WHEN 'p' THEN 'table ' WHEN 'v' THEN 
   concat_ws(' ', 'kind', relkind, 'owner', pg_get_userbyid(relowner), 'acl',
     (SELECT string_agg(a::text, ',' ORDER BY a::text) FROM unnest(relacl) a), 'rls', relrowsecurity, relforcerowsecurity,
     'persistence', relpersistence, 'options', reloptions::text, 'replica identity', relreplident,
-    'comment', obj_description(oid, 'pg_class'),
+    'comment', obj_description(oid, 'pg_class'), 'access method ' || (SELECT amname FROM pg_am WHERE pg_am.oid = relam),
+    'tablespace ' || (SELECT spcname FROM pg_tablespace t WHERE t.oid = reltablespace),
+    'inherits ' || (SELECT string_agg(inhparent::regclass::text, ',' ORDER BY inhseqno) FROM pg_inherits
+      WHERE inhrelid = relation.oid),
     CASE WHEN relkind IN ('v', 'm') THEN pg_get_viewdef(oid) END,
     CASE WHEN relispartition THEN pg_get_expr(relpartbound, oid) END)
 FROM relation WHERE relkind IN ('r', 'p', 'v', 'm', 'f')
@@ -39,7 +43,9 @@ UNION ALL
 SELECT format('column %s.%I', name, attname),
   concat_ws(' ', format_type(atttypid, atttypmod), CASE WHEN attnotnull THEN 'not null' END,
     'default ' || pg_get_expr(d.adbin, d.adrelid), 'identity ' || nullif(attidentity::text, ''),
-    'generated ' || nullif(attgenerated::text, ''), 'collation ' || nullif(attcollation, 0)::text,
+    'generated ' || nullif(attgenerated::text, ''), 'collation ' || nullif(attcollation, 0)::regcollation::text,
+    'storage', attstorage, nullif(attcompression::text, ''), 'statistics ' || nullif(attstattarget, -1)::text,
+    'options ' || (SELECT string_agg(o, ',') FROM unnest(attoptions) o WHERE o LIKE 'n_distinct%'),
     'acl ' || attacl::text, 'comment ' || col_description(attrelid, attnum))
 FROM pg_attribute a JOIN relation r ON r.oid = a.attrelid AND r.relkind IN ('r', 'p', 'v', 'm', 'f', 'c')
 LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
@@ -47,6 +53,8 @@ WHERE attnum > 0 AND NOT attisdropped
 UNION ALL
 SELECT format('constraint %s %I', coalesce(r.name, ''), conname),
   concat_ws(' ', pg_get_constraintdef(c.oid), CASE WHEN convalidated THEN 'valid' ELSE 'not valid' END,
+    -- DISABLE TRIGGER ALL switches a foreign key off without a word in its definition
+    'enabled ' || (SELECT string_agg(DISTINCT tgenabled::text, ',') FROM pg_trigger WHERE tgconstraint = c.oid AND tgisinternal),
     'comment ' || obj_description(c.oid, 'pg_constraint'))
 FROM pg_constraint c JOIN relation r ON r.oid = c.conrelid
 UNION ALL
@@ -56,12 +64,18 @@ SELECT 'index ' || r.name, concat_ws(' ', pg_get_indexdef(i.indexrelid),
 FROM pg_index i JOIN relation r ON r.oid = i.indexrelid
 UNION ALL
 SELECT 'sequence ' || r.name, concat_ws(' ', format_type(seqtypid, NULL), seqstart, seqincrement, seqmin, seqmax, seqcache,
-  seqcycle, 'owner', pg_get_userbyid(relowner), 'acl', relacl::text)
+  seqcycle, 'owner', pg_get_userbyid(relowner), 'acl', relacl::text, 'owned by ' || (
+    SELECT format('%s.%I', d.refobjid::regclass, a.attname) FROM pg_depend d
+    JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+    WHERE d.classid = 'pg_class'::regclass AND d.objid = r.oid AND d.deptype IN ('a', 'i') LIMIT 1))
 FROM pg_sequence s JOIN relation r ON r.oid = s.seqrelid
 UNION ALL
 SELECT format('%s %I.%s(%s)', CASE prokind WHEN 'p' THEN 'procedure' WHEN 'a' THEN 'aggregate' ELSE 'function' END,
     own.nspname, quote_ident(proname), pg_get_function_identity_arguments(p.oid)),
   concat_ws(' ', CASE WHEN prokind <> 'a' THEN pg_get_functiondef(p.oid) ELSE format_type(prorettype, NULL) END,
+    (SELECT concat_ws(' ', aggkind, aggtransfn, aggfinalfn, aggcombinefn, aggserialfn, aggdeserialfn, aggmtransfn, aggminvtransfn,
+      aggmfinalfn, aggtranstype::regtype, aggmtranstype::regtype, aggsortop::regoperator, agginitval, aggminitval)
+     FROM pg_aggregate WHERE aggfnoid = p.oid),
     'owner', pg_get_userbyid(proowner), 'acl', (SELECT string_agg(a::text, ',' ORDER BY a::text) FROM unnest(proacl) a),
     'comment ' || obj_description(p.oid, 'pg_proc'))
 FROM pg_proc p JOIN own ON own.oid = p.pronamespace
@@ -80,28 +94,67 @@ FROM pg_policy p JOIN relation r ON r.oid = p.polrelid
 UNION ALL
 SELECT format('type %I.%I', own.nspname, typname), concat_ws(' ', typtype, 'owner', pg_get_userbyid(typowner),
   (SELECT string_agg(enumlabel, ',' ORDER BY enumsortorder) FROM pg_enum WHERE enumtypid = t.oid),
-  CASE WHEN typtype = 'd' THEN format_type(typbasetype, typtypmod) END, typdefault,
+  CASE WHEN typtype = 'd' THEN format_type(typbasetype, typtypmod) END, CASE WHEN typnotnull THEN 'not null' END,
+  'collation ' || nullif(typcollation, 0)::regcollation::text, typdefault,
+  'acl ' || typacl::text, 'comment ' || obj_description(t.oid, 'pg_type'),
   (SELECT string_agg(pg_get_constraintdef(k.oid), ',' ORDER BY conname) FROM pg_constraint k WHERE k.contypid = t.oid))
 FROM pg_type t JOIN own ON own.oid = t.typnamespace
-WHERE typtype IN ('e', 'd', 'r')
+WHERE typtype IN ('e', 'd', 'r', 'm')
   AND NOT EXISTS (SELECT FROM extension_owned e WHERE e.classid = 'pg_type'::regclass AND e.objid = t.oid)
 UNION ALL
 SELECT 'extension ' || extname, extversion FROM pg_extension
 UNION ALL
-SELECT format('event trigger %I', evtname), concat_ws(' ', evtevent, evtenabled, evtfoid::regproc::text) FROM pg_event_trigger
+SELECT format('event trigger %I', evtname), concat_ws(' ', evtevent, evtenabled, evtfoid::regproc::text, evttags::text)
+FROM pg_event_trigger
+UNION ALL
+SELECT format('statistics %I.%I', own.nspname, stxname), concat_ws(' ', pg_get_statisticsobjdef(s.oid), pg_get_userbyid(stxowner))
+FROM pg_statistic_ext s JOIN own ON own.oid = s.stxnamespace
+UNION ALL
+SELECT format('default privileges of %s%s on %s', pg_get_userbyid(defaclrole),
+  ' in ' || nullif(defaclnamespace, 0)::regnamespace::text,
+    defaclobjtype), defaclacl::text FROM pg_default_acl
+UNION ALL
+SELECT format('publication %I', pubname), concat_ws(' ', puballtables, pubinsert, pubupdate, pubdelete, pubtruncate, pubviaroot,
+  (SELECT string_agg(concat_ws(' ', prrelid::regclass, prattrs::text, pg_get_expr(prqual, prrelid)), ','
+     ORDER BY prrelid::regclass::text)
+   FROM pg_publication_rel WHERE prpubid = p.oid),
+  (SELECT string_agg(pnnspid::regnamespace::text, ',' ORDER BY 1) FROM pg_publication_namespace WHERE pnpubid = p.oid))
+FROM pg_publication p
+UNION ALL
+SELECT format('setting of %s', coalesce(nullif(setrole, 0)::regrole::text, 'everyone')), setconfig::text
+FROM pg_db_role_setting WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
+UNION ALL
+SELECT format('operator %s', o.oid::regoperator), concat_ws(' ', oprcode, oprrest, oprjoin, oprcom::regoperator,
+  oprnegate::regoperator,
+  oprcanmerge, oprcanhash, pg_get_userbyid(oprowner))
+FROM pg_operator o JOIN own ON own.oid = o.oprnamespace
+WHERE NOT EXISTS (SELECT FROM extension_owned e WHERE e.classid = 'pg_operator'::regclass AND e.objid = o.oid)
+UNION ALL
+SELECT format('collation %I.%I', own.nspname, collname), concat_ws(' ', collprovider, collisdeterministic, collcollate, collctype)
+FROM pg_collation c JOIN own ON own.oid = c.collnamespace
+UNION ALL
+SELECT format('text search configuration %I.%I', own.nspname, cfgname), cfgparser::text
+FROM pg_ts_config c JOIN own ON own.oid = c.cfgnamespace
+UNION ALL
+SELECT format('cast from %s to %s', castsource::regtype, casttarget::regtype),
+  concat_ws(' ', castfunc::regprocedure, castcontext, castmethod)
+FROM pg_cast c WHERE c.oid >= 16384
+  AND NOT EXISTS (SELECT FROM extension_owned e WHERE e.classid = 'pg_cast'::regclass AND e.objid = c.oid)
+UNION ALL
+-- options of servers and mappings may hold secrets: their digest tells a change as well
+SELECT format('foreign server %I', srvname), concat_ws(' ', srvtype, srvversion, srvacl::text, md5(srvoptions::text))
+FROM pg_foreign_server
 """
-_COLUMNS = """
-SELECT a.attname,
-  -- types without an extended hash of their own go through text
-  EXISTS (
-    SELECT FROM pg_catalog.pg_type t
-    LEFT JOIN pg_catalog.pg_type b ON t.typtype = 'd' AND b.oid = t.typbasetype
-    JOIN pg_catalog.pg_amproc p ON p.amproclefttype = coalesce(b.oid, t.oid) AND p.amprocnum = 2
-    JOIN pg_catalog.pg_opfamily f ON f.oid = p.amprocfamily
-    JOIN pg_catalog.pg_am m ON m.oid = f.opfmethod AND m.amname = 'hash'
-    WHERE t.oid = a.atttypid
-  )
+# types whose values hash alike only where they are alike to the last bit; the others go through text, since
+# 1.0 and 1.00, one day and 24 hours, or letters that a collation holds equal would pass for each other
+_EXACT = "bool, int2, int4, int8, oid, uuid, date, time, timestamp, timestamptz, bytea, text, varchar, name, macaddr, macaddr8"
+_COLUMNS = f"""
+SELECT a.attname, coalesce(b.typname, t.typname) = ANY (pg_catalog.string_to_array('{_EXACT}', ', '))
+  AND coalesce(b.typnamespace, t.typnamespace) = 'pg_catalog'::pg_catalog.regnamespace
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_collation c WHERE c.oid = a.attcollation AND NOT c.collisdeterministic)
 FROM pg_catalog.pg_attribute a
+JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+LEFT JOIN pg_catalog.pg_type b ON t.typtype = 'd' AND b.oid = t.typbasetype
 WHERE a.attrelid = pg_catalog.to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attname
 """
 
@@ -158,7 +211,7 @@ def checksum(connection: Connection, table: str, columns: Sequence[str] = ()) ->
     chosen = sorted(columns) or list(found)
     if not chosen:
         return str(count_rows(connection, table))
-    parts = [sql.Identifier(c) if found[c] else sql.SQL("{}::text").format(sql.Identifier(c)) for c in chosen]
+    parts = [sql.Identifier(c) if found[c] else sql.SQL('{}::text COLLATE "C"').format(sql.Identifier(c)) for c in chosen]
     query = sql.SQL(
         "SELECT pg_catalog.count(*)::text || ':' || coalesce(sum(pg_catalog.hashint8extended("
         "pg_catalog.hash_record_extended(ROW({}), 0), 0))::text, '0') FROM {}"

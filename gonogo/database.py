@@ -141,8 +141,8 @@ def identify(connection: Connection) -> Identity:
             "a pooler in transaction mode stands before the target (the backend changes from one statement to the"
             " next); connect to PostgreSQL directly"
         )
-    if version < 140000:
-        raise Refused(f"the target is PostgreSQL {version // 10000}; gonogo works on 14 and later")
+    if version < 150000:
+        raise Refused(f"the target is PostgreSQL {version // 10000}; gonogo works on 15 and later")
     try:
         found = connection.execute("SELECT system_identifier::text FROM pg_catalog.pg_control_system()").fetchone()
         identifier = str(found[0]) if found else ""

@@ -270,7 +270,7 @@ SECTIONS: tuple[Section, ...] = (
     Section(
         model=Target,
         intro="A database that the runbook may run on: `gonogo run shop-orders --target staging`. It must be a primary of"
-        " PostgreSQL 14 or later, reached without a pooler in transaction mode.",
+        " PostgreSQL 15 or later, reached without a pooler in transaction mode.",
         example=_TARGETS,
         path=("targets", "*"),
     ),

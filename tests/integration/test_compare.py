@@ -26,6 +26,13 @@ ALTER TABLE app.parent ENABLE ROW LEVEL SECURITY;
 CREATE POLICY mine ON app.parent USING (id > 0);
 GRANT SELECT ON app.parent TO PUBLIC;
 COMMENT ON TABLE app.parent IS 'what it is';
+CREATE DOMAIN app.code AS text;
+CREATE FUNCTION app.longer(text, text) RETURNS text LANGUAGE sql IMMUTABLE
+  AS $$SELECT CASE WHEN length($1) < length($2) THEN $2 ELSE $1 END$$;
+CREATE AGGREGATE app.longest(text) (SFUNC = app.longer, STYPE = text);
+CREATE TABLE app.base (id int);
+CREATE TABLE app.heir (id int) INHERITS (app.base);
+CREATE STATISTICS app.pair ON id, parent FROM app.child;
 """
 CHANGES = {
     "a column's type": ("ALTER TABLE app.parent ALTER note TYPE varchar(40)", "column app.parent.note"),
@@ -47,11 +54,34 @@ CHANGES = {
     "a comment": ("COMMENT ON TABLE app.parent IS 'something else'", "table app.parent"),
     "an enum's value": ("ALTER TYPE app.mood ADD VALUE 'so so'", "type app.mood"),
     "a sequence": ("ALTER SEQUENCE app.numbers INCREMENT 5", "sequence app.numbers"),
+    "a foreign key switched off": ("ALTER TABLE app.child DISABLE TRIGGER ALL", "constraint app.child child_parent_fkey"),
+    "a domain that refuses NULL": ("ALTER DOMAIN app.code SET NOT NULL", "type app.code"),
+    "an heir": ("ALTER TABLE app.heir NO INHERIT app.base", "table app.heir"),
+    "an aggregate's body": (
+        "CREATE OR REPLACE AGGREGATE app.longest(text) (SFUNC = app.longer, STYPE = text, INITCOND = 'x')",
+        "aggregate app.longest(text)",
+    ),
+    "a type's grant": ("REVOKE USAGE ON TYPE app.mood FROM PUBLIC", "type app.mood"),
+    "a type's comment": ("COMMENT ON TYPE app.mood IS 'new'", "type app.mood"),
+    "a schema's comment": ("COMMENT ON SCHEMA app IS 'new'", "schema app"),
+    "how a column is stored": ("ALTER TABLE app.parent ALTER note SET STORAGE EXTERNAL", "column app.parent.note"),
+    "how much is known of a column": ("ALTER TABLE app.parent ALTER note SET STATISTICS 10", "column app.parent.note"),
+    "default privileges": (
+        "ALTER DEFAULT PRIVILEGES IN SCHEMA app GRANT SELECT ON TABLES TO PUBLIC",
+        "default privileges of ",
+    ),
+    "statistics": ("DROP STATISTICS app.pair", "statistics app.pair is missing"),
+    "a publication": ("CREATE PUBLICATION told FOR TABLE app.parent", "publication told is new"),
+    "whose a sequence is": ("ALTER SEQUENCE app.numbers OWNED BY app.parent.id", "sequence app.numbers"),
+    "a setting of the database": (
+        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET work_mem = 5000', current_database()); END $$",
+        "setting of everyone is new",
+    ),
     "a dropped table": ("DROP TABLE app.child", "table app.child is missing"),
 }
 ROWS = """
-CREATE TABLE things (id int, a text, b text, j json, p point, d date, n numeric);
-INSERT INTO things SELECT g, 'a' || g, 'b' || g, '{"k": 1}', point(g, 1), date '2025-01-01' + g, g
+CREATE TABLE things (id int, a text, b text, j json, p point, d date, n numeric, jb jsonb, i interval, f float8);
+INSERT INTO things SELECT g, 'a' || g, 'b' || g, '{"k": 1}', point(g, 1), date '2025-01-01' + g, g, '{"n": 1.0}', '1 day', 0
 FROM generate_series(1, 100) AS g;
 INSERT INTO things (id, a, b) VALUES (NULL, NULL, NULL), (7, 'same', 'same'), (7, 'same', 'same');
 """
@@ -63,6 +93,10 @@ LOSSES = {
     "a row that is there twice": "INSERT INTO things SELECT * FROM things WHERE id = 5",
     "a value that became NULL": "UPDATE things SET d = NULL WHERE id = 6",
     "a JSON value": "UPDATE things SET j = '{\"k\": 2}' WHERE id = 8",
+    "digits after the point": "UPDATE things SET n = n + 0.00 WHERE id = 10",
+    "digits inside JSON": "UPDATE things SET jb = '{\"n\": 1.00}' WHERE id = 10",
+    "a day that became 24 hours": "UPDATE things SET i = '24 hours' WHERE id = 10",
+    "the sign of a zero": "UPDATE things SET f = '-0' WHERE id = 10",
     "a point": "UPDATE things SET p = point(0, 0) WHERE id = 9",
 }
 
@@ -109,7 +143,7 @@ def test_a_checksum_sees_what_a_count_or_a_plain_sum_would_not(connection: Conne
 def test_a_checksum_does_not_depend_on_the_order_of_rows_or_columns(connection: Connection) -> None:
     connection.execute(ROWS.encode())
     before = checksum(connection, "things")
-    connection.execute(b"CREATE TABLE again AS SELECT n, d, p, j, b, a, id FROM things ORDER BY random()")
+    connection.execute(b"CREATE TABLE again AS SELECT f, i, jb, n, d, p, j, b, a, id FROM things ORDER BY random()")
 
     assert checksum(connection, "again") == before
 
@@ -117,3 +151,15 @@ def test_a_checksum_does_not_depend_on_the_order_of_rows_or_columns(connection: 
 def test_a_table_that_is_not_there_is_an_error_not_an_empty_sum(connection: Connection) -> None:
     with pytest.raises(StepError, match="there is no table nothing"):
         checksum(connection, "nothing")
+
+
+def test_a_checksum_sees_letters_that_a_collation_holds_equal(server_15: Server) -> None:
+    # the embedded server is built without ICU
+    with Database(url=server_15.database()).connect("test") as connection:
+        connection.execute(b"CREATE COLLATION blind (provider = icu, locale = 'und-u-ks-level2', deterministic = false)")
+        connection.execute(b"CREATE TABLE words (word text COLLATE blind)")
+        connection.execute(b"INSERT INTO words VALUES ('Word')")
+        before = checksum(connection, "words")
+        connection.execute(b"UPDATE words SET word = 'word'")
+
+        assert checksum(connection, "words") != before
