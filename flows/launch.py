@@ -148,7 +148,7 @@ def sources_of(runbook: Runbook, file: Path, project: Project, *, target: str, i
     library = Library(project.template_roots)
     variables = given_inputs(runbook, inputs)
     names = [name for pattern in patterns_of(runbook) for name in library.find(pattern, runbook.runbook)]
-    library.used.update(library.path(name) for name in names)
+    library.used.update(map(library.file, names))
     if templates := [name for name in names if name.endswith(".j2")]:
         from gonogo.template import Templates  # noqa: PLC0415 - Jinja2 is for those who have templates
 

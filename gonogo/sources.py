@@ -6,6 +6,7 @@ import glob
 import hashlib
 import os
 import re
+import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,9 @@ class Library:
 
     def __init__(self, roots: Iterable[Path]) -> None:
         self.roots = tuple(root.resolve() for root in roots)
-        self.used: set[Path] = set()
-        self._found: dict[str, Path] = {}
+        #: the files that were used, as text: of ten thousand, paths as objects cost more than reading them
+        self.used: set[str] = set()
+        self._found: dict[str, str] = {}
 
     def find(self, pattern: str, under: str = "") -> list[str]:
         """Return the templates that a name or a glob means, sorted, relative to their root.
@@ -36,16 +38,16 @@ class Library:
                 for base in filter(None, (under, ".")):
                     if files := _files(pattern, root / base, root):
                         names = {file[len(str(root)) + 1 :]: file for file in files}
-                        self._found.update({name: Path(file) for name, file in names.items()})
+                        self._found.update(names)
                         return list(names)
         except (OSError, ValueError) as error:
             raise BadInput(f"the template {pattern!r} cannot be looked for: {error}") from None
         searched = ", ".join(str(root / under) for root in self.roots)
         raise BadInput(f"there is no template {pattern!r} in {searched}")
 
-    def path(self, name: str) -> Path:
+    def file(self, name: str) -> str:
         """Return the file of a template that was found."""
-        return self._found.get(name) or next(root / name for root in self.roots if (root / name).is_file())
+        return self._found.get(name) or next(str(root / name) for root in self.roots if (root / name).is_file())
 
 
 def _files(pattern: str, folder: Path, root: Path) -> list[str]:
@@ -56,10 +58,20 @@ def _files(pattern: str, folder: Path, root: Path) -> list[str]:
     """
     is_glob = re.search(r"[*?\[]", pattern)
     names = sorted(glob.glob(pattern, root_dir=folder, recursive=True)) if is_glob else [pattern]
-    files = [file for name in names if os.path.isfile(file := os.path.join(folder, name))]
-    outside = [parent for parent in {os.path.dirname(file) for file in files} if not Path(parent).resolve().is_relative_to(root)]
-    if links := [file for file in files if os.path.islink(file)] + outside:
-        raise BadInput(f"the template {links[0]} is a symbolic link or leads out of {root}; keep templates below it")
+    files, links = [], []
+    for file in (os.path.join(folder, name) for name in names):
+        try:
+            mode = os.lstat(file).st_mode
+        except OSError:
+            continue  # not there, or no name that a file could have
+        if stat.S_ISREG(mode):
+            files.append(file)
+        elif stat.S_ISLNK(mode) and os.path.isfile(file):
+            links.append(file)
+    folders = {file[: file.rindex(os.sep)] for file in files}
+    outside = [parent for parent in folders if not Path(parent).resolve().is_relative_to(root)]
+    if wrong := links + outside:
+        raise BadInput(f"the template {wrong[0]} is a symbolic link or leads out of {root}; keep templates below it")
     return files
 
 
@@ -107,8 +119,8 @@ def digest_sources(file: Path, library: Library, variables: Mapping[str, Any], t
     """Return a digest over all that a plan was made from: files, inputs, target."""
     given = sorted({**variables, " target": target}.items())
     summed = hashlib.sha256(repr(given).encode())
-    for path in (os.path.abspath(file), *sorted(map(str, library.used))):
-        summed.update(path.encode() + b"\0")
-        with open(path, "rb") as source:
-            summed.update(hashlib.sha256(source.read()).digest())
+    for path in (os.path.abspath(file), *sorted(library.used)):
+        with open(path, "rb", buffering=0) as source:
+            content = source.read()
+        summed.update(b"%s\0%d\0%s" % (path.encode(), len(content), content))
     return summed.hexdigest()

@@ -21,7 +21,8 @@ from gonogo.errors import BadInput, Problem
 from gonogo.sources import Library
 
 MAX_RENDERED = 5_000_000
-_MAX_RANGE = 10_000
+#: how often all loops over numbers of one template may go round together
+_MAX_ROUNDS = 100_000
 
 
 class Sql(str):
@@ -72,25 +73,21 @@ def _finalize(value: object) -> object:
     raise UndefinedError(f"a bare {shown} in SQL text; pass it through `| ident` or `| literal`")
 
 
-def _range(*args: int) -> range:
-    made = range(*args)
-    if len(made) > _MAX_RANGE:
-        raise SecurityError(f"a range of {len(made)} is longer than {_MAX_RANGE}")
-    return made
-
-
 class Templates(Library):
     """Templates that render."""
 
     def __init__(self, roots: Iterable[Path]) -> None:
         super().__init__(roots)
         self._environment: ImmutableSandboxedEnvironment | None = None
+        #: how many lines each file has, as it was read
+        self._lines: dict[str, int] = {}
+        self._rounds = 0
 
     def label(self, name: str, text: str) -> str:
         """Return how messages name a template: its lines are those of its SQL only where rendering adds and drops none."""
-        file = self.path(name)
-        same = text.count("\n") == file.read_bytes().count(b"\n")
-        return str(file) if same else f"{file} (rendered)"
+        file = self.file(name)
+        same = text.count("\n") == self._lines.get(file)
+        return file if same else f"{file} (rendered)"
 
     def render(self, name: str, variables: Mapping[str, Any]) -> str:
         """Return the SQL of a template.
@@ -98,23 +95,25 @@ class Templates(Library):
         Raises:
             BadInput: a variable is missing, a value is bare, the syntax is wrong; with the template's line.
         """
-        file = self.path(name)
+        file = self.file(name)
         self.used.add(file)
         try:
-            source = file.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
+            source = Path(file).read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
         except UnicodeDecodeError:
-            raise BadInput(Problem(file=str(file), message="is not UTF-8 text; save it as UTF-8")) from None
+            raise BadInput(Problem(file=file, message="is not UTF-8 text; save it as UTF-8")) from None
         except OSError as error:
-            raise BadInput(Problem(file=str(file), message=f"cannot be read: {error.strerror}")) from None
+            raise BadInput(Problem(file=file, message=f"cannot be read: {error.strerror}")) from None
         if "\0" in source:
             line = source[: source.index("\0")].count("\n") + 1
-            raise BadInput(Problem(file=str(file), line=line, message="holds a NUL byte, which would cut the SQL silently"))
+            raise BadInput(Problem(file=file, line=line, message="holds a NUL byte, which would cut the SQL silently"))
+        self._lines[file] = source.count("\n")
         if not name.endswith(".j2"):
             return source
         return self._render_jinja(name, file, variables)
 
-    def _render_jinja(self, name: str, file: Path, variables: Mapping[str, Any]) -> str:
+    def _render_jinja(self, name: str, file: str, variables: Mapping[str, Any]) -> str:
         pieces, size = [], 0
+        self._rounds = 0
         try:
             template = self._jinja().get_template(name)
             for piece in template.generate(**variables, batch=batch_of(), batch_of=batch_of):
@@ -123,22 +122,30 @@ class Templates(Library):
                     raise SecurityError(f"it grows beyond {MAX_RENDERED:,} characters")
                 pieces.append(piece)
         except TemplateNotFound as error:
-            raise BadInput(Problem(file=str(file), message=f"includes {error.name!r}, which is not there")) from None
+            raise BadInput(Problem(file=file, message=f"includes {error.name!r}, which is not there")) from None
         except TemplateSyntaxError as error:
-            where = error.filename or str(file)
+            where = error.filename or file
             raise BadInput(Problem(file=where, line=error.lineno, message=f"template syntax: {error.message}")) from None
         except Exception as error:  # noqa: BLE001 - whatever it raises, it is the template that is wrong
             where, line = self._line_of(error, file)
             raise BadInput(Problem(file=where, line=line, message=f"template: {error}")) from None
         return "".join(pieces)
 
-    def _line_of(self, error: BaseException, file: Path) -> tuple[str, int]:
+    def _line_of(self, error: BaseException, file: str) -> tuple[str, int]:
         frames = traceback.extract_tb(error.__traceback__)
         for frame in reversed(frames):
             if any(Path(frame.filename).is_relative_to(root) for root in self.roots):
-                self.used.add(Path(frame.filename))
+                self.used.add(frame.filename)
                 return frame.filename, frame.lineno or 0
-        return str(file), 0
+        return file, 0
+
+    def _range(self, *args: int) -> range:
+        """Count over numbers; all loops of a template together have a limit, so that nested ones end too."""
+        made = range(*args)
+        self._rounds += len(made)
+        if self._rounds > _MAX_ROUNDS:
+            raise SecurityError(f"its loops go round more than {_MAX_ROUNDS:,} times")
+        return made
 
     def _jinja(self) -> ImmutableSandboxedEnvironment:
         if self._environment is None:
@@ -151,7 +158,7 @@ class Templates(Library):
             )
             self._environment.filters.update(ident=ident, literal=literal)
             self._environment.globals.clear()
-            self._environment.globals["range"] = _range
+            self._environment.globals["range"] = self._range
         return self._environment
 
 
@@ -167,7 +174,7 @@ class _RootedLoader(FileSystemLoader):
         file = Path(filename)
         if file.is_symlink() or not any(file.resolve().is_relative_to(root) for root in self._templates.roots):
             raise TemplateNotFound(template)
-        self._templates.used.add(file)
+        self._templates.used.add(filename)
         return source, filename, uptodate
 
 

@@ -311,7 +311,7 @@ def test_the_first_root_that_has_a_file_gives_it(tmp_path: Path) -> None:
     (tmp_path / "mine" / "a.sql").write_text("SELECT 'mine'")
     templates = Templates([tmp_path / "mine", tmp_path / "theirs"])
     assert [templates.render(name, {}) for name in ("a.sql", "b.sql")] == ["SELECT 'mine'", "SELECT 'theirs'"]
-    assert templates.used == {tmp_path / "mine" / "a.sql", tmp_path / "theirs" / "b.sql"}
+    assert templates.used == {str(tmp_path / "mine" / "a.sql"), str(tmp_path / "theirs" / "b.sql")}
 
 
 def test_a_name_means_a_file_of_the_runbooks_own_folder_first(tmp_path: Path) -> None:
@@ -336,12 +336,13 @@ def test_what_a_template_includes_counts_as_used(tmp_path: Path) -> None:
     (tmp_path / "a.sql.j2").write_text("SELECT {% include 'part.sql' %}")
     templates = Templates([tmp_path])
     assert templates.render("a.sql.j2", {"x": "a"}).split() == ["SELECT", "'a'"]
-    assert templates.used == {tmp_path / "a.sql.j2", tmp_path / "part.sql"}
+    assert templates.used == {str(tmp_path / "a.sql.j2"), str(tmp_path / "part.sql")}
 
 
 def test_a_name_in_messages_says_when_its_lines_are_not_those_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "a.sql.j2").write_text("{% for i in range(2) %}\nSELECT {{ i }};\n{% endfor %}\n")
     templates = Templates([tmp_path])
+    assert templates.render("a.sql.j2", {}) == "\nSELECT 0;\n\nSELECT 1;\n\n"
     assert templates.label("a.sql.j2", "\nSELECT 0;\n\nSELECT 1;\n\n") == f"{tmp_path / 'a.sql.j2'} (rendered)"
     assert templates.label("a.sql.j2", "SELECT 0;\n\n\n") == str(tmp_path / "a.sql.j2")
 
