@@ -61,7 +61,7 @@ def measure(
         measured = _KINDS[check.kind](question, connection)
     except (psycopg.Error, StepError) as error:
         if isinstance(error, psycopg.Error):
-            why = f"{error.sqlstate or 'connection lost'} {(error.diag.message_primary or str(error)).strip()[:500]}"
+            why = f"{error.sqlstate or type(error).__name__} {(error.diag.message_primary or str(error)).strip()[:500]}"
         else:
             why = str(error)
         measured = Measurement(check=name, error=why)

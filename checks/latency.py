@@ -50,7 +50,9 @@ def _call(question: Question, connection: Connection) -> tuple[float, bool]:
     with transaction(connection, read_only=not question.check.writes, keep=False):
         began = clock.monotonic()
         try:
-            connection.execute(question.text.encode()).fetchall()
+            answer = connection.execute(question.text.encode())
+            if answer.description is not None:
+                answer.fetchall()
         except psycopg.errors.QueryCanceled:
             return (clock.monotonic() - began) * 1000, True
         return (clock.monotonic() - began) * 1000, False

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gonogo import clock
 from gonogo.alone import happened, probe, run_alone
-from gonogo.backfill import keyset, run_batch
+from gonogo.backfill import keyset, makes_its_own_work, run_batch
 from gonogo.compare import differences, schema_fingerprint
 from gonogo.core import engine
 from gonogo.core.duration import say_duration
@@ -76,7 +76,7 @@ def _backfill(conductor: Conductor, number: int) -> None:
     """Work through the table until it is done or something else has become more urgent."""
     step, session = conductor.plan.steps[number], conductor.session
     keys = keyset(session.connection, step)
-    began, batches, rows = clock.monotonic(), 0, 0
+    began, batches = clock.monotonic(), 0
     while conductor.state.status is Status.WORKING and not conductor.state.held:
         body = {"step": number, "of": keys.estimate, "seconds": round(clock.monotonic() - began, 3)}
         event = run_batch(session, step, batches, keys, conductor.state.cursor, body)
@@ -84,8 +84,11 @@ def _backfill(conductor: Conductor, number: int) -> None:
             done = {"step": number, "script": 0, "last": True, "rows": conductor.state.rows}
             conductor.append(Kind.DONE, done)
             return
-        batches, rows = batches + 1, rows + int(event.body["rows"])
+        batches += 1
         conductor.absorb(event)
+        if batches % 100 == 0 and makes_its_own_work(session.connection, keys, conductor.state.rows, step.batch):
+            why = f"{step.name}: its batches took {conductor.state.rows:,} rows, more than twice what {step.table} holds"
+            conductor.append(Kind.HELD, {"why": f"{why}. A batch that changes the key it works by never ends; work by another"})
 
 
 def _check_step(conductor: Conductor, number: int) -> None:

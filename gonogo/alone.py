@@ -20,6 +20,7 @@ from gonogo.errors import ScriptFailed
 from gonogo.script import Session, Stopped, explain, transient
 
 _INDEX = "SELECT indisvalid AND indisready FROM pg_catalog.pg_index WHERE indexrelid = pg_catalog.to_regclass(%s)"
+_BUILDER = "SELECT pid FROM pg_catalog.pg_stat_progress_create_index WHERE index_relid = pg_catalog.to_regclass(%s)"
 _LEFTOVERS = (
     "SELECT i.indexrelid::pg_catalog.regclass::text FROM pg_catalog.pg_index i"
     " JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid WHERE NOT i.indisvalid AND c.relname ~ '_cc(new|old)[0-9]*$'"
@@ -37,6 +38,8 @@ def run_alone(
         ScriptFailed: the server refused it; `left` says whether something of it may have stayed.
         Stopped: the watch cancelled it.
     """
+    if script.act == "create index":
+        _make_room(session, script)
     yield session.append(started, body)
     sql = session.texts[script.sha256]
     attempts = session.plan.sql.attempts
@@ -61,11 +64,27 @@ def run_alone(
             if not again or number == attempts or (happened is None and step.again != "safe"):
                 story = explain(error, script, sql, blockers)
                 raise ScriptFailed(story, sqlstate=error.sqlstate or "", left=happened is None) from None
-            session.say(f"{step.name}: {error.sqlstate or 'connection lost'}, trying again ({number} of {attempts})")
+            session.say(f"{step.name}: {error.sqlstate or type(error).__name__}, trying again ({number} of {attempts})")
             clock.sleep(min(2.0, 0.1 * 2**number))
     if script.act == "create index" and not probe(session, script):
         raise ScriptFailed(f"{script.source}: the index {script.object} is not valid after it was built")
     yield session.append(done, body)
+
+
+def _make_room(session: Session, script: Script) -> None:
+    """See that the name of an index is free; what an attempt long ago left INVALID is dropped.
+
+    `IF NOT EXISTS` would wave through an index that is another one, or INVALID, and the undo would drop it.
+
+    Raises:
+        ScriptFailed: an index of that name is there, or is being built by somebody else.
+    """
+    builder = _one(session, _BUILDER, script.object)
+    if builder:
+        raise ScriptFailed(f"{script.source}: backend {builder} builds the index {script.object} now; wait for it, or end it")
+    if _probe_index(session, script.object):
+        way = "drop it first, or leave this step out"
+        raise ScriptFailed(f"{script.source}: the index {script.object} is there already, and this run did not make it; {way}")
 
 
 def _execute(session: Session, step: PlannedStep, sql: str, blockers: list[str], number: int) -> None:

@@ -47,7 +47,7 @@ class Keyset:
     def values(self, key: Sequence[str]) -> sql.Composable:
         """Write one key's values as a row."""
         pairs = zip(key, self.types, strict=True)
-        return sql.SQL("({})").format(sql.SQL(", ").join(sql.SQL("{}::" + t).format(sql.Literal(v)) for v, t in pairs))
+        return sql.SQL("({})").format(sql.SQL(", ").join(sql.SQL("{}::{}").format(sql.Literal(v), sql.SQL(t)) for v, t in pairs))
 
     def between(self, after: Sequence[str] | None, upto: Sequence[str], alias: str) -> sql.Composable:
         """Write the condition that a row belongs to a batch."""
@@ -101,6 +101,21 @@ def next_batch(
     ).format(columns=columns, table=keys.table, where=where, size=sql.Literal(size), texts=texts, newest=newest)
     row = connection.execute(query).fetchone()
     return None if row is None else (int(row[0]), tuple(str(v) for v in row[1:]))
+
+
+def makes_its_own_work(connection: Connection, keys: Keyset, done: int, size: int) -> bool:
+    """Say whether a backfill has done more than twice what the table holds: its batches then change their own key.
+
+    Args:
+        connection: where the rows are counted, only when the planner's estimate leaves a doubt.
+        keys: the table.
+        done: how many rows its batches took so far.
+        size: how many rows a batch takes.
+    """
+    if done <= 2 * keys.estimate + 100 * size:
+        return False
+    row = connection.execute(sql.SQL("SELECT pg_catalog.count(*) FROM {}").format(keys.table)).fetchone()
+    return done > 2 * (int(row[0]) if row else 0) + 100 * size
 
 
 def fill_in(text: str, keys: Keyset, after: Sequence[str] | None, upto: Sequence[str]) -> str:

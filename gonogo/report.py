@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from gonogo.core.duration import say_duration
 from gonogo.core.engine import fold
 from gonogo.core.event import Event, Kind
+from gonogo.core.plain import clean
 from gonogo.core.plan import Plan
 from gonogo.core.schedule import actual_times, fraction
 from gonogo.core.state import outcome
@@ -197,7 +198,7 @@ def _render(template: str, made: dict[str, Any], *, escape: bool) -> str:
 
 def as_markdown(made: dict[str, Any]) -> str:
     """Write a report as Markdown."""
-    return _render("report.md.j2", made, escape=False)
+    return clean(_render("report.md.j2", made, escape=False))
 
 
 def as_html(made: dict[str, Any]) -> str:

@@ -18,6 +18,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_at
 
 from gonogo import clock, fence, ledger
 from gonogo.core.event import Event, Kind
+from gonogo.core.plain import indented, point_at
 from gonogo.core.plan import Plan, PlannedStep, Script
 from gonogo.database import Connection, Database, identify, milliseconds, require_same
 from gonogo.errors import Refused, ScriptFailed, Unreachable
@@ -318,16 +319,16 @@ def explain(error: psycopg.Error, script: Script, sql: str, blockers: list[str],
         offset: how many characters of gonogo's own stood before it.
     """
     diag = error.diag
-    message = (diag.message_primary or str(error)).strip()[:2000]
-    lines = [f"{script.source}: {error.sqlstate or 'connection lost'} {message}"]
+    message = indented((diag.message_primary or str(error)).strip()[:2000], 8)
+    lines = [f"{script.source}: {error.sqlstate or type(error).__name__} {message}"]
     position = (int(diag.statement_position) if diag.statement_position else 0) - offset
     if 0 < position <= len(sql):
         before = sql[: position - 1]
         number = before.count("\n")
         lines[0] = f"{script.source}, rendered line {number + script.line}: {error.sqlstate} {message}"
-        lines += [f"    {sql.split(chr(10))[number]}", "    " + " " * (len(before) - before.rfind("\n") - 1) + "^"]
+        lines.append(point_at(sql.split("\n")[number], len(before) - before.rfind("\n") - 1))
     for word, text in (("detail", diag.message_detail), ("hint", diag.message_hint), ("context", diag.context)):
         if text:
-            lines.append(f"    {word}: {text.strip()[:1000]}")
+            lines.append(f"    {word}: {indented(text.strip()[:1000], 8)}")
     lines += [f"    blocked by {blocker}" for blocker in dict.fromkeys(blockers)]
     return "\n".join(lines)

@@ -10,9 +10,11 @@ from typing import Any
 import postgast
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
+from gonogo.core.plain import point_at
 from gonogo.errors import BadInput, Problem
 
 _META = re.compile(r"\\\S+")
+_COPY = re.compile(r"\bcopy\b[^;]*\bfrom\s+stdin\b[^;]*;\s*\n", re.IGNORECASE)
 _TRANSACTION = {
     "TRANS_STMT_BEGIN": "BEGIN",
     "TRANS_STMT_START": "START TRANSACTION",
@@ -108,8 +110,11 @@ def _syntax_problem(text: str, file: str, error: postgast.PgQueryError) -> Probl
     if meta := _META.match(text, position):
         message = f"{meta.group()} is a command of psql, not SQL; write SQL for it"
         return Problem(file=file, line=line, column=column, message=message)
+    if copy := _COPY.search(before):
+        message = "COPY FROM STDIN talks to a client: use INSERT, or COPY with a file on the server"
+        return Problem(file=file, line=before[: copy.start()].count("\n") + 1, message=message)
     shown = text.splitlines()[line - 1] if text.splitlines() else ""
-    message = f"SQL: {error.message}\n    {shown}\n    {' ' * (column - 1)}^"
+    message = f"SQL: {error.message}\n{point_at(shown, column - 1)}"
     return Problem(file=file, line=line, column=column, message=message)
 
 
@@ -120,6 +125,10 @@ def _refusal(node: str, inner: Any) -> str:
     if node == "copy_stmt" and not inner.is_program and not inner.filename:
         way = "FROM STDIN" if inner.is_from else "TO STDOUT"
         return f"COPY {way} talks to a client: use INSERT, or COPY with a file on the server"
+    if node == "discard_stmt" and _enum(inner, "target") == "DISCARD_ALL":
+        return "DISCARD ALL cannot run inside a transaction; gonogo resets the session after each script, so leave it out"
+    if node == "variable_set_stmt" and _enum(inner, "kind") == "VAR_RESET_ALL":
+        return "RESET ALL would reset what gonogo knows the transaction by; it resets the session itself, so leave it out"
     return ""
 
 
@@ -169,6 +178,11 @@ def _detach(inner: Any) -> tuple[str, str] | None:
     return None
 
 
+def _subscription(inner: Any) -> tuple[str, str] | None:
+    refreshes = _enum(inner, "kind").removeprefix("ALTER_SUBSCRIPTION_").startswith(("REFRESH", "SET_P", "ADD_P", "DROP_P"))
+    return ("alter subscription", "") if refreshes else None
+
+
 def _database(inner: Any) -> tuple[str, str] | None:
     return ("alter database", "") if any(o.def_elem.defname == "tablespace" for o in inner.options) else None
 
@@ -188,6 +202,7 @@ _ALONE: dict[str, Callable[[Any], tuple[str, str] | None]] = {
     "create_table_space_stmt": lambda _: ("create tablespace", ""),
     "drop_table_space_stmt": lambda _: ("drop tablespace", ""),
     "create_subscription_stmt": lambda _: ("create subscription", ""),
+    "alter_subscription_stmt": _subscription,
     "drop_subscription_stmt": lambda _: ("drop subscription", ""),
 }
 

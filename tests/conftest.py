@@ -22,6 +22,7 @@ os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
 os.environ.pop("SLACK_BOT_TOKEN", None)
 os.environ.pop("PREFECT_API_URL", None)
 _DEBIAN_15 = Path("/usr/lib/postgresql/15/bin")
+OLD = "CREATE TABLE old (id int PRIMARY KEY, note text); INSERT INTO old SELECT g, 'n' || g FROM generate_series(1, 1000) g"
 _numbers = itertools.count(1)
 
 
@@ -121,6 +122,15 @@ def any_server(request: pytest.FixtureRequest) -> Server:
 def url(server: Server) -> str:
     """An empty database."""
     return server.database()
+
+
+@pytest.fixture
+def old_url(server: Server) -> str:
+    """A database with one table of a thousand rows."""
+    url = server.database()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(OLD)
+    return url
 
 
 @pytest.fixture

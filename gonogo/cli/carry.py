@@ -61,7 +61,8 @@ class Carrier:
         conductor.session.say = display.line
         conductor.listeners.append(display.hear)
         sender = _sender(database, conductor, display) if slack else None
-        display.line(f"run {run_id} on {conductor.plan.target}")
+        word = f", carried on by {actor} (epoch {conductor.session.epoch})" if resumed else ""
+        display.line(f"run {run_id} on {conductor.plan.target}{word}")
         try:
             with display, _holding_on_signals(conductor, display):
                 if self._prefect is not None:

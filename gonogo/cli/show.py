@@ -20,6 +20,7 @@ from gonogo.core.duration import say_duration
 from gonogo.core.event import Event
 from gonogo.core.message import Update
 from gonogo.core.message import clock as clock_time
+from gonogo.core.plain import clean, indented
 from gonogo.core.plan import Plan
 from gonogo.core.schedule import Row, fraction
 from gonogo.core.state import State, Status
@@ -42,11 +43,6 @@ _LOUD = (
     "DONE",
 )
 _STYLE = {"GO": "bold green", "DONE": "bold green", "ROLLED BACK": "bold yellow"}
-
-
-def clean(text: object) -> str:
-    """Return a text without control characters, so that nothing in a database can drive the terminal."""
-    return "".join(c if c == "\n" or c.isprintable() else " " if c == "\t" else "�" for c in str(text))
 
 
 def complain(error: GonogoError) -> None:
@@ -177,4 +173,4 @@ class Display:
         first = text.split(":", 1)[0]
         style = style or (_STYLE.get(first, "bold red") if first in _LOUD else "")
         stamp = Text(f"{clock_time(clock.now(), self.plan.zone)[:5]}:{clock.now():%S}  ", style="dim")
-        console.print(stamp + Text(clean(text), style=style))
+        console.print(stamp + Text(indented(clean(text), 10), style=style))

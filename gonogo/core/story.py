@@ -91,6 +91,11 @@ def _undone(plan: Plan, _: State, event: Event, __: State) -> str:
     return f"undone {step.name}: {script.source}{took}"
 
 
+def _verified(plan: Plan, _: State, __: Event, after: State) -> str:
+    soak = plan.phases[after.phase].soak
+    return f"verified; watching for {say_duration(soak)}" if soak else "verified"
+
+
 def _why(word: str) -> Callable[[Plan, State, Event, State], str]:
     return lambda _, __, event, ___: f"{word}: {event.body.get('why') or 'no reason given'}"
 
@@ -106,7 +111,7 @@ _TELLERS: Mapping[Kind, Callable[[Plan, State, Event, State], str]] = {
     Kind.BATCH: _batch,
     Kind.FAILED: _why("FAILED"),
     Kind.WORK_DONE: lambda *_: "every step is done; verifying",
-    Kind.VERIFIED: lambda plan, _, __, after: f"verified; watching for {say_duration(plan.phases[after.phase].soak)}",
+    Kind.VERIFIED: _verified,
     Kind.VERIFY_FAILED: _why("VERIFY FAILED"),
     Kind.TRIPPED: _why("TRIPPED"),
     Kind.HELD: _why("HOLDING"),

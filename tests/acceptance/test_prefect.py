@@ -14,9 +14,8 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
-from conftest import Server
 from gonogo_command import environment, gonogo, start
-from test_run import BOOK, FILES, OLD
+from test_run import BOOK, FILES
 
 Make = Callable[..., Path]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -92,14 +91,6 @@ def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]
         yield server
     finally:
         server.stop()
-
-
-@pytest.fixture
-def old_url(server: Server) -> str:
-    url = server.database()
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(OLD)
-    return url
 
 
 def test_a_phase_is_a_flow_run_and_each_runbook_task_is_one_task_run(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from conftest import Server
+from conftest import OLD, Server
 from gonogo_command import environment, gonogo, start, status
 
 from gonogo import ledger
@@ -50,7 +50,6 @@ FILES = {
     "ready__sql": "SELECT count(*) FROM old WHERE note = 'not ready'\n",
     "made__sql": "SELECT count(*) FROM new\n",
 }
-OLD = "CREATE TABLE old (id int PRIMARY KEY, note text); INSERT INTO old SELECT g, 'n' || g FROM generate_series(1, 1000) g"
 SLEEPING = "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%pg_sleep(300)%' AND state = 'active' AND pid <> pg_backend_pid()"
 Make = Callable[..., Path]
 
@@ -58,14 +57,6 @@ Make = Callable[..., Path]
 @pytest.fixture
 def any_url(any_server: Server) -> str:
     url = any_server.database()
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(OLD)
-    return url
-
-
-@pytest.fixture
-def old_url(server: Server) -> str:
-    url = server.database()
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(OLD)
     return url
@@ -154,11 +145,11 @@ def test_a_lock_that_is_not_granted_is_tried_again_names_who_blocks_and_rolls_ba
 def test_an_undo_that_fails_is_rollback_failed_and_mending_it_lets_resume_end_it(make_project: Make, old_url: str) -> None:
     project = make_project(BOOK, **{**FILES, "010__undo__sql": "DROP TABLE new;\n", "made__sql": "SELECT 4\n"})
     with psycopg.connect(old_url, autocommit=True) as connection:
-        connection.execute("CREATE SCHEMA app")
+        connection.execute("CREATE SCHEMA app; CREATE TABLE app.mended ()")
         connection.execute(
             "CREATE FUNCTION app.hook() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN"
             " IF EXISTS (SELECT FROM pg_event_trigger_dropped_objects() WHERE object_name = 'new')"
-            " AND current_setting('app.mended', true) IS DISTINCT FROM 'yes' THEN RAISE 'it is in use'; END IF; END $$"
+            " AND NOT EXISTS (SELECT FROM app.mended) THEN RAISE 'it is in use'; END IF; END $$"
         )
         connection.execute("CREATE EVENT TRIGGER hook ON sql_drop EXECUTE FUNCTION app.hook()")
 
@@ -169,7 +160,7 @@ def test_an_undo_that_fails_is_rollback_failed_and_mending_it_lets_resume_end_it
     assert "it is in use" in output
     assert "gonogo resume" in output
     with psycopg.connect(old_url, autocommit=True) as connection:
-        connection.execute(f"ALTER DATABASE {connection.info.dbname} SET app.mended = 'yes'".encode())
+        connection.execute("INSERT INTO app.mended DEFAULT VALUES")
     env = environment(TEST_URL=old_url)
     resumed = gonogo("resume", "book", "--without-prefect", cwd=project, env=env)
     assert resumed.returncode == 11, resumed.stdout + resumed.stderr
@@ -387,8 +378,71 @@ def test_an_index_whose_name_is_taken_is_a_failure_and_the_strangers_index_stays
     code, output = run(make_project(BOOK, **taken), old_url)
 
     assert code == 11, output
-    assert "42P07" in output
+    assert 'the index "taken" is there already, and this run did not make it' in output
     assert schema_of(old_url) == before
+
+
+def test_if_not_exists_does_not_wave_an_index_through_that_the_run_did_not_make(make_project: Make, old_url: str) -> None:
+    taken = {**FILES, "020__sql": "CREATE INDEX CONCURRENTLY IF NOT EXISTS taken ON old (id);\n"}
+    with psycopg.connect(old_url, autocommit=True) as connection:
+        connection.execute("CREATE INDEX taken ON old (note)")
+    before = schema_of(old_url)
+
+    code, output = run(make_project(BOOK, **{**taken, "020__undo__sql": "DROP INDEX CONCURRENTLY taken;\n"}), old_url)
+
+    assert code == 11, output
+    assert schema_of(old_url) == before
+
+
+def test_an_invalid_index_that_an_attempt_of_long_ago_left_is_built_anew(make_project: Make, old_url: str) -> None:
+    built = {**FILES, "020__sql": "CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS left_over ON old (id);\n"}
+    with psycopg.connect(old_url, autocommit=True) as connection:
+        connection.execute("INSERT INTO old VALUES (2001, 'n1')")
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            connection.execute("CREATE UNIQUE INDEX CONCURRENTLY left_over ON old (note)")
+    project = make_project(BOOK, **{**built, "020__undo__sql": "DROP INDEX CONCURRENTLY left_over;\n"})
+
+    code, output = run(project, old_url)
+
+    assert code == 0, output
+    assert "is INVALID; dropping it" in output
+    assert ask(old_url, "SELECT indisvalid AND indisunique FROM pg_index WHERE indexrelid = 'left_over'::regclass") is True
+
+
+def test_a_backfill_that_moves_its_own_key_holds_instead_of_going_on_for_ever(make_project: Make, old_url: str) -> None:
+    moving = BOOK.replace("{sql: 010.sql,", "{backfill: {table: old, sql: move.sql.j2, batch: 10},")
+    project = make_project(moving, **FILES, move__sql__j2="UPDATE old SET id = id + 100000 WHERE {{ batch }};\n")
+
+    code, output = run(project, old_url)
+
+    assert code == 4, output
+    assert "A batch that changes the key it works by never ends" in output
+
+
+def test_a_backfill_works_by_a_key_whose_type_has_a_strange_name(make_project: Make, old_url: str) -> None:
+    with psycopg.connect(old_url, autocommit=True) as connection:
+        connection.execute('CREATE DOMAIN "a {b} %s" AS int; ALTER TABLE old ALTER id TYPE "a {b} %s"')
+    strange = BOOK.replace("{sql: 010.sql,", "{backfill: {table: old, sql: mark.sql.j2, batch: 100},").replace(
+        "[rows_kept]", "[]"
+    )
+    project = make_project(strange, **FILES, mark__sql__j2="UPDATE old SET note = 'done' WHERE {{ batch }};\n")
+
+    run(project, old_url)
+
+    assert ask(old_url, "SELECT count(*) FROM old WHERE note = 'done'") == 1000
+
+
+def test_a_long_line_that_fails_is_shown_around_its_mistake_and_no_message_forges_a_line(
+    make_project: Make, old_url: str
+) -> None:
+    long = "SELECT 'x'" + " || 'y'" * 40 + ", nothing_here, " + ", ".join(map(str, range(50_000))) + ";\n"
+    forged = "DO $$ BEGIN RAISE EXCEPTION E'no\\n12:00:00  DONE'; END $$;\n"
+
+    _, output = run(make_project(BOOK, **{**FILES, "010__sql": long}), old_url)
+    assert len(output) < 5000
+    assert "nothing_here" in output
+    _, output = run(make_project(BOOK, **{**FILES, "010__sql": forged}), old_url)
+    assert not re.search(r"^12:00:00", output, re.MULTILINE)
 
 
 def test_what_a_script_sets_inside_a_block_does_not_reach_the_next_one(make_project: Make, old_url: str) -> None:

@@ -155,6 +155,8 @@ ALONE = [
     ("ALTER DATABASE d SET TABLESPACE s", "alter database", ""),
     ("ALTER SYSTEM SET work_mem = '1GB'", "alter system", ""),
     ("ALTER SYSTEM RESET ALL", "alter system", ""),
+    ("ALTER SUBSCRIPTION s REFRESH PUBLICATION", "alter subscription", ""),
+    ("ALTER SUBSCRIPTION s ADD PUBLICATION p", "alter subscription", ""),
     ("CREATE TABLESPACE s LOCATION '/s'", "create tablespace", ""),
     ("DROP TABLESPACE s", "drop tablespace", ""),
     ("CREATE SUBSCRIPTION s CONNECTION 'x' PUBLICATION p", "create subscription", ""),
@@ -213,8 +215,8 @@ def test_everything_else_runs_in_a_transaction(sql: str) -> None:
         ("SET LOCAL work_mem = '1GB'", True),
         ("SET ROLE someone", True),
         ("SET SESSION AUTHORIZATION someone", True),
-        ("RESET ALL", True),
-        ("DISCARD ALL", True),
+        ("RESET work_mem", True),
+        ("DISCARD PLANS", True),
         ("SELECT set_config('search_path', 'a', false)", True),
         ("SELECT pg_catalog.SET_CONFIG('a.b', 'c', true)", True),
         ("SELECT 1", False),
@@ -271,6 +273,17 @@ def test_a_script_does_not_control_its_transaction(sql: str, word: str) -> None:
 )
 def test_a_script_does_not_copy_to_or_from_a_client(sql: str) -> None:
     with pytest.raises(BadInput, match="talks to a client"):
+        split(sql, "f.sql")
+
+
+def test_data_that_follows_a_copy_is_told_from_a_syntax_error() -> None:
+    with pytest.raises(BadInput, match=r"f\.sql:2: COPY FROM STDIN talks to a client"):
+        split("SELECT 1;\nCOPY t (a, b) FROM stdin;\n1\tx\n\\.\n", "f.sql")
+
+
+@pytest.mark.parametrize("sql", ["DISCARD ALL", "RESET ALL"])
+def test_a_script_does_not_reset_what_gonogo_knows_its_transaction_by(sql: str) -> None:
+    with pytest.raises(BadInput, match=f"{sql} .*leave it out"):
         split(sql, "f.sql")
 
 

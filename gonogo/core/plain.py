@@ -1,0 +1,26 @@
+"""Plain text for people: nothing in a database or a file may drive a terminal, forge a line or flood a page."""
+
+from __future__ import annotations
+
+
+def clean(text: object) -> str:
+    """Return a text without control characters, so that nothing in a database can drive the terminal."""
+    return "".join(c if c == "\n" or c.isprintable() else " " if c == "\t" else "�" for c in str(text))
+
+
+def indented(text: str, by: int) -> str:
+    """Set the further lines of a text apart by some blanks, so that none can pass for a line of the story."""
+    return text.replace("\n", "\n" + " " * by)
+
+
+def point_at(line: str, column: int, width: int = 160) -> str:
+    """Show a place in a line with a caret below it, and of a very long line only what is around it.
+
+    Args:
+        line: the line.
+        column: the place, counted from 0.
+        width: how many characters to show.
+    """
+    start = max(0, column - width // 2)
+    lead, tail = "..." if start else "", "..." if start + width < len(line) else ""
+    return f"    {lead}{line[start : start + width]}{tail}\n    {' ' * (column - start + len(lead))}^"
