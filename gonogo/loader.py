@@ -10,7 +10,8 @@ import difflib
 import math
 import re
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias, Union, get_args, get_origin
 
@@ -180,6 +181,21 @@ def say_path(path: Path_) -> str:
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
     return text
+
+
+def place(problems: Sequence[Problem], file: Path) -> list[Problem]:
+    """Give problems that name a path of a runbook, but no line, the line and column where that stands."""
+    _, marks, __ = parse_yaml(read_text(file), str(file))
+    stands = {say_path(path): mark for path, mark in marks.items()}
+    placed = []
+    for problem in problems:
+        path = problem.path
+        while path and path not in stands:
+            path = path.rpartition(".")[0]
+        line, column = stands.get(path, (0, 0))
+        here = problem.file == str(file) and not problem.line
+        placed.append(replace(problem, line=line, column=column) if here else problem)
+    return _sorted(placed)
 
 
 def _at(path: Path_, message: str, marks: Marks, file: str) -> Problem:

@@ -15,7 +15,7 @@ from gonogo.core.runbook import Phase, Runbook, Schedule, Step, Task, local_time
 from gonogo.core.seal import digest, seal
 from gonogo.errors import BadInput, Problem
 from gonogo.house import Project
-from gonogo.loader import choose_target
+from gonogo.loader import choose_target, place
 from gonogo.sources import digest_sources, given_inputs
 from gonogo.sql import Statement, meaning, split
 from gonogo.template import Templates
@@ -93,7 +93,7 @@ def prepare(
         if (source := check.sql or check.time) and (script := _question(draft, name, source))
     }
     if draft.problems:
-        raise BadInput(*dict.fromkeys(draft.problems))
+        raise BadInput(*place(draft.problems, file))
     _warn(draft, begins, moment, steps)
     plan = Plan(
         runbook=runbook.runbook,

@@ -302,7 +302,7 @@ def test_a_broken_template_is_refused_with_its_place_and_a_way_out(name: str, tm
 
 
 NAMES: Mapping[str, tuple[str, str]] = {
-    "one that is not there": ("b.sql", "runbooks/r.yaml: phases[0].tasks[0].steps[0].sql: there is no template 'b.sql' in "),
+    "one that is not there": ("b.sql", "runbooks/r.yaml:13:14: phases[0].tasks[0].steps[0].sql: there is no template 'b.sql' in "),
     "a glob that finds nothing": ("'*.psql'", "there is no template '*.psql' in "),
     "one outside": ("../x.sql", "the template '../x.sql' is not below the template folder"),
     "one outside, the long way": ("extra/../../x.sql", "is not below the template folder"),
@@ -397,7 +397,7 @@ def test_a_check_is_one_query(sql: str, expected: str, tmp_path: Path) -> None:
 
 def test_a_check_whose_template_is_not_there_is_refused(tmp_path: Path) -> None:
     made = project(tmp_path).runbook(RUNBOOK.replace("check.sql", "gone.sql"))
-    assert "runbooks/r.yaml: checks.orphans: there is no template 'gone.sql'" in said(refused(made), made)
+    assert "runbooks/r.yaml:15:3: checks.orphans: there is no template 'gone.sql'" in said(refused(made), made)
 
 
 # inputs and targets
