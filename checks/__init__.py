@@ -9,8 +9,8 @@ from typing import TypeAlias
 import psycopg
 
 from gonogo import clock
+from gonogo.core.check import Check
 from gonogo.core.plan import Plan
-from gonogo.core.runbook import Check
 from gonogo.core.verdict import Measurement
 from gonogo.database import Connection
 from gonogo.errors import StepError

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gonogo import clock, embedded, fence, ledger
+from gonogo.core.changes import changes
 from gonogo.core.engine import Record, Undo, decide, fold, undoable
 from gonogo.core.event import Event, Kind
 from gonogo.core.plan import Plan
@@ -111,23 +112,32 @@ def _open_or_find(
         return ledger.open_run(connection, plan, texts, actor), None
     found = find(connection, runbook=name)
     state, same = found.state, found.plan.seal == plan.seal
+    changed = "" if same else _say_changes(connection, found.plan, plan, texts)
     if state.held or state.status not in (Status.READY, Status.DONE, Status.NO_GO, Status.ROLLED_BACK):
         raise Refused(
             f"the run {found.run} of this runbook is not finished ({'held' if state.held else state.status});"
             f" go on with `gonogo resume {name}`, or turn it back with `gonogo rollback {name}`"
+            + (f". The files have changed since, but the run goes on only as it was begun:{changed}" if changed else "")
         )
     if state.status is Status.ROLLED_BACK or (state.status is Status.NO_GO and not state.changed):
         return ledger.open_run(connection, plan, texts, actor), None
     if state.status is Status.DONE and again:
         return ledger.open_run(connection, plan, texts, actor), None
     if not same and state.status is Status.DONE:
-        raise Refused(f"this runbook was done here as {found.run}, and has changed since; run it anew with --again")
+        raise Refused(f"this runbook was done here as {found.run}, and has changed since; run it anew with --again{changed}")
     if not same:
         raise Refused(
             f"the runbook, a template, an input or a limit has changed since the run {found.run} began; a run goes on only"
-            f" as it was begun. Put it back, or turn the run back with `gonogo rollback {name}`"
+            f" as it was begun. Put it back, or turn the run back with `gonogo rollback {name}`{changed}"
         )
     return found.run, found
+
+
+def _say_changes(connection: Connection, before: Plan, after: Plan, texts: Mapping[str, str]) -> str:
+    scripts = [script for step in before.steps for script in (*step.scripts, *(step.undo or ()))]
+    hashes = dict.fromkeys(script.sha256 for script in (*scripts, *before.questions.values()))
+    kept = ledger.read_texts(connection, list(hashes))
+    return "".join(f"\n    {line}" for line in changes(before, after, kept, texts))
 
 
 def newest_done(connection: Connection, runbook: str) -> tuple[str, str]:
@@ -186,12 +196,20 @@ def phases_to_do(plan: Plan, state: State, only: str) -> int:
     return 1
 
 
-def go(conductor: Conductor, count: int, carry: Carry, *, at_once: bool = False) -> None:
-    """Launch the next phases, one after the other, as long as each ends well."""
+def go(conductor: Conductor, count: int, carry: Carry, *, at_once: bool = False, said: Mapping[str, Any] | None = None) -> None:
+    """Launch the next phases, one after the other, as long as each ends well.
+
+    Args:
+        conductor: the run.
+        count: how many phases.
+        carry: how each is shown.
+        at_once: whether not to wait for clock times.
+        said: what is said of the one who launches (flows.decide.launcher).
+    """
     through = conductor.state.phase + count - 1
     while conductor.state.status in (Status.READY, Status.NO_GO) and conductor.state.phase <= through:
         phase = conductor.plan.phases[conductor.state.phase].name
-        conductor.append(Kind.PHASE_STARTED, {"phase": phase, "through": through, "at_once": at_once})
+        conductor.append(Kind.PHASE_STARTED, {**(said or {}), "phase": phase, "through": through, "at_once": at_once})
         carry(conductor)
         if conductor.state.status is not Status.READY:
             return
@@ -232,7 +250,9 @@ def go_on(
     launched = [event for event in events if event.kind is Kind.PHASE_STARTED]
     through = int(launched[-1].body.get("through", 0)) if launched else -1
     if conductor.state.status is Status.READY and not conductor.state.held and conductor.state.phase <= through:
-        go(conductor, through - conductor.state.phase + 1, carry, at_once=bool(launched[-1].body.get("at_once")))
+        said = {key: launched[-1].body[key] for key in ("person", "proved", "override") if key in launched[-1].body}
+        at_once = bool(launched[-1].body.get("at_once"))
+        go(conductor, through - conductor.state.phase + 1, carry, at_once=at_once, said=said)
 
 
 def request(database: Database, found: Found, kind: Kind, why: str, actor: str) -> None:
@@ -241,11 +261,24 @@ def request(database: Database, found: Found, kind: Kind, why: str, actor: str) 
         ledger.append(connection, found.run, kind, {"why": why} if why else {}, actor)
 
 
+def refuse_where_over(kind: Kind, found: Found) -> None:
+    """Refuse to turn back a run that did nothing, or has been turned back.
+
+    Raises:
+        Refused: there is nothing to turn back.
+    """
+    state = found.state
+    nothing_done = state.status is Status.NO_GO and not state.changed
+    if state.status is Status.ROLLED_BACK or nothing_done or (state.status is Status.DONE and kind is Kind.ABORT):
+        hint = "; `gonogo rollback` turns it back" if state.status is Status.DONE else ""
+        raise Refused(f"the run {found.run} is over ({state.status}), so there is nothing to {kind}{hint}")
+
+
 def exit_code(state: State) -> Exit:
     """Return what the command line answers for where a run stands."""
     if state.rollback_failed:
         return Exit.ROLLBACK_FAILED
-    if state.held:
+    if state.held or state.status is Status.DECIDING:
         return Exit.HOLDING
     return {Status.NO_GO: Exit.NO_GO, Status.ROLLED_BACK: Exit.ROLLED_BACK}.get(state.status, Exit.DONE)
 

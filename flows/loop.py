@@ -10,16 +10,17 @@ from typing import Any, TypeAlias
 import psycopg
 
 import checks
-from flows import perform
+from flows import decide, perform
 from flows.watch import Watch
 from gonogo import clock, fence, ledger
 from gonogo.core import engine
 from gonogo.core.event import Event, Kind
 from gonogo.core.plan import Plan
-from gonogo.core.state import State, Status
+from gonogo.core.state import TURNING_BACK, State, Status
 from gonogo.core.verdict import Measurement
 from gonogo.database import Connection, Database, identify, require_same
 from gonogo.errors import Refused
+from gonogo.keys import Keys
 from gonogo.script import Session, Stopped
 
 Listener: TypeAlias = Callable[[State, Event, State], None]
@@ -41,7 +42,14 @@ class Conductor:
     session: Session
     plan: Plan
     state: State
+    keys: Keys
     listeners: list[Listener] = field(default_factory=list)
+    #: whether it waits at a gate for as long as people have to decide
+    patient: bool = True
+    #: lets a moment pass while people decide; Prefect's form listens meanwhile
+    listen: Callable[[Conductor], None] | None = None
+    #: the go and the agreement that were seen to be signed
+    _trusted: tuple[int, int] = (-1, -1)
     _asker: Connection | None = None
     _watch: Watch | None = None
 
@@ -79,14 +87,34 @@ class Conductor:
 
     def next(self) -> engine.Command | None:
         """Say what is next; keep the watch running exactly while there is something to watch."""
+        if self._distrusts():
+            return None
         self._tend_watch()
         return engine.decide(self.plan, self.state, clock.now())
 
+    def _distrusts(self) -> bool:
+        """Hold a run on a protected target whose go, or whose agreement to turn back, somebody else wrote."""
+        state = self.state
+        standing = (state.went, state.turned)
+        if not self.plan.protected or standing == self._trusted or state.at_rest:
+            return False
+        connection, run = self.session.connection, self.session.run
+        why = ""
+        if state.status in _WATCHED:
+            why = decide.go_stands(connection, run, self.plan, self.keys, state)
+        elif state.status in TURNING_BACK:
+            why = decide.agreement_stands(connection, run, self.plan, self.keys, state)
+        if why:
+            self.append(Kind.HELD, {"why": why})
+        else:
+            self._trusted = standing
+        return bool(why)
+
     def pursue(self, stage: Stage = plainly) -> None:
-        """Do what is next until nothing is: the run has ended, waits between phases, or is held."""
+        """Do what is next until nothing is: the run has ended, waits between phases or for people, or is held."""
         self.catch_up()
         try:
-            while (command := self.next()) is not None:
+            while (command := self.next()) is not None and not self._leaves(command):
                 name = self.stage_of(command)
                 stage(name, lambda name=name: self._within(name))  # type: ignore[misc]
         finally:
@@ -96,13 +124,18 @@ class Conductor:
         """Measure what is compared with later, if that is next."""
         self.catch_up()
         while isinstance(command := self.next(), engine.MeasureBaseline):
-            self._attempt(command)
+            self.attempt(command)
+
+    def _leaves(self, command: engine.Command) -> bool:
+        """Say whether this process goes, and people decide without it."""
+        return not self.patient and isinstance(command, engine.Wait) and self.state.status is Status.DECIDING
 
     def _within(self, stage: str) -> None:
-        while (command := self.next()) is not None and self.stage_of(command) == stage:
-            self._attempt(command)
+        while (command := self.next()) is not None and self.stage_of(command) == stage and not self._leaves(command):
+            self.attempt(command)
 
-    def _attempt(self, command: engine.Command) -> None:
+    def attempt(self, command: engine.Command) -> None:
+        """Carry out a command, through a lost connection or a watch that tripped meanwhile."""
         try:
             perform.perform(self, command)
         except Stopped:
@@ -132,8 +165,10 @@ class Conductor:
                 return "verify"
             case engine.Prove():
                 return "prove the rollback"
-            case engine.Wait() if self.state.status is Status.WORKING:
+            case engine.Wait() | engine.Ask() if self.state.status is Status.WORKING:
                 return self.plan.steps[self.state.step].task
+            case engine.Wait() if self.state.status in (Status.GATING, Status.DECIDING):
+                return "gate"
             case _:
                 return "soak" if self.state.status is Status.SOAKING else "record"
 
@@ -171,6 +206,14 @@ class Conductor:
         self.catch_up()
         return self.state.status is not status or bool(self.state.held)
 
+    def hold_now(self, why: str) -> None:
+        """Stop the running statement at once, and hold the run."""
+        self.end_watch()
+        self.session.reconnect()
+        self.catch_up()
+        if not self.state.at_rest:
+            self.append(Kind.HELD, {"why": why})
+
     def close(self) -> None:
         """Let the next runner in, and close every connection."""
         self.end_watch()
@@ -188,6 +231,7 @@ def embark(
     run: str,
     *,
     actor: str,
+    keys: Keys,
     take_over: bool = False,
     resumed: bool = False,
 ) -> Conductor:
@@ -197,6 +241,7 @@ def embark(
         database: the target.
         run: the run.
         actor: who this is, for the ledger.
+        keys: what proves the people who decide.
         take_over: end a runner that is still there.
         resumed: whether another process carried the run before.
 
@@ -227,7 +272,7 @@ def embark(
     session.epoch = fence.claim(session.connection, run, take_over=take_over)
     session.connection.execute("SELECT pg_catalog.set_config('application_name', %s, false)", [session.name[:63]])
     session.connection.execute("LISTEN gonogo")
-    conductor = Conductor(session=session, plan=plan, state=engine.fold(events))
+    conductor = Conductor(session=session, plan=plan, state=engine.fold(events), keys=keys)
     session.known = conductor.state.seq
     # what was recorded between the first look and the claim
     conductor.catch_up()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gonogo import clock
+from flows.decide import unsigned
+from gonogo import clock, ledger
 from gonogo.alone import happened, probe, run_alone
 from gonogo.backfill import keyset, makes_its_own_work, run_batch
 from gonogo.compare import differences, schema_fingerprint
@@ -13,8 +14,11 @@ from gonogo.core import engine
 from gonogo.core.duration import say_duration
 from gonogo.core.event import Kind
 from gonogo.core.message import clock as say_clock
+from gonogo.core.people import NO_GO
+from gonogo.core.seal import evidence_seal
 from gonogo.core.state import Status
 from gonogo.core.verdict import Judgement, Verdict, judge_all, worst
+from gonogo.core.window import closed
 from gonogo.errors import ScriptFailed
 
 if TYPE_CHECKING:
@@ -31,13 +35,19 @@ def perform(conductor: Conductor, command: engine.Command) -> None:
 
 
 def _record(conductor: Conductor, command: engine.Record) -> None:
-    if command.kind in (Kind.PHASE_DONE, Kind.RUN_DONE) and conductor.watch_disagrees():
-        return
+    if command.kind in (Kind.PHASE_DONE, Kind.RUN_DONE):
+        boxes = [conductor.state.confirmed[item.item] for item in conductor.plan.phases[conductor.state.phase].after]
+        if _refuses_forged(conductor, boxes) or conductor.watch_disagrees():
+            return
     conductor.append(command.kind, {"why": command.why} if command.why else {})
 
 
 def _wait(conductor: Conductor, command: engine.Wait) -> None:
     """Let time pass; a fact that arrives ends it at once, as does the glance at the ledger that follows."""
+    if conductor.state.status is Status.DECIDING and _refuses_forged(conductor, [v.seq for v in conductor.state.votes]):
+        return
+    if conductor.listen is not None:
+        conductor.listen(conductor)
     seconds = (command.until - clock.now()).total_seconds()
     for _ in conductor.session.connection.notifies(timeout=max(0.0, min(seconds, _GLANCE)), stop_after=1):
         pass
@@ -51,7 +61,10 @@ def _perform(conductor: Conductor, command: engine.Perform) -> None:
     number = command.step
     step = conductor.plan.steps[number]
     try:
-        if step.kind == "check":
+        if step.kind == "confirm":
+            if not _refuses_forged(conductor, [conductor.state.confirmed[item.item] for item in step.confirm]):
+                conductor.append(Kind.DONE, {"step": number, "script": 0, "last": True})
+        elif step.kind == "check":
             _check_step(conductor, number)
         elif step.kind == "backfill":
             _backfill(conductor, number)
@@ -77,7 +90,8 @@ def _backfill(conductor: Conductor, number: int) -> None:
     step, session = conductor.plan.steps[number], conductor.session
     keys = keyset(session.connection, step)
     began, batches = clock.monotonic(), 0
-    while conductor.state.status is Status.WORKING and not conductor.state.held:
+    # by whatever is more urgent it is left: a hold, a trip, people who agreed to turn back
+    while conductor.next() == engine.Perform(number, 0):
         body = {"step": number, "of": keys.estimate, "seconds": round(clock.monotonic() - began, 3)}
         event = run_batch(session, step, batches, keys, conductor.state.cursor, body)
         if event is None:
@@ -166,7 +180,7 @@ def _settle_undo(conductor: Conductor, command: engine.Undo, body: dict[str, Any
 
 def _measure_baseline(conductor: Conductor, _: engine.MeasureBaseline) -> None:
     """Measure what everything is compared with later; a later phase keeps the first phase's, the restore point."""
-    if conductor.state.baseline:
+    if conductor.state.changed:
         conductor.append(Kind.BASELINE, {})
         return
     measured = {name: conductor.ask(name).model_dump(mode="json") for name in conductor.plan.measured_before}
@@ -175,17 +189,86 @@ def _measure_baseline(conductor: Conductor, _: engine.MeasureBaseline) -> None:
 
 
 def _judge_gate(conductor: Conductor, _: engine.JudgeGate) -> None:
-    phase = conductor.plan.phases[conductor.state.phase]
-    unusable = [f"the baseline {name}: {m.error or m.missing}" for name, m in conductor.baseline.items() if m.error or m.missing]
-    if conductor.plan.end_by and clock.now() > conductor.plan.end_by:
-        unusable.append(f"the window ended at {say_clock(conductor.plan.end_by, conductor.plan.zone)}")
+    """Measure the criteria; where they pass, ask people, and go once enough of them have said so of just this."""
+    plan, state = conductor.plan, conductor.state
+    phase = plan.phases[state.phase]
+    boxes = [state.confirmed[item.item] for item in phase.before if item.item in state.confirmed]
+    if _refuses_forged(conductor, [*(vote.seq for vote in state.votes), *boxes]):
+        return
+    if against := [vote for vote in state.votes if vote.decision == NO_GO]:
+        comment = ledger.read_fact(conductor.session.connection, conductor.session.run, against[0].seq).body.get("comment")
+        conductor.append(Kind.NO_GO, {"why": f"{against[0].person} says no-go: {comment or 'no reason given'}"})
+        return
+    if state.status is Status.DECIDING and not state.changed:
+        # the way back leads to just before the first change, not to where it was when people were asked
+        _measure_baseline(conductor, engine.MeasureBaseline())
     judged = _judge(conductor, phase.go_if)
-    failing = [j for j in judged if j.verdict is not Verdict.PASS]
-    if unusable or failing:
-        why = "; ".join([*unusable, *(f"{j.check}: {j.sentence} ({j.verdict})" for j in failing)])
+    failing = [f"{j.check}: {j.sentence} ({j.verdict})" for j in judged if j.verdict is not Verdict.PASS]
+    if why := "; ".join([*_unusable(conductor), *failing]):
         conductor.append(Kind.NO_GO, {"why": why, "judged": _dump(judged)})
+    elif phase.asks_people:
+        _ask_people(conductor, judged)
     else:
         conductor.append(Kind.GO, {"judged": _dump(judged)})
+
+
+def _unusable(conductor: Conductor) -> list[str]:
+    """Say what stands against a gate beside its criteria: the baseline, the clock, the window, the ledger itself."""
+    plan, now = conductor.plan, clock.now()
+    told = [f"the baseline {name}: {m.error or m.missing}" for name, m in conductor.baseline.items() if m.error or m.missing]
+    if plan.end_by and now > plan.end_by:
+        told.append(f"the window ended at {say_clock(plan.end_by, plan.zone)}")
+    if not conductor.state.override and (shut := closed(plan.windows, plan.freezes, plan.zone, now)):
+        told.append(f"no phase may start now: {shut}")
+    if plan.protected:
+        _, problems = ledger.verify(conductor.session.connection, conductor.session.run)
+        told += [f"the ledger: {problem}" for problem in problems]
+    return told
+
+
+def _ask_people(conductor: Conductor, judged: Sequence[Judgement]) -> None:
+    """Ask people about this plan on this schema; go where they have said so of just this, ask anew where it has changed."""
+    plan, state, now = conductor.plan, conductor.state, clock.now()
+    approve = plan.phases[state.phase].approve
+    schema = schema_fingerprint(conductor.session.connection)
+    shown = evidence_seal(plan, schema)
+    asked = state.asked if state.status is Status.DECIDING else None
+    if asked is not None and asked.seal == shown:
+        votes = [{"person": vote.person, "proved": vote.proved, "fact": vote.seq} for vote in state.votes]
+        conductor.append(Kind.GO, {"judged": _dump(judged), "votes": votes, "seal": shown})
+        return
+    body: dict[str, Any] = {"judged": _dump(judged), "seal": shown, "schema": schema}
+    if asked is not None:
+        before = ledger.read_fact(conductor.session.connection, conductor.session.run, asked.seq).body.get("schema", {})
+        body["why"] = "the schema has changed since people were asked: " + "; ".join(differences(before, schema))
+    if approve is not None:
+        body["deadline"] = (asked.deadline if asked and asked.deadline else now + approve.within).isoformat()
+    conductor.append(Kind.ASKED, body)
+
+
+def _ask(conductor: Conductor, command: engine.Ask) -> None:
+    conductor.append(Kind.ASKED, {"items": command.items, "step": command.step})
+
+
+def _turn_back(conductor: Conductor, _: engine.TurnBack) -> None:
+    """Roll back as people agreed to, once it is seen that it was they who did."""
+    session = conductor.session
+    votes = engine.recent_agreement(conductor.plan, conductor.state, clock.now())
+    if _refuses_forged(conductor, [vote.seq for vote in votes]):
+        return
+    said = [ledger.read_fact(session.connection, session.run, vote.seq) for vote in votes]
+    reasons = "; ".join(dict.fromkeys(str(fact.body.get("comment")) for fact in said if fact.body.get("comment")))
+    body = {"agreed": [vote.person for vote in votes], "votes": [vote.seq for vote in votes]}
+    conductor.append(Kind.ROLL_BACK, {"why": reasons or "as agreed", **body})
+
+
+def _refuses_forged(conductor: Conductor, facts: Sequence[int]) -> bool:
+    """Record that something was not said by whom it names, and say whether it was so."""
+    session = conductor.session
+    found = [unsigned(session.connection, session.run, conductor.plan, conductor.keys, [seq]) for seq in facts]
+    for seq, why in filter(None, found):
+        conductor.append(Kind.VOTE_REFUSED, {"vote": seq, "why": why})
+    return any(found)
 
 
 def _verify(conductor: Conductor, _: engine.Verify) -> None:
@@ -248,4 +331,6 @@ _HOW: Mapping[type, Callable[[Conductor, Any], None]] = {
     engine.Prove: _prove,
     engine.Wait: _wait,
     engine.Record: _record,
+    engine.Ask: _ask,
+    engine.TurnBack: _turn_back,
 }

@@ -11,37 +11,25 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-_SETTINGS = {
-    "DO_NOT_TRACK": "1",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-    "PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS": "false",
-    # a slow machine needs more than the default 20 seconds
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-    # a server that died must not keep a finished run waiting for minutes
-    "PREFECT_CLIENT_MAX_RETRIES": "2",
-    # gonogo tells the story on the terminal; Prefect keeps it for the UI
-    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
-}
-for _name, _value in _SETTINGS.items():
-    os.environ.setdefault(_name, _value)
+from prefect import flow, get_run_logger, tags, task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
+from prefect.context import FlowRunContext, TagsContext
+from prefect.exceptions import TerminationSignal
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from prefect.states import Completed, Failed
 
-from prefect import flow, get_run_logger, tags, task  # noqa: E402 - its settings are read when it is imported
-from prefect.artifacts import create_markdown_artifact, create_table_artifact  # noqa: E402
-from prefect.cache_policies import NO_CACHE  # noqa: E402
-from prefect.client.orchestration import get_client  # noqa: E402
-from prefect.context import TagsContext  # noqa: E402
-from prefect.exceptions import TerminationSignal  # noqa: E402
-from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings  # noqa: E402
-from prefect.states import Completed, Failed  # noqa: E402
-
-from flows.loop import Conductor, Work  # noqa: E402
-from gonogo import ledger, report  # noqa: E402
-from gonogo.core.event import Event  # noqa: E402
-from gonogo.core.message import clock as clock_time  # noqa: E402
-from gonogo.core.plan import Plan  # noqa: E402
-from gonogo.core.state import TURNING_BACK, State, Status  # noqa: E402
-from gonogo.core.story import tell  # noqa: E402
+import flows.prefect_settings  # isort: split  # noqa: F401 - Prefect reads its settings when it is imported
+from flows.attendant import Attendant
+from flows.form import GateForm
+from flows.loop import Conductor, Work
+from gonogo import ledger, report
+from gonogo.core.event import Event
+from gonogo.core.message import clock as clock_time
+from gonogo.core.plan import Plan
+from gonogo.core.state import TURNING_BACK, State, Status
+from gonogo.core.story import tell
 
 Say = Callable[[str], None]
 
@@ -61,7 +49,7 @@ def carry(conductor: Conductor, say: Say) -> None:
     """
     plan, run = conductor.plan, conductor.session.run
     phase = plan.phases[min(conductor.state.phase, len(plan.phases) - 1)].name
-    shown = _Shown(conductor, say)
+    shown = Shown(conductor, say)
 
     @flow(
         name="gonogo phase",
@@ -73,7 +61,7 @@ def carry(conductor: Conductor, say: Say) -> None:
     )
     def phase_run(runbook: str, phase: str, target: str, run: str) -> Any:  # noqa: ARG001 - they are shown
         shown.attempt()
-        return _as_state(conductor.state)
+        return as_state(conductor.state)
 
     labels = [plan.runbook, phase, plan.target, f"run:{run}"]
     try:
@@ -85,12 +73,13 @@ def carry(conductor: Conductor, say: Say) -> None:
     shown.settle()
 
 
-class _Shown:
+class Shown:
     """The loop inside a flow: its own errors are kept apart from Prefect's."""
 
     def __init__(self, conductor: Conductor, say: Say) -> None:
         self.conductor, self.say = conductor, say
         self.error: BaseException | None = None
+        self.form = GateForm(say)
 
     def attempt(self) -> None:
         """Carry the phase inside the flow run."""
@@ -103,6 +92,8 @@ class _Shown:
                     logger.info("%s", line)
 
         self.conductor.listeners.append(log)
+        # a local API has no UI in which somebody could answer
+        attendant = self._attend() if os.environ.get("PREFECT_API_URL") else None
         try:
             _artifact(self.say, _show_plan, plan)
             # tags are for the flow run: a task that has some asks the server for a slot before it starts
@@ -113,7 +104,22 @@ class _Shown:
             self.error = error
             raise
         finally:
+            if attendant is not None:
+                attendant.stop()
+            self.form.close()
+            self.conductor.listen = None
             self.conductor.listeners.remove(log)
+
+    def _attend(self) -> Attendant | None:
+        """Let people answer in the UI, and its buttons reach the run."""
+        context = FlowRunContext.get()
+        if context is None or context.flow_run is None:
+            return None
+        self.conductor.listen = self.form.listen
+        served = context.flow_run.deployment_id is not None
+        attendant = Attendant(self.conductor, context.flow_run.id, asking=lambda: self.form.shown, cancels=not served)
+        attendant.start()
+        return attendant
 
     def stage(self, name: str, work: Work) -> None:
         """Show a stretch of work as a Prefect task; do it without one where Prefect fails.
@@ -164,18 +170,22 @@ class _Shown:
             self.conductor.pursue()
 
 
-def _as_state(state: State) -> Any:
+def as_state(state: State) -> Any:
     """Return how a flow run ends: what is not done is not green."""
     if state.rollback_failed:
         return Failed(name="Rollback failed", message=state.held)
     if state.held:
         return Failed(name="Holding", message=state.held)
+    if state.status is Status.DECIDING:
+        return Failed(name="Deciding", message="people decide; `gonogo resume` goes on")
     if state.status in (Status.NO_GO, Status.ROLLED_BACK):
         return Failed(name=str(state.status).capitalize(), message=state.cause or "the gate said no-go")
     return Completed(name="Done" if state.status is Status.DONE else "Phase done")
 
 
 def _task_state(state: State) -> Any:
+    if state.status is Status.NO_GO:
+        return Failed(message=state.cause or "no-go")
     if state.held or state.status in TURNING_BACK:
         return Failed(message=state.held or state.cause)
     return Completed()

@@ -61,8 +61,12 @@ class Project:
 
 
 def find_project(start: Path | None = None) -> Project:
-    """Return the project that a folder lies in: the nearest one above it with runbooks/, else the folder itself."""
-    here = (start or Path.cwd()).resolve()
+    """Return the project that a folder lies in: the nearest one above it with runbooks/, else the folder itself.
+
+    Args:
+        start: the folder; without one, `GONOGO_PROJECT`, or where this process is.
+    """
+    here = (start or Path(os.environ.get("GONOGO_PROJECT") or Path.cwd())).resolve()
     for folder in (here, *here.parents):
         if (folder / "runbooks").is_dir():
             return Project(root=folder)

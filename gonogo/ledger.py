@@ -168,6 +168,18 @@ def read_state(connection: Connection, run: str) -> list[Event]:
     return [Event(seq=r[0], kind=Kind(r[1]), at=r[2], began=r[3], actor=r[4], body=r[5]) for r in rows]
 
 
+def read_fact(connection: Connection, run: str, seq: int) -> Event:
+    """Return one fact of a run.
+
+    Raises:
+        Refused: there is none of that number.
+    """
+    row = connection.execute(_EVENTS.replace("seq > %s", "seq = %s").encode(), [run, seq]).fetchone()
+    if row is None:
+        raise Refused(f"the run {run} has no fact {seq}")
+    return Event(seq=row[0], kind=Kind(row[1]), at=row[2], began=row[3], actor=row[4], body=row[5])
+
+
 def read_plan(connection: Connection, run: str) -> Plan:
     """Return the plan that a run was opened with.
 

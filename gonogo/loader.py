@@ -19,10 +19,13 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from gonogo.core.people import least_votes
 from gonogo.core.runbook import Runbook
 from gonogo.errors import BadInput, Problem
 
 MAX_BYTES = 1_000_000
+#: what every template knows without an input
+TEMPLATE_WORDS = frozenset({"batch", "batch_of", "range"})
 MAX_DEPTH = 40
 MAX_NODES = 50_000
 
@@ -269,17 +272,31 @@ def cross_check(runbook: Runbook) -> Iterator[tuple[Path_, str]]:
         elif "watch" not in path and path[0] != "baseline" and not runbook.checks[name].expect:
             yield path, f"the check {name!r} has no expect, so here it would always pass; say what must hold"
     roles = runbook.roles()
-    for i, name in enumerate(runbook.updates.blockers):
+    for path, name in runbook.named_people():
         if name not in roles:
-            yield ("updates", "blockers", i), _unknown("person or role", name, dict.fromkeys(roles))
+            yield path, _unknown("person or role", name, dict.fromkeys(roles))
+    yield from _people_problems(runbook)
     yield from _doubled(runbook)
-    yield from _phase_problems(runbook, roles)
+    yield from _phase_problems(runbook)
     for name, item in runbook.inputs.items():
+        if name in TEMPLATE_WORDS:
+            yield ("inputs", name), f"the input {name!r} would hide a word that templates have; choose another name"
         if message := input_problem(name, item.default, item.type, item.choices, item.min, item.max, default=True):
             yield ("inputs", name), message
 
 
-def _phase_problems(runbook: Runbook, roles: set[str]) -> Iterator[tuple[Path_, str]]:
+def _people_problems(runbook: Runbook) -> Iterator[tuple[Path_, str]]:
+    """Yield the roles that pass for people, and the quorums that nobody can reach."""
+    for name, person in runbook.people.items():
+        if taken := [role for role in person.roles if role in runbook.people and role != name]:
+            yield ("people", name, "roles"), f"the role {taken[0]!r} has the name of a person; give it another one"
+    for path, rule in runbook.approvals():
+        able = least_votes(rule, runbook.people)
+        if able < rule.quorum and all(name in runbook.roles() for name in rule.roles):
+            yield (*path, "quorum"), f"nobody can reach it: {rule.quorum} people are asked for, and {able} could agree"
+
+
+def _phase_problems(runbook: Runbook) -> Iterator[tuple[Path_, str]]:
     for p, phase in enumerate(runbook.phases):
         try:
             phase.ordered_tasks()
@@ -288,14 +305,16 @@ def _phase_problems(runbook: Runbook, roles: set[str]) -> Iterator[tuple[Path_, 
         for i, name in enumerate(phase.watch):
             if name in runbook.checks and runbook.checks[name].breach is None:
                 yield ("phases", p, "watch", i), f"the check {name!r} has no roll_back_if, so the watch cannot judge it"
-        for t, task in enumerate(phase.tasks):
-            if task.owner and task.owner not in roles:
-                yield ("phases", p, "tasks", t, "owner"), _unknown("person or role", task.owner, dict.fromkeys(roles))
 
 
 def _doubled(runbook: Runbook) -> Iterator[tuple[Path_, str]]:
     seen: dict[str, str] = {}
     phases: set[str] = set()
+    items: set[str] = set()
+    for path, item in runbook.items():
+        if item.item in items:
+            yield (*path, "item"), f"the item {item.item!r} stands twice; give each its own name"
+        items.add(item.item)
     for p, phase in enumerate(runbook.phases):
         if phase.phase in phases:
             yield ("phases", p, "phase"), f"the phase {phase.phase!r} stands here twice; give each its own name"

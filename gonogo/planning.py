@@ -11,8 +11,9 @@ from zoneinfo import ZoneInfo
 
 from gonogo import clock
 from gonogo.core.plan import Plan, PlannedPhase, PlannedStep, PlannedTask, Script
-from gonogo.core.runbook import Phase, Runbook, Schedule, Step, Task, local_time
+from gonogo.core.runbook import Phase, Runbook, Step, Task
 from gonogo.core.seal import digest, seal
+from gonogo.core.window import Schedule, local_time
 from gonogo.errors import BadInput, Problem
 from gonogo.house import Project
 from gonogo.loader import choose_target, place
@@ -92,6 +93,7 @@ def prepare(
         for name, check in runbook.checks.items()
         if (source := check.sql or check.time) and (script := _question(draft, name, source))
     }
+    _protect(draft, target)
     if draft.problems:
         raise BadInput(*place(draft.problems, file))
     _warn(draft, begins, moment, steps)
@@ -99,10 +101,15 @@ def prepare(
         runbook=runbook.runbook,
         title=runbook.title or runbook.runbook,
         target=target,
+        protected=runbook.targets[target].protected,
         role=runbook.targets[target].role,
         zone=runbook.schedule.zone,
         start=begins,
         end_by=end_of(runbook.schedule, begins),
+        windows=runbook.schedule.windows,
+        freezes=runbook.schedule.freezes,
+        override=runbook.schedule.override,
+        environment=runbook.environment,
         inputs=draft.variables,
         people=runbook.people,
         updates=runbook.updates,
@@ -119,6 +126,16 @@ def prepare(
     meanings = {sha: _meaning(text) for sha, text in draft.texts.items()}
     sealed = plan.model_copy(update={"seal": seal(plan, meanings)})
     return Prepared(plan=sealed, texts=draft.texts, warnings=tuple(draft.warnings))
+
+
+def _protect(draft: _Draft, target: str) -> None:
+    """See that people decide about every phase that runs on a protected target."""
+    if not draft.runbook.targets[target].protected:
+        return
+    for p, phase in enumerate(draft.runbook.phases):
+        if phase.gate.approve is None:
+            message = f"the target {target!r} is protected, so its gate needs `approve:`: who decides, and how many of them"
+            draft.problems.append(Problem(file=str(draft.file), path=f"phases[{p}].gate", message=message))
 
 
 def start_of(schedule: Schedule) -> datetime:
@@ -182,11 +199,15 @@ def _plan_phase(
         name=phase.phase,
         title=phase.title or phase.phase,
         go_if=phase.gate.go_if,
+        before=phase.gate.confirm,
+        approve=phase.gate.approve,
+        after=phase.confirm,
         verify=phase.verify,
         watch=phase.watch,
         every=phase.every,
         soak=phase.soak,
         on_failure=phase.on_failure,
+        on_cancel=phase.on_cancel,
         first=first,
         last=len(steps) - 1,
         start=begins,
@@ -204,7 +225,7 @@ def _plan_step(draft: _Draft, path: str, phase: int, task: Task, number: int, st
     elif step.backfill is not None:
         forward, sources = _scripts(draft, f"{path}.backfill.sql", (step.backfill.sql,))
         _check_batch(draft, f"{path}.backfill.sql", forward, sources)
-    undo: tuple[Script, ...] | None = () if step.kind == "check" or step.undo == ("nothing",) else None
+    undo: tuple[Script, ...] | None = () if step.kind in ("check", "confirm") or step.undo == ("nothing",) else None
     paired = False
     if undo is None and step.undo is not None:
         backward, undo_sources = _scripts(draft, f"{path}.undo", step.undo)
@@ -226,6 +247,7 @@ def _plan_step(draft: _Draft, path: str, phase: int, task: Task, number: int, st
         undo=undo,
         paired=paired,
         checks=step.check or (),
+        confirm=step.confirm or (),
         table=backfill.table if backfill else "",
         key=backfill.key if backfill else (),
         batch=backfill.batch if backfill else 1000,
@@ -337,7 +359,7 @@ def _warn(draft: _Draft, begins: datetime, ends: datetime, steps: list[PlannedSt
     used = {name for _, name in runbook.named_checks()}
     draft.warnings += [f"checks.{name}: no one uses this check" for name in runbook.checks if name not in used]
     for p, phase in enumerate(runbook.phases):
-        if not phase.gate.go_if:
+        if not (phase.gate.go_if or phase.gate.approve or phase.gate.confirm):
             draft.warnings.append(f"phases[{p}].gate: the gate has no criterion, so it is always go")
     proof = {*runbook.rollback.prove, *runbook.baseline}
     if steps and not any(runbook.checks[name].checksum for name in proof if name in runbook.checks):

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from gonogo.core.duration import say_duration
-from gonogo.core.engine import fold
+from gonogo.core.engine import ROLLBACK, fold
 from gonogo.core.event import Event, Kind
 from gonogo.core.plain import clean
 from gonogo.core.plan import Plan
@@ -178,9 +178,23 @@ def _tell(event: Event, zone: ZoneInfo) -> dict[str, str]:
         "at": _clock(event.at, zone),
         "fact": str(event.kind),
         "by": event.actor,
-        "why": str(event.body.get("why", "")),
+        "why": _why(event),
         "seq": str(event.seq),
     }
+
+
+def _why(event: Event) -> str:
+    """Return the reason that a fact gives, or what a person said."""
+    body = event.body
+    if event.kind is Kind.VOTE:
+        proved = "proved" if body.get("proved") else "not proved"
+        what = "agrees to a rollback" if body.get("on") == ROLLBACK else str(body.get("decision"))
+        return f"{what} ({proved}){': ' if body.get('comment') else ''}{body.get('comment', '')}"
+    if event.kind is Kind.CONFIRMED:
+        return f"{body.get('item')}{': ' if body.get('evidence') else ''}{body.get('evidence', '')}"
+    if event.kind is Kind.PHASE_STARTED and body.get("override"):
+        return f"OVERRIDE: {body['override']}"
+    return str(body.get("why", ""))
 
 
 def _render(template: str, made: dict[str, Any], *, escape: bool) -> str:

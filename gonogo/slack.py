@@ -16,7 +16,7 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.http_retry.builtin_handlers import ConnectionErrorRetryHandler, RateLimitErrorRetryHandler, ServerErrorRetryHandler
 
 from gonogo.core.message import Update
-from gonogo.core.runbook import Person
+from gonogo.core.people import Person
 
 #: a section block holds 3,000 characters
 _MAX_TEXT, _MAX_NAMES = 2_990, 1_000

@@ -5,19 +5,25 @@ What carries a run is imported where one is carried: finding that nothing is lef
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from flows import launch
+from flows import decide, launch
+from flows.decide import Speaker, agree, keys_of, launcher
+from flows.opening import Opened, found_run, open_runbook, read_inputs
 from gonogo import fence
-from gonogo.cli.opening import Opened, found_run, open_runbook, read_inputs
 from gonogo.cli.show import as_json, say
+from gonogo.core.engine import TurnBack
 from gonogo.core.event import Kind
-from gonogo.core.state import State, Status, outcome
-from gonogo.database import Database, identify
-from gonogo.errors import BadInput, Refused
+from gonogo.core.people import lacking
+from gonogo.core.plan import Plan
+from gonogo.core.state import TURNING_BACK, State, Status, outcome
+from gonogo.database import Connection, Database, identify
+from gonogo.errors import BadInput, Exit, Refused
 from gonogo.loader import choose_target
 
 if TYPE_CHECKING:
@@ -25,16 +31,26 @@ if TYPE_CHECKING:
 
 
 def run(
-    name: str, target: str, phase: str, inputs: Sequence[str], at_once: bool, again: bool, plainly: bool, actor: str, json: bool
+    name: str,
+    target: str,
+    phase: str,
+    inputs: Sequence[str],
+    *,
+    at_once: bool,
+    again: bool,
+    wait: bool,
+    plainly: bool,
+    speaker: Speaker,
+    override: str,
+    json: bool,
 ) -> None:
     """Launch a run, or its next phases."""
     opened = open_runbook(name)
     chosen, given = choose_target(opened.runbook, target), read_inputs(inputs)
-    _refuse_protected(opened, chosen)
     if phase and phase not in (names := [p.phase for p in opened.runbook.phases]):
         raise BadInput(f"the runbook has no phase {phase!r}; there are {', '.join(names)}")
     database = launch.reach(opened.runbook, opened.project, target)
-    who = actor or launch.whoami()
+    who = speaker.person or launch.whoami()
     if not again and (done := _done_already(opened, database, chosen, given)):
         if json:
             as_json({"run": done, "runbook": opened.runbook.runbook, "target": chosen, "status": "done", "exit_code": 0})
@@ -44,21 +60,14 @@ def run(
     from gonogo.cli.carry import Carrier  # noqa: PLC0415
     from gonogo.planning import prepare  # noqa: PLC0415
 
-    carrier = Carrier(plainly, quiet=json)
+    carrier = Carrier(plainly, quiet=json, patient=wait)
     prepared = prepare(opened.runbook, opened.file, opened.project, target=target, inputs=given)
+    said = launcher(prepared.plan, keys_of(opened.project), ask_code(prepared.plan, speaker), override, at_once=at_once)
     with database.connect("gonogo/begin") as connection:
         run_id, found = launch.begin(connection, prepared, who, again=again)
         count = launch.phases_to_do(prepared.plan, found.state if found else State(), phase)
         # the connection holds the target until the run's own session has claimed it
-        carrier.carry(opened, database, run_id, who, lambda c: launch.go(c, count, carrier.flow, at_once=at_once))
-
-
-def _refuse_protected(opened: Opened, target: str) -> None:
-    if opened.runbook.targets[target].protected:
-        raise Refused(
-            f"the target {target!r} is protected: a run on it needs approvals, a proved backup and a rehearsal,"
-            " which this version of gonogo cannot take yet. It refuses rather than run without them"
-        )
+        carrier.carry(opened, database, run_id, who, lambda c: launch.go(c, count, carrier.flow, at_once=at_once, said=said))
 
 
 def _done_already(opened: Opened, database: Database, target: str, inputs: dict[str, Any]) -> str:
@@ -72,11 +81,13 @@ def _done_already(opened: Opened, database: Database, target: str, inputs: dict[
     return run_id if sources == made_from else ""
 
 
-def resume(name: str, target: str, run_id: str, settle: str, take_over: bool, plainly: bool, actor: str, json: bool) -> None:
+def resume(
+    name: str, target: str, run_id: str, settle: str, take_over: bool, wait: bool, plainly: bool, actor: str, json: bool
+) -> None:
     """Carry a run on."""
     from gonogo.cli.carry import Carrier, answer  # noqa: PLC0415
 
-    carrier = Carrier(plainly, quiet=json)
+    carrier = Carrier(plainly, quiet=json, patient=wait)
     with found_run(name, target, run_id) as (opened, database, _, found):
         if found.state.status in (Status.DONE, Status.NO_GO, Status.ROLLED_BACK):
             answer(found, opened, json, f"nothing to resume: the run {found.run} is over ({found.state.status})")
@@ -108,34 +119,85 @@ def hold(name: str, target: str, run_id: str, reason: str, actor: str) -> None:
 
 
 def turn_back(
-    word: str, name: str, target: str, run_id: str, reason: str, take_over: bool, plainly: bool, actor: str, json: bool
+    word: str, name: str, target: str, run_id: str, reason: str, take_over: bool, plainly: bool, speaker: Speaker, json: bool
 ) -> None:
     """Roll a run back; where a process carries it, that process does."""
     from gonogo.cli.carry import Carrier  # noqa: PLC0415
 
     carrier = Carrier(plainly, quiet=json)
     kind = Kind(word)
-    who = actor or launch.whoami()
-    with found_run(name, target, run_id) as (opened, database, _, found):
-        _refuse_where_over(kind, found)
+    who = speaker.person or launch.whoami()
+    with found_run(name, target, run_id) as (opened, database, connection, found):
+        launch.refuse_where_over(kind, found)
+        by_authority = found.state.authority and found.state.changed and found.state.status not in TURNING_BACK
+        if by_authority and (lacks := _agree(connection, found, opened, speaker, reason)):
+            say(f"{speaker.person} agrees: {lacks}")
+            say(f"next: gonogo rollback {name} --target {found.plan.target} --as PERSON")
+            raise typer.Exit(Exit.HOLDING)
         if found.carried and not take_over:
-            launch.request(database, found, kind, reason, who)
+            if not by_authority:
+                launch.request(database, found, kind, reason, who)
             say(f"asked {found.run} to {word}; it does so when its running step ends: gonogo status {name} --watch")
             return
 
     def back(conductor: Conductor) -> None:
-        if conductor.state.status not in (Status.ROLLING_BACK, Status.PROVING):
+        if conductor.state.status in TURNING_BACK:
+            if conductor.state.held:
+                conductor.append(Kind.RESUME)
+        elif by_authority:
+            conductor.attempt(TurnBack())
+            if conductor.state.status not in TURNING_BACK:
+                raise Refused("the agreement does not stand: what was said is not signed by those it names; agree again")
+        else:
             conductor.append(kind, {"why": reason} if reason else {})
-        elif conductor.state.held:
-            conductor.append(Kind.RESUME)
         carrier.flow(conductor)
 
     carrier.carry(opened, database, found.run, who, back, take_over=take_over, resumed=True)
 
 
-def _refuse_where_over(kind: Kind, found: launch.Found) -> None:
-    state = found.state
-    nothing_done = state.status is Status.NO_GO and not state.changed
-    if state.status is Status.ROLLED_BACK or nothing_done or (state.status is Status.DONE and kind is Kind.ABORT):
-        hint = "; `gonogo rollback` turns it back" if state.status is Status.DONE else ""
-        raise Refused(f"the run {found.run} is over ({state.status}), so there is nothing to {kind}{hint}")
+def _agree(connection: Connection, found: launch.Found, opened: Opened, speaker: Speaker, reason: str) -> str:
+    rule = found.plan.rollback.authority
+    if not speaker.person:
+        waits = lacking(rule, found.plan.people, found.state.back) if rule else ""
+        raise Refused(f"this runbook's rollback needs agreement ({waits}). Say who you are with --as PERSON")
+    return agree(connection, found, keys_of(opened.project), ask_code(found.plan, speaker), reason)
+
+
+def vote(decision: str, name: str, gate: str, target: str, run_id: str, comment: str, speaker: Speaker, json: bool) -> None:
+    """Say go or no-go at a gate."""
+    with found_run(name, target, run_id) as (opened, _, connection, found):
+        asked = ask_code(found.plan, speaker)
+        lacks = decide.vote(connection, found, keys_of(opened.project), asked, decision, gate=gate, comment=comment)
+        carried = found.carried
+    proved = "proved" if asked.code else "not proved"
+    resume = f"gonogo resume {found.plan.runbook} --target {found.plan.target}"
+    if json:
+        as_json({"run": found.run, "person": speaker.person, "decision": decision, "proved": bool(asked.code), "lacks": lacks})
+        return
+    say(f"{speaker.person} ({proved}) says {decision}", "bold green" if decision == "go" else "bold red")
+    if decision == "go" and lacks:
+        say(f"  {lacks}")
+    elif not carried:
+        say(f"  the gate has all it needs, and no process carries the run: {resume}")
+
+
+def confirm(name: str, item: str, target: str, run_id: str, evidence: str, speaker: Speaker) -> None:
+    """Tick a box of a checklist."""
+    with found_run(name, target, run_id) as (opened, _, connection, found):
+        decide.confirm(connection, found, keys_of(opened.project), ask_code(found.plan, speaker), item, evidence)
+        carried = found.carried
+    say(f"{speaker.person} confirms {item}", "green")
+    if not carried:
+        say(f"  no process carries the run: gonogo resume {found.plan.runbook} --target {found.plan.target}")
+
+
+def speaker(person: str, code: str) -> Speaker:
+    """Return who speaks on the command line."""
+    return Speaker(person=person, code=code)
+
+
+def ask_code(plan: Plan, speaker: Speaker) -> Speaker:
+    """Ask on a terminal for the one-time code that a protected target needs, where none was given."""
+    if speaker.code or not speaker.person or not plan.protected or not sys.stdin.isatty():
+        return speaker
+    return replace(speaker, code=typer.prompt(f"One-time code of {speaker.person}", hide_input=True))

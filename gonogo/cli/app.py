@@ -20,6 +20,8 @@ app = typer.Typer(
 )
 ledger_app = typer.Typer(no_args_is_help=True, help="Check or export the record of a run.")
 app.add_typer(ledger_app, name="ledger")
+people_app = typer.Typer(no_args_is_help=True, help="The people who decide, and the keys that prove them.")
+app.add_typer(people_app, name="people")
 
 RunbookArg = Annotated[str, typer.Argument(help="A runbook: its name in runbooks/, or a path.", show_default=False)]
 TargetOption = Annotated[str, typer.Option("--target", "-t", help="One of the runbook's targets; its first by default.")]
@@ -28,6 +30,12 @@ InputOption = Annotated[list[str] | None, typer.Option("--input", "-i", help="An
 JsonOption = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
 ReasonOption = Annotated[str, typer.Option("--reason", "-r", help="Why; it stands in the report.")]
 ActorOption = Annotated[str, typer.Option("--as", help="Who says so; by default you, on this machine.")]
+RunbookOrRunArg = Annotated[str, typer.Argument(help="A runbook, or a run by its id.", show_default=False)]
+GateArg = Annotated[str, typer.Argument(help="The phase whose gate it is; by default the one that waits.")]
+PersonOption = Annotated[str, typer.Option("--as", help="Who you are: a name in `people:` of the runbook.", show_default=False)]
+CodeOption = Annotated[str, typer.Option("--code", help="Your one-time code; asked for on a terminal where it is needed.")]
+NoWaitOption = Annotated[bool, typer.Option("--no-wait", help="Leave a gate that asks people to them; `resume` goes on.")]
+CommentOption = Annotated[str, typer.Option("--comment", "-c", help="Why; it stands in the report.")]
 PlainOption = Annotated[bool, typer.Option("--without-prefect", help="Run the same loop in plain Python.")]
 TakeOverOption = Annotated[bool, typer.Option("--take-over", help="End a runner that is lost but still holds the target.")]
 
@@ -102,8 +110,11 @@ def run(
     inputs: InputOption = None,
     at_once: Annotated[bool, typer.Option("--at-once", help="Do not wait for the tasks' clock times.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Run anew what was done already.")] = False,
+    no_wait: NoWaitOption = False,
+    override: Annotated[str, typer.Option(help="Why it may start outside its window; by a role that may (--as).")] = "",
     without_prefect: PlainOption = False,
     actor: ActorOption = "",
+    code: CodeOption = "",
     json: JsonOption = False,
 ) -> None:
     """Launch a run: gate, tasks, verify, soak; it turns back by itself when a threshold trips.
@@ -112,7 +123,114 @@ def run(
     """
     from gonogo.cli import act  # noqa: PLC0415
 
-    act.run(runbook, target, phase, inputs or [], at_once, again, without_prefect, actor, json)
+    act.run(
+        runbook,
+        target,
+        phase,
+        inputs or [],
+        at_once=at_once,
+        again=again,
+        wait=not no_wait,
+        plainly=without_prefect,
+        speaker=act.speaker(actor, code),
+        override=override,
+        json=json,
+    )
+
+
+@app.command()
+def go(
+    runbook: RunbookOrRunArg,
+    gate: GateArg = "",
+    target: TargetOption = "",
+    run_id: RunOption = "",
+    actor: PersonOption = "",
+    code: CodeOption = "",
+    comment: CommentOption = "",
+    json: JsonOption = False,
+) -> None:
+    """Say go at the gate that waits. A protected target asks for your one-time code.
+
+    Example: [bold]gonogo go guardian-multi-credit migrate --as lead --comment "backups are there"[/]
+    """
+    from gonogo.cli import act  # noqa: PLC0415
+
+    act.vote("go", runbook, gate, target, run_id, comment, act.speaker(actor, code), json)
+
+
+@app.command("no-go")
+def no_go(
+    runbook: RunbookOrRunArg,
+    gate: GateArg = "",
+    target: TargetOption = "",
+    run_id: RunOption = "",
+    actor: PersonOption = "",
+    code: CodeOption = "",
+    comment: CommentOption = "",
+    json: JsonOption = False,
+) -> None:
+    """Say no-go at the gate that waits: one is enough, and nothing is changed.
+
+    Example: [bold]gonogo no-go guardian-multi-credit migrate --as owner --comment "support is not ready"[/]
+    """
+    from gonogo.cli import act  # noqa: PLC0415
+
+    act.vote("no-go", runbook, gate, target, run_id, comment, act.speaker(actor, code), json)
+
+
+@app.command()
+def confirm(
+    runbook: RunbookOrRunArg,
+    item: Annotated[str, typer.Argument(help="A box of the phase's checklists.", show_default=False)],
+    target: TargetOption = "",
+    run_id: RunOption = "",
+    actor: PersonOption = "",
+    code: CodeOption = "",
+    evidence: Annotated[str, typer.Option("--evidence", "-e", help="What shows it; it stands in the report.")] = "",
+) -> None:
+    """Tick a box of a checklist: before, during or after a phase.
+
+    Example: [bold]gonogo confirm guardian-multi-credit docs_reviewed --as lead --evidence "review 17"[/]
+    """
+    from gonogo.cli import act  # noqa: PLC0415
+
+    act.confirm(runbook, item, target, run_id, evidence, act.speaker(actor, code))
+
+
+@people_app.command("enroll")
+def people_enroll(
+    person: Annotated[str, typer.Argument(help="Their name in `people:` of the runbooks.", show_default=False)],
+    again: Annotated[bool, typer.Option("--again", help="Make a new key; the old one then proves nothing.")] = False,
+) -> None:
+    """Make a person's key, and show it once as a QR code for an authenticator app.
+
+    Example: [bold]gonogo people enroll lead[/]
+    """
+    from gonogo.cli import enrol  # noqa: PLC0415
+
+    enrol.enroll(person, again)
+
+
+@people_app.command("list")
+def people_list(json: JsonOption = False) -> None:
+    """List who is enrolled.
+
+    Example: [bold]gonogo people list[/]
+    """
+    from gonogo.cli import enrol  # noqa: PLC0415
+
+    enrol.listed(json)
+
+
+@people_app.command("remove")
+def people_remove(person: Annotated[str, typer.Argument(help="Who.", show_default=False)]) -> None:
+    """Forget a person's key: they can prove nothing any more.
+
+    Example: [bold]gonogo people remove lead[/]
+    """
+    from gonogo.cli import enrol  # noqa: PLC0415
+
+    enrol.remove(person)
 
 
 @app.command()
@@ -124,6 +242,7 @@ def resume(
         str, typer.Option(help="What you found out: `done` or `not-done`, for a step in doubt, or an undo that you did by hand.")
     ] = "",
     take_over: TakeOverOption = False,
+    no_wait: NoWaitOption = False,
     without_prefect: PlainOption = False,
     actor: ActorOption = "",
     json: JsonOption = False,
@@ -134,7 +253,7 @@ def resume(
     """
     from gonogo.cli import act  # noqa: PLC0415
 
-    act.resume(runbook, target, run_id, settle, take_over, without_prefect, actor, json)
+    act.resume(runbook, target, run_id, settle, take_over, not no_wait, without_prefect, actor, json)
 
 
 @app.command()
@@ -176,6 +295,7 @@ def abort(
     take_over: TakeOverOption = False,
     without_prefect: PlainOption = False,
     actor: ActorOption = "",
+    code: CodeOption = "",
     json: JsonOption = False,
 ) -> None:
     """Stop a run for good and roll it back.
@@ -184,7 +304,7 @@ def abort(
     """
     from gonogo.cli import act  # noqa: PLC0415
 
-    act.turn_back("abort", runbook, target, run_id, reason, take_over, without_prefect, actor, json)
+    act.turn_back("abort", runbook, target, run_id, reason, take_over, without_prefect, act.speaker(actor, code), json)
 
 
 @app.command()
@@ -196,6 +316,7 @@ def rollback(
     take_over: TakeOverOption = False,
     without_prefect: PlainOption = False,
     actor: ActorOption = "",
+    code: CodeOption = "",
     json: JsonOption = False,
 ) -> None:
     """Undo everything that a run did, newest first, and prove that all is as before; also after it was done.
@@ -204,7 +325,7 @@ def rollback(
     """
     from gonogo.cli import act  # noqa: PLC0415
 
-    act.turn_back("roll back", runbook, target, run_id, reason, take_over, without_prefect, actor, json)
+    act.turn_back("roll back", runbook, target, run_id, reason, take_over, without_prefect, act.speaker(actor, code), json)
 
 
 @app.command()
@@ -260,6 +381,30 @@ def ledger_export(
     from gonogo.cli import look  # noqa: PLC0415
 
     look.ledger_export(runbook, target, run_id, output)
+
+
+@app.command()
+def up(port: Annotated[int, typer.Option(min=1024, max=65535, help="The server's port on this machine.")] = 4200) -> None:
+    """Bring up the control room: Prefect's server on its own PostgreSQL, behind a password, and the served runbooks.
+
+    Example: [bold]gonogo up[/]
+    """
+    from gonogo.cli import room  # noqa: PLC0415
+
+    room.up(port)
+
+
+@app.command()
+def serve(
+    pool: Annotated[str, typer.Option(help="A Prefect work pool whose workers carry the runs, instead of this process.")] = "",
+) -> None:
+    """Offer every runbook of the project in the Prefect UI (PREFECT_API_URL), and run what is launched there.
+
+    Example: [bold]PREFECT_API_URL=http://127.0.0.1:4200/api gonogo serve[/]
+    """
+    from gonogo.cli import room  # noqa: PLC0415
+
+    room.serve(pool)
 
 
 @app.command()

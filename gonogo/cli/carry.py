@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
 from flows import launch
-from flows.loop import Conductor, embark
+from flows.carry import carried, tells_slack
+from flows.control_room import find_control_room
+from flows.loop import Conductor
+from flows.opening import Opened
 from gonogo import report as reports
 from gonogo.cli.look import next_command, write_report
-from gonogo.cli.opening import Opened
 from gonogo.cli.show import Display, as_json, say
-from gonogo.core.event import Kind
 from gonogo.core.message import updates
 from gonogo.database import Database
 from gonogo.errors import Exit, GonogoError
-
-if TYPE_CHECKING:
-    from gonogo.updates import Sender
+from gonogo.house import find_project
 
 
 class Interrupted(KeyboardInterrupt):
@@ -34,11 +32,12 @@ class Interrupted(KeyboardInterrupt):
 class Carrier:
     """Carries a run in this process: shows it, sends its updates, holds it on Ctrl-C, and answers the exit code."""
 
-    def __init__(self, plainly: bool, *, quiet: bool) -> None:
-        self.quiet = quiet
+    def __init__(self, plainly: bool, *, quiet: bool, patient: bool = True) -> None:
+        self.quiet, self.patient = quiet, patient
         self.flow: launch.Carry = launch.carry_plainly
         self._prefect: Any = None
         if not plainly:
+            find_control_room(find_project())
             # Prefect takes seconds to import and more to start: it does so while the plan is made
             self._prefect = threading.Thread(target=_warm_up, daemon=True)
             self._prefect.start()
@@ -55,37 +54,32 @@ class Carrier:
         resumed: bool = False,
     ) -> None:
         """Become the runner of a run and do something with it; then say how it stands, and exit accordingly."""
-        conductor = embark(database, run_id, actor=actor, take_over=take_over, resumed=resumed)
-        slack = bool(conductor.plan.updates.slack and os.environ.get("SLACK_BOT_TOKEN"))
-        display = Display(conductor.plan, run_id, quiet=self.quiet, updates=None if slack else updates)
-        conductor.session.say = display.line
-        conductor.listeners.append(display.hear)
-        sender = _sender(database, conductor, display) if slack else None
-        word = f", carried on by {actor} (epoch {conductor.session.epoch})" if resumed else ""
-        display.line(f"run {run_id} on {conductor.plan.target}{word}")
-        try:
-            with display, _holding_on_signals(conductor, display):
-                if self._prefect is not None:
-                    self.flow = _prefect_carry(self._prefect, display)
-                if sender:
-                    sender.start()
-                what(conductor)
-        except GonogoError as error:
-            raise type(error)(f"{error}. When that is mended, go on with `gonogo resume {conductor.plan.runbook}`") from None
-        finally:
-            if sender:
-                sender.finish()
-            conductor.close()
+        with (
+            carried(database, run_id, opened.project, actor=actor, take_over=take_over, resumed=resumed) as conductor,
+            self._shown(conductor) as display,
+        ):
+            word = f", carried on by {actor} (epoch {conductor.session.epoch})" if resumed else ""
+            display.line(f"run {run_id} on {conductor.plan.target}{word}")
+            if self._prefect is not None:
+                self.flow = _prefect_carry(self._prefect, display)
+            try:
+                with _holding_on_signals(conductor, display):
+                    what(conductor)
+            except GonogoError as error:
+                raise type(error)(f"{error}. When that is mended, go on with `gonogo resume {conductor.plan.runbook}`") from None
         with database.connect("gonogo/look") as connection:
             found = launch.find(connection, run=run_id, whole=True)
         answer(found, opened, self.quiet, "")
         raise typer.Exit(launch.exit_code(found.state))
 
-
-def _sender(database: Database, conductor: Conductor, display: Display) -> Sender:
-    from gonogo.updates import Sender  # noqa: PLC0415 - Slack's library is for those who have a token
-
-    return Sender(database, conductor.plan, conductor.session.run, display.line)
+    def _shown(self, conductor: Conductor) -> Display:
+        """Return the display that follows a run."""
+        told = None if tells_slack(conductor) else updates
+        display = Display(conductor.plan, conductor.session.run, quiet=self.quiet, updates=told)
+        conductor.patient = self.patient
+        conductor.session.say = display.line
+        conductor.listeners.append(display.hear)
+        return display
 
 
 def _warm_up() -> None:
@@ -124,19 +118,10 @@ def _holding_on_signals(conductor: Conductor, display: Display) -> Iterator[None
         for number in former:
             signal.signal(number, signal.SIG_IGN)
         display.line("stopping: the running statement is cancelled and the run is held", "yellow")
-        _hold_now(conductor)
+        conductor.hold_now("interrupted (Ctrl-C or SIGTERM)")
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
-
-
-def _hold_now(conductor: Conductor) -> None:
-    session = conductor.session
-    conductor.end_watch()
-    session.reconnect()
-    conductor.catch_up()
-    if not conductor.state.at_rest:
-        conductor.append(Kind.HELD, {"why": "interrupted (Ctrl-C or SIGTERM)"})
 
 
 def answer(found: launch.Found, opened: Opened, json: bool, text: str) -> None:

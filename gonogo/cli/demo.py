@@ -135,7 +135,20 @@ def _good_run(file: Path, database: Database, plainly: bool) -> None:
 def _run(file: Path, database: Database, plainly: bool, expected: Exit) -> None:
     code = 0
     try:
-        act.run(str(file), "demo", "", [], True, False, plainly, "", False)
+        nobody = act.speaker("", "")
+        act.run(
+            str(file),
+            "demo",
+            "",
+            [],
+            at_once=True,
+            again=False,
+            wait=True,
+            plainly=plainly,
+            speaker=nobody,
+            override="",
+            json=False,
+        )
     except typer.Exit as ended:
         code = ended.exit_code
     with database.connect("gonogo/demo") as connection:

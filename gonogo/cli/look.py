@@ -10,12 +10,14 @@ from typing import Any
 import typer
 
 from flows import launch
+from flows.opening import found_run, moment, open_runbook, read_inputs
 from gonogo import clock, ledger
-from gonogo.cli.opening import found_run, moment, open_runbook, read_inputs
 from gonogo.cli.show import as_json, complain, console, plan_table, say, schedule_table
+from gonogo.core.engine import awaited, open_items
 from gonogo.core.message import clock as clock_time
+from gonogo.core.plan import Plan
 from gonogo.core.schedule import actual_times, expected_end, forecast, fraction
-from gonogo.core.state import Status, outcome
+from gonogo.core.state import State, Status, outcome
 from gonogo.errors import BadInput, Exit, GonogoError
 
 
@@ -103,6 +105,7 @@ def _status(found: launch.Found) -> dict[str, Any]:
         "cause": state.cause,
         "rollback_failed": state.rollback_failed,
         "carried": found.carried,
+        "waits": waits_for(plan, state),
         "phase": plan.phases[min(state.phase, len(plan.phases) - 1)].name,
         "done": round(fraction(plan, state), 4),
         "facts": state.seq,
@@ -113,10 +116,24 @@ def _status(found: launch.Found) -> dict[str, Any]:
     }
 
 
+def waits_for(plan: Plan, state: State) -> str:
+    """Return what a run waits for people to say, or nothing."""
+    if state.held:
+        return ""
+    if state.status is Status.DECIDING:
+        return awaited(plan, state)
+    step = plan.steps[state.step] if state.step < len(plan.steps) else None
+    boxes = step.confirm if state.status is Status.WORKING and step else ()
+    boxes = plan.phases[state.phase].after if state.status is Status.SOAKING else boxes
+    return ", ".join(f"{name} is not confirmed" for name in open_items(state, boxes))
+
+
 def next_command(found: launch.Found) -> str:
     """Return what to type next."""
     state, name = found.state, found.plan.runbook
     where = f"{name} --target {found.plan.target}"
+    if state.status is Status.DECIDING and not state.held:
+        return f"gonogo go {where} --as PERSON" if awaited(found.plan, state) else f"gonogo resume {where}"
     if found.carried:
         return f"gonogo status {where} --watch"
     if state.rollback_failed or state.held:
@@ -130,13 +147,15 @@ def next_command(found: launch.Found) -> str:
 
 def _print_status(found: launch.Found, shown: dict[str, Any]) -> None:
     plan, state = found.plan, found.state
-    lost = not found.carried and not state.at_rest
+    lost = not found.carried and not state.at_rest and state.status is not Status.DECIDING
     say(f"{plan.title} on {plan.target}", "bold")
     gone = " (its process is gone)" if lost else ""
     say(f"run {found.run}: {outcome(state)}{gone}, {shown['done']:.0%} of the work done")
     for label, text in (("held", state.held), ("turned back", state.cause)):
         if text:
             say(f"{label}: {text}", "yellow")
+    if shown["waits"]:
+        say(f"waits: {shown['waits']}", "cyan")
     if shown["expected_end"]:
         say(f"expected end {clock_time(shown['expected_end'], plan.zone)}, planned {clock_time(plan.ends, plan.zone)}")
     rows = forecast(plan, state, clock.now(), actual_times(plan, found.events))

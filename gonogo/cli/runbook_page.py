@@ -9,24 +9,13 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from gonogo.cli import runbook_examples as examples
+from gonogo.core.check import Check
 from gonogo.core.duration import say_duration
-from gonogo.core.runbook import (
-    Backfill,
-    Check,
-    Gate,
-    Input,
-    Part,
-    Person,
-    Phase,
-    Rollback,
-    Runbook,
-    Schedule,
-    SqlSettings,
-    Step,
-    Target,
-    Task,
-    Updates,
-)
+from gonogo.core.parts import Part
+from gonogo.core.people import Approve, Item, Person
+from gonogo.core.runbook import Backfill, Gate, Input, Phase, Rollback, Runbook, SqlSettings, Step, Target, Task, Updates
+from gonogo.core.window import Freeze, Schedule, Window
 
 _INTRO = """\
 # The runbook
@@ -64,293 +53,127 @@ class Section:
     path: tuple[str, ...] = ()
 
 
-_RUNBOOK = """\
-runbook: shop-orders
-title: Orders get a status
-about: The status was guessed from two dates. It becomes a column of its own.
-
-targets:
-  test: {database: embedded}
-  staging: {database: $STAGING_DATABASE_URL}
-
-inputs:
-  first_status: {default: new, choices: [new, open]}
-
-schedule: {zone: Europe/Rome, end_by: "23:00"}
-
-people:
-  lead: {name: Technical lead, roles: [technical_lead]}
-
-updates: {slack: "#migration", blockers: [technical_lead]}
-
-sql: {lock_timeout: 2s, statement_timeout: 10m}
-
-baseline: [customers_untouched]
-
-phases:
-  - phase: migrate
-    gate: {go_if: [no_long_transactions]}
-    tasks:
-      - task: column
-        title: Add the column
-        owner: technical_lead
-        takes: 5m
-        steps:
-          - {sql: 010_status.sql.j2, undo: 010_status.undo.sql}
-    verify: [every_order_has_a_status]
-    watch: [order_latency]
-    soak: 10m
-
-checks:
-  no_long_transactions: {sql: checks/long_transactions.sql, expect: "= 0"}
-  every_order_has_a_status: {sql: checks/without_status.sql, expect: "= 0"}
-  customers_untouched: {checksum: [customers], expect: unchanged}
-  order_latency: {time: checks/one_order.sql, roll_back_if: "p50 > baseline + 50% in 3 of 5"}
-
-rollback: {prove: [no_long_transactions]}
-"""
-_TARGETS = """\
-targets:
-  test:
-    database: embedded            # gonogo's own PostgreSQL 18, in .gonogo/ of the project
-  staging:
-    database: $STAGING_DATABASE_URL
-    role: shop_owner
-  production:
-    database: postgresql://deploy@db.example.com/shop
-    protected: true               # refused by this version
-"""
-_INPUTS = """\
-inputs:
-  batch_name:
-    type: text                    # no default: a launch must give it
-    help: What the rows are marked with.
-  share:
-    default: 0.5
-    min: 0
-    max: 1
-  plan:
-    default: small
-    choices: [small, large]
-"""
-_SCHEDULE = """\
-schedule:
-  zone: Europe/Rome
-  start: 2025-10-12T18:53
-  end_by: "23:00"
-"""
-_PEOPLE = """\
-people:
-  ana:
-    name: The release manager
-    roles: [release_manager, technical_lead]
-    slack: U012ABCDEF
-"""
-_UPDATES = """\
-updates:
-  slack: "#migration"
-  progress: [10, 50, 90]
-  blockers: [release_manager]
-"""
-_SQL = """\
-sql:
-  lock_timeout: 2s
-  statement_timeout: 10m
-  attempts: 20
-"""
-_PHASE = """\
-phases:
-  - phase: expand
-    title: Add what is new
-    gate: {go_if: [no_long_transactions, replicas_are_near]}
-    tasks:
-      - task: columns
-        steps: [{sql: 010_columns.sql, undo: 010_columns.undo.sql}]
-    verify: [every_order_has_a_status]
-    watch: [order_latency, failures]
-    every: 5s
-    soak: 10m
-    on_failure: roll back
-  - phase: contract
-    tasks:
-      - task: drop-old
-        steps: [{sql: 090_drop_old.sql, undo: 090_drop_old.undo.sql}]
-    on_failure: hold
-"""
-_GATE = """\
-gate:
-  go_if: [no_long_transactions, replicas_are_near]
-"""
-_TASK = """\
-tasks:
-  - task: announce                # no steps: a row of the schedule
-    title: Tell support
-    about: They close the ticket queue.
-    owner: release_manager
-    takes: 15m
-  - task: columns
-    title: Add the columns
-    owner: technical_lead
-    takes: 5m
-    at: T+15m
-    steps:
-      - {sql: 010_columns.sql, undo: 010_columns.undo.sql}
-  - task: indexes
-    after: [columns]
-    steps:
-      - {sql: 020_index.sql, undo: 020_index.undo.sql}
-"""
-_STEP = """\
-steps:
-  - step: columns
-    sql: [010_orders.sql.j2, 011_items.sql.j2]
-    undo: [010_orders.undo.sql, 011_items.undo.sql]   # as many as sql has: each reverses its own
-    lock_timeout: 500ms
-    statement_timeout: 5m
-  - step: fill
-    backfill: {table: orders, sql: 020_fill.sql.j2}
-    undo: 020_fill.undo.sql
-  - step: all of them
-    check: [every_order_has_a_status]
-  - step: make the archive
-    sql: 030_archive.sql                              # CREATE DATABASE archive
-    undo: nothing
-    done_if: "SELECT EXISTS (SELECT FROM pg_database WHERE datname = 'archive')"
-  - step: move the archive
-    sql: 040_move.sql                                 # ALTER DATABASE archive SET TABLESPACE slow_disks
-    undo: 040_move.undo.sql
-    again: safe
-"""
-_BACKFILL = """\
-backfill:
-  table: sales.orders
-  sql: 020_fill.sql.j2            # UPDATE sales.orders SET status = 'new' WHERE {{ batch }} AND status IS NULL
-  key: [customer_id, number]
-  batch: 5000
-"""
-_CHECKS = """\
-checks:
-  failures:
-    about: More than one call in ten fails.
-    sql: checks/failures.sql      # SELECT share_of_failures, how_many_calls
-    at_least: 50 calls
-    expect: "= 0"
-    roll_back_if: "> 10% in 2 of 3"
-    no_data: ignore
-    within: 20s
-  order_latency:
-    about: An order is placed in 200 ms; 50 % slower than before turns the run back.
-    time: checks/one_order.sql    # it inserts: each call is rolled back
-    writes: true
-    samples: 40
-    warm_up: 5
-    within: 3s
-    expect: ["p95 <= 200 ms", "p95 <= baseline + 10%"]
-    roll_back_if: "p50 > baseline + 50% in 3 of 5"
-  no_order_lost:
-    rows: [orders, order_items]
-    expect: unchanged
-  customers_untouched:
-    checksum: [customers]
-    within: 2m
-    expect: unchanged
-"""
-_ROLLBACK = """\
-rollback:
-  takes: 45m
-  prove: [failures, customers_untouched]
-"""
-
 SECTIONS: tuple[Section, ...] = (
     Section(
         model=Runbook,
         intro="The whole file. `runbook`, `targets` and `phases` must be there.",
-        example=_RUNBOOK,
+        example=examples.RUNBOOK,
     ),
     Section(
         model=Target,
         intro="A database that the runbook may run on: `gonogo run shop-orders --target staging`. It must be a primary of"
-        " PostgreSQL 15 or later, reached without a pooler in transaction mode.",
-        example=_TARGETS,
+        " PostgreSQL 15 or later, reached without a pooler in transaction mode. For `protected`, see"
+        " [People](concepts/people.md#protected-targets).",
+        example=examples.TARGETS,
         path=("targets", "*"),
     ),
     Section(
         model=Input,
         intro="A value that templates use, and that a launch may set: `gonogo run shop-orders --input plan=large`. The value"
         " on the command line is read as YAML. See [Templates](concepts/templates.md).",
-        example=_INPUTS,
+        example=examples.INPUTS,
         path=("inputs", "*"),
     ),
     Section(
         model=Schedule,
         intro="The clock of the plan. `start` is what the plan's times are counted from. A run that is launched before it"
         " waits for it, and each task's `at` counts from the start of its phase; `--at-once` waits for neither. `end_by` warns"
-        " where the plan ends later, and a gate after it is no-go.",
-        example=_SCHEDULE,
+        " where the plan ends later, and a gate after it is no-go. `windows`, `freezes` and `override` say when phases may start:"
+        " see [Checklists, windows, freezes](concepts/checklists.md#windows-and-freezes).",
+        example=examples.SCHEDULE,
         path=("schedule",),
     ),
     Section(
+        model=Window,
+        intro="A stretch of the week in which phases may start. A window that closes at or before the time that it opens closes"
+        " on the next day; `days` are those on which it opens. Where there are several, one of them is enough.",
+        example=examples.WINDOWS,
+        path=("windows", "*"),
+    ),
+    Section(
+        model=Freeze,
+        intro="A stretch of time in which no phase may start, even inside a window. Its times are in the schedule's zone.",
+        example=examples.FREEZES,
+        path=("freezes", "*"),
+    ),
+    Section(
         model=Person,
-        intro="Somebody who owns a task or hears of trouble. Tasks and `updates.blockers` name the person or the role.",
-        example=_PEOPLE,
+        intro="Somebody who owns a task, decides, confirms or hears of trouble. Wherever a person is named, a role may stand for"
+        " whoever holds it. See [People](concepts/people.md).",
+        example=examples.PEOPLE,
         path=("people", "*"),
     ),
     Section(
         model=Updates,
         intro="Who is told what: see [Updates](concepts/updates.md).",
-        example=_UPDATES,
+        example=examples.UPDATES,
         path=("updates",),
     ),
     Section(
         model=SqlSettings,
         intro="Limits of every script and every undo. A step may have its own.",
-        example=_SQL,
+        example=examples.SQL,
         path=("sql",),
     ),
     Section(
         model=Phase,
-        intro="A stretch with a gate, tasks, a verification and a soak. `gonogo run shop-orders --phase expand` launches one;"
-        " without `--phase` all that are left follow one another.",
-        example=_PHASE,
+        intro="A stretch with a gate, tasks, a verification, a soak and perhaps a checklist after it."
+        " `gonogo run shop-orders --phase expand` launches one; without `--phase` all that are left follow one another.",
+        example=examples.PHASE,
         path=("phases", "*"),
     ),
     Section(
         model=Gate,
-        intro="Where a phase begins: go, or no-go. See [Gates](concepts/gates.md). Without a criterion it is always go.",
-        example=_GATE,
+        intro="Where a phase begins: go, or no-go. The checks are measured first, then people are asked. See"
+        " [Gates](concepts/gates.md). With nothing in it, it is always go.",
+        example=examples.GATE,
         path=("gate",),
+    ),
+    Section(
+        model=Approve,
+        intro="Whose word counts, at a gate (`gate.approve`) or for a rollback (`rollback.authority`). See"
+        " [Gates](concepts/gates.md#who-decides). A quorum that the runbook's people cannot reach is an error.",
+        example=examples.APPROVE,
+        path=("approve",),
+    ),
+    Section(
+        model=Item,
+        intro="A box of a checklist: before a phase (`gate.confirm`), during it (a step `confirm`), or after it (`confirm` of the"
+        " phase). See [Checklists](concepts/checklists.md).",
+        example=examples.ITEM,
+        path=("confirm", "*"),
     ),
     Section(
         model=Task,
         intro="A row of the schedule, with its steps. A task without steps only takes its time on the plan's clock.",
-        example=_TASK,
+        example=examples.TASK,
         path=("tasks", "*"),
     ),
     Section(
         model=Step,
-        intro="Exactly one of `sql`, `backfill` and `check`. A step with `sql` or `backfill` should have an `undo`: without one"
-        " the run cannot be turned back past it. `done_if` and `again` are for statements that no transaction can hold: see"
-        " [In doubt](concepts/in-doubt.md).",
-        example=_STEP,
+        intro="Exactly one of `sql`, `backfill`, `check` and `confirm`. A step with `sql` or `backfill` should have an `undo`:"
+        " without one the run cannot be turned back past it. `done_if` and `again` are for statements that no transaction can"
+        " hold: see [In doubt](concepts/in-doubt.md).",
+        example=examples.STEP,
         path=("steps", "*"),
     ),
     Section(
         model=Backfill,
         intro="A change to many rows, batch by batch: see [Backfill](concepts/backfill.md).",
-        example=_BACKFILL,
+        example=examples.BACKFILL,
         path=("backfill",),
     ),
     Section(
         model=Check,
         intro="A question with the line drawn beforehand. Exactly one of `sql`, `time`, `rows` and `checksum`. See"
         " [Checks and verdicts](concepts/checks-and-verdicts.md).",
-        example=_CHECKS,
+        example=examples.CHECKS,
         path=("checks", "*"),
     ),
     Section(
         model=Rollback,
-        intro="The way back, and what proves it: see [Rollback](concepts/rollback.md).",
-        example=_ROLLBACK,
+        intro="The way back, who may ask for it, and what proves it: see [Rollback](concepts/rollback.md).",
+        example=examples.ROLLBACK,
         path=("rollback",),
     ),
 )
@@ -403,7 +226,7 @@ def _type(schema: dict[str, Any]) -> str:
 
 
 def _list(items: dict[str, Any]) -> str:
-    if items.get("type") == "string":
+    if items.get("type") == "string" and "enum" not in items:
         return "text, or a list"
     if not items:
         return "a list"

@@ -21,7 +21,7 @@ from gonogo.core.event import Event
 from gonogo.core.message import Update
 from gonogo.core.message import clock as clock_time
 from gonogo.core.plain import clean, indented
-from gonogo.core.plan import Plan
+from gonogo.core.plan import Plan, PlannedPhase
 from gonogo.core.schedule import Row, fraction
 from gonogo.core.state import State, Status
 from gonogo.core.story import tell
@@ -31,6 +31,7 @@ _TTY = sys.stdout.isatty()
 console = Console(width=None if _TTY else 160, highlight=False, soft_wrap=not _TTY)
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 _LOUD = (
+    "ASKED",
     "GO",
     "NO-GO",
     "TRIPPED",
@@ -42,7 +43,7 @@ _LOUD = (
     "ROLLBACK NOT PROVED",
     "DONE",
 )
-_STYLE = {"GO": "bold green", "DONE": "bold green", "ROLLED BACK": "bold yellow"}
+_STYLE = {"ASKED": "bold cyan", "GO": "bold green", "DONE": "bold green", "ROLLED BACK": "bold yellow"}
 
 
 def complain(error: GonogoError) -> None:
@@ -89,13 +90,25 @@ def plan_table(plan: Plan) -> None:
                 rows.append(["", "", f"  {step.name.split('.', 1)[1]}", _what(step), _way_back(step)])
         title = f"{phase.title}: {phase.start.astimezone(zone):%Y-%m-%d %H:%M %Z} to {phase.end.astimezone(zone):%H:%M %Z}"
         table(title, ["clock", "takes", "task", "owner / does", "way back"], rows)
-        say(f"  gate: {', '.join(phase.go_if) or 'always go'}")
+        say(f"  gate: {_gate(phase)}")
         say(f"  verify: {', '.join(phase.verify) or 'nothing'}")
         watched = f"{', '.join(phase.watch)} every {say_duration(phase.every)}, soak {say_duration(phase.soak)}"
         say(f"  watch: {watched if phase.watch else 'nothing'}\n")
 
 
+def _gate(phase: PlannedPhase) -> str:
+    parts = [", ".join(phase.go_if)] if phase.go_if else []
+    if phase.before:
+        parts.append(f"{', '.join(item.item for item in phase.before)} confirmed")
+    if rule := phase.approve:
+        excluded = ", not the launcher" if rule.not_launcher else ""
+        parts.append(f"{rule.quorum} of {', '.join(rule.roles)} say go within {say_duration(rule.within)}{excluded}")
+    return "; ".join(parts) or "always go"
+
+
 def _what(step: Any) -> str:
+    if step.kind == "confirm":
+        return "people confirm " + ", ".join(item.item for item in step.confirm)
     if step.kind == "check":
         return "check " + ", ".join(step.checks)
     if step.kind == "backfill":

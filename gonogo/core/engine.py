@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
+from gonogo.core.duration import say_duration
 from gonogo.core.event import Event, Kind
+from gonogo.core.people import NO_GO, Item, Vote, agreed, lacking
 from gonogo.core.plan import Plan, PlannedStep
-from gonogo.core.state import ANYWHERE, ENDED, NEXT, TURNING_BACK, State, Status
+from gonogo.core.state import ANYWHERE, ENDED, NEXT, TURNING_BACK, Asked, State, Status, heard
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +80,26 @@ class Record:
     why: str = ""
 
 
-Command = MeasureBaseline | JudgeGate | Wait | Perform | Resolve | Verify | Undo | Prove | Record
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Ask people to confirm something, and let them know."""
+
+    items: tuple[str, ...]
+    #: the step that waits for it; past the last one, the end of the phase
+    step: int
 
 
+@dataclass(frozen=True, slots=True)
+class TurnBack:
+    """Roll back, as enough people agreed to."""
+
+
+Command = MeasureBaseline | JudgeGate | Wait | Perform | Resolve | Verify | Undo | Prove | Record | Ask | TurnBack
+
+
+NOTHING, A_LONG_TIME = timedelta(0), timedelta(hours=1)
+#: what a vote is about, where it is not the gate
+ROLLBACK = "roll back"
 #: the fields of the state that a fact changes
 Fields: TypeAlias = dict[str, Any]
 
@@ -95,13 +114,13 @@ def fold(events: Iterable[Event]) -> State:
 
 def evolve(state: State, event: Event) -> State:
     """Return where a run stands after one more fact."""
-    target = NEXT.get((state.status, event.kind))
+    target = NEXT.get((state.status, event.kind)) if heard(state, event) else None
     if target is None:
         return _evolve_anywhere(state, event)
     change = _CHANGES.get(event.kind)
     changed: Fields = change(state, event) if change is not None else {}
     if target in TURNING_BACK and state.status not in TURNING_BACK:
-        changed = {**changed, "held": "", "cause": str(event.body.get("why") or event.kind), "undo": 0}
+        changed = {**changed, "held": "", "cause": str(event.body.get("why") or event.kind), "undo": 0, "turned": event.seq}
     if target in ENDED:
         # a hold that came too late to stop the last step holds nothing any more
         changed = {**changed, "held": ""}
@@ -111,7 +130,8 @@ def evolve(state: State, event: Event) -> State:
 def _evolve_anywhere(state: State, event: Event) -> State:
     kind = event.kind
     if kind is Kind.RUN_OPENED:
-        return replace(state, seq=event.seq, opened_at=event.at)
+        rollback = event.body.get("plan", {}).get("rollback", {})
+        return replace(state, seq=event.seq, opened_at=event.at, authority=bool(rollback.get("authority")))
     if state.status in ENDED or kind not in ANYWHERE:
         return replace(state, seq=event.seq)
     if kind in (Kind.HOLD, Kind.HELD):
@@ -119,16 +139,74 @@ def _evolve_anywhere(state: State, event: Event) -> State:
         return replace(state, seq=event.seq, held=why if kind is Kind.HELD else f"{event.actor} says hold: {why}")
     if kind is Kind.RESUME:
         return replace(state, seq=event.seq, held="", rollback_failed=False)
-    return replace(state, seq=event.seq)
+    return replace(state, seq=event.seq, **_said(state, event))
+
+
+def _said(state: State, event: Event) -> Fields:
+    """Return what a person's vote or confirmation changes, wherever the run stands."""
+    body = event.body
+    if event.kind is Kind.CONFIRMED:
+        return dict(confirmed={**state.confirmed, str(body.get("item")): event.seq})
+    if event.kind is Kind.VOTE_REFUSED:
+        refused = body.get("vote")
+        return dict(
+            votes=tuple(vote for vote in state.votes if vote.seq != refused),
+            back=tuple(vote for vote in state.back if vote.seq != refused),
+            confirmed={item: seq for item, seq in state.confirmed.items() if seq != refused},
+        )
+    if event.kind is not Kind.VOTE:
+        return {}
+    vote = Vote(
+        seq=event.seq,
+        decision=str(body.get("decision")),
+        person=str(body.get("person")),
+        proved=bool(body.get("proved")),
+        at=event.at,
+    )
+    if body.get("on") == ROLLBACK:
+        return dict(back=(*state.back, vote))
+    asked = state.asked if state.status is Status.DECIDING else None
+    if asked is None or (body.get("seal"), body.get("asked")) != (asked.seal, asked.seq):
+        return {}
+    in_time = asked.deadline is None or event.at <= asked.deadline
+    return dict(votes=(*state.votes, vote)) if in_time else {}
 
 
 def _phase_started(_: State, event: Event) -> Fields:
-    return dict(held="", measured=False, phase_at=event.at, soak_from=None, at_once=bool(event.body.get("at_once")))
+    return dict(
+        held="",
+        measured=False,
+        phase_at=event.at,
+        soak_from=None,
+        at_once=bool(event.body.get("at_once")),
+        launcher=str(event.body.get("person") or event.actor),
+        override=str(event.body.get("override") or ""),
+        asked=None,
+        votes=(),
+        confirmed={},
+        went=0,
+    )
+
+
+def _asked(state: State, event: Event) -> Fields:
+    deadline, step = event.body.get("deadline"), event.body.get("step")
+    asked = Asked(
+        seq=event.seq,
+        at=event.at,
+        seal=str(event.body.get("seal", "")),
+        deadline=datetime.fromisoformat(deadline) if deadline else None,
+        step=None if step is None else int(step),
+    )
+    return dict(asked=asked, votes=() if state.status in (Status.GATING, Status.DECIDING) else state.votes)
 
 
 def _baseline(state: State, event: Event) -> Fields:
-    # the first one is what a rollback leads back to; later phases compare with it too
-    return dict(measured=True, baseline=state.baseline or event.body)
+    # what was measured before the first change is what a rollback leads back to; later phases compare with it too
+    return dict(measured=True, baseline=state.baseline if state.changed else event.body)
+
+
+def _go(_: State, event: Event) -> Fields:
+    return dict(went=event.seq)
 
 
 def _started(_: State, event: Event) -> Fields:
@@ -180,6 +258,10 @@ def _rollback_failed(_: State, event: Event) -> Fields:
 
 _CHANGES: Mapping[Kind, Callable[[State, Event], Fields]] = {
     Kind.PHASE_STARTED: _phase_started,
+    Kind.ASKED: _asked,
+    Kind.VOTE: _said,
+    Kind.VOTE_REFUSED: _said,
+    Kind.GO: _go,
     Kind.BASELINE: _baseline,
     Kind.STARTED: _started,
     Kind.DONE: _done,
@@ -205,11 +287,15 @@ def decide(plan: Plan, state: State, now: datetime) -> Command | None:
     """
     if state.at_rest:
         return None
+    if agreed_to_turn_back(plan, state, now):
+        return TurnBack()
     match state.status:
         case Status.GATING:
             if now < plan.start and state.phase == 0 and not state.at_once:
                 return Wait(plan.start, "the run starts at its time")
             return JudgeGate() if state.measured else MeasureBaseline()
+        case Status.DECIDING:
+            return _next_decision(plan, state, now)
         case Status.WORKING:
             return _next_work(plan, state, now)
         case Status.VERIFYING:
@@ -220,6 +306,49 @@ def decide(plan: Plan, state: State, now: datetime) -> Command | None:
             return _next_undo(plan, state)
         case _:
             return Prove()
+
+
+def agreed_to_turn_back(plan: Plan, state: State, now: datetime) -> bool:
+    """Say whether those whose agreement a rollback needs have all given it, and none too long ago."""
+    rule = plan.rollback.authority
+    if rule is None or state.status in TURNING_BACK:
+        return False
+    return agreed(rule, plan.people, recent_agreement(plan, state, now))
+
+
+def recent_agreement(plan: Plan, state: State, now: datetime) -> tuple[Vote, ...]:
+    """Return who agreed to a rollback, and not too long ago."""
+    rule = plan.rollback.authority
+    return tuple(vote for vote in state.back if rule is not None and now - vote.at <= rule.within)
+
+
+def open_items(state: State, items: Iterable[Item]) -> tuple[str, ...]:
+    """Return the boxes that nobody has ticked yet."""
+    return tuple(item.item for item in items if item.item not in state.confirmed)
+
+
+def _next_decision(plan: Plan, state: State, now: datetime) -> Command:
+    """Wait for people until enough of them said go and every box is ticked, one said no-go, or their time is over."""
+    phase, asked = plan.phases[state.phase], state.asked
+    if any(vote.decision == NO_GO for vote in state.votes):
+        return JudgeGate()
+    waits = awaited(plan, state)
+    if not waits:
+        return JudgeGate()
+    deadline = asked.deadline if asked else None
+    if deadline is not None and now >= deadline:
+        within = phase.approve.within if phase.approve else now - asked.at if asked else NOTHING
+        return Record(Kind.NO_GO, f"no decision within {say_duration(within)}: {waits}")
+    return Wait(deadline or now + A_LONG_TIME, waits)
+
+
+def awaited(plan: Plan, state: State) -> str:
+    """Say what a gate waits for, or nothing where it has all it needs."""
+    phase = plan.phases[state.phase]
+    waits = [f"{name} is not confirmed" for name in open_items(state, phase.before)]
+    if phase.approve is not None and not agreed(phase.approve, plan.people, state.votes):
+        waits.append(lacking(phase.approve, plan.people, state.votes))
+    return "; ".join(waits)
 
 
 def _next_work(plan: Plan, state: State, now: datetime) -> Command:
@@ -233,13 +362,24 @@ def _next_work(plan: Plan, state: State, now: datetime) -> Command:
         opens = (state.phase_at or now) + task.at
         if now < opens:
             return Wait(opens, f"{task.title} starts at its time")
+    if waits := open_items(state, plan.steps[state.step].confirm):
+        return _wait_for(waits, state, state.step, now)
     return Perform(state.step, state.script)
+
+
+def _wait_for(items: tuple[str, ...], state: State, step: int, now: datetime) -> Command:
+    """Ask once for what people must confirm, then wait for it."""
+    if state.asked is None or state.asked.step != step:
+        return Ask(items, step)
+    return Wait(now + A_LONG_TIME, f"waits for {', '.join(items)} to be confirmed")
 
 
 def _soak(plan: Plan, state: State, now: datetime) -> Command:
     ends = (state.soak_from or now) + plan.phases[state.phase].soak
     if now < ends:
         return Wait(ends, "watching what the change does")
+    if waits := open_items(state, plan.phases[state.phase].after):
+        return _wait_for(waits, state, len(plan.steps), now)
     last = state.phase == len(plan.phases) - 1
     return Record(Kind.RUN_DONE if last else Kind.PHASE_DONE)
 

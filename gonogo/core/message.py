@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from gonogo.core.duration import say_duration
 from gonogo.core.event import Event, Kind
+from gonogo.core.people import Item
 from gonogo.core.plan import Plan
 from gonogo.core.schedule import fraction
 from gonogo.core.state import State, Status, heard
@@ -65,7 +66,7 @@ def _shows(plan: Plan, state: State) -> tuple[object, ...]:
 def updates(plan: Plan, before: State, event: Event, after: State, run: str) -> list[Update]:
     """Return what this fact makes people hear: the run's own message when it changes, and the story in its thread."""
     told: list[Update] = []
-    if not heard(before.status, event.kind):
+    if not heard(before, event):
         return told
     if event.kind is Kind.PHASE_STARTED or _shows(plan, before) != _shows(plan, after):
         told.append(Update(key="root", text=headline(plan, after, run), root=True))
@@ -84,7 +85,40 @@ def _story(plan: Plan, before: State, event: Event, after: State) -> Sequence[Up
         return []
     text = _TELL[kind](plan, before, event, after) if kind in _TELL else ""
     loud = kind in _LOUD
-    return [Update(key=f"{event.seq}", text=text, loud=loud, mention=plan.updates.blockers if loud else ())] if text else []
+    mention = asked_of(plan, after) if kind is Kind.ASKED else plan.updates.blockers if loud else ()
+    return [Update(key=f"{event.seq}", text=text, loud=loud, mention=mention)] if text else []
+
+
+def asked_of(plan: Plan, state: State) -> tuple[str, ...]:
+    """Return the people, or the roles, whose word a run waits for."""
+    phase = plan.phases[state.phase]
+    gate = state.status is Status.DECIDING
+    roles = phase.approve.roles if gate and phase.approve else ()
+    boxes = phase.before if gate else asked_boxes(plan, state)
+    owners = (item.owner for item in boxes if item.owner and item.item not in state.confirmed)
+    return tuple(dict.fromkeys((*roles, *owners)))
+
+
+def asked_boxes(plan: Plan, state: State) -> tuple[Item, ...]:
+    """Return the boxes that a run past its gate waits for: of the step that is next, or of the checklist after."""
+    if state.status is Status.SOAKING:
+        return plan.phases[state.phase].after
+    return plan.steps[state.step].confirm if state.step < len(plan.steps) else ()
+
+
+def _asked(plan: Plan, _: State, event: Event, after: State) -> str:
+    if "items" in event.body:
+        return f"✋ Waiting for people to confirm {', '.join(event.body['items'])}."
+    until = f" They have until {clock(after.asked.deadline, plan.zone)}." if after.asked and after.asked.deadline else ""
+    again = f" {first_line(event.body['why'])}: votes given before are void." if event.body.get("why") else ""
+    return f"🗳 Go or no-go for *{plan.phases[after.phase].title}*? Every criterion passes.{again}{until}"
+
+
+def _voted(_: Plan, __: State, event: Event, ___: State) -> str:
+    body = event.body
+    what = "agrees to a rollback" if body.get("on") == "roll back" else f"says *{body.get('decision')}*"
+    comment = f": {first_line(body['comment'])}" if body.get("comment") else "."
+    return f"{event.actor} {what}{'' if body.get('proved') else ' (not proved)'}{comment}"
 
 
 def _phase_starts(plan: Plan, _: State, __: Event, after: State) -> str:
@@ -113,6 +147,8 @@ def _rollback_failed(_: Plan, __: State, event: Event, ___: State) -> str:
 #: what each fact makes people hear in the run's thread
 _TELL: Mapping[Kind, Callable[[Plan, State, Event, State], str]] = {
     Kind.PHASE_STARTED: _phase_starts,
+    Kind.ASKED: _asked,
+    Kind.VOTE: _voted,
     Kind.NO_GO: _no_go,
     Kind.TRIPPED: lambda _, __, event, ___: f"⏪ The watch tripped: {event.body['why']}. Rolling back.",
     Kind.FAILED: lambda _, __, event, ___: f"⏪ {first_line(event.body['why'])}. Rolling back.",
@@ -129,7 +165,7 @@ _TELL: Mapping[Kind, Callable[[Plan, State, Event, State], str]] = {
     Kind.RUN_DONE: _done,
 }
 #: what needs people: sent to the channel too, and naming them
-_LOUD = frozenset(_TELL) - {Kind.PHASE_STARTED, Kind.PHASE_DONE, Kind.RESUME}
+_LOUD = frozenset(_TELL) - {Kind.PHASE_STARTED, Kind.PHASE_DONE, Kind.RESUME, Kind.VOTE}
 
 
 def first_line(text: object) -> str:

@@ -14,7 +14,11 @@ from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
-from gonogo.core.runbook import Check, Duration, Person, Rollback, SqlSettings, Updates
+from gonogo.core.check import Check
+from gonogo.core.parts import Duration
+from gonogo.core.people import Approve, Item, Person
+from gonogo.core.runbook import Rollback, SqlSettings, Updates
+from gonogo.core.window import Freeze, Window
 
 
 class Planned(BaseModel):
@@ -52,6 +56,7 @@ class PlannedStep(Planned):
     #: each undo script reverses the forward source of the same part
     paired: bool = False
     checks: tuple[str, ...] = ()
+    confirm: tuple[Item, ...] = ()
     table: str = ""
     key: tuple[str, ...] = ()
     batch: int = 1000
@@ -62,7 +67,7 @@ class PlannedStep(Planned):
 
     @property
     def units(self) -> int:
-        """How many events end it: its scripts; a backfill or a check is one."""
+        """How many events end it: its scripts; of anything else, one."""
         return len(self.scripts) if self.kind == "sql" else 1
 
 
@@ -89,15 +94,25 @@ class PlannedPhase(Planned):
     name: str
     title: str
     go_if: tuple[str, ...] = ()
+    #: the checklists before and after, and who decides in between
+    before: tuple[Item, ...] = ()
+    approve: Approve | None = None
+    after: tuple[Item, ...] = ()
     verify: tuple[str, ...] = ()
     watch: tuple[str, ...] = ()
     every: Duration
     soak: Duration
     on_failure: str
+    on_cancel: str = "hold"
     first: int
     last: int
     start: AwareDatetime
     end: AwareDatetime
+
+    @property
+    def asks_people(self) -> bool:
+        """Whether its gate waits for people."""
+        return self.approve is not None or bool(self.before)
 
 
 class Identity(Planned):
@@ -115,10 +130,15 @@ class Plan(Planned):
     title: str
     target: str
     identity: Identity | None = None
+    protected: bool = False
     role: str = ""
     zone: str
     start: AwareDatetime
     end_by: AwareDatetime | None = None
+    windows: tuple[Window, ...] = ()
+    freezes: tuple[Freeze, ...] = ()
+    override: tuple[str, ...] = ()
+    environment: tuple[str, ...] = ()
     inputs: Mapping[str, Any] = {}
     people: Mapping[str, Person] = {}
     updates: Updates
@@ -134,6 +154,12 @@ class Plan(Planned):
     #: digest over the files it was made from, to know quickly that nothing changed
     sources: str = ""
     seal: str = ""
+
+    def items(self, phase: int) -> dict[str, Item]:
+        """Return every box of a phase's checklists, by name."""
+        found = self.phases[phase]
+        steps = self.steps[found.first : found.last + 1]
+        return {item.item: item for item in (*found.before, *(i for step in steps for i in step.confirm), *found.after)}
 
     def task(self, name: str) -> PlannedTask:
         """Return the task of that name."""

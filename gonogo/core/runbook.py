@@ -5,70 +5,17 @@ Every field is documented here, once: the JSON Schema, the reference and the err
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from datetime import UTC, datetime, time, timedelta
+from datetime import timedelta
 from graphlib import CycleError, TopologicalSorter
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
-from gonogo.core.duration import parse_duration, parse_offset, say_duration, write_duration
-from gonogo.core.threshold import Threshold, parse_threshold
-
-
-def _as_list(value: object) -> object:
-    return value if isinstance(value, (list, tuple)) else [value]
-
-
-def _threshold_text(value: object) -> str:
-    parse_threshold(value)
-    return str(value).strip()
-
-
-def _zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        raise ValueError(f"{name!r} is not a time zone: write one such as Europe/Rome or UTC") from None
-    return name
-
-
-_DURATION_SCHEMA = WithJsonSchema(
-    {"type": "string", "pattern": r"^(\d+(\.\d+)?(ms|s|m|h|d|w) ?)+$", "examples": ["15m", "1h30m", "500ms"]}
-)
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(parse_duration),
-    PlainSerializer(write_duration, return_type=str),
-    _DURATION_SCHEMA,
-]
-Offset = Annotated[
-    timedelta,
-    BeforeValidator(parse_offset),
-    PlainSerializer(lambda d: f"T+{write_duration(d)}", return_type=str),
-    WithJsonSchema({"type": "string", "pattern": r"^T\+.+$", "examples": ["T+15m"]}),
-]
-Names = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
-Rule = Annotated[str, BeforeValidator(_threshold_text)]
-Rules = Annotated[tuple[Rule, ...], BeforeValidator(_as_list)]
-Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,47}$")]
-
-
-class Part(BaseModel):
-    """A part of a runbook: frozen, and closed to unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+from gonogo.core.check import Check
+from gonogo.core.parts import Duration, Identifier, Names, Offset, Part
+from gonogo.core.people import Approve, Item, Person
+from gonogo.core.window import Schedule
 
 
 class Target(Part):
@@ -81,7 +28,7 @@ class Target(Part):
     )
     protected: bool = Field(
         default=False,
-        description="A run on it needs approvals and proofs; a version of gonogo that cannot take them refuses.",
+        description="Nothing runs on it that people have not approved, and everyone proves who they are with a one-time code.",
     )
     role: str = Field(default="", description="The role to work as (SET ROLE), where the login is not the owner.")
 
@@ -97,37 +44,6 @@ class Input(Part):
     min: float | None = Field(default=None, description="The least it may be.")
     max: float | None = Field(default=None, description="The most it may be.")
     help: str = Field(default="", description="What it is for, shown where it is asked.")
-
-
-class Schedule(Part):
-    """When a run starts, and when it must have ended."""
-
-    zone: Annotated[str, AfterValidator(_zone)] = Field(
-        default="UTC", description="The zone that its clock times are written in."
-    )
-    start: str = Field(default="now", description="`now`, or a local date and time such as 2025-10-12T18:53 in that zone.")
-    end_by: str = Field(
-        default="",
-        description="The time by which it must have ended: 23:00, or a date and time. A gate after it is no-go.",
-    )
-
-    @model_validator(mode="after")
-    def _times_exist(self) -> Schedule:
-        if self.start != "now":
-            local_time(self.start, self.zone)
-        if self.end_by and not re.fullmatch(r"\d\d:\d\d", self.end_by):
-            local_time(self.end_by, self.zone)
-        elif self.end_by:
-            time.fromisoformat(self.end_by)
-        return self
-
-
-class Person(Part):
-    """Somebody with a part in the run."""
-
-    name: str = Field(description="What they are called in updates and reports.", min_length=1)
-    roles: Names = Field(default=(), description="The roles they hold.")
-    slack: str = Field(default="", description="Their Slack member id, for mentions.")
 
 
 class Updates(Part):
@@ -161,13 +77,17 @@ class Backfill(Part):
     batch: Annotated[int, Field(ge=1, le=1_000_000)] = Field(default=1000, description="How many rows a batch takes.")
 
 
+STEP_KINDS = ("sql", "backfill", "check", "confirm")
+
+
 class Step(Part):
-    """One thing that a task does: exactly one of sql, backfill and check."""
+    """One thing that a task does: exactly one of sql, backfill, check and confirm."""
 
     step: str = Field(default="", description="Its name; without one, its task's name and its number.")
     sql: Names | None = Field(default=None, description="A template, a list of them, or a glob; run in that order.")
     backfill: Backfill | None = Field(default=None, description="A table to work through in batches.")
     check: Names | None = Field(default=None, description="Checks that must pass here.")
+    confirm: tuple[Item, ...] | None = Field(default=None, description="What people confirm here; the run waits for them.")
     undo: Names | None = Field(
         default=None,
         description="The templates that reverse it. As many as `sql` has, and each reverses its own; "
@@ -182,18 +102,18 @@ class Step(Part):
 
     @model_validator(mode="after")
     def _one_kind(self) -> Step:
-        kinds = [kind for kind in ("sql", "backfill", "check") if getattr(self, kind) is not None]
+        kinds = [kind for kind in STEP_KINDS if getattr(self, kind) is not None]
         if len(kinds) != 1:
             found = " and ".join(kinds) or "none of them"
-            raise ValueError(f"a step does exactly one of sql, backfill and check; this one has {found}")
-        if empty := [key for key in ("sql", "check", "undo") if getattr(self, key) == ()]:
+            raise ValueError(f"a step does exactly one of {', '.join(STEP_KINDS)}; this one has {found}")
+        if empty := [key for key in ("sql", "check", "confirm", "undo") if getattr(self, key) == ()]:
             raise ValueError(f"{empty[0]}: an empty list names nothing" + ("; write `nothing`" if empty[0] == "undo" else ""))
         return self
 
     @property
     def kind(self) -> str:
         """What sort of step it is."""
-        return "sql" if self.sql is not None else "backfill" if self.backfill is not None else "check"
+        return next(kind for kind in STEP_KINDS if getattr(self, kind) is not None)
 
 
 class Task(Part):
@@ -213,6 +133,8 @@ class Gate(Part):
     """Where a phase stops until its criteria are met."""
 
     go_if: Names = Field(default=(), description="The checks that must pass; anything else is no-go, and nothing changes.")
+    confirm: tuple[Item, ...] = Field(default=(), description="The checklist before: what people confirm until it is go.")
+    approve: Approve | None = Field(default=None, description="The people who decide, once the checks pass.")
 
 
 class Phase(Part):
@@ -228,6 +150,12 @@ class Phase(Part):
         default=timedelta(seconds=5), description="How often the watch takes a sample; 100ms at the least."
     )
     soak: Duration = Field(default=timedelta(0), description="How long it is watched after its tasks are done.")
+    confirm: tuple[Item, ...] = Field(
+        default=(), description="The checklist after: what people confirm until the phase is done; it is watched meanwhile."
+    )
+    on_cancel: Literal["hold", "roll back"] = Field(
+        default="hold", description="What cancelling the flow run in Prefect leads to, once the running statement is stopped."
+    )
     on_failure: Literal["roll back", "hold"] = Field(default="roll back", description="What a step that fails leads to.")
 
     def ordered_tasks(self) -> tuple[Task, ...]:
@@ -255,86 +183,13 @@ class Phase(Part):
         return tuple(order)
 
 
-class Check(Part):
-    """A question with a threshold: exactly one of sql, time, rows and checksum."""
-
-    about: str = Field(default="", description="What it means when it fails, for people.")
-    sql: str | None = Field(
-        default=None, description="A template of a query: one row with one number, and optionally how much data it rests on."
-    )
-    time: str | None = Field(default=None, description="A template of a query whose latency is measured, in milliseconds.")
-    rows: Names | None = Field(default=None, description="Tables to count.")
-    checksum: Names | None = Field(default=None, description="Tables to checksum, whatever the order of their rows.")
-    expect: Rules = Field(default=(), description="What must hold, such as `= 0` or `p95 <= baseline + 10%`.")
-    roll_back_if: Rule | None = Field(default=None, description="What turns the run back, such as `> 10% in 2 of 3`.")
-    at_least: str | int = Field(default=0, description="How much data an answer must rest on, such as `50 calls`.")
-    no_data: Literal["hold", "roll back", "ignore"] = Field(
-        default="hold", description="What it leads to in the watch when it cannot be asked or answers nothing."
-    )
-    samples: Annotated[int, Field(ge=1, le=100_000)] = Field(default=50, description="How many calls a latency is made of.")
-    warm_up: Annotated[int, Field(ge=0, le=10_000)] = Field(default=3, description="How many calls come before them.")
-    within: Duration = Field(
-        default=timedelta(seconds=5), description="The time a measurement may take; a latency then rests on fewer calls."
-    )
-    writes: bool = Field(
-        default=False,
-        description="The query may write: it runs in a transaction that is rolled back. Otherwise it runs read-only.",
-    )
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> Check:
-        kinds = [kind for kind in CHECK_KINDS if getattr(self, kind) is not None]
-        if len(kinds) != 1:
-            found = " and ".join(kinds) or "none of them"
-            raise ValueError(f"a check asks exactly one of {', '.join(CHECK_KINDS)}; this one has {found}")
-        if getattr(self, kinds[0]) == ():
-            raise ValueError(f"{kinds[0]}: an empty list names nothing")
-        if self.breach and self.breach.unchanged:
-            raise ValueError("roll_back_if: `unchanged` would turn back what is as it was; write what is wrong, such as `> 0`")
-        for threshold in self.expectations:
-            if threshold.n > 1:
-                raise ValueError(f"expect: {threshold.text!r} asks for several samples; only roll_back_if has them")
-        for threshold in (*self.expectations, *([self.breach] if self.breach else [])):
-            if threshold.metric != "value" and self.time is None:
-                raise ValueError(f"{threshold.text!r} names the metric {threshold.metric!r}, which only a `time` check has")
-        words = str(self.at_least).split()
-        if not words or not words[0].isdecimal():
-            raise ValueError(f"at_least: {self.at_least!r} does not start with a whole number, such as 50 calls")
-        return self
-
-    @property
-    def kind(self) -> str:
-        """What sort of check it is."""
-        return next(kind for kind in CHECK_KINDS if getattr(self, kind) is not None)
-
-    @property
-    def least(self) -> int:
-        """How much data an answer must rest on."""
-        return int(str(self.at_least).split()[0])
-
-    @property
-    def expectations(self) -> tuple[Threshold, ...]:
-        """What must hold."""
-        return tuple(parse_threshold(rule) for rule in self.expect)
-
-    @property
-    def breach(self) -> Threshold | None:
-        """What turns the run back."""
-        return parse_threshold(self.roll_back_if) if self.roll_back_if else None
-
-    @property
-    def needs_baseline(self) -> bool:
-        """Whether it compares with what was before the first change."""
-        return any(t.needs_baseline for t in (*self.expectations, *([self.breach] if self.breach else [])))
-
-
-CHECK_KINDS = ("sql", "time", "rows", "checksum")
-
-
 class Rollback(Part):
     """How the run is turned back, and how it is proved that it was."""
 
     takes: Duration | None = Field(default=None, description="How long it is planned to take.")
+    authority: Approve | None = Field(
+        default=None, description="Who must agree before a person's request rolls back what was changed; a trip needs nobody."
+    )
     prove: Names = Field(
         default=(), description="Checks that must pass afterwards, beside the gate's own and the schema's fingerprint."
     )
@@ -351,6 +206,9 @@ class Runbook(Part):
         default={}, description="Template variables."
     )
     schedule: Schedule = Field(default=Schedule(), description="When it runs.")
+    environment: Names = Field(
+        default=(), description="Environment variables that must be set before anything runs; their values are never shown."
+    )
     people: dict[Identifier, Person] = Field(default={}, description="Who has a part in it.")
     updates: Updates = Field(default=Updates(), description="What stakeholders are told.")
     sql: SqlSettings = Field(default=SqlSettings(), description="Limits for every script.")
@@ -378,48 +236,43 @@ class Runbook(Part):
             for i, name in enumerate(names):
                 yield (*path, i), name
 
+    def named_people(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        """Yield every place that names a person or a role, with the name."""
+        for i, name in enumerate(self.updates.blockers):
+            yield ("updates", "blockers", i), name
+        for i, name in enumerate(self.schedule.override):
+            yield ("schedule", "override", i), name
+        for path, rule in self.approvals():
+            for i, name in enumerate(rule.roles):
+                yield (*path, "roles", i), name
+        for path, item in self.items():
+            if item.owner:
+                yield (*path, "owner"), item.owner
+        for p, phase in enumerate(self.phases):
+            for t, task in enumerate(phase.tasks):
+                if task.owner:
+                    yield ("phases", p, "tasks", t, "owner"), task.owner
+
+    def approvals(self) -> Iterator[tuple[tuple[str | int, ...], Approve]]:
+        """Yield every rule by which people agree, with its place."""
+        for p, phase in enumerate(self.phases):
+            if phase.gate.approve is not None:
+                yield ("phases", p, "gate", "approve"), phase.gate.approve
+        if self.rollback.authority is not None:
+            yield ("rollback", "authority"), self.rollback.authority
+
+    def items(self) -> Iterator[tuple[tuple[str | int, ...], Item]]:
+        """Yield every box of every checklist, with its place."""
+        for p, phase in enumerate(self.phases):
+            for i, item in enumerate(phase.gate.confirm):
+                yield ("phases", p, "gate", "confirm", i), item
+            for t, task in enumerate(phase.tasks):
+                for s, step in enumerate(task.steps):
+                    for i, item in enumerate(step.confirm or ()):
+                        yield ("phases", p, "tasks", t, "steps", s, "confirm", i), item
+            for i, item in enumerate(phase.confirm):
+                yield ("phases", p, "confirm", i), item
+
     def roles(self) -> set[str]:
         """Return every name that can answer for something: people and their roles."""
         return {*self.people, *(role for person in self.people.values() for role in person.roles)}
-
-
-def local_time(text: str, zone: str) -> datetime:
-    """Read a local date and time in a zone.
-
-    Raises:
-        ValueError: it has no such form, or does not exist there, or exists twice (when clocks change).
-    """
-    try:
-        when = datetime.fromisoformat(text)
-        if when.tzinfo is not None:
-            return when.astimezone(ZoneInfo(zone))
-    except (ValueError, OverflowError):
-        raise ValueError(f"{text!r} is not a date and time: write one such as 2025-10-12T18:53") from None
-    first, second = (when.replace(tzinfo=ZoneInfo(zone), fold=fold) for fold in (0, 1))
-    if first.utcoffset() != second.utcoffset():
-        if first.astimezone(UTC).astimezone(ZoneInfo(zone)).replace(tzinfo=None) != when:
-            raise ValueError(f"{text} does not exist in {zone}: the clocks go forward over it")
-        raise ValueError(f"{text} exists twice in {zone}: the clocks go back; add an offset such as {text}+02:00")
-    return first
-
-
-__all__ = [
-    "CHECK_KINDS",
-    "Backfill",
-    "Check",
-    "Gate",
-    "Input",
-    "Part",
-    "Person",
-    "Phase",
-    "Rollback",
-    "Runbook",
-    "Schedule",
-    "SqlSettings",
-    "Step",
-    "Target",
-    "Task",
-    "Updates",
-    "local_time",
-    "say_duration",
-]

@@ -40,7 +40,7 @@ def fraction(plan: Plan, state: State) -> float:
 def _share(plan: Plan, state: State, first: int, last: int, phase: int) -> float:
     if state.step > last:
         # a task without steps is done as soon as its phase is under way
-        under_way = state.phase == phase and state.status not in (Status.READY, Status.GATING, Status.NO_GO)
+        under_way = state.phase == phase and state.status not in (Status.READY, Status.GATING, Status.DECIDING, Status.NO_GO)
         return 1.0 if last >= first or state.phase > phase or under_way else 0.0
     if state.step < first:
         return 0.0

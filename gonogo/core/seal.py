@@ -13,6 +13,17 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def evidence_seal(plan: Plan, schema: Mapping[str, str]) -> str:
+    """Return the digest that people's answers stand for: what would be done, to which database, in which state.
+
+    Args:
+        plan: the plan, sealed.
+        schema: the fingerprint of the target's schema, object by object.
+    """
+    target = plan.identity.model_dump_json() if plan.identity else ""
+    return digest("\0".join((plan.seal, target, *(f"{name}={schema[name]}" for name in sorted(schema)))))
+
+
 def seal(plan: Plan, meanings: Mapping[str, str]) -> str:
     """Return the digest over what a plan would do, and to what.
 

@@ -13,7 +13,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from gonogo.core.event import Kind
+from gonogo.core.event import Event, Kind
+from gonogo.core.people import NO_GO, Vote
 
 
 class Status(StrEnum):
@@ -21,6 +22,7 @@ class Status(StrEnum):
 
     READY = "ready"
     GATING = "gating"
+    DECIDING = "deciding"
     WORKING = "working"
     VERIFYING = "verifying"
     SOAKING = "soaking"
@@ -57,8 +59,21 @@ EDGES: tuple[Edge, ...] = (
     Edge(_S.GATING, _K.BASELINE, _S.GATING, "the checks and the schema are measured before the first change"),
     Edge(_S.GATING, _K.GO, _S.WORKING, "every criterion passes"),
     Edge(_S.GATING, _K.NO_GO, _S.NO_GO, "a criterion does not pass; this phase changed nothing"),
+    Edge(_S.GATING, _K.ASKED, _S.DECIDING, "every criterion passes, and people are asked"),
     Edge(_S.GATING, _K.ABORT, _S.ROLLING_BACK, "a person ends it at the gate; what earlier phases did is undone"),
     Edge(_S.GATING, _K.ROLL_BACK, _S.ROLLING_BACK, "a person turns back at the gate what earlier phases did"),
+    Edge(
+        _S.DECIDING, _K.VOTE, _S.DECIDING, "a person says go or no-go; who votes on something else than is asked is not counted"
+    ),
+    Edge(
+        _S.DECIDING, _K.ASKED, _S.DECIDING, "what they were asked about has changed: every vote is void, and they are asked anew"
+    ),
+    Edge(_S.DECIDING, _K.BASELINE, _S.DECIDING, "enough people said go: what the way back leads to is measured anew"),
+    Edge(_S.DECIDING, _K.GO, _S.WORKING, "enough people said go, every box is ticked, and every criterion still passes"),
+    Edge(_S.DECIDING, _K.NO_GO, _S.NO_GO, "one person said no-go, their time is over, or a criterion does not pass any more"),
+    Edge(_S.DECIDING, _K.ABORT, _S.ROLLING_BACK, "a person ends it at the gate; what earlier phases did is undone"),
+    Edge(_S.DECIDING, _K.ROLL_BACK, _S.ROLLING_BACK, "a person turns back at the gate what earlier phases did"),
+    Edge(_S.WORKING, _K.ASKED, _S.WORKING, "the next step waits for people to confirm something"),
     Edge(_S.WORKING, _K.STARTED, _S.WORKING, "a script that cannot be transactional is about to run: from now on it is in doubt"),
     Edge(_S.WORKING, _K.DONE, _S.WORKING, "a script committed, together with this fact"),
     Edge(_S.WORKING, _K.NOT_DONE, _S.WORKING, "a script in doubt is found not to have happened"),
@@ -74,10 +89,15 @@ EDGES: tuple[Edge, ...] = (
     Edge(_S.VERIFYING, _K.ABORT, _S.ROLLING_BACK, "a person ends the run for good"),
     Edge(_S.VERIFYING, _K.ROLL_BACK, _S.ROLLING_BACK, "a person turns the run back"),
     Edge(_S.SOAKING, _K.TRIPPED, _S.ROLLING_BACK, "the watch tripped during the soak"),
+    Edge(_S.SOAKING, _K.ASKED, _S.SOAKING, "the soak is over, and the checklist after it waits for people"),
     Edge(_S.SOAKING, _K.PHASE_DONE, _S.READY, "the soak is over, and another phase follows"),
     Edge(_S.SOAKING, _K.RUN_DONE, _S.DONE, "the soak of the last phase is over"),
     Edge(_S.SOAKING, _K.ABORT, _S.ROLLING_BACK, "a person ends the run for good"),
     Edge(_S.SOAKING, _K.ROLL_BACK, _S.ROLLING_BACK, "a person turns the run back"),
+    Edge(_S.DONE, _K.VOTE, _S.DONE, "a person agrees to turn back a finished run"),
+    Edge(_S.DONE, _K.VOTE_REFUSED, _S.DONE, "an agreement is not counted, with the reason"),
+    Edge(_S.NO_GO, _K.VOTE_REFUSED, _S.NO_GO, "an agreement is not counted, with the reason"),
+    Edge(_S.NO_GO, _K.VOTE, _S.NO_GO, "a person agrees to turn back what earlier phases did"),
     Edge(_S.DONE, _K.ROLL_BACK, _S.ROLLING_BACK, "a person turns back a finished run"),
     Edge(_S.ROLLING_BACK, _K.STARTED, _S.ROLLING_BACK, "a script had begun as the run turned back: it is in doubt"),
     Edge(
@@ -109,12 +129,25 @@ ANYWHERE: Mapping[Kind, str] = {
     _K.RESUME: "a person lets a held run go on",
     _K.TAKEN_OVER: "another process carries the run on, under a higher epoch",
     _K.SAMPLE: "the watch took a sample",
+    _K.CONFIRMED: "a person ticks a box of a checklist",
+    _K.VOTE: "a person agrees to a rollback that the runbook lets nobody ask for alone",
+    _K.VOTE_REFUSED: "a vote is not counted, with the reason",
 }
+#: what a person cannot ask for alone where the runbook names an authority
+NEEDS_AUTHORITY = frozenset({_K.ROLL_BACK, _K.ABORT})
 
 
-def heard(status: Status, kind: Kind) -> bool:
-    """Say whether a fact changes anything in a status."""
-    return (status, kind) in NEXT or (kind in ANYWHERE and status not in ENDED)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What people were asked, and until when."""
+
+    seq: int
+    at: datetime
+    #: what their answer stands for: the plan, the target and its schema
+    seal: str = ""
+    deadline: datetime | None = None
+    #: the step that waits for them, if it is a step
+    step: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,11 +186,34 @@ class State:
     at_once: bool = False
     #: whether any script of this run has changed the target
     changed: bool = False
+    #: who launched the phase: a person of the runbook, or somebody on some machine
+    launcher: str = ""
+    #: why it may start outside its window
+    override: str = ""
+    #: whether a person's rollback needs others to agree, and who has
+    authority: bool = False
+    back: tuple[Vote, ...] = ()
+    asked: Asked | None = None
+    votes: tuple[Vote, ...] = ()
+    #: the boxes that are ticked, with the fact that ticked each
+    confirmed: Mapping[str, int] = field(default_factory=dict)
+    #: the facts that let the phase begin, and that turned the run back
+    went: int = 0
+    turned: int = 0
 
     @property
     def at_rest(self) -> bool:
         """Whether nothing happens until a person acts."""
         return bool(self.held) or self.status in AT_REST
+
+
+def heard(state: State, event: Event) -> bool:
+    """Say whether a fact changes anything where a run stands."""
+    if event.kind is Kind.GO and any(vote.decision == NO_GO for vote in state.votes):
+        return False  # it came while the criteria were measured for the last time
+    if event.kind in NEEDS_AUTHORITY and state.authority and state.changed and not event.body.get("agreed"):
+        return False
+    return (state.status, event.kind) in NEXT or (event.kind in ANYWHERE and state.status not in ENDED)
 
 
 def outcome(state: State) -> str:

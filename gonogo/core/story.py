@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gonogo.core.duration import say_duration
+from gonogo.core.engine import ROLLBACK, awaited
 from gonogo.core.event import Event, Kind
+from gonogo.core.message import clock
 from gonogo.core.plan import Plan, PlannedStep
 from gonogo.core.state import State, Status, heard
 
@@ -17,7 +19,7 @@ _MANY = 10
 def tell(plan: Plan, before: State, event: Event, after: State) -> str:
     """Return the line for a fact, or nothing where it is not worth one."""
     teller = _TELLERS.get(event.kind)
-    return teller(plan, before, event, after) if teller and heard(before.status, event.kind) else ""
+    return teller(plan, before, event, after) if teller and heard(before, event) else ""
 
 
 def _step(plan: Plan, event: Event) -> PlannedStep:
@@ -29,7 +31,37 @@ def _passed_a_tenth(done: int, total: int) -> bool:
 
 
 def _phase_started(plan: Plan, _: State, event: Event, after: State) -> str:
-    return f"phase {plan.phases[after.phase].name} starts, launched by {event.actor}"
+    override = f", outside its window by override: {event.body['override']}" if event.body.get("override") else ""
+    return f"phase {plan.phases[after.phase].name} starts, launched by {event.actor}{override}"
+
+
+def _asked(plan: Plan, _: State, event: Event, after: State) -> str:
+    """Say who is asked for what, and what they type."""
+    phase = plan.phases[after.phase]
+    again = f"{event.body['why']}; every vote is void. " if event.body.get("why") else ""
+    if "items" in event.body:
+        return f"waits for people to confirm {', '.join(event.body['items'])}: gonogo confirm {plan.runbook} ITEM --as PERSON"
+    until = f" by {clock(after.asked.deadline, plan.zone)}" if after.asked and after.asked.deadline else ""
+    way = f"gonogo go {plan.runbook} {phase.name} --as PERSON"
+    return f"ASKED: {again}{awaited(plan, after)}{until}: {way}"
+
+
+def _vote(_: Plan, __: State, event: Event, ___: State) -> str:
+    body = event.body
+    what = "agrees to a rollback" if body.get("on") == ROLLBACK else f"says {body.get('decision')}"
+    proved = "proved" if body.get("proved") else "not proved"
+    return f"{body.get('person')} ({proved}) {what}" + (f": {body['comment']}" if body.get("comment") else "")
+
+
+def _confirmed(_: Plan, __: State, event: Event, ___: State) -> str:
+    evidence = event.body.get("evidence")
+    return f"{event.body.get('person')} confirms {event.body.get('item')}" + (f": {evidence}" if evidence else "")
+
+
+def _go(event: Event) -> str:
+    votes = [str(vote.get("person")) for vote in event.body.get("votes", ())]
+    said = f", and {' and '.join(votes)} said go" if votes else ""
+    return f"GO: {len(event.body.get('judged', ()))} criteria pass{said}"
 
 
 def _baseline(_: Plan, __: State, event: Event, ___: State) -> str:
@@ -46,6 +78,8 @@ def _script_done(plan: Plan, before: State, event: Event, _: State) -> str:
     took = say_duration(event.at - event.began)
     if step.kind == "check":
         return f"{step.name}: every check passes"
+    if step.kind == "confirm":
+        return f"{step.name}: confirmed"
     if step.kind == "backfill":
         return f"{step.name}: {before.rows:,} rows done"
     number = int(event.body.get("script", 0))
@@ -103,7 +137,11 @@ def _why(word: str) -> Callable[[Plan, State, Event, State], str]:
 _TELLERS: Mapping[Kind, Callable[[Plan, State, Event, State], str]] = {
     Kind.PHASE_STARTED: _phase_started,
     Kind.BASELINE: _baseline,
-    Kind.GO: lambda _, __, event, ___: f"GO: {len(event.body.get('judged', ()))} criteria pass",
+    Kind.ASKED: _asked,
+    Kind.VOTE: _vote,
+    Kind.VOTE_REFUSED: lambda _, __, event, ___: f"not counted: {event.body.get('why')}",
+    Kind.CONFIRMED: _confirmed,
+    Kind.GO: lambda _, __, event, ___: _go(event),
     Kind.NO_GO: _why("NO-GO"),
     Kind.STARTED: lambda plan, _, event, __: f"{_step(plan, event).name}: running outside a transaction",
     Kind.DONE: _script_done,

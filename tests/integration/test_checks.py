@@ -8,7 +8,7 @@ import pytest
 from conftest import Server
 
 from checks import Question, latency, query, tables
-from gonogo.core.runbook import Check
+from gonogo.core.check import Check
 from gonogo.core.verdict import Measurement, Verdict, judge_all
 from gonogo.database import Connection, Database
 
@@ -111,7 +111,7 @@ def test_rows_and_checksums_are_compared_with_what_they_were_over_the_columns_th
 
 def test_every_kind_of_check_has_its_module() -> None:
     import checks as kinds
-    from gonogo.core.runbook import CHECK_KINDS
+    from gonogo.core.check import CHECK_KINDS
 
     assert set(kinds._KINDS) == set(CHECK_KINDS)
     assert {kinds._KINDS[kind].__module__ for kind in CHECK_KINDS} == {query.__name__, latency.__name__, tables.__name__}

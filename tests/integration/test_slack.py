@@ -45,7 +45,7 @@ from gonogo.core import message
 from gonogo.core.engine import evolve
 from gonogo.core.event import Event, Kind
 from gonogo.core.message import Update
-from gonogo.core.runbook import Person
+from gonogo.core.people import Person
 from gonogo.core.state import State, Status
 from gonogo.database import Database
 from gonogo.errors import GonogoError

@@ -8,13 +8,24 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from gonogo.core import engine
+from gonogo.core.check import Check
 from gonogo.core.event import Event, Kind
+from gonogo.core.people import GO, NO_GO, Approve, Item, Person, objection
 from gonogo.core.plan import Plan, PlannedPhase, PlannedStep, PlannedTask, Script
-from gonogo.core.runbook import Check, Rollback, SqlSettings, Updates
+from gonogo.core.runbook import Rollback, SqlSettings, Updates
 from gonogo.core.state import State, Status
 
 START = datetime(2025, 10, 12, 16, 53, tzinfo=UTC)
 NOTHING = timedelta(0)
+#: who there is, unless a test says otherwise: ben holds two roles, emil none
+PEOPLE: Mapping[str, Person] = {
+    "anna": Person(name="Anna", roles=("lead",)),
+    "ben": Person(name="Ben", roles=("lead", "dba")),
+    "carla": Person(name="Carla", roles=("dba",)),
+    "dora": Person(name="Dora", roles=("ops",)),
+    "emil": Person(name="Emil"),
+}
+LAUNCHER = "anna"
 
 
 def script(part: int = 0, *, alone: bool = False) -> Script:
@@ -28,6 +39,7 @@ class AStep:
     scripts: tuple[Script, ...] = ()
     undo: tuple[Script, ...] | None = ()
     paired: bool = False
+    boxes: tuple[str, ...] = ()
 
 
 def sql(
@@ -43,6 +55,14 @@ def backfill(undo: Sequence[Script] | None = (script(),)) -> AStep:
 
 def check() -> AStep:
     return AStep(kind="check")
+
+
+def confirm(*boxes: str) -> AStep:
+    return AStep(kind="confirm", boxes=boxes)
+
+
+def approve(*roles: str, quorum: int = 1, within: timedelta = timedelta(hours=2), not_launcher: bool = False) -> Approve:
+    return Approve(roles=roles, quorum=quorum, within=within, not_launcher=not_launcher)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,20 +82,55 @@ class APhase:
     tasks: tuple[ATask, ...] = ()
     soak: timedelta = NOTHING
     on_failure: str = "roll back"
+    approve: Approve | None = None
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
 
 
-def phase(*tasks: ATask, soak: timedelta = NOTHING, on_failure: str = "roll back") -> APhase:
-    return APhase(tasks=tasks, soak=soak, on_failure=on_failure)
+def phase(
+    *tasks: ATask,
+    soak: timedelta = NOTHING,
+    on_failure: str = "roll back",
+    approve: Approve | None = None,
+    before: Sequence[str] = (),
+    after: Sequence[str] = (),
+) -> APhase:
+    return APhase(tasks=tasks, soak=soak, on_failure=on_failure, approve=approve, before=tuple(before), after=tuple(after))
 
 
-def plan(*phases: APhase, blockers: tuple[str, ...] = (), checks: Mapping[str, Check] | None = None) -> Plan:
+class _Boxes:
+    """Make the boxes of checklists; one that is there already gets a number, as a runbook has each of them once."""
+
+    def __init__(self) -> None:
+        self.there: set[str] = set()
+
+    def make(self, names: Sequence[str]) -> tuple[Item, ...]:
+        """Return the boxes of one checklist: `backup`, or `backup:dba` with its owner."""
+        made = []
+        for text in names:
+            name, _, owner = text.partition(":")
+            number = next(n for n in range(1, 1000) if (f"{name}-{n}" if n > 1 else name) not in self.there)
+            item = Item(item=f"{name}-{number}" if number > 1 else name, owner=owner)
+            self.there.add(item.item)
+            made.append(item)
+        return tuple(made)
+
+
+def plan(
+    *phases: APhase,
+    blockers: tuple[str, ...] = (),
+    checks: Mapping[str, Check] | None = None,
+    people: Mapping[str, Person] = PEOPLE,
+    authority: Approve | None = None,
+) -> Plan:
     """Number the parts and put them on the clock, as planning does."""
+    boxes = _Boxes()
     steps: list[PlannedStep] = []
     tasks: list[PlannedTask] = []
     planned: list[PlannedPhase] = []
     moment = START
     for p, a_phase in enumerate(phases):
-        phase_first, begins = len(steps), moment
+        phase_first, begins, before = len(steps), moment, boxes.make(a_phase.before)
         for a_task in a_phase.tasks:
             name, first = f"task-{len(tasks)}", len(steps)
             for a_step in a_task.steps:
@@ -88,6 +143,7 @@ def plan(*phases: APhase, blockers: tuple[str, ...] = (), checks: Mapping[str, C
                         scripts=a_step.scripts,
                         undo=a_step.undo,
                         paired=a_step.paired,
+                        confirm=boxes.make(a_step.boxes),
                         lock_timeout=timedelta(seconds=2),
                         statement_timeout=timedelta(minutes=1),
                     )
@@ -112,6 +168,9 @@ def plan(*phases: APhase, blockers: tuple[str, ...] = (), checks: Mapping[str, C
             PlannedPhase(
                 name=f"phase-{p}",
                 title=f"Phase {p}",
+                before=before,
+                approve=a_phase.approve,
+                after=boxes.make(a_phase.after),
                 every=timedelta(seconds=5),
                 soak=a_phase.soak,
                 on_failure=a_phase.on_failure,
@@ -131,10 +190,11 @@ def plan(*phases: APhase, blockers: tuple[str, ...] = (), checks: Mapping[str, C
         updates=Updates(blockers=blockers),
         sql=SqlSettings(),
         checks=checks or {},
+        people=people,
         phases=tuple(planned),
         tasks=tuple(tasks),
         steps=tuple(steps),
-        rollback=Rollback(),
+        rollback=Rollback(authority=authority),
     )
 
 
@@ -162,9 +222,11 @@ class World:
     #: the undo scripts in the order they ran, and the scripts
     went_back: list[tuple[int, int]] = field(default_factory=list)
     went_forward: list[tuple[int, str]] = field(default_factory=list)
+    #: what its schema looks like: people's answers stand for this one only
+    schema: int = 0
 
     def __post_init__(self) -> None:
-        self.tell(Kind.RUN_OPENED)
+        self.tell(Kind.RUN_OPENED, plan={"rollback": self.plan.rollback.model_dump(mode="json")})
 
     def tell(self, kind: Kind, actor: str = "gonogo", **body: Any) -> State:
         self.now += timedelta(seconds=1)
@@ -176,8 +238,118 @@ class World:
     def decide(self) -> engine.Command | None:
         return engine.decide(self.plan, self.state, self.now)
 
-    def launch(self, *, at_once: bool = False) -> None:
-        self.tell(Kind.PHASE_STARTED, "anna", **({"at_once": True} if at_once else {}))
+    def launch(self, *, at_once: bool = False, person: str = LAUNCHER) -> None:
+        self.tell(Kind.PHASE_STARTED, person, person=person, **({"at_once": True} if at_once else {}))
+
+    # what people do
+
+    @property
+    def seal(self) -> str:
+        """What people's answers stand for now."""
+        return f"schema {self.schema}"
+
+    def vote(self, person: str, decision: str = GO, *, seal: str | None = None, at: datetime | None = None) -> int:
+        """Write down what somebody says at the gate, whether it counts or not; return its number."""
+        asked = self.state.asked
+        body = {"on": self.plan.phases[self.state.phase].name, "decision": decision, "person": person, "proved": False}
+        about = {"seal": (asked.seal if asked else "") if seal is None else seal, "asked": asked.seq if asked else 0}
+        self.now = self.now if at is None else at - timedelta(seconds=1)
+        self.tell(Kind.VOTE, person, **body, **about)
+        return self.state.seq
+
+    def agree(self, person: str) -> int:
+        """Write down that somebody agrees to a rollback; return its number."""
+        body = {"on": engine.ROLLBACK, "decision": GO, "person": person, "proved": False, "seal": self.plan.seal}
+        self.tell(Kind.VOTE, person, **body)
+        return self.state.seq
+
+    def confirm(self, *items: str, person: str = "carla") -> None:
+        """Tick some boxes."""
+        for item in items:
+            self.tell(Kind.CONFIRMED, person, item=item, person=person, evidence="", proved=False)
+
+    def refuse(self, fact: int) -> None:
+        """Find that a vote, or a tick, is not its person's."""
+        self.tell(Kind.VOTE_REFUSED, vote=fact, why="it is not signed with their key")
+
+    @property
+    def boxes(self) -> tuple[str, ...]:
+        """The boxes that are asked for now and that nobody has ticked."""
+        state = self.state
+        items: tuple[Item, ...] = ()
+        if state.status is Status.DECIDING:
+            items = self.plan.phases[state.phase].before
+        elif state.asked is not None and state.asked.step is not None:
+            step = state.asked.step
+            if state.status is Status.WORKING and step == state.step:
+                items = self.plan.steps[step].confirm
+            elif state.status is Status.SOAKING and step == len(self.plan.steps):
+                items = self.plan.phases[state.phase].after
+        return tuple(item.item for item in items if item.item not in state.confirmed)
+
+    def waits_for_people(self) -> bool:
+        """Say whether nothing but people's answers lets it go on."""
+        return isinstance(self.decide(), engine.Wait) and (self.state.status is Status.DECIDING or bool(self.boxes))
+
+    @property
+    def answers(self) -> tuple[int, ...]:
+        """The facts by which people have said something that counts."""
+        return (*(vote.seq for vote in (*self.state.votes, *self.state.back)), *self.state.confirmed.values())
+
+    def everybody_agrees(self) -> None:
+        """Let everyone who may say go, and tick every box that is asked for."""
+        self.confirm(*self.boxes)
+        rule = self.plan.phases[self.state.phase].approve
+        for person in self.plan.people:
+            if rule is not None and self.state.status is Status.DECIDING and not self.objection(rule, person, GO):
+                self.vote(person)
+
+    def objection(self, rule: Approve, person: str, decision: str) -> str:
+        """Say why a vote at the gate would not be taken, as who votes is told."""
+        people, votes, launcher = self.plan.people, self.state.votes, self.state.launcher
+        return objection(rule, people, votes, person, decision, launcher=launcher, needs_proof=False, proved=False)
+
+    # what is true of them, from the facts alone
+
+    def said_go(self) -> bool:
+        """Say whether enough people said go of what was asked last, in time, none no-go, and every box is ticked."""
+        here = self.plan.phases[self.state.phase]
+        asked = [event for event in self.events if event.kind is Kind.ASKED and "seal" in event.body][-1]
+        votes = [e for e in self._votes() if e.seq > asked.seq and e.body["on"] == here.name]
+        deadline = datetime.fromisoformat(asked.body["deadline"]) if "deadline" in asked.body else None
+        votes = [e for e in votes if (e.body["seal"], e.body["asked"]) == (asked.body["seal"], asked.seq)]
+        votes = [e for e in votes if deadline is None or e.at <= deadline]
+        if any(e.body["decision"] == NO_GO for e in votes) or asked.body["seal"] != self.seal:
+            return False
+        return self.ticked(here.before) and (here.approve is None or self._enough(here.approve, votes))
+
+    def agreed_to_go_back(self) -> bool:
+        """Say whether those who must agree to a rollback have, lately enough."""
+        rule = self.plan.rollback.authority
+        votes = [e for e in self._votes() if e.body["on"] == engine.ROLLBACK]
+        return rule is not None and self._enough(rule, [e for e in votes if self.now - e.at <= rule.within])
+
+    def ticked(self, items: Sequence[Item]) -> bool:
+        """Say whether every box of a checklist was ticked since the phase was launched."""
+        launched = max(event.seq for event in self.events if event.kind is Kind.PHASE_STARTED)
+        newest = {e.body["item"]: e.seq for e in self.events if e.kind is Kind.CONFIRMED and e.seq > launched}
+        return all(newest.get(item.item, 0) not in {0, *self._void()} for item in items)
+
+    def _void(self) -> set[int]:
+        return {int(e.body["vote"]) for e in self.events if e.kind is Kind.VOTE_REFUSED and "vote" in e.body}
+
+    def _votes(self) -> list[Event]:
+        void = self._void()
+        return [event for event in self.events if event.kind is Kind.VOTE and event.seq not in void]
+
+    def _enough(self, rule: Approve, votes: Sequence[Event]) -> bool:
+        roles = {e.body["person"]: self._names(e.body["person"]) & set(rule.roles) for e in votes if e.body["decision"] == GO}
+        able = {person: names for person, names in roles.items() if names}
+        each = rule.quorum < len(rule.roles) or set().union(*able.values()) == set(rule.roles)
+        return len(able) >= rule.quorum and each
+
+    def _names(self, person: str) -> set[str]:
+        return {person, *self.plan.people[person].roles} if person in self.plan.people else set()
 
     def settle(self) -> bool:
         """Let a person look at the database and say what is true there; return whether there was anything to say."""
@@ -252,25 +424,10 @@ class _Hands:
         self.world.tell(kind, **body)
 
     def carry_out(self, command: engine.Command) -> None:
-        match command:
-            case engine.MeasureBaseline():
-                self.tell(Kind.BASELINE, measurements={"rows": 1}, schema={"table a": "1"})
-            case engine.JudgeGate():
-                self.gate()
-            case engine.Wait():
-                self.wait(command)
-            case engine.Perform(number, index):
-                self.perform(number, index)
-            case engine.Resolve(number, index):
-                self.resolve(number, index)
-            case engine.Verify():
-                self.verify()
-            case engine.Undo():
-                self.undo(command)
-            case engine.Prove():
-                self.prove()
-            case engine.Record(kind, why):
-                self.record(kind, why)
+        _HOW[type(command)](self, command)
+
+    def measure(self, _: engine.MeasureBaseline) -> None:
+        self.tell(Kind.BASELINE, measurements={"rows": 1}, schema={"table a": "1"})
 
     def wait(self, command: engine.Wait) -> None:
         assert command.until > self.world.now
@@ -278,24 +435,60 @@ class _Hands:
         rest = command.until - self.world.now
         self.world.now += rest if self.choose(("all of it", "a part")) == "all of it" else rest / 2
 
-    def record(self, kind: Kind, why: str) -> None:
-        if kind is Kind.ALL_UNDONE:
+    def record(self, command: engine.Record) -> None:
+        if command.kind is Kind.ALL_UNDONE:
             self.nothing_is_left()
-        self.tell(kind, **({"why": why} if why else {}))
+        if command.kind in (Kind.PHASE_DONE, Kind.RUN_DONE):
+            assert self.world.ticked(self.world.plan.phases[self.world.state.phase].after), "a phase ends with its checklist"
+        self.tell(command.kind, **({"why": command.why} if command.why else {}))
 
-    def gate(self) -> None:
-        assert self.world.state.started is None
-        if self.choose(("go", "no-go")) == "go":
-            self.tell(Kind.GO)
-        else:
+    def ask(self, command: engine.Ask) -> None:
+        launched = max(event.seq for event in self.world.events if event.kind is Kind.PHASE_STARTED)
+        asked = [event.body.get("step") for event in self.world.events if event.kind is Kind.ASKED and event.seq > launched]
+        assert command.step not in asked, "people are asked once for the same thing"
+        assert command.items
+        self.tell(Kind.ASKED, items=list(command.items), step=command.step)
+
+    def turn_back(self, _: engine.TurnBack) -> None:
+        assert self.world.agreed_to_go_back(), "a run is turned back only as enough people agreed to"
+        self.tell(Kind.ROLL_BACK, why="as agreed", agreed=[vote.person for vote in self.world.state.back])
+
+    def gate(self, _: engine.JudgeGate) -> None:
+        world, state = self.world, self.world.state
+        assert state.started is None
+        here = world.plan.phases[state.phase]
+        if against := [vote for vote in state.votes if vote.decision == NO_GO]:
+            self.tell(Kind.NO_GO, why=f"{against[0].person} says no-go: no reason given")
+            return
+        if state.status is Status.DECIDING and not state.changed:
+            self.world.tell(Kind.BASELINE, measurements={"rows": 1}, schema={"table a": "1"})
+        if self.choose(("go", "no-go")) == "no-go":
             self.tell(Kind.NO_GO, why="c: 1 is not = 0 (fail)")
+        elif here.asks_people and (state.status is Status.GATING or (state.asked and state.asked.seal != world.seal)):
+            self.ask_at_the_gate(here.approve)
+        else:
+            assert not here.asks_people or world.said_go(), "nothing begins before people have said go of just this"
+            self.tell(Kind.GO)
+
+    def ask_at_the_gate(self, rule: Approve | None) -> None:
+        asked = self.world.state.asked if self.world.state.status is Status.DECIDING else None
+        body: dict[str, Any] = {"seal": self.world.seal}
+        if asked is not None:
+            body["why"] = "the schema has changed since people were asked: table a"
+        if rule is not None:
+            body["deadline"] = (asked.deadline if asked and asked.deadline else self.world.now + rule.within).isoformat()
+        self.tell(Kind.ASKED, **body)
 
     # forward
 
-    def perform(self, number: int, index: int) -> None:
+    def perform(self, command: engine.Perform) -> None:
+        number, index = command.step, command.script
         step = self.world.plan.steps[number]
         assert self.world.state.status is Status.WORKING
-        if step.kind == "check":
+        if step.kind == "confirm":
+            assert self.world.ticked(step.confirm), "a step is done when people have confirmed it"
+            self.done(number, 0)
+        elif step.kind == "check":
             outcome = self.choose(("done", "failed", "held"))
             if outcome == "held":
                 self.tell(Kind.HELD, why=f"{step.name}: no data")
@@ -357,7 +550,8 @@ class _Hands:
         else:
             self.tell(Kind.FAILED, step=number, why=why, left=left)
 
-    def resolve(self, number: int, index: int) -> None:
+    def resolve(self, command: engine.Resolve) -> None:
+        number, index = command.step, command.script
         step = self.world.plan.steps[number]
         assert not step.scripts[index].transactional, "a transactional script is never in doubt"
         if self.choose(("known", "unknown")) == "unknown":
@@ -367,7 +561,7 @@ class _Hands:
         else:
             self.tell(Kind.NOT_DONE, step=number, script=index)
 
-    def verify(self) -> None:
+    def verify(self, _: engine.Verify) -> None:
         phase_ = self.world.plan.phases[self.world.state.phase]
         assert self.world.state.step == phase_.last + 1, "verified only when every step is done"
         outcome = self.choose(("verified", "failed", "no data"))
@@ -442,9 +636,24 @@ class _Hands:
         left = [e for e in self.world.effects if self.world.plan.steps[e[0]].undo != ()]
         assert not left, f"all is said to be undone, but these are there: {left}"
 
-    def prove(self) -> None:
+    def prove(self, _: engine.Prove) -> None:
         self.nothing_is_left()
         if self.choose(("proved", "not proved")) == "proved":
             self.tell(Kind.PROVED, why="nothing differs")
         else:
             self.tell(Kind.NOT_PROVED, why="table a differs")
+
+
+_HOW: Mapping[type, Callable[[_Hands, Any], None]] = {
+    engine.MeasureBaseline: _Hands.measure,
+    engine.JudgeGate: _Hands.gate,
+    engine.Wait: _Hands.wait,
+    engine.Perform: _Hands.perform,
+    engine.Resolve: _Hands.resolve,
+    engine.Verify: _Hands.verify,
+    engine.Undo: _Hands.undo,
+    engine.Prove: _Hands.prove,
+    engine.Record: _Hands.record,
+    engine.Ask: _Hands.ask,
+    engine.TurnBack: _Hands.turn_back,
+}

@@ -131,7 +131,7 @@ EDITS: Mapping[str, tuple[str, str, str]] = {
     "an unknown check in the baseline": ("inputs:", "baseline: [lost]\ninputs:", ":3:12: baseline[0]: the check 'lost' is not defined"),
     "an unknown check in the proof": ("inputs:", "rollback: {prove: lost}\ninputs:", "rollback.prove[0]: the check 'lost' is not defined"),
     "a watched check that cannot turn it back": ("    gate:", "    watch: [orphans]\n    gate:", ":7:13: phases[0].watch[0]: the check 'orphans' has no roll_back_if"),
-    "two kinds of step": ("sql: a.sql.j2, undo", "sql: a.sql.j2, check: orphans, undo", ":13:13: phases[0].tasks[0].steps[0]: a step does exactly one of sql, backfill and check; this one has sql and check"),
+    "two kinds of step": ("sql: a.sql.j2, undo", "sql: a.sql.j2, check: orphans, undo", ":13:13: phases[0].tasks[0].steps[0]: a step does exactly one of sql, backfill, check, confirm; this one has sql and check"),
     "no kind of step": ("sql: a.sql.j2, undo", "undo", "this one has none of them"),
     "two kinds of check": ("{sql: check.sql,", "{sql: check.sql, rows: [t],", ":15:3: checks.orphans: a check asks exactly one of sql, time, rows, checksum; this one has sql and rows"),
     "no kind of check": ("{sql: check.sql,", "{", ":15:3: checks.orphans: a check asks exactly one of"),
@@ -164,6 +164,39 @@ EDITS: Mapping[str, tuple[str, str, str]] = {
     "a quote that is not closed": ('"= 0"', '"= 0', "is not YAML: while scanning a quoted scalar found unexpected end of stream"),
     "a bell": ("Anna", "An\x07na", "is not YAML: unacceptable character #x0007"),
     "half a surrogate": ("name: Anna", 'name: "\\uD800"', "is not YAML: while parsing a quoted scalar found invalid Unicode"),
+    "an unknown role that decides": ("go_if: [orphans]", "approve: {roles: [lead, leed]}", ":7:36: phases[0].gate.approve.roles[1]: the person or role 'leed' is not defined; did you mean 'lead'?"),
+    "an unknown role with authority": ("inputs:", "rollback: {authority: {roles: boss}}\ninputs:", ":3:24: rollback.authority.roles[0]: the person or role 'boss' is not defined; there are anna, lead"),
+    "an unknown role that overrides": ("inputs:", "schedule: {override: [anna, boss]}\ninputs:", ":3:29: schedule.override[1]: the person or role 'boss' is not defined; there are anna, lead"),
+    "an unknown owner of a box before": ("go_if: [orphans]", "confirm: [{item: backup, owner: lad}]", ":7:37: phases[0].gate.confirm[0].owner: the person or role 'lad' is not defined; did you mean 'lead'?"),
+    "an unknown owner of a box after": ("    gate:", "    confirm: [{item: reports, owner: boss}]\n    gate:", ":7:31: phases[0].confirm[0].owner: the person or role 'boss' is not defined"),
+    "an unknown owner of a step's box": ("sql: a.sql.j2, undo: nothing", "confirm: [{item: backup}, {item: call, owner: boss}]", ":13:53: phases[0].tasks[0].steps[0].confirm[1].owner: the person or role 'boss' is not defined"),
+    "a quorum that nobody can reach": ("go_if: [orphans]", "approve: {roles: [lead], quorum: 2}", ":7:37: phases[0].gate.approve.quorum: nobody can reach it: 2 people are asked for, and 1 could agree"),
+    "a quorum of one person with two names": ("go_if: [orphans]", "approve: {roles: [lead, anna], quorum: 2}", "phases[0].gate.approve.quorum: nobody can reach it: 2 people are asked for, and 1 could agree"),
+    "an authority that nobody can reach": ("inputs:", "rollback: {authority: {roles: [lead], quorum: 3}}\ninputs:", ":3:39: rollback.authority.quorum: nobody can reach it: 3 people are asked for, and 1 could agree"),
+    "a quorum of nobody": ("go_if: [orphans]", "approve: {roles: [lead], quorum: 0}", ":7:37: phases[0].gate.approve.quorum: input should be greater than or equal to 1; found 0"),
+    "a quorum of half a person": ("go_if: [orphans]", "approve: {roles: [lead], quorum: 1.5}", ":7:37: phases[0].gate.approve.quorum: input should be a valid integer, got a number with a fractional part; found 1.5"),
+    "a decision of no role": ("go_if: [orphans]", "approve: {roles: []}", ":7:22: phases[0].gate.approve.roles: "),
+    "a decision without roles": ("go_if: [orphans]", "approve: {quorum: 1}", ":7:12: phases[0].gate.approve: the key 'roles' is missing"),
+    "a decision in no time": ("go_if: [orphans]", "approve: {roles: [lead], within: 0s}", "phases[0].gate.approve.within: input should be greater than"),
+    "an unknown key of a decision": ("go_if: [orphans]", "approve: {roles: [lead], quorom: 1}", ":7:37: phases[0].gate.approve.quorom: the key 'quorom' is not known here; did you mean 'quorum'?"),
+    "a box twice": ("go_if: [orphans]", "confirm: [{item: backup}, {item: backup}]", ":7:39: phases[0].gate.confirm[1].item: the item 'backup' stands twice; give each its own name"),
+    "a box twice, before and after": ("    gate: {", "    confirm: [{item: backup}]\n    gate: {confirm: [{item: backup}], ", "phases[0].confirm[0].item: the item 'backup' stands twice"),
+    "a box twice, at the gate and in a step": ("phases:\n", "phases:\n  - {phase: zero, gate: {confirm: [{item: backup}]}, tasks: [{task: zeroth, steps: [{confirm: [{item: backup}]}]}]}\n", ":6:97: phases[0].tasks[0].steps[0].confirm[0].item: the item 'backup' stands twice"),
+    "a box without a name": ("go_if: [orphans]", "confirm: [{title: The backup is there}]", ":7:22: phases[0].gate.confirm[0]: the key 'item' is missing"),
+    "a box that is a word": ("go_if: [orphans]", "confirm: [backup]", ":7:22: phases[0].gate.confirm[0]: input should be a valid mapping or instance of Item; found 'backup'"),
+    "a box whose name is a sentence": ("go_if: [orphans]", "confirm: [{item: The backup is there}]", "phases[0].gate.confirm[0].item: 'The backup is there' is not a name here"),
+    "a step that is confirmed and runs": ("sql: a.sql.j2, undo: nothing", "confirm: [{item: backup}], sql: a.sql.j2", ":13:13: phases[0].tasks[0].steps[0]: a step does exactly one of sql, backfill, check, confirm; this one has sql and confirm"),
+    "a step that confirms nothing": ("sql: a.sql.j2, undo: nothing", "confirm: []", ":13:13: phases[0].tasks[0].steps[0]: confirm: an empty list names nothing"),
+    "a window that opens at no time": ("inputs:", 'schedule: {windows: [{opens: "25:00"}]}\ninputs:', ":3:23: schedule.windows[0].opens: '25:00' is not a clock time: write one such as 20:30"),
+    "a window that closes at no time": ("inputs:", "schedule: {windows: [{closes: midnight}]}\ninputs:", "schedule.windows[0].closes: 'midnight' is not a clock time"),
+    "a window on no day": ("inputs:", "schedule: {windows: [{days: []}]}\ninputs:", ":3:23: schedule.windows[0].days: "),
+    "a window on an unknown day": ("inputs:", "schedule: {windows: [{days: [fri, caturday]}]}\ninputs:", ":3:35: schedule.windows[0].days[1]: input should be 'mon', 'tue', 'wed', 'thu', 'fri', 'sat' or 'sun'; found 'caturday'"),
+    "a freeze that ends before it begins": ("inputs:", "schedule: {freezes: [{begins: 2025-12-26, ends: 2025-12-24}]}\ninputs:", ":3:1: schedule: the freeze ends (2025-12-24) before it begins (2025-12-26)"),
+    "a freeze without an end": ("inputs:", "schedule: {freezes: [{begins: 2025-12-24}]}\ninputs:", ":3:22: schedule.freezes[0]: the key 'ends' is missing"),
+    "a freeze that begins at no time": ("inputs:", "schedule: {freezes: [{begins: soon, ends: 2025-12-24}]}\ninputs:", ":3:1: schedule: 'soon' is not a date and time"),
+    "a freeze within the hour that is left out": ("inputs:", "schedule: {zone: Europe/Rome, freezes: [{begins: 2026-03-29T02:30, ends: 2026-03-30}]}\ninputs:", ":3:1: schedule: 2026-03-29T02:30 does not exist in Europe/Rome"),
+    "a protected target that nobody approves": ("{demo: {database: embedded}}", "{demo: {database: embedded, protected: true}}", ":7:5: phases[0].gate: the target 'demo' is protected, so its gate needs `approve:`: who decides, and how many of them"),
+    "a target that is perhaps protected": ("{database: embedded}", "{database: embedded, protected: perhaps}", ":2:38: targets.demo.protected: input should be a valid boolean"),
     "a merge key": ("inputs:", "<<: {about: x}\ninputs:", "the key '<<' is not known here"),
 }  # fmt: skip
 
@@ -302,7 +335,10 @@ def test_a_broken_template_is_refused_with_its_place_and_a_way_out(name: str, tm
 
 
 NAMES: Mapping[str, tuple[str, str]] = {
-    "one that is not there": ("b.sql", "runbooks/r.yaml:13:14: phases[0].tasks[0].steps[0].sql: there is no template 'b.sql' in "),
+    "one that is not there": (
+        "b.sql",
+        "runbooks/r.yaml:13:14: phases[0].tasks[0].steps[0].sql: there is no template 'b.sql' in ",
+    ),
     "a glob that finds nothing": ("'*.psql'", "there is no template '*.psql' in "),
     "one outside": ("../x.sql", "the template '../x.sql' is not below the template folder"),
     "one outside, the long way": ("extra/../../x.sql", "is not below the template folder"),
@@ -439,6 +475,53 @@ def test_a_number_that_is_not_finite_is_no_input(value: float, tmp_path: Path) -
 
 def test_a_target_is_one_of_the_runbooks_own(tmp_path: Path) -> None:
     assert str(refused(project(tmp_path), target="prod")) == "the runbook has no target 'prod'; there are demo"
+
+
+# people
+
+
+PROTECTED = RUNBOOK.replace("{database: embedded}", "{database: embedded, protected: true}")
+TWO_PHASES = PROTECTED.replace("phases:\n", "phases:\n  - {phase: zero, tasks: [{task: zeroth}]}\n")
+
+
+def test_each_phase_on_a_protected_target_needs_people_who_decide_and_a_checklist_is_not_enough(tmp_path: Path) -> None:
+    made = project(tmp_path).runbook(TWO_PHASES.replace("go_if: [orphans]", "confirm: [{item: backup}]"))
+    problems = refused(made).problems
+    assert [(p.line, p.path) for p in problems] == [(6, "phases[0].gate"), (8, "phases[1].gate")]
+    made.runbook(TWO_PHASES.replace("go_if: [orphans]", "approve: {roles: lead}"))
+    assert [(p.line, p.path) for p in refused(made).problems] == [(6, "phases[0].gate")]
+
+
+def test_a_phase_that_people_decide_about_runs_on_a_protected_target(tmp_path: Path) -> None:
+    made = project(tmp_path).runbook(PROTECTED.replace("go_if: [orphans]", "approve: {roles: lead}")).prepare()
+    assert made.plan.protected
+    assert made.plan.phases[0].asks_people
+
+
+def test_only_the_target_that_a_run_is_for_asks_for_people_who_decide(tmp_path: Path) -> None:
+    other = RUNBOOK.replace(
+        "{demo: {database: embedded}}", "{demo: {database: embedded}, prod: {database: $PROD, protected: true}}"
+    )
+    made = project(tmp_path).runbook(other)
+    assert not made.prepare(target="demo").plan.protected
+    assert "the target 'prod' is protected" in said(refused(made, target="prod"), made)
+
+
+def test_a_quorum_that_is_out_of_reach_as_the_launcher_does_not_count_is_refused(tmp_path: Path) -> None:
+    made = project(tmp_path).runbook(PROTECTED.replace("go_if: [orphans]", "approve: {roles: lead, not_launcher: true}"))
+    assert "nobody can reach it" in said(refused(made), made)
+
+
+def test_what_is_wrong_with_people_and_their_times_is_said_at_once(tmp_path: Path) -> None:
+    text = RUNBOOK.replace("inputs:", "rollback: {authority: {roles: boss}}\ninputs:")
+    text = text.replace("go_if: [orphans]", "approve: {roles: [chief], quorum: 1}, confirm: [{item: a, owner: x}, {item: a}]")
+    problems = refused(project(tmp_path).runbook(text)).problems
+    assert [p.path for p in problems] == [
+        "rollback.authority.roles[0]",
+        "phases[0].gate.approve.roles[0]",
+        "phases[0].gate.confirm[0].owner",
+        "phases[0].gate.confirm[1].item",
+    ]
 
 
 # all at once

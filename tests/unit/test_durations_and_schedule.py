@@ -12,9 +12,9 @@ from gonogo import house
 from gonogo.core.duration import parse_duration, parse_offset, say_duration, write_duration
 from gonogo.core.event import Kind
 from gonogo.core.plan import Plan
-from gonogo.core.runbook import Schedule, local_time
 from gonogo.core.schedule import actual_times, expected_end, forecast, fraction
 from gonogo.core.state import State, Status
+from gonogo.core.window import Schedule, local_time
 from gonogo.house import Project
 from gonogo.loader import check_runbook, load_runbook
 from gonogo.planning import end_of, on_clock, prepare

@@ -7,15 +7,18 @@ from random import Random
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from plans import START, APhase, AStep, ATask, World, backfill, check, phase, plan, script, task
+from plans import LAUNCHER, PEOPLE, START, APhase, AStep, ATask, World, backfill, check, confirm, phase, plan, script, task
 
-from gonogo.core.engine import decide, fold
+from gonogo.core.engine import Wait, decide, fold
 from gonogo.core.event import REQUESTS, Kind
+from gonogo.core.people import GO, NO_GO, Approve, most_votes
 from gonogo.core.plan import Plan, Script
-from gonogo.core.state import AT_REST, Status
+from gonogo.core.state import AT_REST, NEEDS_AUTHORITY, Status
 
-PEOPLE = sorted(REQUESTS)
+WISHES = sorted(REQUESTS)
 WATCHED = (Status.WORKING, Status.VERIFYING, Status.SOAKING)
+ANYBODY = (*PEOPLE, "stranger")
+DECISIONS = (GO, GO, GO, GO, NO_GO)
 
 
 @st.composite
@@ -30,9 +33,11 @@ def sources(draw: st.DrawFn, count: int) -> tuple[Script, ...]:
 
 @st.composite
 def steps(draw: st.DrawFn) -> AStep:
-    kind = draw(st.sampled_from(("sql", "sql", "sql", "backfill", "check")))
+    kind = draw(st.sampled_from(("sql", "sql", "sql", "backfill", "check", "confirm")))
     if kind == "check":
         return check()
+    if kind == "confirm":
+        return confirm(*["box"] * draw(st.integers(1, 2)))
     has_undo = draw(st.sampled_from(("yes", "yes", "yes", "nothing", "none")))
     if kind == "backfill":
         undo = draw(sources(draw(st.integers(1, 2)))) if has_undo == "yes" else () if has_undo == "nothing" else None
@@ -56,31 +61,70 @@ def tasks(draw: st.DrawFn) -> ATask:
 
 
 @st.composite
+def rules(draw: st.DrawFn) -> Approve:
+    """Whose agreement is needed, such that it can be had."""
+    roles = draw(st.lists(st.sampled_from(("lead", "dba", "ops", "emil")), min_size=1, max_size=3, unique=True))
+    not_launcher = draw(st.booleans())
+    able = {name: person for name, person in PEOPLE.items() if name != LAUNCHER or not not_launcher}
+    within = timedelta(minutes=draw(st.sampled_from((1, 30, 24 * 60))))
+    made = [Approve(roles=tuple(roles), quorum=n, within=within, not_launcher=not_launcher) for n in (1, 2, 3)]
+    return draw(st.sampled_from([rule for rule in made if most_votes(rule, able) >= rule.quorum]))
+
+
+boxes = st.sampled_from(((), (), ("box",), ("box", "box")))
+
+
+@st.composite
 def phases(draw: st.DrawFn) -> APhase:
     soak = timedelta(minutes=draw(st.sampled_from((0, 10))))
     on_failure = draw(st.sampled_from(("roll back", "hold")))
-    return phase(*draw(st.lists(tasks(), max_size=3)), soak=soak, on_failure=on_failure)
+    rule, before, after = draw(st.none() | rules()), draw(boxes), draw(boxes)
+    work = draw(st.lists(tasks(), max_size=3))
+    return phase(*work, soak=soak, on_failure=on_failure, approve=rule, before=before, after=after)
 
 
 @st.composite
 def plans(draw: st.DrawFn) -> Plan:
-    return plan(*draw(st.lists(phases(), min_size=1, max_size=3)))
+    return plan(*draw(st.lists(phases(), min_size=1, max_size=3)), authority=draw(st.none() | rules()))
 
 
 def comes_to_rest(world: World) -> None:
-    """See that, from wherever it is, a run ends once nothing more goes wrong and a person settles what it cannot know."""
+    """See that, from wherever it is, a run ends once nothing more goes wrong.
+
+    Meanwhile a person settles what it cannot know, and everybody says go and ticks what they are asked to.
+    """
     scripts = sum(step.units + len(step.undo or ()) for step in world.plan.steps)
     bound = 20 + 3 * scripts + 2 * len(world.plan.tasks)
-    world.go_on(most=bound)
-    for _ in range(2 + len(world.plan.steps)):
+    for _ in range(10 + 2 * len(world.plan.steps)):
+        world.go_on(most=bound, until=lambda _: world.waits_for_people())
+        rests(world)
         if world.state.held:
-            assert world.state.held.strip()
             if not world.settle():
                 world.tell(Kind.RESUME, "ben")
-            world.go_on(most=bound)
+        elif world.waits_for_people():
+            world.everybody_agrees()
     assert world.state.status in AT_REST
     assert not world.state.held
     assert fold(world.events) == world.state
+
+
+def rests(world: World) -> None:
+    """See that a run that goes no further by itself has ended, holds for a reason, or waits for people and says for what."""
+    if not world.waits_for_people():
+        assert world.state.status in AT_REST or world.state.held.strip()
+        return
+    command = world.decide()
+    assert isinstance(command, Wait)
+    assert command.why.strip()
+    assert all(box in command.why for box in world.boxes)
+
+
+def says(world: World, person: str, decision: str, seal: str | None) -> None:
+    """Let somebody vote, whoever they are; nobody who said no-go says go after it."""
+    if any(vote.person == person and vote.decision == NO_GO for vote in world.state.votes):
+        world.tell(Kind.VOTE_REFUSED, person, person=person, decision=decision, why=f"{person} has voted already")
+    else:
+        world.vote(person, decision, seal=seal)
 
 
 class ARun(RuleBasedStateMachine):
@@ -103,7 +147,7 @@ class ARun(RuleBasedStateMachine):
 
         def between() -> None:
             if data.draw(st.integers(0, 9)) == 9:
-                self.ask(data.draw(st.sampled_from(PEOPLE)))
+                self.ask(data.draw(st.sampled_from(WISHES)))
 
         for _ in range(commands):
             if (command := self.world.decide()) is not None:
@@ -116,9 +160,45 @@ class ARun(RuleBasedStateMachine):
             if (command := self.world.decide()) is not None:
                 self.world.carry_out(command)
 
-    @rule(kind=st.sampled_from((*PEOPLE, Kind.HOLD, Kind.RESUME, Kind.RESUME)), why=st.sampled_from(("", "because")))
+    @rule(kind=st.sampled_from((*WISHES, Kind.HOLD, Kind.RESUME, Kind.RESUME)), why=st.sampled_from(("", "because")))
     def ask(self, kind: Kind, why: str = "") -> None:
+        before = self.world.state
         self.world.tell(kind, "ben", why=why)
+        if kind in NEEDS_AUTHORITY and before.changed and self.world.plan.rollback.authority is not None:
+            assert self.world.state.status is before.status, "nobody turns back alone what was changed"
+
+    @rule(
+        person=st.sampled_from(ANYBODY), decision=st.sampled_from(DECISIONS), seal=st.sampled_from((None, None, "", "schema 0"))
+    )
+    def vote(self, person: str, decision: str, seal: str | None) -> None:
+        says(self.world, person, decision, seal)
+
+    @rule(person=st.sampled_from(ANYBODY))
+    def agree(self, person: str) -> None:
+        self.world.agree(person)
+
+    @precondition(lambda self: self.world.waits_for_people())
+    @rule()
+    def everybody_agrees(self) -> None:
+        self.world.everybody_agrees()
+
+    @precondition(lambda self: self.world.plan.items(self.world.state.phase))
+    @rule(data=st.data())
+    def tick(self, data: st.DataObject) -> None:
+        self.world.confirm(data.draw(st.sampled_from(sorted(self.world.plan.items(self.world.state.phase)))))
+
+    @precondition(lambda self: self.world.answers)
+    @rule(data=st.data())
+    def refuse(self, data: st.DataObject) -> None:
+        self.world.refuse(data.draw(st.sampled_from(self.world.answers)))
+
+    @rule()
+    def change_the_schema(self) -> None:
+        self.world.schema += 1
+
+    @rule(minutes=st.sampled_from((1, 29, 31, 24 * 60)))
+    def let_time_pass(self, minutes: int) -> None:
+        self.world.now += timedelta(minutes=minutes)
 
     @rule()
     def resume(self) -> None:
@@ -148,6 +228,11 @@ class ARun(RuleBasedStateMachine):
         assert (decide(self.world.plan, state, self.world.now) is None) == rests
 
     @invariant()
+    def a_run_that_stands_somewhere_says_why(self) -> None:
+        if self.world.state.held or self.world.waits_for_people():
+            rests(self.world)
+
+    @invariant()
     def a_run_that_has_ended_holds_nothing(self) -> None:
         state = self.world.state
         if state.status in (Status.DONE, Status.NO_GO, Status.ROLLED_BACK):
@@ -164,6 +249,24 @@ class ARun(RuleBasedStateMachine):
             comes_to_rest(self.world)
 
 
+def answer(world: World, chance: Random) -> None:
+    """Let somebody say something, whether they may or not."""
+    state, person = world.state, chance.choice(ANYBODY)
+    match chance.choice(("vote", "vote", "tick", "tick", "agree", "refuse", "change", "everybody")):
+        case "vote":
+            says(world, person, chance.choice(DECISIONS), chance.choice((None, None, None, "schema 0")))
+        case "tick" if items := sorted(world.plan.items(state.phase)):
+            world.confirm(chance.choice(items))
+        case "agree":
+            world.agree(person)
+        case "refuse" if world.answers:
+            world.refuse(chance.choice(world.answers))
+        case "change":
+            world.schema += 1
+        case _ if world.waits_for_people():
+            world.everybody_agrees()
+
+
 def wander(made: Plan, chance: Random) -> World:
     """Let anything happen to a run, some sixty times."""
     world = World(plan=made, now=START - timedelta(minutes=chance.choice((0, 0, 30))))
@@ -174,7 +277,9 @@ def wander(made: Plan, chance: Random) -> World:
 
     def between() -> None:
         if chance.random() < 0.08:
-            world.tell(chance.choice(PEOPLE), "ben")
+            world.tell(chance.choice(WISHES), "ben")
+        if chance.random() < 0.08:
+            answer(world, chance)
         if chance.random() < 0.03 and world.state.status in WATCHED:
             world.tell(Kind.TRIPPED, "watch", why="c: 3 of 5")
 
@@ -182,15 +287,23 @@ def wander(made: Plan, chance: Random) -> World:
         if chance.random() < 0.05:
             world.refold()
         command = world.decide()
-        if command is not None:
+        if world.waits_for_people() and chance.random() < 0.9:
+            answer(world, chance)
+        elif command is not None:
             world.carry_out(command, choose, between)
-        elif world.state.status in (Status.READY, Status.NO_GO):
-            world.launch()
-        elif chance.random() < 0.5:
-            world.settle()
         else:
-            world.tell(chance.choice((Kind.RESUME, Kind.RESUME, *PEOPLE)), "ben")
+            prod(world, chance)
     return world
+
+
+def prod(world: World, chance: Random) -> None:
+    """Let a person do something about a run that goes no further by itself."""
+    if world.state.status in (Status.READY, Status.NO_GO):
+        world.launch()
+    elif chance.random() < 0.5:
+        world.settle()
+    else:
+        world.tell(chance.choice((Kind.RESUME, Kind.RESUME, *WISHES)), "ben")
 
 
 @given(plans(), st.integers(0, 2**32))

@@ -5,8 +5,9 @@ from datetime import timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from plans import START, ATask, World, backfill, check, phase, plan, sql, task
+from plans import START, APhase, ATask, World, approve, backfill, check, confirm, phase, plan, sql, task
 
+from gonogo.core.engine import JudgeGate
 from gonogo.core.event import Kind
 from gonogo.core.message import Update, clock, first_line, headline, updates
 from gonogo.core.plan import Plan
@@ -251,6 +252,113 @@ def test_samples_batches_and_new_runners_are_not_told() -> None:
     for kind, body in ((Kind.SAMPLE, {}), (Kind.BATCH, {"upto": ["1"], "rows": 5}), (Kind.TAKEN_OVER, {"epoch": 2})):
         world.tell(kind, **body)
         assert world.by_fact[-1] == (kind, [])
+
+
+# what people are asked
+
+
+def asking(made: APhase) -> Heard:
+    world = Heard(plan=plan(made, blockers=BLOCKERS, authority=approve("lead")))
+    world.launch()
+    world.go_on(until=lambda _: world.waits_for_people())
+    return world
+
+
+BOTH = approve("lead", "dba", quorum=2)
+
+
+def test_people_who_are_to_decide_are_named_and_told_until_when() -> None:
+    world = asking(phase(task(sql()), approve=BOTH))
+    (said,) = world.last()
+    assert said.text == "🗳 Go or no-go for *Phase 0*? Every criterion passes. They have until 20:53 CEST."
+    assert (said.loud, said.mention) == (True, ("lead", "dba"))
+
+
+def test_people_whose_votes_are_void_are_told_why_and_asked_anew() -> None:
+    world = asking(phase(task(sql()), approve=BOTH))
+    world.vote("anna")
+    world.vote("carla")
+    world.schema += 1
+    world.carry_out(JudgeGate())
+    (said,) = world.last()
+    assert "the schema has changed since people were asked: table a: votes given before are void." in said.text
+    assert said.text.endswith("They have until 20:53 CEST.")
+    assert said.mention == ("lead", "dba")
+
+
+def test_whoever_owns_a_box_at_the_gate_is_named_once_with_those_who_decide() -> None:
+    world = asking(phase(task(sql()), approve=BOTH, before=["backup:dba", "call:ops", "news"], after=["reports:emil"]))
+    assert world.last()[0].mention == ("lead", "dba", "ops")
+
+
+def test_each_vote_is_told_quietly_with_its_comment() -> None:
+    world = asking(phase(task(sql()), approve=BOTH))
+    world.vote("anna")
+    (said,) = world.last()
+    assert (said.text, said.loud, said.mention) == ("anna says *go* (not proved).", False, ())
+    world.tell(Kind.VOTE, "ben", on="phase-0", decision="no-go", person="ben", proved=True, comment="no\nno", seal=world.seal)
+    assert world.last()[0].text == "ben says *no-go*: no"
+    world.agree("carla")
+    assert world.last()[0].text == "carla agrees to a rollback (not proved)."
+
+
+def test_a_vote_that_is_refused_and_a_box_that_is_ticked_are_not_told() -> None:
+    world = asking(phase(task(sql()), approve=BOTH, before=["backup"]))
+    number = world.vote("anna")
+    world.refuse(number)
+    assert world.last() == []
+    world.confirm("backup")
+    assert world.last() == []
+
+
+def test_what_a_step_waits_for_is_told_to_who_owns_it() -> None:
+    world = asking(phase(task(sql(), confirm("backup:dba", "call"))))
+    (said,) = world.last()
+    assert said.text == "✋ Waiting for people to confirm backup, call."
+    assert (said.loud, said.mention) == (True, ("dba",))
+
+
+def test_who_confirmed_already_is_not_named_again() -> None:
+    world = Heard(plan=plan(phase(task(sql(), confirm("backup:dba", "call:ops")))))
+    world.launch()
+    world.confirm("backup")
+    world.go_on(until=lambda _: world.waits_for_people())
+    (said,) = world.last()
+    assert said.text == "✋ Waiting for people to confirm call."
+    assert said.mention == ("ops",)
+
+
+def test_who_is_not_asked_yet_is_not_named() -> None:
+    world = asking(phase(task(confirm("backup:dba")), task(confirm("call:ops")), after=["reports:emil"]))
+    assert world.last()[0].mention == ("dba",)
+
+
+def test_no_go_says_what_was_lacking_when_the_time_was_over() -> None:
+    world = asking(phase(task(sql()), approve=BOTH))
+    world.go_on()
+    (said,) = world.last()
+    assert said.text == "⛔ No-go: no decision within 2h: 0 of 2 said go; waits for lead and dba. Nothing was changed."
+    assert said.mention == BLOCKERS
+
+
+@pytest.mark.parametrize("kind", [Kind.ABORT, Kind.ROLL_BACK])
+def test_a_rollback_that_nobody_may_ask_for_alone_is_told_when_it_is_agreed_and_not_before(kind: Kind) -> None:
+    world = asking(phase(task(sql(), confirm("backup"))))
+    world.tell(kind, "ben", why="I want to")
+    assert world.by_fact[-1] == (kind, [])
+    world.agree("anna")
+    world.go_on(until=lambda state: state.status is Status.ROLLING_BACK)
+    (said,) = world.last()
+    assert said.text == "⏪ gonogo says roll back: as agreed."
+    assert said.mention == BLOCKERS
+
+
+def test_a_task_without_steps_counts_only_once_people_have_said_go() -> None:
+    world = asking(phase(task(takes=30 * MINUTE), task(sql(), takes=70 * MINUTE), approve=BOTH))
+    assert "` 0% · run r-1" in headline(world.plan, world.state, "r-1")
+    world.everybody_agrees()
+    world.go_on(until=lambda state: state.status is Status.WORKING)
+    assert world.marks() == ["25%"]
 
 
 # the run's own message

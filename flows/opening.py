@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from flows import launch
-from gonogo.core.runbook import Runbook, local_time
+from gonogo.core.runbook import Runbook
+from gonogo.core.window import local_time
 from gonogo.database import Connection, Database
 from gonogo.errors import BadInput
 from gonogo.house import ROOT, Project, find_project, project_of
 from gonogo.loader import load_runbook, parse_yaml
+
+_RUN = re.compile(r"([a-z][a-z0-9_-]*)-[0-9a-f]{6}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +77,10 @@ def found_run(
         BadInput: the runbook or the target is wrong.
         Refused: there is no such run.
     """
+    named = _RUN.fullmatch(name)
+    if named and not run:
+        # a run's own id names its runbook too
+        name, run = named.group(1), name
     opened = open_runbook(name)
     database = launch.reach(opened.runbook, opened.project, target)
     with database.connect("gonogo/look") as connection:

@@ -1,0 +1,196 @@
+"""The gate in the Prefect UI: the flow run pauses with a form, and what people answer goes to the ledger.
+
+Prefect's pause decides nothing. An answer is judged by the same rules as on the command line; one that does not count
+is asked again, with the reason. A decision that is taken elsewhere ends the pause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any, Literal, cast
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State as PrefectState
+from prefect.context import FlowRunContext
+from prefect.input.run_input import Keyset, RunInput, keyset_from_paused_state
+from prefect.states import Paused, Running
+from prefect.utilities.engine import propose_state_sync
+from pydantic import Field, create_model
+
+import flows.prefect_settings  # isort: split  # noqa: F401 - Prefect reads its settings when it is imported
+from flows import decide
+from flows.decide import Speaker
+from flows.launch import find
+from flows.loop import Conductor
+from gonogo import clock, ledger
+from gonogo.core.engine import open_items
+from gonogo.core.gate_page import gate_page
+from gonogo.core.people import Item
+from gonogo.core.state import Status
+from gonogo.errors import BadInput, Refused
+
+#: seconds between two looks at Prefect, and how long a pause without a deadline may last
+_EVERY = 1.5
+_LONG = timedelta(days=90)
+
+
+class GateForm:
+    """Shows what a run waits for as a form of its flow run, and hears the answers."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.say = say
+        self._form: type[RunInput] | None = None
+        self._keyset: Keyset | None = None
+        #: what the open form asks, to see when that has changed
+        self._asks: tuple[object, ...] = ()
+        self._opened = 0
+        self._looked, self._closed = 0.0, 0.0
+        #: why the last answer did not count
+        self._refused = ""
+
+    def listen(self, conductor: Conductor) -> None:
+        """Show the form while people are awaited, and take their answers; never stop the run over Prefect's failures."""
+        if clock.monotonic() - self._looked < _EVERY:
+            return
+        self._looked = clock.monotonic()
+        try:
+            asks = _asks(conductor)
+            if asks != self._asks:
+                self.close()
+            if asks and self._form is None:
+                self._open(conductor, asks)
+            elif self._form is not None:
+                self._hear(conductor)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with Prefect, the command line still decides
+            self.say(f"Prefect does not show the form ({type(error).__name__}: {str(error)[:200]}); decide with `gonogo go`")
+            self._looked += 30
+
+    @property
+    def shown(self) -> bool:
+        """Whether the flow run is paused because it asks people."""
+        return self._form is not None or clock.monotonic() - self._closed < _EVERY * 2
+
+    def close(self) -> None:
+        """End the pause: what was asked is answered, here or elsewhere."""
+        form, self._form, self._asks = self._form, None, ()
+        self._closed = clock.monotonic() if form is not None else self._closed
+        context = FlowRunContext.get()
+        if form is None or context is None or context.flow_run is None:
+            return
+        with suppress(Exception), get_client(sync_client=True) as client:
+            run = client.read_flow_run(context.flow_run.id)
+            if run.state and run.state.is_paused():
+                client.set_flow_run_state(context.flow_run.id, Running(), force=True)
+
+    def _open(self, conductor: Conductor, asks: tuple[object, ...]) -> None:
+        context = FlowRunContext.get()
+        if context is None or context.flow_run is None:
+            return
+        form = _form(conductor, _description(conductor, self._refused))
+        asked = conductor.state.asked
+        deadline = asked.deadline if asked else None
+        left = (deadline - clock.now()) + timedelta(days=1) if deadline else _LONG
+        self._opened += 1
+        pause: PrefectState[Any] = Paused(
+            timeout_seconds=int(left.total_seconds()), pause_key=f"{asked.seq if asked else 0}-{self._opened}"
+        )
+        keyset = keyset_from_paused_state(pause)
+        pause.state_details.run_input_keyset = dict[str, str](**keyset)
+        self._form = form
+        with get_client(sync_client=True) as client:
+            state = propose_state_sync(client=client, state=pause, flow_run_id=context.flow_run.id)
+        if state.is_paused():
+            form.save(keyset)
+            self._keyset, self._asks = keyset, asks
+        else:
+            self._form = None
+
+    def _hear(self, conductor: Conductor) -> None:
+        """Take an answer, where there is one; without a valid one the form is shown again, and nothing has changed."""
+        context = FlowRunContext.get()
+        if context is None or context.flow_run is None or self._form is None or self._keyset is None:
+            return
+        with get_client(sync_client=True) as client:
+            run = client.read_flow_run(context.flow_run.id)
+        if run.state is None or not run.state.is_running():
+            return
+        form, self._form, self._asks = self._form, None, ()
+        try:
+            answer = cast(RunInput, form.load(self._keyset)).model_dump()
+        except Exception:  # noqa: BLE001 - resumed through the API without the form's answer
+            self._refused = "the run was resumed without an answer; that decides nothing"
+            return
+        self._refused = _judge(conductor, answer)
+        if self._refused:
+            self.say(f"not counted: {self._refused}")
+
+
+def _asks(conductor: Conductor) -> tuple[object, ...]:
+    """Return what a run asks people now, or nothing."""
+    state, plan = conductor.state, conductor.plan
+    if state.held or state.asked is None:
+        return ()
+    boxes = tuple(item.item for item in _boxes(conductor))
+    if state.status is Status.DECIDING:
+        return ("gate", state.asked.seq, boxes, len(state.votes))
+    waits = state.status in (Status.WORKING, Status.SOAKING) and bool(boxes) and state.asked.step is not None
+    return ("boxes", plan.phases[state.phase].name, boxes) if waits else ()
+
+
+def _boxes(conductor: Conductor) -> tuple[Item, ...]:
+    """Return the boxes that are asked for now and that nobody has ticked."""
+    state, plan = conductor.state, conductor.plan
+    phase = plan.phases[state.phase]
+    if state.status is Status.DECIDING:
+        asked = phase.before
+    elif state.status is Status.SOAKING:
+        asked = phase.after
+    else:
+        asked = plan.steps[state.step].confirm if state.step < len(plan.steps) else ()
+    still = open_items(state, asked)
+    return tuple(item for item in asked if item.item in still)
+
+
+def _form(conductor: Conductor, description: str) -> type[RunInput]:
+    """Return the form: the next box to tick, or the decision."""
+    plan, boxes = conductor.plan, _boxes(conductor)
+    people = tuple(plan.people)
+    who: Any = (Literal[people], Field(description="Who you are."))
+    code = "Your one-time code." if plan.protected else "Your one-time code, if you have one; without it your name is not proved."
+    fields: dict[str, Any] = {"who": who, "code": (str, Field(default="", description=code))}
+    if boxes:
+        names = tuple(item.item for item in boxes)
+        fields = {"item": (Literal[names], Field(description="What you confirm.")), **fields}
+        fields["evidence"] = (str, Field(default="", description="What shows it; it stands in the report."))
+        made = create_model("Confirm", __base__=RunInput, **fields)
+    else:
+        fields = {"decision": (Literal["go", "no-go"], Field(description="Go, or no-go.")), **fields}
+        fields["comment"] = (str, Field(default="", description="Why; it stands in the report."))
+        made = create_model("Decide", __base__=RunInput, **fields)
+    return made.with_initial_data(description=description)
+
+
+def _description(conductor: Conductor, refused: str) -> str:
+    asked = conductor.state.asked
+    body = ledger.read_fact(conductor.session.connection, conductor.session.run, asked.seq).body if asked else {}
+    page = gate_page(conductor.plan, conductor.state, body, conductor.session.run)
+    return f"**The last answer did not count: {refused}.**\n\n{page}" if refused else page
+
+
+def _judge(conductor: Conductor, answer: dict[str, Any]) -> str:
+    """Put an answer into the ledger by the rules of the command line; return why it does not count, if it does not."""
+    session = conductor.session
+    found = find(session.connection, run=session.run)
+    speaker = Speaker(person=str(answer.get("who", "")), code=str(answer.get("code") or ""))
+    try:
+        if "item" in answer:
+            evidence = str(answer.get("evidence") or "")
+            decide.confirm(session.connection, found, conductor.keys, speaker, str(answer["item"]), evidence)
+        else:
+            comment = str(answer.get("comment") or "")
+            decide.vote(session.connection, found, conductor.keys, speaker, str(answer["decision"]), comment=comment)
+    except (Refused, BadInput) as error:
+        return str(error)
+    return ""

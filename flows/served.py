@@ -1,0 +1,198 @@
+"""The flows that `gonogo serve` offers in the Prefect UI: run, resume, roll back.
+
+Each is started by Prefect in a process of its own, from names alone: no address and no secret is a parameter.
+A run that is cancelled holds (or is rolled back by a run of its own, where its phase says so); one whose process was
+killed goes on from the ledger when its flow run is retried, or by the flow *resume*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from prefect import flow, get_run_logger
+from prefect.deployments import run_deployment
+from prefect.exceptions import TerminationSignal
+from prefect.runtime import flow_run as this_run
+
+import flows.prefect_settings  # isort: split  # noqa: F401 - Prefect reads its settings when it is imported
+from flows import decide, launch
+from flows.carry import carried
+from flows.decide import Speaker
+from flows.loop import Conductor
+from flows.opening import Opened, found_run, open_runbook
+from flows.phase import Shown, as_state
+from gonogo.core.engine import TurnBack
+from gonogo.core.event import Kind
+from gonogo.core.state import TURNING_BACK, State, Status
+from gonogo.database import Database
+from gonogo.errors import GonogoError, Refused
+from gonogo.loader import parse_yaml
+from gonogo.planning import prepare
+
+ALL = "all"
+RUN, RESUME, ROLL_BACK = "gonogo-run", "gonogo-resume", "gonogo-roll-back"
+_HOW: dict[str, Any] = {"retries": 0, "persist_result": False}
+
+
+@flow(name=RUN, flow_run_name="{runbook}/{phase}@{target}", **_HOW)
+def run(
+    runbook: str,
+    target: str,
+    phase: str = ALL,
+    launched_by: str = "",
+    code: str = "",
+    override: str = "",
+    at_once: bool = False,
+    again: bool = False,
+    inputs: dict[str, Any] | None = None,
+) -> Any:
+    """Launch a runbook's next phase, or all that are left."""
+    opened, speaker = open_runbook(runbook), Speaker(person=launched_by, code=code)
+    database = launch.reach(opened.runbook, opened.project, target)
+    if mine := _mine(database, opened):
+        # a retry of the flow run that launched it: the ledger says where it stands
+        return _carry(opened, database, mine.run, speaker, lambda c: launch.go_on(c, mine.events, _here), resumed=True)
+    given = {name: _value(opened, name, value) for name, value in (inputs or {}).items()}
+    prepared = prepare(opened.runbook, opened.file, opened.project, target=target, inputs=given)
+    said = decide.launcher(prepared.plan, decide.keys_of(opened.project), speaker, override, at_once=at_once)
+    said = {**said, "flow_run": str(this_run.id)}
+    with database.connect("gonogo/begin") as connection:
+        run_id, found = launch.begin(connection, prepared, speaker.person or "the Prefect UI", again=again)
+        if found is not None and found.state.status is Status.DONE:
+            get_run_logger().info("nothing is left to do: %s did this already", run_id)
+            return as_state(found.state)
+        count = launch.phases_to_do(prepared.plan, found.state if found else State(), "" if phase == ALL else phase)
+        return _carry(
+            opened, database, run_id, speaker, lambda c: launch.go(c, count, _here, at_once=at_once, said=said), resumed=False
+        )
+
+
+@flow(name=RESUME, flow_run_name="resume {runbook}@{target}", **_HOW)
+def resume(runbook: str, target: str, settle: str = "", take_over: bool = False, asked_by: str = "", code: str = "") -> Any:
+    """Go on with a run that is held, or whose process was lost: from the ledger alone."""
+    speaker = Speaker(person=asked_by, code=code)
+    with found_run(runbook, target, "") as (opened, database, _, found):
+        if found.state.status in (Status.DONE, Status.NO_GO, Status.ROLLED_BACK):
+            raise Refused(f"nothing to resume: the run {found.run} is over ({found.state.status})")
+        if found.state.status is Status.READY and not found.state.held:
+            raise Refused(f"the run {found.run} waits for its next phase; launch it")
+        decide.prove(found.plan, decide.keys_of(opened.project), speaker)
+        settled = launch.settlement(found, settle) if settle else None
+    return _carry(
+        opened,
+        database,
+        found.run,
+        speaker,
+        lambda c: launch.go_on(c, found.events, _here, settled),
+        resumed=True,
+        take_over=take_over,
+    )
+
+
+@flow(name=ROLL_BACK, flow_run_name="roll back {runbook}@{target}", **_HOW)
+def roll_back(runbook: str, target: str, reason: str = "", asked_by: str = "", code: str = "", take_over: bool = False) -> Any:
+    """Undo everything that the newest run did, newest first, and prove it; where a process carries it, that one does."""
+    speaker = Speaker(person=asked_by, code=code)
+    with found_run(runbook, target, "") as (opened, database, connection, found):
+        launch.refuse_where_over(Kind.ROLL_BACK, found)
+        by_authority = found.state.authority and found.state.changed and found.state.status not in TURNING_BACK
+        if by_authority:
+            keys = decide.keys_of(opened.project)
+            if lacks := decide.agree(connection, found, keys, speaker, reason):
+                get_run_logger().info("%s agrees: %s", speaker.person, lacks)
+                return f"{speaker.person} agrees: {lacks}"
+        else:
+            decide.prove(found.plan, decide.keys_of(opened.project), speaker)
+        if found.carried and not take_over:
+            if not by_authority:
+                launch.request(database, found, Kind.ROLL_BACK, reason, speaker.person or "the Prefect UI")
+            get_run_logger().info("asked %s to roll back", found.run)
+            return f"asked {found.run} to roll back"
+
+    def back(conductor: Conductor) -> None:
+        if conductor.state.status in TURNING_BACK:
+            if conductor.state.held:
+                conductor.append(Kind.RESUME)
+        elif by_authority:
+            conductor.attempt(TurnBack())
+            if conductor.state.status not in TURNING_BACK:
+                raise Refused("the agreement does not stand: what was said is not signed by those it names; agree again")
+        else:
+            conductor.append(Kind.ROLL_BACK, {"why": reason} if reason else {})
+        _here(conductor)
+
+    return _carry(opened, database, found.run, speaker, back, resumed=True, take_over=take_over)
+
+
+def _mine(database: Database, opened: Opened) -> launch.Found | None:
+    """Return the unfinished run that this very flow run launched, when it was retried after its process was lost."""
+    with database.connect("gonogo/look") as connection:
+        try:
+            found = launch.find(connection, runbook=opened.runbook.runbook)
+        except Refused:
+            return None
+    launched = [event for event in found.events if event.kind is Kind.PHASE_STARTED]
+    mine = bool(launched) and launched[-1].body.get("flow_run") == str(this_run.id)
+    over = found.state.status in (Status.READY, Status.DONE, Status.NO_GO, Status.ROLLED_BACK) and not found.state.held
+    return found if mine and not over else None
+
+
+def _value(opened: Opened, name: str, value: Any) -> Any:
+    """Read an input that the form takes as text because it is a list or a mapping."""
+    item = opened.runbook.inputs.get(name)
+    structured = item is not None and (item.type in ("list", "mapping") or isinstance(item.default, (list, tuple, Mapping)))
+    return parse_yaml(value, f"input {name}")[0] if structured and isinstance(value, str) else value
+
+
+def _here(conductor: Conductor) -> None:
+    """Carry a phase inside the flow run that Prefect started."""
+    shown = Shown(conductor, conductor.session.say)
+    try:
+        shown.attempt()
+    except (Exception, TerminationSignal) as error:  # noqa: BLE001 - Prefect's failures are not the migration's
+        shown.prefect_failed(error)
+        if shown.error is not None:
+            raise shown.error from None
+    if not conductor.state.at_rest and conductor.patient:
+        conductor.pursue()
+
+
+def _carry(
+    opened: Opened,
+    database: Database,
+    run_id: str,
+    speaker: Speaker,
+    what: Callable[[Conductor], None],
+    *,
+    resumed: bool,
+    take_over: bool = False,
+) -> Any:
+    """Do something with a run as its runner; a cancelled flow run leaves it held, or on its way back in a run of its own."""
+    logger = get_run_logger()
+    actor = speaker.person or "the Prefect UI"
+    with carried(database, run_id, opened.project, actor=actor, take_over=take_over, resumed=resumed) as conductor:
+        conductor.session.say = lambda text: logger.info("%s", text)
+        try:
+            what(conductor)
+        except TerminationSignal:
+            _cancelled(conductor)
+            raise
+        except GonogoError as error:
+            raise type(error)(f"{error}. When that is mended, go on with the deployment `resume`") from None
+        return as_state(conductor.state)
+
+
+def _cancelled(conductor: Conductor) -> None:
+    """Stop the statement at once; hold the run, or let a flow run of its own roll it back (Prefect kills this one soon)."""
+    plan, state = conductor.plan, conductor.state
+    phase = plan.phases[min(state.phase, len(plan.phases) - 1)]
+    conductor.hold_now("cancelled in Prefect")
+    if phase.on_cancel == "hold" or plan.rollback.authority is not None:
+        return
+    parameters = {"runbook": plan.runbook, "target": plan.target, "reason": "cancelled in Prefect", "take_over": True}
+    name = f"{ROLL_BACK}/{plan.runbook}: roll back"
+    try:
+        run_deployment(name, parameters=parameters, timeout=0, as_subflow=False)
+    except Exception as error:  # noqa: BLE001 - the run is held, which is safe; a person rolls it back
+        conductor.session.say(f"Prefect did not start the rollback ({error}); the run is held")

@@ -1,0 +1,33 @@
+"""`gonogo up` and `gonogo serve`: the runbooks in the Prefect UI."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from flows import control_room
+from gonogo.cli.show import say
+from gonogo.errors import BadInput
+from gonogo.house import find_project
+
+
+def up(port: int) -> None:
+    """Keep the control room up until it is ended."""
+    control_room.up(find_project(), say, port=port)
+
+
+def serve(pool: str) -> None:
+    """Offer the project's runbooks until it is ended."""
+    project = find_project()
+    control_room.find_control_room(project)
+    url = os.environ.get("PREFECT_API_URL", "")
+    if not url:
+        raise BadInput("PREFECT_API_URL is not set; `gonogo up` brings a server, or set it to yours: http://host:4200/api")
+    from flows import serve as serving  # noqa: PLC0415 - this imports Prefect
+
+    for warning in serving.warn_of_an_open_api(url):
+        say(f"warning: {warning}", "yellow")
+    try:
+        asyncio.run(serving.serve(project, say, pool=pool))
+    except KeyboardInterrupt:
+        say("ended; what runs goes on in its own process")

@@ -1,0 +1,253 @@
+"""The examples of `docs/runbook.md`: one for each part of a runbook, in which every field of it occurs."""
+
+RUNBOOK = """\
+runbook: shop-orders
+title: Orders get a status
+about: The status was guessed from two dates. It becomes a column of its own.
+
+targets:
+  test: {database: embedded}
+  staging: {database: $STAGING_DATABASE_URL}
+
+inputs:
+  first_status: {default: new, choices: [new, open]}
+
+schedule: {zone: Europe/Rome, end_by: "23:00"}
+
+environment: [SHOP_API_TOKEN]
+
+people:
+  lead: {name: Technical lead, roles: [technical_lead]}
+  owner: {name: Project owner, roles: [project_owner]}
+
+updates: {slack: "#migration", blockers: [technical_lead]}
+
+sql: {lock_timeout: 2s, statement_timeout: 10m}
+
+baseline: [customers_untouched]
+
+phases:
+  - phase: migrate
+    gate:
+      go_if: [no_long_transactions]
+      approve: {roles: [technical_lead, project_owner], quorum: 2}
+    tasks:
+      - task: column
+        title: Add the column
+        owner: technical_lead
+        takes: 5m
+        steps:
+          - {sql: 010_status.sql.j2, undo: 010_status.undo.sql}
+    verify: [every_order_has_a_status]
+    watch: [order_latency]
+    soak: 10m
+
+checks:
+  no_long_transactions: {sql: checks/long_transactions.sql, expect: "= 0"}
+  every_order_has_a_status: {sql: checks/without_status.sql, expect: "= 0"}
+  customers_untouched: {checksum: [customers], expect: unchanged}
+  order_latency: {time: checks/one_order.sql, roll_back_if: "p50 > baseline + 50% in 3 of 5"}
+
+rollback: {prove: [no_long_transactions]}
+"""
+TARGETS = """\
+targets:
+  test:
+    database: embedded            # gonogo's own PostgreSQL 18, in .gonogo/ of the project
+  staging:
+    database: $STAGING_DATABASE_URL
+    role: shop_owner
+  production:
+    database: postgresql://deploy@db.example.com/shop
+    protected: true               # every gate asks people, and they prove who they are
+"""
+INPUTS = """\
+inputs:
+  batch_name:
+    type: text                    # no default: a launch must give it
+    help: What the rows are marked with.
+  share:
+    default: 0.5
+    min: 0
+    max: 1
+  plan:
+    default: small
+    choices: [small, large]
+"""
+SCHEDULE = """\
+schedule:
+  zone: Europe/Rome
+  start: 2025-10-12T18:53
+  end_by: "23:00"
+  windows:
+    - {days: [sun], opens: "18:00", closes: "23:00"}
+  freezes:
+    - {begins: 2025-12-15, ends: 2026-01-06, why: The end of the year}
+  override: [project_owner]
+"""
+WINDOWS = """\
+windows:
+  - days: [tue, thu]
+    opens: "20:00"
+    closes: "23:30"
+  - days: [sat]
+    opens: "22:00"                # to 04:00 on Sunday
+    closes: "04:00"
+"""
+FREEZES = """\
+freezes:
+  - begins: 2025-11-28T08:00
+    ends: 2025-11-28T22:00
+  - begins: 2025-12-15
+    ends: 2026-01-06              # the whole of that day too
+    why: The end of the year
+"""
+PEOPLE = """\
+people:
+  ana:
+    name: The release manager
+    roles: [release_manager, technical_lead]
+    slack: U012ABCDEF
+"""
+UPDATES = """\
+updates:
+  slack: "#migration"
+  progress: [10, 50, 90]
+  blockers: [release_manager]
+"""
+SQL = """\
+sql:
+  lock_timeout: 2s
+  statement_timeout: 10m
+  attempts: 20
+"""
+PHASE = """\
+phases:
+  - phase: expand
+    title: Add what is new
+    gate: {go_if: [no_long_transactions, replicas_are_near]}
+    tasks:
+      - task: columns
+        steps: [{sql: 010_columns.sql, undo: 010_columns.undo.sql}]
+    verify: [every_order_has_a_status]
+    watch: [order_latency, failures]
+    every: 5s
+    soak: 10m
+    confirm:                      # once the soak is over
+      - {item: support-is-quiet, title: Support sees nothing unusual, owner: project_owner}
+    on_failure: roll back
+  - phase: contract
+    gate:
+      approve: {roles: [technical_lead, project_owner], quorum: 2}
+    tasks:
+      - task: drop-old
+        steps: [{sql: 090_drop_old.sql, undo: 090_drop_old.undo.sql}]
+    on_failure: hold
+    on_cancel: roll back
+"""
+GATE = """\
+gate:
+  go_if: [no_long_transactions, replicas_are_near]
+  confirm:
+    - {item: support-knows, title: Support has read the plan, owner: project_owner}
+  approve: {roles: [technical_lead, project_owner], quorum: 2, within: 2h}
+"""
+APPROVE = """\
+approve:
+  roles: [technical_lead, project_owner]
+  quorum: 2                       # as many as there are roles: each of them must agree
+  within: 2h
+  not_launcher: true
+"""
+ITEM = """\
+confirm:
+  - item: docs-reviewed
+    title: The plan and the way back are reviewed
+    owner: technical_lead
+    evidence: true                # whoever confirms it says what shows it
+  - item: support-knows
+    title: Support has read the plan
+"""
+TASK = """\
+tasks:
+  - task: announce                # no steps: a row of the schedule
+    title: Tell support
+    about: They close the ticket queue.
+    owner: release_manager
+    takes: 15m
+  - task: columns
+    title: Add the columns
+    owner: technical_lead
+    takes: 5m
+    at: T+15m
+    steps:
+      - {sql: 010_columns.sql, undo: 010_columns.undo.sql}
+  - task: indexes
+    after: [columns]
+    steps:
+      - {sql: 020_index.sql, undo: 020_index.undo.sql}
+"""
+STEP = """\
+steps:
+  - step: columns
+    sql: [010_orders.sql.j2, 011_items.sql.j2]
+    undo: [010_orders.undo.sql, 011_items.undo.sql]   # as many as sql has: each reverses its own
+    lock_timeout: 500ms
+    statement_timeout: 5m
+  - step: fill
+    backfill: {table: orders, sql: 020_fill.sql.j2}
+    undo: 020_fill.undo.sql
+  - step: all of them
+    check: [every_order_has_a_status]
+  - step: look at it
+    confirm:
+      - {item: orders-look-right, title: Ten orders were looked at in the shop, owner: project_owner}
+  - step: make the archive
+    sql: 030_archive.sql                              # CREATE DATABASE archive
+    undo: nothing
+    done_if: "SELECT EXISTS (SELECT FROM pg_database WHERE datname = 'archive')"
+  - step: move the archive
+    sql: 040_move.sql                                 # ALTER DATABASE archive SET TABLESPACE slow_disks
+    undo: 040_move.undo.sql
+    again: safe
+"""
+BACKFILL = """\
+backfill:
+  table: sales.orders
+  sql: 020_fill.sql.j2            # UPDATE sales.orders SET status = 'new' WHERE {{ batch }} AND status IS NULL
+  key: [customer_id, number]
+  batch: 5000
+"""
+CHECKS = """\
+checks:
+  failures:
+    about: More than one call in ten fails.
+    sql: checks/failures.sql      # SELECT share_of_failures, how_many_calls
+    at_least: 50 calls
+    expect: "= 0"
+    roll_back_if: "> 10% in 2 of 3"
+    no_data: ignore
+    within: 20s
+  order_latency:
+    about: An order is placed in 200 ms; 50 % slower than before turns the run back.
+    time: checks/one_order.sql    # it inserts: each call is rolled back
+    writes: true
+    samples: 40
+    warm_up: 5
+    within: 3s
+    expect: ["p95 <= 200 ms", "p95 <= baseline + 10%"]
+    roll_back_if: "p50 > baseline + 50% in 3 of 5"
+  no_order_lost:
+    rows: [orders, order_items]
+    expect: unchanged
+  customers_untouched:
+    checksum: [customers]
+    within: 2m
+    expect: unchanged
+"""
+ROLLBACK = """\
+rollback:
+  takes: 45m
+  authority: {roles: [technical_lead, project_owner], within: 1h}   # one of them agrees
+  prove: [failures, customers_untouched]
+"""

@@ -1,0 +1,87 @@
+"""What people read before they decide: the evidence of a gate, as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gonogo.core.duration import say_duration
+from gonogo.core.engine import awaited
+from gonogo.core.message import clock
+from gonogo.core.plan import Plan, PlannedPhase
+from gonogo.core.state import State, Status
+
+
+def gate_page(plan: Plan, state: State, asked: Mapping[str, Any], run: str) -> str:
+    """Return the page that a gate's form shows.
+
+    Args:
+        plan: what is to be run.
+        state: where the run stands.
+        asked: the body of the fact that asked people.
+        run: the run.
+    """
+    phase = plan.phases[state.phase]
+    if state.status is not Status.DECIDING:
+        return "\n".join([f"# {plan.title}: {phase.title}", f"Run {run} on **{plan.target}**.", *_boxes(plan, state)])
+    parts = [
+        f"# Go or no-go: {plan.title}, {phase.title}",
+        f"Run {run} on **{plan.target}**{' (protected)' if plan.protected else ''}.",
+        f"What you decide on has the seal `{asked.get('seal', '')[:16]}`.",
+    ]
+    if asked.get("why"):
+        parts += [f"**{asked['why']}**"]
+    parts += ["", "## Criteria", "", "| check | measured | verdict |", "|---|---|---|"]
+    parts += [f"| {j['check']} | {_cell(j['sentence'])} | {j['verdict']} |" for j in asked.get("judged", ())] or ["| none | | |"]
+    parts += ["", "## What will be done", "", *_work(plan, phase), "", "## The way back", "", *_back(plan, phase)]
+    parts += ["", "## Who decides", "", *_deciders(plan, state), *_boxes(plan, state)]
+    return "\n".join(parts)
+
+
+def _work(plan: Plan, phase: PlannedPhase) -> list[str]:
+    lines = ["| clock | task | does |", "|---|---|---|"]
+    for task in plan.tasks:
+        if plan.phases[task.phase].name == phase.name:
+            steps = plan.steps[task.first : task.last + 1]
+            does = ", ".join(dict.fromkeys(script.source for step in steps for script in step.scripts[:5])) or "-"
+            lines.append(f"| {clock(task.start, plan.zone)} | {_cell(task.title)} | {_cell(does)} |")
+    return lines
+
+
+def _back(plan: Plan, phase: PlannedPhase) -> list[str]:
+    steps = plan.steps[phase.first : phase.last + 1]
+    without = [step.name for step in steps if step.undo is None]
+    takes = f", planned to take {say_duration(plan.rollback.takes)}" if plan.rollback.takes else ""
+    lines = [f"- undo, newest first{takes}; then the schema and {len(plan.proof)} checks are measured again"]
+    if without:
+        lines.append(f"- **no way back** past {', '.join(without)}")
+    lines.append(f"- watched: {', '.join(phase.watch) or 'nothing'}, for {say_duration(phase.soak)} after the work")
+    lines.append("- backup: gonogo has proved none for this run")
+    return lines
+
+
+def _deciders(plan: Plan, state: State) -> list[str]:
+    rule = plan.phases[state.phase].approve
+    if rule is None:
+        return ["Nobody votes; the checklist decides."]
+    until = f" until {clock(state.asked.deadline, plan.zone)}" if state.asked and state.asked.deadline else ""
+    launcher = " The launcher does not decide." if rule.not_launcher else ""
+    lines = [f"{rule.quorum} of {', '.join(rule.roles)}{until}. One no-go ends it.{launcher}"]
+    lines += [f"- {v.person} says {v.decision}{'' if v.proved else ' (not proved)'}" for v in state.votes]
+    waits = awaited(plan, state)
+    return [*lines, f"- still: {waits}" if waits else "- enough"]
+
+
+def _boxes(plan: Plan, state: State) -> list[str]:
+    boxes = plan.items(state.phase).values()
+    if not boxes:
+        return []
+    lines = ["", "## Checklist", ""]
+    for item in boxes:
+        mark = "x" if item.item in state.confirmed else " "
+        lines.append(f"- [{mark}] **{item.item}** {_cell(item.title)}{f' ({item.owner})' if item.owner else ''}")
+    return lines
+
+
+def _cell(text: str) -> str:
+    return " ".join(str(text).split()).replace("|", "\\|")

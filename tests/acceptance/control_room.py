@@ -1,0 +1,164 @@
+"""A control room in a process of its own, and a browser in it."""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pyotp
+import pytest
+from gonogo_command import environment, gonogo
+from playwright.sync_api import Browser, Page, expect
+
+
+class Room:
+    """`gonogo up` for a project."""
+
+    def __init__(self, project: Path, **environ: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.project, self.address = project, f"http://127.0.0.1:{self.port}"
+        self.env = environment(**environ)
+        self.log = project / "up.log"
+        command = [sys.executable, "-m", "gonogo", "up", "--port", str(self.port)]
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(command, cwd=project, env=self.env, stdout=log, stderr=log)
+        self.password = ""
+
+    def wait(self, offered: int, seconds: float = 150) -> None:
+        """Wait until it is up and offers so many runbooks."""
+        self.until(lambda: "password: " in self.log.read_text(), seconds)
+        self.password = self.log.read_text().split("password: ")[1].split()[0]
+        self.until(lambda: self.served().count(": offered for ") >= offered, seconds)
+
+    def served(self) -> str:
+        """What the runbooks' host said."""
+        log = self.project / ".gonogo/prefect/serve.log"
+        return log.read_text() if log.exists() else ""
+
+    def until(self, true: Callable[[], object], seconds: float = 60) -> None:
+        """Wait until something is true, while the room is up."""
+        deadline = time.monotonic() + seconds
+        while not true():
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, self.log.read_text() + self.served()[-3000:]
+            time.sleep(0.3)
+
+    def stop(self) -> int:
+        """End it as Ctrl-C does; return its exit code."""
+        self.process.terminate()
+        try:
+            return self.process.wait(timeout=90)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+
+    def flow_run(self, run: str) -> Any:
+        """Return a flow run as the API knows it."""
+        user, password = self.password.split(":")
+        return httpx.get(f"{self.address}/api/flow_runs/{run}", auth=(user, password), timeout=30).json()
+
+    def await_state(self, run: str, *names: str, seconds: float = 90) -> Any:
+        """Wait until a flow run is in one of some states."""
+        deadline = time.monotonic() + seconds
+        while (found := self.flow_run(run))["state"]["name"] not in names:
+            over = found["state"]["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+            assert not over or found["state"]["name"] == "Cancelling", found["state"]["message"]
+            assert time.monotonic() < deadline, (found["state"], self.served()[-3000:])
+            time.sleep(0.5)
+        return found
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in the project."""
+        return gonogo(*arguments, cwd=self.project, env=self.env)
+
+    def enroll(self, person: str) -> pyotp.TOTP:
+        """Enroll somebody; return what makes their codes."""
+        done = self.command("people", "enroll", person)
+        assert done.returncode == 0, done.stderr
+        found = re.search(r"otpauth://\S+", done.stdout)
+        assert found
+        made = pyotp.parse_uri(found.group())
+        assert isinstance(made, pyotp.TOTP)
+        return made
+
+
+@contextmanager
+def logged_in(browser: Browser, room: Room) -> Iterator[Page]:
+    """Open a page in the room, past its password."""
+    context = browser.new_context(viewport={"width": 1400, "height": 1100})
+    page = context.new_page()
+    page.goto(f"{room.address}/v2/deployments")
+    page.get_by_role("textbox").first.fill(room.password)
+    page.get_by_role("button", name="Login").click()
+    expect(page.get_by_role("link", name="Deployments")).to_be_visible(timeout=30_000)
+    try:
+        yield page
+    finally:
+        context.close()
+
+
+def open_form(page: Page, room: Room, deployment: str) -> None:
+    """Open the launch form of a deployment."""
+    page.goto(f"{room.address}/v2/deployments?limit=100")
+    page.get_by_role("link", name=deployment, exact=True).click(timeout=30_000)
+    page.get_by_role("button", name="Run", exact=True).click(timeout=30_000)
+    page.get_by_role("menuitem", name="Custom run").click()
+    expect(page.get_by_role("button", name="Submit")).to_be_visible(timeout=30_000)
+
+
+def choose(page: Any, label: str, option: str) -> None:
+    """Choose from a drop-down."""
+    page.get_by_role("button", name=f"Select {label}", exact=True).click()
+    owner = page if isinstance(page, Page) else page.page
+    owner.get_by_role("option", name=option, exact=True).click()
+
+
+def submit(page: Page) -> str:
+    """Send the launch form; return the id of the flow run."""
+    # after a refusal the form's next Submit only looks again, and the one after that sends
+    for _ in range(3):
+        page.get_by_role("button", name="Submit").click()
+        try:
+            page.get_by_role("button", name="View run").first.click(timeout=4_000)
+            break
+        except Exception:  # noqa: BLE001, S112 - it was not sent yet
+            continue
+    page.wait_for_url("**/runs/flow-run/**", timeout=30_000)
+    return page.url.split("/flow-run/")[1].split("?")[0]
+
+
+def menu(page: Page, room: Room, run: str, item: str) -> None:
+    """Choose from the menu of a flow run."""
+    page.goto(f"{room.address}/v2/runs/flow-run/{run}")
+    page.get_by_role("button", name="Open menu").first.click(timeout=30_000)
+    page.get_by_role("menuitem", name=item, exact=True).click()
+
+
+def answer(page: Page, room: Room, run: str, *, code: str = "", words: str = "", **chosen: str) -> None:
+    """Answer the form of a paused flow run."""
+    room.await_state(run, "Paused")
+    menu(page, room, run, "Resume")
+    dialog = page.get_by_role("dialog")
+    for label, option in chosen.items():
+        choose(dialog, label.title(), option)
+    dialog.get_by_role("textbox").nth(0).fill(code)
+    dialog.get_by_role("textbox").nth(1).fill(words)
+    dialog.get_by_role("button", name="Resume", exact=True).click()
+    expect(dialog).to_be_hidden(timeout=30_000)
+
+
+def require_chromium(path: str | None) -> str:
+    """Say loudly that there is no browser."""
+    if not path:
+        pytest.fail("Chromium is missing, so nothing is known about the UI: install it (Debian: apt-get install chromium)")
+    return path

@@ -1,0 +1,298 @@
+"""Runs are launched and decided in the Prefect UI: a real server on PostgreSQL, a real browser, a real target."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+from conftest import Server, open_folder
+from control_room import Room, answer, choose, logged_in, menu, open_form, require_chromium, submit
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from test_prefect import CHROMIUM, QUIET_CHROMIUM
+
+pytestmark = pytest.mark.browser
+PICTURES = Path(__file__).parents[2] / "docs" / "images"
+PEOPLE = """
+people:
+  lead: {name: Technical lead, roles: [technical_lead]}
+  owner: {name: Project owner, roles: [project_owner]}
+"""
+GATED = """
+runbook: NAME
+title: NAME
+targets: {db: {database: $NAME_URL}, guarded: {database: $NAME_URL, protected: true}}
+inputs:
+  rows: {type: integer, default: 5, min: 1, max: 10, help: How many pairs of rows to make.}
+  kind: {default: small, choices: [small, large], help: What is made.}
+PEOPLE
+phases:
+  - phase: migrate
+    gate:
+      go_if: [quiet]
+      approve: {roles: [technical_lead, project_owner], quorum: 2, within: 30m}
+    tasks:
+      - task: table
+        title: Make the table
+        takes: 5m
+        steps: [{sql: make.sql.j2, undo: drop.sql}]
+    verify: [made]
+checks:
+  quiet: {sql: quiet.sql, expect: "= 0"}
+  made: {sql: made.sql, expect: "= 10"}
+""".replace("PEOPLE\n", PEOPLE)
+SLOW = """
+runbook: NAME
+title: NAME
+targets: {db: {database: $NAME_URL}}
+phases:
+  - phase: migrate
+    gate: {go_if: [quiet]}
+    tasks:
+      - task: quick
+        steps: [{sql: make.sql.j2, undo: drop.sql}]
+      - task: slow
+        steps: [{sql: slow.sql, undo: nothing}]
+checks:
+  quiet: {sql: quiet.sql, expect: "= 0"}
+inputs: {rows: {default: 5}, kind: {default: small}}
+"""
+FILES = {
+    "make.sql.j2": "CREATE TABLE made AS SELECT g, {{ kind | literal }} AS kind FROM generate_series(1, {{ rows }} * 2) g;\n",
+    "drop.sql": "DROP TABLE made;\n",
+    "quiet.sql": "SELECT 0\n",
+    "made.sql": "SELECT count(*) FROM made\n",
+    "slow.sql": "SELECT pg_sleep(coalesce((SELECT 0 FROM pg_tables WHERE tablename = 'hurry'), 120));\n",
+}
+BOOKS = {"form": GATED, "guarded": GATED, "open": GATED, "cancelled": SLOW, "killed": SLOW}
+
+
+def write(project: Path, name: str, text: str) -> None:
+    (project / "runbooks").mkdir(exist_ok=True)
+    (project / "runbooks" / f"{name}.yaml").write_text(text.replace("$NAME_URL", f"${name.upper()}_URL").replace("NAME", name))
+    folder = project / "sql_templates" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, sql in FILES.items():
+        (folder / file).write_text(sql)
+
+
+@pytest.fixture(scope="module")
+def urls(server: Server) -> dict[str, str]:
+    return {name: server.database() for name in (*BOOKS, "late")}
+
+
+@pytest.fixture(scope="module")
+def room(urls: dict[str, str]) -> Iterator[Room]:
+    with open_folder() as project:
+        for name, text in BOOKS.items():
+            write(project, name, text)
+        (project / "runbooks" / "broken.yaml").write_text("runbook: broken\ntargets: {db: {database: $X, protectd: true}}\n")
+        room = Room(project, **{f"{name.upper()}_URL": url for name, url in urls.items()})
+        try:
+            room.wait(len(BOOKS))
+            yield room
+            assert room.stop() == 0, room.log.read_text()
+        finally:
+            if room.process.poll() is None:
+                room.process.kill()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=require_chromium(CHROMIUM), args=QUIET_CHROMIUM)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser, room: Room) -> Iterator[Page]:
+    with logged_in(browser, room) as page:
+        yield page
+
+
+def ask(url: str, query: str) -> object:
+    with psycopg.connect(url, autocommit=True) as connection:
+        row = connection.execute(query.encode()).fetchone()
+    return row[0] if row else None
+
+
+def until(true: Callable[[], object], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def take(page: Page, name: str) -> None:
+    """Keep a picture for the docs, when asked to."""
+    if os.environ.get("GONOGO_PICTURES"):
+        PICTURES.mkdir(exist_ok=True)
+        page.screenshot(path=PICTURES / f"{name}.png")
+
+
+def test_the_server_asks_for_the_password_and_serves_no_other_origin(room: Room) -> None:
+    api = f"{room.address}/api"
+    assert httpx.get(f"{api}/admin/version").status_code == 401
+    user, password = room.password.split(":")
+    assert httpx.post(f"{api}/flows/filter", json={}, auth=(user, password)).status_code == 403, "CSRF protection is on"
+    answered = httpx.get(f"{api}/health", headers={"Origin": "http://evil.example"})
+    assert "access-control-allow-origin" not in answered.headers
+    assert room.log.read_text().count(password) == 1, "the password is shown once"
+    assert password not in room.served()
+
+
+def test_a_broken_runbook_says_why_the_others_are_offered_and_a_new_one_is_picked_up(room: Room, page: Page) -> None:
+    assert "broken.yaml is broken" in room.served()
+    assert "did you mean 'protected'?" in room.served()
+    write(room.project, "late", GATED)
+    room.until(lambda: "late: offered for db, guarded" in room.served())
+
+    page.goto(f"{room.address}/v2/deployments?limit=100")
+
+    for name in (*BOOKS, "late"):
+        for word in ("run", "resume", "roll back"):
+            expect(page.get_by_role("link", name=f"{name}: {word}", exact=True)).to_be_visible(timeout=30_000)
+
+
+def test_a_phase_is_launched_by_its_form_and_two_people_decide_one_in_the_form_and_one_on_the_command_line(
+    room: Room, page: Page, urls: dict[str, str]
+) -> None:
+    open_form(page, room, "form: run")
+    page.get_by_role("spinbutton").fill("99")
+    page.get_by_role("button", name="Submit").click()
+    assert page.get_by_role("spinbutton").evaluate("field => field.validity.rangeOverflow")
+    expect(page.get_by_role("button", name="View run")).to_have_count(0)
+    page.get_by_role("spinbutton").fill("5")
+    choose(page, "kind", "large")
+    take(page, "launch-form")
+    run = submit(page)
+
+    room.await_state(run, "Paused")
+    menu(page, room, run, "Resume")
+    expect(page.get_by_role("dialog").get_by_text("0 is = 0")).to_be_visible(timeout=30_000)
+    take(page, "gate")
+    answer(page, room, run, decision="go", who="lead", words="fine")
+    until(lambda: "1 of 2 said go" in room.command("status", "form").stdout, 30)
+    said = room.command("go", "form", "migrate", "--as", "owner")
+    assert said.returncode == 0, said.stderr
+
+    room.await_state(run, "Done")
+    assert ask(urls["form"], "SELECT count(*) || max(kind) FROM made") == "10large"
+    page.goto(f"{room.address}/v2/runs/flow-run/{run}")
+    expect(page.get_by_text("made: pass, 10 is = 10").first).to_be_visible(timeout=30_000)
+    take(page, "finished-run")
+    report = room.command("report", "form", "--format", "md").stdout
+    assert "| vote | lead | go (not proved): fine |" in report
+    assert "| vote | owner | go (not proved) |" in report
+
+
+def test_on_a_protected_target_names_and_wrong_codes_do_not_count_and_one_no_go_ends_it(
+    room: Room, page: Page, urls: dict[str, str]
+) -> None:
+    lead, owner = room.enroll("lead"), room.enroll("owner")
+    open_form(page, room, "guarded: run")
+    choose(page, "target", "guarded")
+    choose(page, "launched_by", "lead")
+    page.get_by_role("textbox").nth(1).fill(lead.now())
+    run = submit(page)
+    answer(page, room, run, decision="go", who="owner")
+    until(lambda: refused(urls["guarded"], "must prove who they are"))
+    answer(page, room, run, decision="go", who="owner", code="000000")
+    until(lambda: refused(urls["guarded"], "the code is not owner's of now"))
+    menu_shows(page, room, run, "The last answer did not count: the code is not owner's of now")
+
+    answer(page, room, run, decision="no-go", who="owner", code=owner.now(), words="support is not ready")
+
+    found = room.await_state(run, "No-go")
+    assert found["state"]["type"] == "FAILED"
+    assert ask(urls["guarded"], "SELECT to_regclass('made')") is None
+    assert ask(urls["guarded"], "SELECT body->>'why' FROM gonogo.event WHERE kind = 'no-go'") == (
+        "owner says no-go: support is not ready"
+    )
+
+
+def refused(url: str, why: str) -> bool:
+    """Say whether somebody was refused for a reason, and it is recorded."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        query = "SELECT 1 FROM gonogo.event WHERE kind = 'vote refused' AND position(%s IN body->>'why') > 0"
+        return connection.execute(query, [why]).fetchone() is not None
+
+
+def menu_shows(page: Page, room: Room, run: str, text: str) -> None:
+    room.await_state(run, "Paused")
+    menu(page, room, run, "Resume")
+    expect(page.get_by_role("dialog").get_by_text(text)).to_be_visible(timeout=30_000)
+
+
+def test_a_run_resumed_through_the_api_without_a_decision_stays_undecided(room: Room, page: Page, urls: dict[str, str]) -> None:
+    open_form(page, room, "open: run")
+    run = submit(page)
+    room.await_state(run, "Paused")
+    user, password = room.password.split(":")
+    with httpx.Client(base_url=f"{room.address}/api", auth=(user, password), timeout=30) as api:
+        token = api.get("/csrf-token", params={"client": "test"}).json()["token"]
+        headers = {"Prefect-Csrf-Token": token, "Prefect-Csrf-Client": "test"}
+        assert api.post(f"/flow_runs/{run}/resume", json={}, headers=headers).json()["status"] == "REJECT"
+        forced = {"state": {"type": "RUNNING"}, "force": True}
+        assert api.post(f"/flow_runs/{run}/set_state", json=forced, headers=headers).status_code in (200, 201)
+    time.sleep(4)
+
+    room.await_state(run, "Paused")
+    assert ask(urls["open"], "SELECT count(*) FROM gonogo.event WHERE kind = 'go'") == 0
+    assert room.command("no-go", "open", "--as", "lead").returncode == 0
+    room.await_state(run, "No-go")
+
+
+def test_cancelling_a_flow_run_stops_its_statement_at_once_and_holds_the_run(
+    room: Room, page: Page, urls: dict[str, str]
+) -> None:
+    url = urls["cancelled"]
+    open_form(page, room, "cancelled: run")
+    run = submit(page)
+    until(lambda: ask(url, f"SELECT count(*) FROM ({SLEEPING}) AS s") == 1, 60)
+
+    menu(page, room, run, "Cancel")
+    page.get_by_role("button", name="Cancel Flow Run").click()
+
+    until(lambda: ask(url, f"SELECT count(*) FROM ({SLEEPING}) AS s") == 0, 10)
+    room.await_state(run, "Cancelled")
+    until(lambda: ask(url, "SELECT body->>'why' FROM gonogo.event WHERE kind = 'held'") == "cancelled in Prefect", 30)
+    assert ask(url, "SELECT to_regclass('made')::text") == "made", "what was done stays done"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE hurry ()")
+    open_form(page, room, "cancelled: resume")
+    room.await_state(submit(page), "Done")
+
+
+SLEEPING = (
+    "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%pg_sleep(coalesce%' AND state = 'active'"
+    " AND datname = current_database() AND pid <> pg_backend_pid()"
+)
+
+
+def test_a_run_whose_process_was_killed_shows_crashed_and_a_retry_goes_on_where_it_was(
+    room: Room, page: Page, urls: dict[str, str]
+) -> None:
+    url = urls["killed"]
+    open_form(page, room, "killed: run")
+    run = submit(page)
+    until(lambda: ask(url, f"SELECT count(*) FROM ({SLEEPING}) AS s") == 1, 60)
+    holder = str(ask(url, "SELECT holder FROM gonogo.fence"))
+    os.kill(int(holder.split()[1]), signal.SIGKILL)
+
+    room.await_state(run, "Crashed")
+    assert "(its process is gone)" in room.command("status", "killed").stdout
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE hurry ()")
+    menu(page, room, run, "Retry")
+    page.get_by_role("button", name="Retry", exact=True).click()
+    until(lambda: room.flow_run(run)["state"]["name"] != "Crashed", 30)
+
+    room.await_state(run, "Done")
+    assert ask(url, "SELECT count(*) FROM gonogo.event WHERE kind = 'script done'") == 2, "nothing was done twice"

@@ -1,0 +1,440 @@
+"""Nobody says go who may not, and what they approved is what runs: on the command line, against a real ledger."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import psycopg
+import pyotp
+import pytest
+from gonogo_command import environment, gonogo, start, status
+
+from gonogo.core.event import Kind
+
+Make = Callable[..., Path]
+BOOK = """
+runbook: book
+targets: {open: {database: $TEST_URL}, guarded: {database: $TEST_URL, protected: true}}
+people:
+  lead: {name: Technical lead, roles: [technical_lead]}
+  owner: {name: Project owner, roles: [project_owner]}
+  dev: {name: Developer}
+phases:
+  - phase: one
+    gate:
+      go_if: [quiet]
+      approve: {roles: [technical_lead, project_owner], quorum: 2, within: 30m}
+    tasks:
+      - task: table
+        steps: [{sql: a.sql, undo: a.undo.sql}]
+checks:
+  quiet: {sql: quiet.sql, expect: "= 0"}
+rollback:
+  authority: {roles: [technical_lead, project_owner], quorum: 2}
+"""
+FILES = {
+    "a__sql": "CREATE TABLE made (id int);\n",
+    "a__undo__sql": "DROP TABLE made;\n",
+    "quiet__sql": "SELECT count(*) FROM old WHERE note = 'busy'\n",
+}
+FORGED = "SELECT gonogo.append((SELECT id FROM gonogo.run ORDER BY opened DESC LIMIT 1), %s, %s, %s::json, false)"
+
+
+class Desk:
+    """The commands of a project, and the codes of its people."""
+
+    def __init__(self, project: Path, url: str, target: str) -> None:
+        self.project, self.url, self.target = project, url, target
+        self.env = environment(TEST_URL=url)
+        self.codes: dict[str, pyotp.TOTP] = {}
+
+    def __call__(self, *arguments: str) -> CompletedProcess[str]:
+        done = gonogo(*arguments, cwd=self.project, env=self.env)
+        assert "Traceback" not in done.stdout + done.stderr, done.stderr
+        return done
+
+    def enroll(self, *people: str) -> None:
+        for person in people:
+            found = re.search(r"otpauth://\S+", self("people", "enroll", person).stdout)
+            assert found
+            made = pyotp.parse_uri(found.group())
+            assert isinstance(made, pyotp.TOTP)
+            self.codes[person] = made
+
+    def code(self, person: str, steps: int = 0) -> str:
+        """Return a person's code of now, or of some steps of thirty seconds later."""
+        return self.codes[person].at(int(time.time()) + 30 * steps)
+
+    def launch(self, *more: str) -> CompletedProcess[str]:
+        return self("run", "book", "-t", self.target, "--without-prefect", "--no-wait", *more)
+
+    def go(self, person: str, *more: str, decision: str = "go") -> CompletedProcess[str]:
+        return self(decision, "book", "-t", self.target, "--as", person, *more)
+
+    def resume(self, *more: str) -> CompletedProcess[str]:
+        return self("resume", "book", "-t", self.target, "--without-prefect", *more)
+
+    def facts(self, kind: Kind) -> list[dict[str, object]]:
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            query = "SELECT body FROM gonogo.event WHERE kind = %s ORDER BY seq"
+            return [row[0] for row in connection.execute(query, [str(kind)]).fetchall()]
+
+    def forge(self, kind: Kind, actor: str, **body: object) -> None:
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(FORGED, [str(kind), actor, json.dumps(body)])
+
+    def made(self) -> bool:
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            row = connection.execute("SELECT to_regclass('made') IS NOT NULL").fetchone()
+        return bool(row and row[0])
+
+
+@pytest.fixture
+def desk(make_project: Make, old_url: str) -> Desk:
+    return Desk(make_project(BOOK, **FILES), old_url, "open")
+
+
+@pytest.fixture
+def guarded(make_project: Make, old_url: str) -> Desk:
+    """A protected target whose gate waits, launched by the lead."""
+    desk = Desk(make_project(BOOK, **FILES), old_url, "guarded")
+    desk.enroll("lead", "owner", "dev")
+    done = desk.launch("--as", "lead", "--code", desk.code("lead", -1))
+    assert done.returncode == 4, done.stderr
+    return desk
+
+
+def test_a_gate_asks_people_and_goes_when_enough_of_them_said_so(desk: Desk) -> None:
+    done = desk.launch()
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert "0 of 2 said go; waits for technical_lead and project_owner" in done.stdout
+    assert not desk.made()
+    assert "1 of 2 said go; waits for project_owner" in desk.go("lead", "--comment", "fine").stdout
+    assert "no process carries the run" in desk.go("owner").stdout
+
+    assert desk.resume().returncode == 0
+
+    assert desk.made()
+    assert [vote["proved"] for vote in desk.facts(Kind.VOTE)] == [False, False]
+
+
+@pytest.mark.parametrize(
+    ("person", "why"),
+    [
+        ("dev", "holds none of the roles"),
+        ("mallory", "is not one of the runbook's people"),
+        ("lead", "has voted already"),
+    ],
+)
+def test_who_may_not_vote_is_refused_with_the_reason_and_the_reason_is_recorded(desk: Desk, person: str, why: str) -> None:
+    desk.launch()
+    desk.go("lead")
+
+    done = desk.go(person)
+
+    assert done.returncode == 3
+    assert why in done.stderr
+    assert any(why in str(fact["why"]) for fact in desk.facts(Kind.VOTE_REFUSED))
+
+
+def test_one_no_go_ends_it_also_from_somebody_who_said_go_and_nothing_is_changed(desk: Desk) -> None:
+    desk.launch()
+    desk.go("lead")
+    assert desk.go("lead", "--comment", "wait", decision="no-go").returncode == 0
+
+    assert desk.resume().returncode == 10
+
+    assert not desk.made()
+    assert desk.facts(Kind.NO_GO)[0]["why"] == "lead says no-go: wait"
+    late = desk.go("owner")
+    assert late.returncode == 3
+    assert "the gate of one is decided" in late.stderr
+
+
+def test_on_a_protected_target_a_name_alone_a_wrong_code_and_a_used_code_are_refused(guarded: Desk) -> None:
+    assert "must prove who they are" in guarded.go("owner").stderr
+    assert "the code is not owner's of now" in guarded.go("owner", "--code", "000000").stderr
+    code = guarded.code("owner")
+    assert guarded.go("owner", "--code", code).returncode == 0
+    assert "was used already" in guarded.go("owner", "--code", code, decision="no-go").stderr
+    assert "is not owner's" in guarded.go("owner", "--code", guarded.code("lead", 1), decision="no-go").stderr
+    assert len(guarded.facts(Kind.VOTE)) == 1
+    assert len(guarded.facts(Kind.VOTE_REFUSED)) == 4
+
+
+def test_wrong_codes_are_slowed_down(guarded: Desk) -> None:
+    said = [guarded.go("owner", "--code", f"00000{n}").stderr for n in range(4)]
+    assert "too many wrong codes for owner" in said[-1]
+    assert "too many wrong codes" in guarded.go("owner", "--code", guarded.code("owner")).stderr
+
+
+def test_a_protected_target_is_launched_only_by_somebody_who_proves_who_they_are(make_project: Make, old_url: str) -> None:
+    desk = Desk(make_project(BOOK, **FILES), old_url, "guarded")
+    desk.enroll("lead")
+    for more in ([], ["--as", "mallory"], ["--as", "lead"], ["--as", "lead", "--code", "123456"]):
+        done = desk.launch(*more)
+        assert done.returncode == 3, done.stdout
+    with psycopg.connect(old_url, autocommit=True) as connection:
+        assert connection.execute("SELECT to_regnamespace('gonogo')").fetchone() == (None,), "nothing was touched"
+
+
+def test_the_launcher_does_not_approve_their_own_launch_where_the_gate_says_so(make_project: Make, old_url: str) -> None:
+    book = BOOK.replace("quorum: 2, within: 30m}", "quorum: 1, within: 30m, not_launcher: true}")
+    desk = Desk(make_project(book, **FILES), old_url, "guarded")
+    desk.enroll("lead", "owner")
+    assert desk.launch("--as", "lead", "--code", desk.code("lead", -1)).returncode == 4
+
+    assert "lead launched this" in desk.go("lead", "--code", desk.code("lead")).stderr
+    assert desk.go("owner", "--code", desk.code("owner")).returncode == 0
+    assert desk.resume().returncode == 0
+
+
+def test_votes_that_somebody_wrote_into_the_ledger_do_not_count(guarded: Desk) -> None:
+    asked = guarded.facts(Kind.ASKED)[0]
+    with psycopg.connect(guarded.url, autocommit=True) as connection:
+        row = connection.execute("SELECT seq FROM gonogo.event WHERE kind = 'people asked'").fetchone()
+    assert row
+    for person in ("lead", "owner"):
+        body = {"on": "one", "decision": "go", "person": person, "proved": True, "seal": asked["seal"], "asked": row[0]}
+        guarded.forge(Kind.VOTE, person, **body, signature="0" * 64, said_at="2026-11-21T12:00:00+00:00")
+
+    assert guarded.resume("--no-wait").returncode == 4
+
+    assert len(guarded.facts(Kind.VOTE_REFUSED)) == 2
+    assert all("not signed" in str(fact["why"]) for fact in guarded.facts(Kind.VOTE_REFUSED))
+    assert not guarded.made()
+
+
+def test_a_go_that_somebody_wrote_into_the_ledger_starts_nothing(guarded: Desk) -> None:
+    assert guarded.go("owner", "--code", guarded.code("owner")).returncode == 0
+    guarded.forge(Kind.GO, "lead", judged=[], votes=[], seal="")
+
+    done = guarded.resume()
+    assert done.returncode == 4
+    assert "does not rest on enough signed votes" in done.stdout
+    again = guarded.resume()
+
+    assert again.returncode == 4, "resuming it does not help"
+    assert not guarded.made()
+
+
+def test_a_vote_copied_from_an_earlier_question_does_not_count(guarded: Desk) -> None:
+    guarded.go("owner", "--code", guarded.code("owner"))
+    vote = guarded.facts(Kind.VOTE)[0]
+    assert guarded.go("lead", "--code", guarded.code("lead"), decision="no-go").returncode == 0
+    assert guarded.resume().returncode == 10
+    assert guarded.launch("--as", "lead", "--code", guarded.code("lead", 1)).returncode == 4
+    guarded.forge(Kind.VOTE, "owner", **vote)
+    guarded.forge(Kind.VOTE, "lead", **{**vote, "person": "lead"})
+
+    assert guarded.resume("--no-wait").returncode == 4
+
+    assert len([fact for fact in guarded.facts(Kind.VOTE_REFUSED) if "not signed" in str(fact["why"])]) == 2
+    assert "0 of 2 said go" in guarded("status", "book", "-t", "guarded").stdout
+    assert not guarded.made()
+
+
+def test_a_schema_that_changed_voids_every_vote_and_says_what_changed(guarded: Desk) -> None:
+    guarded.go("owner", "--code", guarded.code("owner"))
+    with psycopg.connect(guarded.url, autocommit=True) as connection:
+        connection.execute("ALTER TABLE old ADD COLUMN sneaked int")
+    guarded.go("lead", "--code", guarded.code("lead"))
+    done = guarded.resume("--no-wait")
+
+    assert done.returncode == 4
+    assert "column public.old.sneaked is new; every vote is void. 0 of 2 said go" in done.stdout
+    assert not guarded.made()
+
+
+def test_a_template_or_a_rule_edited_after_the_approval_changes_nothing_and_the_difference_is_shown(guarded: Desk) -> None:
+    guarded.go("owner", "--code", guarded.code("owner"))
+    guarded.go("lead", "--code", guarded.code("lead"))
+    template = guarded.project / "sql_templates/book/a.sql"
+    template.write_text("CREATE TABLE made (id int); DROP TABLE old;\n")
+    book = guarded.project / "runbooks/book.yaml"
+    book.write_text(BOOK.replace('expect: "= 0"', 'expect: ">= 0"'))
+
+    again = guarded.launch("--as", "lead", "--code", guarded.code("lead", 1))
+    assert again.returncode == 3
+    assert "checks.quiet.expect was ['= 0'] and is ['>= 0']" in again.stderr
+    assert "+CREATE TABLE made (id int); DROP TABLE old;" in again.stderr
+    assert guarded.resume().returncode == 0
+
+    assert guarded.made()
+    with psycopg.connect(guarded.url, autocommit=True) as connection:
+        assert connection.execute("SELECT count(*) FROM old").fetchone() == (1000,), "what was approved is what ran"
+
+
+def test_a_comment_or_the_layout_of_a_script_needs_no_new_decision(desk: Desk) -> None:
+    desk.launch()
+    desk.go("lead", decision="no-go")
+    assert desk.resume().returncode == 10
+    seal = desk.facts(Kind.ASKED)[0]["seal"]
+    (desk.project / "sql_templates/book/a.sql").write_text("-- the table\nCREATE  TABLE made\n  (id int);\n")
+
+    desk.launch()
+
+    with psycopg.connect(desk.url, autocommit=True) as connection:
+        row = connection.execute("SELECT body->>'seal' FROM gonogo.event WHERE kind = 'people asked' ORDER BY at DESC").fetchone()
+    assert row == (seal,)
+
+
+def test_a_ledger_row_edited_by_hand_is_no_go_on_a_protected_target(guarded: Desk) -> None:
+    guarded.go("owner", "--code", guarded.code("owner"))
+    guarded.go("lead", "--code", guarded.code("lead"))
+    with psycopg.connect(guarded.url, autocommit=True) as connection:
+        connection.execute("ALTER TABLE gonogo.event DISABLE TRIGGER append_only")
+        connection.execute("UPDATE gonogo.event SET actor = 'owner' WHERE kind = 'phase started'")
+        connection.execute("ALTER TABLE gonogo.event ENABLE TRIGGER append_only")
+
+    done = guarded.resume()
+
+    assert done.returncode == 10, done.stdout
+    assert "was changed after it was recorded" in done.stdout
+    assert guarded("ledger", "verify", "book", "-t", "guarded").returncode == 3
+    assert not guarded.made()
+
+
+def test_the_deadline_ends_a_gate_and_a_killed_wait_goes_on_with_the_same_one(make_project: Make, old_url: str) -> None:
+    desk = Desk(make_project(BOOK.replace("within: 30m", "within: 12s"), **FILES), old_url, "open")
+    process = start("run", "book", "--without-prefect", cwd=desk.project, env=desk.env)
+    deadline = time.monotonic() + 30
+    while not _asked(old_url):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    desk.go("lead")
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate(timeout=10)
+    asked = desk.facts(Kind.ASKED)
+
+    done = desk.resume()
+
+    assert done.returncode == 10, done.stdout
+    assert "no decision within 12s: 1 of 2 said go; waits for project_owner" in done.stdout
+    assert desk.facts(Kind.ASKED) == asked, "nobody was asked twice"
+
+
+def _asked(url: str) -> bool:
+    with psycopg.connect(url, autocommit=True) as connection:
+        if connection.execute("SELECT to_regclass('gonogo.event')").fetchone() == (None,):
+            return False
+        return connection.execute("SELECT 1 FROM gonogo.event WHERE kind = 'people asked'").fetchone() is not None
+
+
+def test_nobody_rolls_back_alone_what_both_must_agree_to_and_a_trip_needs_nobody(desk: Desk) -> None:
+    desk.launch()
+    desk.go("lead")
+    desk.go("owner")
+    assert desk.resume().returncode == 0
+    assert desk("rollback", "book", "--without-prefect").returncode == 3
+    assert desk("rollback", "book", "--without-prefect", "--as", "lead", "--reason", "wrong").returncode == 4
+    twice = desk("rollback", "book", "--without-prefect", "--as", "lead")
+    assert "lead has voted already" in twice.stderr
+    desk.forge(Kind.ROLL_BACK, "mallory", why="because")
+    assert desk.made()
+
+    done = desk("rollback", "book", "--without-prefect", "--as", "owner")
+
+    assert done.returncode == 11, done.stdout
+    assert not desk.made()
+
+
+def test_the_way_back_leads_to_just_before_the_change_not_to_when_people_were_asked(desk: Desk) -> None:
+    desk.launch()
+    desk.go("lead")
+    with psycopg.connect(desk.url, autocommit=True) as connection:
+        connection.execute("COMMENT ON TABLE old IS 'changed by somebody, rightly, while people decided'")
+    desk.go("owner")
+    assert desk.resume("--no-wait").returncode == 4
+    desk.go("lead")
+    desk.go("owner")
+    assert desk.resume().returncode == 0
+    desk("rollback", "book", "--without-prefect", "--as", "lead")
+
+    assert desk("rollback", "book", "--without-prefect", "--as", "owner").returncode == 11
+
+
+def test_a_checklist_holds_a_run_before_during_and_after_until_the_right_people_confirm(make_project: Make, old_url: str) -> None:
+    listed = BOOK.replace(
+        "      approve: {roles: [technical_lead, project_owner], quorum: 2, within: 30m}\n",
+        "      confirm: [{item: backups, title: Backups are there, owner: lead, evidence: true}]\n",
+    ).replace(
+        "        steps: [{sql: a.sql, undo: a.undo.sql}]\n",
+        "        steps:\n          - {sql: a.sql, undo: a.undo.sql}\n          - {confirm: [{item: looks_good}]}\n"
+        "    confirm: [{item: users_told, owner: project_owner}]\n",
+    )
+    desk = Desk(make_project(listed, **FILES), old_url, "open")
+    process = start("run", "book", "--without-prefect", cwd=desk.project, env=desk.env)
+
+    def confirm(item: str, person: str, *more: str) -> CompletedProcess[str]:
+        deadline = time.monotonic() + 30
+        while item not in str(status("book", desk.project, desk.env).get("waits", "")):
+            assert time.monotonic() < deadline
+        return desk("confirm", "book", item, "--as", person, *more)
+
+    deadline = time.monotonic() + 30
+    while not _asked(old_url):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert "is for lead to confirm" in confirm("backups", "owner").stderr
+    assert "needs evidence" in confirm("backups", "lead").stderr
+    assert confirm("backups", "lead", "--evidence", "restored at noon").returncode == 0
+    assert confirm("looks_good", "dev").returncode == 0
+    assert confirm("users_told", "owner").returncode == 0
+
+    process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert [fact["item"] for fact in desk.facts(Kind.CONFIRMED)] == ["backups", "looks_good", "users_told"]
+    assert "backups: restored at noon" in desk("report", "book", "--format", "md").stdout
+
+
+def test_no_phase_starts_outside_its_window_but_by_a_role_that_may_with_a_reason_that_stands_out(
+    make_project: Make, old_url: str
+) -> None:
+    shut = BOOK.replace(
+        "people:", "schedule: {freezes: [{begins: 2020-01-01, ends: 2099-01-01, why: the year ends}], override: lead}\npeople:"
+    )
+    desk = Desk(make_project(shut, **FILES), old_url, "open")
+    assert "a freeze holds from 2020-01-01 to 2099-01-01: the year ends" in desk.launch().stderr
+    assert "may not override" in desk.launch("--as", "owner", "--override", "must be").stderr
+
+    assert desk.launch("--as", "lead", "--override", "the bank asks for it").returncode == 4
+
+    desk.go("lead")
+    desk.go("owner")
+    assert desk.resume().returncode == 0
+    assert "OVERRIDE: the bank asks for it" in desk("report", "book", "--format", "md").stdout
+
+
+def test_environment_variables_that_are_needed_are_named_before_anything_runs_and_their_values_never_shown(
+    make_project: Make, old_url: str
+) -> None:
+    needs = BOOK.replace("people:", "environment: [BOOK_TOKEN, BOOK_REGION]\npeople:")
+    desk = Desk(make_project(needs, **FILES), old_url, "open")
+    done = desk.launch()
+    assert done.returncode == 2
+    assert "BOOK_TOKEN is not set" in done.stderr
+    assert "BOOK_REGION is not set" in done.stderr
+
+    desk.env |= {"BOOK_TOKEN": "s3cr3t-canary", "BOOK_REGION": "eu"}
+    done = desk.launch()
+
+    assert done.returncode == 4
+    assert "s3cr3t-canary" not in done.stdout + done.stderr + desk("ledger", "export", "book").stdout
+
+
+def test_the_keys_of_people_occur_in_no_ledger_and_no_output(guarded: Desk) -> None:
+    guarded.go("owner", "--code", guarded.code("owner"))
+    guarded.go("lead", "--code", guarded.code("lead"))
+    done = guarded.resume()
+    shown = done.stdout + done.stderr + guarded("ledger", "export", "book", "-t", "guarded").stdout
+    for made in guarded.codes.values():
+        assert made.secret not in shown
+    assert (guarded.project / ".gonogo/keys.json").stat().st_mode & 0o777 == 0o600
