@@ -26,8 +26,8 @@ from flows.form import GateForm
 from flows.loop import Conductor, Work
 from gonogo import ledger, report
 from gonogo.core.event import Event
-from gonogo.core.message import clock as clock_time
 from gonogo.core.plan import Plan
+from gonogo.core.plan_page import plan_page
 from gonogo.core.state import TURNING_BACK, State, Status
 from gonogo.core.story import tell
 
@@ -199,26 +199,9 @@ def _artifact(say: Say, make: Callable[[Any], None], of: Any) -> None:
 
 
 def _show_plan(plan: Plan) -> None:
-    """Show the plan: its tasks on the clock, as a picture and as a table."""
-    lines = [f"# {plan.title}", f"Target **{plan.target}**, seal `{plan.seal[:16]}`", "", "```mermaid", "gantt"]
-    lines += ["  dateFormat YYYY-MM-DDTHH:mm", "  axisFormat %H:%M"]
-    for number, phase in enumerate(plan.phases):
-        lines.append(f"  section {_word(phase.title)}")
-        for row in (t for t in plan.tasks if t.phase == number):
-            minutes = max(1, int((row.end - row.start).total_seconds() // 60))
-            lines.append(f"  {_word(row.title)} :{row.start:%Y-%m-%dT%H:%M}, {minutes}m")
-    lines += ["```", "", "| clock | task | owner | does | way back |", "|---|---|---|---|---|"]
-    for row in plan.tasks:
-        steps = plan.steps[row.first : row.last + 1]
-        does = "<br>".join(dict.fromkeys(s.source for step in steps for s in step.scripts[:20])) or "-"
-        back = "<br>".join(dict.fromkeys(s.source for step in steps for s in (step.undo or ())[:20])) or "-"
-        lines.append(f"| {clock_time(row.start, plan.zone)} | {row.title} | {row.owner} | {does} | {back} |")
-    for phase in plan.phases:
-        lines += [
-            "",
-            f"**{phase.title}** gate: {', '.join(phase.go_if) or 'always go'}; watch: {', '.join(phase.watch) or 'nothing'}",
-        ]
-    create_markdown_artifact(key=_key(f"{plan.runbook}-plan"), markdown="\n".join(lines), description="The plan and its timeline")
+    """Show the plan before anything runs: its tasks on the clock, gates, locks, watch, and the way back."""
+    key, about = _key(f"{plan.runbook}-plan"), "The plan and its timeline"
+    create_markdown_artifact(key=key, markdown=plan_page(plan), description=about)
 
 
 def _show_outcome(conductor: Conductor) -> None:
@@ -230,10 +213,6 @@ def _show_outcome(conductor: Conductor) -> None:
         create_table_artifact(key=key, table=made["checks"], description="Every check with its numbers")
     key = _key(f"{conductor.plan.runbook}-report")
     create_markdown_artifact(key=key, markdown=report.as_markdown(made), description=f"The report: {made['outcome']}")
-
-
-def _word(text: str) -> str:
-    return text.replace(":", " -").replace(",", " ").replace("#", "")
 
 
 def _key(text: str) -> str:

@@ -17,6 +17,7 @@ from gonogo.core.window import Schedule, local_time
 from gonogo.errors import BadInput, Problem
 from gonogo.house import Project
 from gonogo.loader import choose_target, place
+from gonogo.locks import MODES
 from gonogo.sources import digest_sources, given_inputs
 from gonogo.sql import Statement, meaning, split
 from gonogo.template import Templates
@@ -40,6 +41,8 @@ class _Draft:
     texts: dict[str, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    #: the tables that the run itself makes
+    made: set[str] = field(default_factory=set)
 
     def attempt(self, path: str, work: Any, *args: Any) -> Any:
         """Collect what is wrong with one part, so that all problems show at once."""
@@ -281,7 +284,7 @@ def _units(draft: _Draft, source: str, label: str, text: str, statements: list[S
         return []
     if all(statement.transactional for statement in statements):
         sets = any(statement.sets for statement in statements)
-        return [Script(source=source, sha256=_keep(draft, text), part=part, sets=sets)]
+        return [Script(source=source, sha256=_keep(draft, text), part=part, sets=sets, locks=_locks(draft, statements))]
     for statement in statements:
         if statement.act == "create index" and not statement.object:
             message = "name the index: without a name, an unfinished one could not be found again"
@@ -298,9 +301,21 @@ def _units(draft: _Draft, source: str, label: str, text: str, statements: list[S
             transactional=statement.transactional,
             act=statement.act,
             object=statement.object,
+            locks=_locks(draft, [statement]),
         )
         for statement in statements
     ]
+
+
+def _locks(draft: _Draft, statements: Sequence[Statement]) -> tuple[str, ...]:
+    """Return the strongest lock on each table, but for tables that the run itself makes: those block nobody."""
+    draft.made.update(statement.makes for statement in statements if statement.makes)
+    strongest: dict[str, str] = {}
+    for statement in statements:
+        for mode, table in statement.locks:
+            if table not in draft.made:
+                strongest[table] = max(strongest.get(table, mode), mode, key=MODES.index)
+    return tuple(f"{mode} on {table}" for table, mode in strongest.items())
 
 
 def _check_no_batch(draft: _Draft, path: str, scripts: list[Script]) -> None:

@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from gonogo.core.plain import point_at
 from gonogo.errors import BadInput, Problem
+from gonogo.locks import Lock, locks_of, makes
 
 _META = re.compile(r"\\\S+")
 _COPY = re.compile(r"\bcopy\b[^;]*\bfrom\s+stdin\b[^;]*;\s*\n", re.IGNORECASE)
@@ -45,6 +46,9 @@ class Statement:
     #: what an interrupted one must be asked about, and its object
     act: str = ""
     object: str = ""
+    #: the locks that it takes, and the table that it makes
+    locks: tuple[Lock, ...] = ()
+    makes: str = ""
 
 
 def split(text: str, file: str) -> list[Statement]:
@@ -211,4 +215,14 @@ def _classify(text: str, line: int, node: str, inner: Any) -> Statement:
     alone = _ALONE[node](inner) if node in _ALONE else None
     act, thing = alone or ("", "")
     sets = node in ("variable_set_stmt", "discard_stmt") or (node == "select_stmt" and "set_config" in text.lower())
-    return Statement(text=text, line=line, node=node, transactional=alone is None, sets=sets, act=act, object=thing)
+    return Statement(
+        text=text,
+        line=line,
+        node=node,
+        transactional=alone is None,
+        sets=sets,
+        act=act,
+        object=thing,
+        locks=tuple(locks_of(node, inner)),
+        makes=makes(node, inner),
+    )

@@ -114,7 +114,9 @@ def _what(step: Any) -> str:
     if step.kind == "backfill":
         return f"backfill {step.table}, {step.batch} rows a batch"
     names = list(dict.fromkeys(script.source.rsplit("/", 1)[-1] for script in step.scripts))
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    locks = list(dict.fromkeys(lock for script in step.scripts for lock in script.locks if not lock.startswith("ROW")))
+    told = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return told + (f"; locks {', '.join(locks[:3])}{' ...' if len(locks) > 3 else ''}" if locks else "")
 
 
 def _way_back(step: Any) -> str:

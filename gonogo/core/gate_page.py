@@ -9,6 +9,7 @@ from gonogo.core.duration import say_duration
 from gonogo.core.engine import awaited
 from gonogo.core.message import clock
 from gonogo.core.plan import Plan, PlannedPhase
+from gonogo.core.plan_page import way_back
 from gonogo.core.state import State, Status
 
 
@@ -39,22 +40,20 @@ def gate_page(plan: Plan, state: State, asked: Mapping[str, Any], run: str) -> s
 
 
 def _work(plan: Plan, phase: PlannedPhase) -> list[str]:
-    lines = ["| clock | task | does |", "|---|---|---|"]
+    lines = ["| clock | task | does | locks |", "|---|---|---|---|"]
     for task in plan.tasks:
         if plan.phases[task.phase].name == phase.name:
             steps = plan.steps[task.first : task.last + 1]
             does = ", ".join(dict.fromkeys(script.source for step in steps for script in step.scripts[:5])) or "-"
-            lines.append(f"| {clock(task.start, plan.zone)} | {_cell(task.title)} | {_cell(does)} |")
+            locks = (
+                ", ".join(dict.fromkeys(lock for step in steps for script in step.scripts for lock in script.locks[:5])) or "-"
+            )
+            lines.append(f"| {clock(task.start, plan.zone)} | {_cell(task.title)} | {_cell(does)} | {_cell(locks)} |")
     return lines
 
 
 def _back(plan: Plan, phase: PlannedPhase) -> list[str]:
-    steps = plan.steps[phase.first : phase.last + 1]
-    without = [step.name for step in steps if step.undo is None]
-    takes = f", planned to take {say_duration(plan.rollback.takes)}" if plan.rollback.takes else ""
-    lines = [f"- undo, newest first{takes}; then the schema and {len(plan.proof)} checks are measured again"]
-    if without:
-        lines.append(f"- **no way back** past {', '.join(without)}")
+    lines = way_back(plan)
     lines.append(f"- watched: {', '.join(phase.watch) or 'nothing'}, for {say_duration(phase.soak)} after the work")
     lines.append("- backup: gonogo has proved none for this run")
     return lines

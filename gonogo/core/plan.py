@@ -42,6 +42,8 @@ class Script(Planned):
     #: what an unfinished, not transactional script must be asked about: "create index", and the name
     act: str = ""
     object: str = ""
+    #: the locks that it takes on tables that were there before it: `ACCESS EXCLUSIVE on orders`
+    locks: tuple[str, ...] = ()
 
 
 class PlannedStep(Planned):

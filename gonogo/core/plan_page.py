@@ -1,0 +1,95 @@
+"""The plan as a page of Markdown, as it is shown before anything runs: what, when, with which locks, and the way back."""
+
+from __future__ import annotations
+
+from gonogo.core.duration import say_duration
+from gonogo.core.message import clock
+from gonogo.core.plan import Plan, PlannedPhase, PlannedStep, PlannedTask
+
+
+def plan_page(plan: Plan) -> str:
+    """Return the page of a plan."""
+    protected = " (protected)" if plan.protected else ""
+    parts = [f"# {plan.title}", f"Target **{plan.target}**{protected}, seal `{plan.seal[:16]}`", "", *_gantt(plan)]
+    for number, phase in enumerate(plan.phases):
+        parts += ["", f"## {phase.title}", "", *gate_lines(phase), "", *_tasks(plan, number), "", *_watch(plan, phase)]
+    return "\n".join([*parts, "", "## The way back", "", *way_back(plan)])
+
+
+def _gantt(plan: Plan) -> list[str]:
+    lines = ["```mermaid", "gantt", "  dateFormat YYYY-MM-DDTHH:mm", "  axisFormat %H:%M"]
+    for number, phase in enumerate(plan.phases):
+        lines.append(f"  section {_word(phase.title)}")
+        for task in (t for t in plan.tasks if t.phase == number):
+            minutes = max(1, int((task.end - task.start).total_seconds() // 60))
+            lines.append(f"  {_word(task.title)} :{task.start:%Y-%m-%dT%H:%M}, {minutes}m")
+    return [*lines, "```"]
+
+
+def gate_lines(phase: PlannedPhase) -> list[str]:
+    """Return what a phase's gate asks for, a line each."""
+    lines = [f"- gate: {', '.join(phase.go_if)} must pass" if phase.go_if else "- gate: no criterion is measured"]
+    lines += [
+        f"- to confirm before: **{item.item}** {item.title} {f'({item.owner})' if item.owner else ''}" for item in phase.before
+    ]
+    if rule := phase.approve:
+        excluded = "; the launcher does not decide" if rule.not_launcher else ""
+        lines.append(f"- {rule.quorum} of {', '.join(rule.roles)} must say go within {say_duration(rule.within)}{excluded}")
+    return lines
+
+
+def _tasks(plan: Plan, number: int) -> list[str]:
+    lines = ["| clock | task | owner | does | locks | way back |", "|---|---|---|---|---|---|"]
+    for task in (t for t in plan.tasks if t.phase == number):
+        steps = plan.steps[task.first : task.last + 1]
+        locks = dict.fromkeys(lock for step in steps for script in step.scripts for lock in script.locks)
+        back = dict.fromkeys(script.source for step in steps for script in (step.undo or ())[:20])
+        missing = ["**none**"] if any(step.undo is None for step in steps) else []
+        cells = [clock(task.start, plan.zone), _task(task), task.owner, "<br>".join(_does(step) for step in steps)]
+        cells += ["<br>".join(list(locks)[:10]), "<br>".join([*missing, *back])]
+        lines.append("| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") or "-" for cell in cells) + " |")
+    return lines
+
+
+def _task(task: PlannedTask) -> str:
+    return f"{task.title}{f' ({say_duration(task.takes)})' if task.takes else ''}"
+
+
+def _does(step: PlannedStep) -> str:
+    if step.kind == "check":
+        return f"check {', '.join(step.checks)}"
+    if step.kind == "confirm":
+        return f"people confirm {', '.join(item.item for item in step.confirm)}"
+    names = list(dict.fromkeys(script.source for script in step.scripts))
+    told = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return f"backfill {step.table}, {step.batch} rows a batch: {told}" if step.kind == "backfill" else told
+
+
+def _watch(plan: Plan, phase: PlannedPhase) -> list[str]:
+    lines = [f"- verified: {', '.join(phase.verify) or 'nothing'}"]
+    for name in phase.watch:
+        lines.append(
+            f"- watched every {say_duration(phase.every)}: {name} turns the run back at `{plan.checks[name].roll_back_if}`"
+        )
+    if phase.watch:
+        lines.append(f"- watched for {say_duration(phase.soak)} after the work")
+    lines += [
+        f"- to confirm after: **{item.item}** {item.title} {f'({item.owner})' if item.owner else ''}" for item in phase.after
+    ]
+    return lines
+
+
+def way_back(plan: Plan) -> list[str]:
+    """Return how a run is turned back, and how long that takes, a line each."""
+    takes = f", planned to take {say_duration(plan.rollback.takes)}" if plan.rollback.takes else ""
+    lines = [f"- undo, newest first{takes}"]
+    lines.append(f"- then it is measured: the schema object by object, and {', '.join(plan.proof) or 'no check'}")
+    if without := [step.name for step in plan.steps if step.undo is None]:
+        lines.append(f"- **no way back** past {', '.join(without)}")
+    if rule := plan.rollback.authority:
+        lines.append(f"- a person's request needs {rule.quorum} of {', '.join(rule.roles)}; a trip needs nobody")
+    return lines
+
+
+def _word(text: str) -> str:
+    return text.replace(":", " -").replace(",", " ").replace("#", "").replace(";", " ")

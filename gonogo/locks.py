@@ -1,0 +1,199 @@
+"""Which locks a statement takes on tables, by the rules of PostgreSQL's manual, chapter 13.3.1 "Table-Level Locks".
+
+It is what approvers should know: what a script may block while it runs. Where a rule depends on what only the server
+knows, the stronger lock is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+#: weakest to strongest; what is weaker than these blocks nobody's reads or writes and is not told
+MODES = (
+    "ROW EXCLUSIVE",
+    "SHARE UPDATE EXCLUSIVE",
+    "SHARE",
+    "SHARE ROW EXCLUSIVE",
+    "EXCLUSIVE",
+    "ACCESS EXCLUSIVE",
+)
+_ROW, _UPDATE, _SHARE, _SHARE_ROW, _EXCLUSIVE, _ACCESS = MODES
+#: the numbers of PostgreSQL's own lock modes, as LOCK TABLE's tree has them
+_BY_NUMBER = {3: _ROW, 4: _UPDATE, 5: _SHARE, 6: _SHARE_ROW, 7: _EXCLUSIVE, 8: _ACCESS}
+#: ALTER TABLE, "Notes" of its page: what does not need ACCESS EXCLUSIVE
+_ALTER = {
+    "AT_ValidateConstraint": _UPDATE,
+    "AT_SetStatistics": _UPDATE,
+    "AT_SetOptions": _UPDATE,
+    "AT_ResetOptions": _UPDATE,
+    "AT_ClusterOn": _UPDATE,
+    "AT_DropCluster": _UPDATE,
+    "AT_AttachPartition": _UPDATE,
+    "AT_SetRelOptions": _UPDATE,
+    "AT_ResetRelOptions": _UPDATE,
+    "AT_EnableTrig": _SHARE_ROW,
+    "AT_EnableAlwaysTrig": _SHARE_ROW,
+    "AT_EnableReplicaTrig": _SHARE_ROW,
+    "AT_EnableTrigAll": _SHARE_ROW,
+    "AT_EnableTrigUser": _SHARE_ROW,
+    "AT_DisableTrig": _SHARE_ROW,
+    "AT_DisableTrigAll": _SHARE_ROW,
+    "AT_DisableTrigUser": _SHARE_ROW,
+}
+_ON_TABLES = frozenset({"OBJECT_TABLE", "OBJECT_VIEW", "OBJECT_MATVIEW", "OBJECT_FOREIGN_TABLE"})
+_ON_PARTS = frozenset({"OBJECT_TRIGGER", "OBJECT_POLICY", "OBJECT_RULE"})
+Lock = tuple[str, str]
+
+
+def locks_of(node: str, statement: Any) -> list[Lock]:
+    """Return the locks of a statement: mode and table, the strongest of each table.
+
+    Args:
+        node: the name that PostgreSQL's parser gives the statement.
+        statement: its tree.
+    """
+    found = _TAKES.get(node)
+    strongest: dict[str, str] = {}
+    for mode, table in found(statement) if found else ():
+        if not table:
+            continue  # a type, a function: no table is locked
+        strongest[table] = max(strongest.get(table, mode), mode, key=MODES.index)
+    return [(mode, table) for table, mode in strongest.items()]
+
+
+def makes(node: str, statement: Any) -> str:
+    """Return the table that a statement makes, if it makes one: its locks block nobody."""
+    if node == "create_stmt":
+        return _name(statement.relation)
+    if node == "create_table_as_stmt":
+        return _name(statement.into.rel)
+    return ""
+
+
+def _name(relation: Any) -> str:
+    return f"{relation.schemaname}.{relation.relname}" if relation.schemaname else str(relation.relname)
+
+
+def _label(message: Any, field: str) -> str:
+    descriptor = message.DESCRIPTOR.fields_by_name[field].enum_type
+    return str(descriptor.values_by_number[getattr(message, field)].name)
+
+
+def _one(mode: str, field: str = "relation") -> Callable[[Any], Iterator[Lock]]:
+    def take(statement: Any) -> Iterator[Lock]:
+        yield mode, _name(getattr(statement, field))
+
+    return take
+
+
+def _alter(statement: Any) -> Iterator[Lock]:
+    if _label(statement, "objtype") not in ("OBJECT_TABLE", "OBJECT_MATVIEW", "OBJECT_VIEW", "OBJECT_FOREIGN_TABLE"):
+        return
+    table = _name(statement.relation)
+    for item in statement.cmds:
+        command = item.alter_table_cmd
+        definition = getattr(command, "def")
+        kind = _label(command, "subtype")
+        referred = list(_referred(definition))
+        foreign = definition.HasField("constraint") and bool(referred)
+        concurrent = definition.HasField("partition_cmd") and definition.partition_cmd.concurrent
+        yield (_UPDATE if concurrent else _SHARE_ROW if foreign else _ALTER.get(kind, _ACCESS)), table
+        for other in referred:
+            yield _SHARE_ROW, other
+        if kind == "AT_AttachPartition":
+            yield _ACCESS, _name(definition.partition_cmd.name)
+
+
+def _referred(definition: Any) -> Iterator[str]:
+    """Yield the tables that new foreign keys point to."""
+    if definition.HasField("constraint") and definition.constraint.HasField("pktable"):
+        yield _name(definition.constraint.pktable)
+    if definition.HasField("column_def"):
+        for item in definition.column_def.constraints:
+            if item.constraint.HasField("pktable"):
+                yield _name(item.constraint.pktable)
+
+
+def _create(statement: Any) -> Iterator[Lock]:
+    for parent in statement.inh_relations:
+        yield (_ACCESS if statement.HasField("partbound") else _UPDATE), _name(parent.range_var)
+    for element in statement.table_elts:
+        for table in _referred(element):
+            yield _SHARE_ROW, table
+
+
+def _drop(statement: Any) -> Iterator[Lock]:
+    kind = _label(statement, "remove_type")
+    for item in statement.objects:
+        names = [part.string.sval for part in item.list.items] if item.HasField("list") else []
+        if kind in _ON_TABLES and names:
+            yield _ACCESS, ".".join(names)
+        elif kind in _ON_PARTS and len(names) > 1:
+            yield _ACCESS, ".".join(names[:-1])
+        elif kind == "OBJECT_INDEX" and names:
+            mode = _UPDATE if statement.concurrent else _ACCESS
+            yield mode, f"the table of {'.'.join(names)}"
+
+
+def _vacuum(statement: Any) -> Iterator[Lock]:
+    full = any(option.def_elem.defname == "full" for option in statement.options)
+    for item in statement.rels:
+        yield (_ACCESS if full else _UPDATE), _name(item.vacuum_relation.relation)
+
+
+def _lock(statement: Any) -> Iterator[Lock]:
+    for item in statement.relations:
+        if mode := _BY_NUMBER.get(statement.mode):
+            yield mode, _name(item.range_var)
+
+
+def _truncate(statement: Any) -> Iterator[Lock]:
+    for item in statement.relations:
+        yield _ACCESS, _name(item.range_var)
+
+
+def _index(statement: Any) -> Iterator[Lock]:
+    yield (_UPDATE if statement.concurrent else _SHARE), _name(statement.relation)
+
+
+def _refresh(statement: Any) -> Iterator[Lock]:
+    yield (_EXCLUSIVE if statement.concurrent else _ACCESS), _name(statement.relation)
+
+
+def _reindex(statement: Any) -> Iterator[Lock]:
+    concurrent = any(p.def_elem.defname == "concurrently" for p in statement.params)
+    if statement.HasField("relation"):
+        what = "" if _label(statement, "kind") == "REINDEX_OBJECT_TABLE" else "the table of "
+        # the indexes themselves are locked against everybody, which stops most queries too
+        yield (_UPDATE if concurrent else _SHARE), what + _name(statement.relation)
+
+
+def _comment(statement: Any) -> Iterator[Lock]:
+    if _label(statement, "objtype") in _ON_TABLES:
+        yield _UPDATE, ".".join(part.string.sval for part in statement.object.list.items)
+
+
+_TAKES: dict[str, Callable[[Any], Iterator[Lock]]] = {
+    "alter_table_stmt": _alter,
+    "alter_object_schema_stmt": _one(_ACCESS),
+    "alter_policy_stmt": _one(_ACCESS, "table"),
+    "cluster_stmt": _one(_ACCESS),
+    "comment_stmt": _comment,
+    "create_policy_stmt": _one(_ACCESS, "table"),
+    "create_stmt": _create,
+    "create_trig_stmt": _one(_SHARE_ROW),
+    "delete_stmt": _one(_ROW),
+    "drop_stmt": _drop,
+    "index_stmt": _index,
+    "insert_stmt": _one(_ROW),
+    "lock_stmt": _lock,
+    "merge_stmt": _one(_ROW),
+    "refresh_mat_view_stmt": _refresh,
+    "reindex_stmt": _reindex,
+    "rename_stmt": _one(_ACCESS),
+    "rule_stmt": _one(_ACCESS),
+    "truncate_stmt": _truncate,
+    "update_stmt": _one(_ROW),
+    "vacuum_stmt": _vacuum,
+}
