@@ -387,6 +387,8 @@ def ledger_export(
 def up(port: Annotated[int, typer.Option(min=1024, max=65535, help="The server's port on this machine.")] = 4200) -> None:
     """Bring up the control room: Prefect's server on its own PostgreSQL, behind a password, and the served runbooks.
 
+    What dies is started again; Ctrl-C ends it, and holds the runs in work cleanly.
+
     Example: [bold]gonogo up[/]
     """
     from gonogo.cli import room  # noqa: PLC0415

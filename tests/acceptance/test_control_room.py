@@ -69,7 +69,8 @@ FILES = {
     "made.sql": "SELECT count(*) FROM made\n",
     "slow.sql": "SELECT pg_sleep(coalesce((SELECT 0 FROM pg_tables WHERE tablename = 'hurry'), 120));\n",
 }
-BOOKS = {"form": GATED, "guarded": GATED, "open": GATED, "cancelled": SLOW, "killed": SLOW}
+TURNS_BACK = SLOW.replace("    gate: {go_if: [quiet]}\n", "    gate: {go_if: [quiet]}\n    on_cancel: roll back\n")
+BOOKS = {"form": GATED, "guarded": GATED, "open": GATED, "cancelled": SLOW, "turning": TURNS_BACK, "killed": SLOW}
 
 
 def write(project: Path, name: str, text: str) -> None:
@@ -268,6 +269,23 @@ def test_cancelling_a_flow_run_stops_its_statement_at_once_and_holds_the_run(
         connection.execute("CREATE TABLE hurry ()")
     open_form(page, room, "cancelled: resume")
     room.await_state(submit(page), "Done")
+
+
+def test_cancelling_rolls_back_in_a_flow_run_of_its_own_where_the_phase_says_so(
+    room: Room, page: Page, urls: dict[str, str]
+) -> None:
+    url = urls["turning"]
+    open_form(page, room, "turning: run")
+    run = submit(page)
+    until(lambda: ask(url, f"SELECT count(*) FROM ({SLEEPING}) AS s") == 1, 60)
+
+    menu(page, room, run, "Cancel")
+    page.get_by_role("button", name="Cancel Flow Run").click()
+
+    room.await_state(run, "Cancelled")
+    proved = "SELECT count(*) FROM gonogo.event WHERE kind = 'rollback proved'"
+    until(lambda: ask(url, proved) == 1, 60)
+    assert ask(url, "SELECT to_regclass('made')") is None
 
 
 SLEEPING = (

@@ -238,3 +238,36 @@ except SystemExit as end:
             [sys.executable, "-c", code, *words], cwd=project, env=environment(), capture_output=True, text=True, check=False
         )
         assert done.stdout.splitlines()[-1] == "0 []", done.stdout + done.stderr
+
+
+def test_a_worker_of_a_process_pool_on_any_machine_carries_what_is_offered_to_the_pool(
+    prefect: PrefectServer, make_project: Make, old_url: str
+) -> None:
+    project = make_project(BOOK, **FILES)
+    env = environment(**prefect.env, TEST_URL=old_url, GONOGO_PROJECT=str(project), PREFECT_WORKER_QUERY_SECONDS="2")
+
+    def prefect_command(*arguments: str) -> str:
+        command = [sys.executable, "-m", "prefect", *arguments]
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=90, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    prefect_command("work-pool", "create", "gonogo", "--type", "process")
+    offered = gonogo("serve", "--pool", "gonogo", cwd=project, env=env)
+    assert offered.returncode == 0, offered.stderr
+    assert "the Prefect API asks nobody who they are" in offered.stdout
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "prefect", "worker", "start", "--pool", "gonogo"],
+        env=env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        shown = prefect_command("deployment", "run", "gonogo-run/book: run", "--watch", "--watch-timeout", "80")
+    finally:
+        worker.terminate()
+        worker.wait(timeout=30)
+
+    assert "finished successfully in 'Done'" in " ".join(shown.split())
+    with psycopg.connect(old_url) as connection:
+        assert connection.execute("SELECT count(*) FROM new").fetchone() == (3,)
