@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from gonogo import clock
+from gonogo.core.people import Approve, Item
 from gonogo.core.plan import Plan, PlannedPhase, PlannedStep, PlannedTask, Script
 from gonogo.core.runbook import Phase, Runbook, Step, Task
 from gonogo.core.seal import digest, seal
@@ -32,12 +33,17 @@ class Prepared:
     warnings: tuple[str, ...] = ()
 
 
+_Asked = TypeVar("_Asked", Approve, Item)
+
+
 @dataclass
 class _Draft:
     runbook: Runbook
     file: Path
     templates: Templates
     variables: Mapping[str, Any]
+    #: whether the target that is planned for is protected
+    protected: bool = False
     texts: dict[str, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -78,7 +84,8 @@ def prepare(
         BadInput: with every problem in it and in its templates.
     """
     target = choose_target(runbook, target)
-    draft = _Draft(runbook, file, Templates(project.template_roots), given_inputs(runbook, inputs or {}))
+    protected = runbook.targets[target].protected
+    draft = _Draft(runbook, file, Templates(project.template_roots), given_inputs(runbook, inputs or {}), protected)
     begins = start or start_of(runbook.schedule)
     steps: list[PlannedStep] = []
     tasks: list[PlannedTask] = []
@@ -123,7 +130,9 @@ def prepare(
         phases=tuple(phases),
         tasks=tuple(tasks),
         steps=tuple(steps),
-        rollback=runbook.rollback,
+        rollback=runbook.rollback.model_copy(
+            update={"authority": next(iter(_asked_here(draft, [runbook.rollback.authority])), None)}
+        ),
         sources=digest_sources(file, draft.templates, draft.variables, target),
     )
     meanings = {sha: _meaning(text) for sha, text in draft.texts.items()}
@@ -131,9 +140,14 @@ def prepare(
     return Prepared(plan=sealed, texts=draft.texts, warnings=tuple(draft.warnings))
 
 
+def _asked_here(draft: _Draft, parts: Sequence[_Asked | None]) -> tuple[_Asked, ...]:
+    """Return what people are asked on the target that is planned for."""
+    return tuple(part for part in parts if part is not None and (part.targets == "all" or draft.protected))
+
+
 def _protect(draft: _Draft, target: str) -> None:
     """See that people decide about every phase that runs on a protected target."""
-    if not draft.runbook.targets[target].protected:
+    if not draft.protected:
         return
     for p, phase in enumerate(draft.runbook.phases):
         if phase.gate.approve is None:
@@ -202,9 +216,9 @@ def _plan_phase(
         name=phase.phase,
         title=phase.title or phase.phase,
         go_if=phase.gate.go_if,
-        before=phase.gate.confirm,
-        approve=phase.gate.approve,
-        after=phase.confirm,
+        before=_asked_here(draft, phase.gate.confirm),
+        approve=next(iter(_asked_here(draft, [phase.gate.approve])), None),
+        after=_asked_here(draft, phase.confirm),
         verify=phase.verify,
         watch=phase.watch,
         every=phase.every,
@@ -250,7 +264,7 @@ def _plan_step(draft: _Draft, path: str, phase: int, task: Task, number: int, st
         undo=undo,
         paired=paired,
         checks=step.check or (),
-        confirm=step.confirm or (),
+        confirm=_asked_here(draft, step.confirm or ()),
         table=backfill.table if backfill else "",
         key=backfill.key if backfill else (),
         batch=backfill.batch if backfill else 1000,

@@ -158,6 +158,7 @@ approve:
   quorum: 2                       # as many as there are roles: each of them must agree
   within: 2h
   not_launcher: true
+  targets: protected              # on other targets nobody is asked
 """
 ITEM = """\
 confirm:
@@ -165,6 +166,7 @@ confirm:
     title: The plan and the way back are reviewed
     owner: technical_lead
     evidence: true                # whoever confirms it says what shows it
+    targets: protected            # a rehearsal on a test database need not ask
   - item: support-knows
     title: Support has read the plan
 """

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -25,6 +25,9 @@ class Person(Part):
     slack: str = Field(default="", description="Their Slack member id, for mentions.")
 
 
+Targets = Literal["all", "protected"]
+
+
 class Approve(Part):
     """How many people, with which roles, must agree."""
 
@@ -37,6 +40,7 @@ class Approve(Part):
         default=timedelta(days=1), description="How long they have; after that, a gate is no-go."
     )
     not_launcher: bool = Field(default=False, description="Whether the one who launched the phase is excluded.")
+    targets: Targets = Field(default="all", description="Where they are asked: on all targets, or on `protected` ones only.")
 
 
 class Item(Part):
@@ -46,6 +50,7 @@ class Item(Part):
     title: str = Field(default="", description="What is confirmed.")
     owner: str = Field(default="", description="The person or role that confirms it; anybody in `people` without one.")
     evidence: bool = Field(default=False, description="Whether whoever confirms it must say what shows it.")
+    targets: Targets = Field(default="all", description="Where it is asked: on all targets, or on `protected` ones only.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -70,7 +70,15 @@ FILES = {
     "slow.sql": "SELECT pg_sleep(coalesce((SELECT 0 FROM pg_tables WHERE tablename = 'hurry'), 120));\n",
 }
 TURNS_BACK = SLOW.replace("    gate: {go_if: [quiet]}\n", "    gate: {go_if: [quiet]}\n    on_cancel: roll back\n")
-BOOKS = {"form": GATED, "guarded": GATED, "open": GATED, "cancelled": SLOW, "turning": TURNS_BACK, "killed": SLOW}
+BOOKS = {
+    "form": GATED,
+    "guarded": GATED,
+    "open": GATED,
+    "cancelled": SLOW,
+    "turning": TURNS_BACK,
+    "killed": SLOW,
+    "restarted": GATED,
+}
 
 
 def write(project: Path, name: str, text: str) -> None:
@@ -314,3 +322,41 @@ def test_a_run_whose_process_was_killed_shows_crashed_and_a_retry_goes_on_where_
 
     room.await_state(run, "Done")
     assert ask(url, "SELECT count(*) FROM gonogo.event WHERE kind = 'script done'") == 2, "nothing was done twice"
+
+
+def test_what_dies_is_started_again_and_a_gate_that_waits_outlives_the_server(
+    room: Room, page: Page, urls: dict[str, str]
+) -> None:
+    open_form(page, room, "restarted: run")
+    run = submit(page)
+    room.await_state(run, "Paused")
+    for name, again in (("prefect server start", "the Prefect server ended"), ("gonogo serve", "the runbooks' host ended")):
+        os.kill(child_of(room, name), signal.SIGKILL)
+        room.until(lambda again=again: again in room.log.read_text(), 30)
+    room.until(lambda: answers(room), 60)
+
+    answer(page, room, run, decision="go", who="lead")
+    until(lambda: "1 of 2 said go" in room.command("status", "restarted").stdout, 60)
+    assert room.command("go", "restarted", "--as", "owner").returncode == 0
+
+    until(lambda: ask(urls["restarted"], "SELECT count(*) FROM gonogo.event WHERE kind = 'run done'") == 1, 60)
+
+
+def child_of(room: Room, name: str) -> int:
+    """Return the process of the room that has some words in its command."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            parent = (folder / "stat").read_text().rsplit(")", 1)[1].split()[1]
+        except OSError:
+            continue
+        if name in words and int(parent) == room.process.pid:
+            return int(folder.name)
+    raise AssertionError(f"{name} is not a child of the room")
+
+
+def answers(room: Room) -> bool:
+    try:
+        return httpx.get(f"{room.address}/api/health", timeout=2).status_code == 200
+    except httpx.HTTPError:
+        return False
