@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import psycopg
@@ -12,7 +13,7 @@ import psycopg
 import checks
 from flows import decide, perform
 from flows.watch import Watch
-from gonogo import clock, fence, ledger
+from gonogo import clock, embedded, fence, ledger
 from gonogo.core import engine
 from gonogo.core.event import Event, Kind
 from gonogo.core.plan import Plan
@@ -44,6 +45,8 @@ class Conductor:
     state: State
     keys: Keys
     listeners: list[Listener] = field(default_factory=list)
+    #: where backups lie, and the scratch server that may have to prove them
+    room: Path = Path(".gonogo")
     #: whether it waits at a gate for as long as people have to decide
     patient: bool = True
     #: lets a moment pass while people decide; Prefect's form listens meanwhile
@@ -120,6 +123,10 @@ class Conductor:
         finally:
             self.end_watch()
 
+    def spare_server(self) -> str:
+        """Start a server of our own to restore into; return its URL."""
+        return embedded.start(self.room / "scratch")
+
     def measure_baseline(self) -> None:
         """Measure what is compared with later, if that is next."""
         self.catch_up()
@@ -157,6 +164,8 @@ class Conductor:
         match command:
             case engine.MeasureBaseline() | engine.JudgeGate():
                 return "gate"
+            case engine.TakeBackup():
+                return "backup"
             case engine.Perform(step) | engine.Resolve(step):
                 return self.plan.steps[step].task
             case engine.Undo(step):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flows.decide import unsigned
-from gonogo import clock, ledger
+from gonogo import backup, clock, ledger
 from gonogo.alone import happened, probe, run_alone
 from gonogo.backfill import keyset, makes_its_own_work, run_batch
 from gonogo.compare import differences, schema_fingerprint
@@ -188,6 +188,25 @@ def _measure_baseline(conductor: Conductor, _: engine.MeasureBaseline) -> None:
     conductor.append(Kind.BASELINE, {"measurements": measured, "schema": schema})
 
 
+def _take_backup(conductor: Conductor, _: engine.TakeBackup) -> None:
+    """Take a backup and prove it; what cannot be proved is no-go, and nothing was changed."""
+    plan, session = conductor.plan, conductor.session
+    rule = plan.backup
+    folder = conductor.room / "backups" / f"{session.run}-{clock.now():%Y%m%dT%H%M%S}"
+    try:
+        made = backup.take(session.database, folder, session.say)
+        proved = backup.prove(made, session.database, conductor.spare_server, session.say)
+    except backup.BackupFailed as error:
+        conductor.append(Kind.NO_GO, {"why": f"backup: {error}"})
+        return
+    limit = rule.recover_within if rule else None
+    if limit is not None and proved["restored_in"] > limit.total_seconds():
+        took, most = say_duration(proved["restored_in"]), say_duration(limit)
+        conductor.append(Kind.NO_GO, {"why": f"backup: restoring it took {took}, and {most} is the most it may take"})
+        return
+    conductor.append(Kind.BACKED_UP, proved)
+
+
 def _judge_gate(conductor: Conductor, _: engine.JudgeGate) -> None:
     """Measure the criteria; where they pass, ask people, and go once enough of them have said so of just this."""
     plan, state = conductor.plan, conductor.state
@@ -326,6 +345,7 @@ _HOW: Mapping[type, Callable[[Conductor, Any], None]] = {
     engine.Resolve: _resolve,
     engine.Undo: _undo,
     engine.MeasureBaseline: _measure_baseline,
+    engine.TakeBackup: _take_backup,
     engine.JudgeGate: _judge_gate,
     engine.Verify: _verify,
     engine.Prove: _prove,

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from gonogo import clock
 from gonogo.core.people import Approve, Item
 from gonogo.core.plan import Plan, PlannedPhase, PlannedStep, PlannedTask, Script
-from gonogo.core.runbook import Phase, Runbook, Step, Task
+from gonogo.core.runbook import Backup, Phase, Runbook, Step, Task
 from gonogo.core.seal import digest, seal
 from gonogo.core.window import Schedule, local_time
 from gonogo.errors import BadInput, Problem
@@ -33,7 +33,7 @@ class Prepared:
     warnings: tuple[str, ...] = ()
 
 
-_Asked = TypeVar("_Asked", Approve, Item)
+_Asked = TypeVar("_Asked", Approve, Item, Backup)
 
 
 @dataclass
@@ -124,6 +124,7 @@ def prepare(
         people=runbook.people,
         updates=runbook.updates,
         sql=runbook.sql,
+        backup=next(iter(_asked_here(draft, [runbook.backup])), None),
         baseline=runbook.baseline,
         checks=runbook.checks,
         questions=questions,

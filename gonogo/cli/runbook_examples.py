@@ -24,6 +24,8 @@ updates: {slack: "#migration", blockers: [technical_lead]}
 
 sql: {lock_timeout: 2s, statement_timeout: 10m}
 
+backup: {recover_within: 15m}
+
 baseline: [customers_untouched]
 
 phases:
@@ -246,6 +248,11 @@ checks:
     checksum: [customers]
     within: 2m
     expect: unchanged
+"""
+BACKUP = """\
+backup:
+  recover_within: 15m             # where restoring it takes longer, the gate is no-go
+  targets: protected
 """
 ROLLBACK = """\
 rollback:

@@ -14,7 +14,7 @@ from gonogo.core.check import Check
 from gonogo.core.duration import say_duration
 from gonogo.core.parts import Part
 from gonogo.core.people import Approve, Item, Person
-from gonogo.core.runbook import Backfill, Gate, Input, Phase, Rollback, Runbook, SqlSettings, Step, Target, Task, Updates
+from gonogo.core.runbook import Backfill, Backup, Gate, Input, Phase, Rollback, Runbook, SqlSettings, Step, Target, Task, Updates
 from gonogo.core.window import Freeze, Schedule, Window
 
 _INTRO = """\
@@ -169,6 +169,13 @@ SECTIONS: tuple[Section, ...] = (
         " [Checks and verdicts](concepts/checks-and-verdicts.md).",
         example=examples.CHECKS,
         path=("checks", "*"),
+    ),
+    Section(
+        model=Backup,
+        intro="A dump of the whole database, taken before the gate of the first phase, restored into a scratch database and"
+        " compared: see [Backup](concepts/backup.md). Without a proof the gate is no-go.",
+        example=examples.BACKUP,
+        path=("backup",),
     ),
     Section(
         model=Rollback,

@@ -24,6 +24,11 @@ class MeasureBaseline:
 
 
 @dataclass(frozen=True, slots=True)
+class TakeBackup:
+    """Take a backup before the first change, restore it, and compare."""
+
+
+@dataclass(frozen=True, slots=True)
 class JudgeGate:
     """Measure the gate's criteria and say go or no-go."""
 
@@ -94,7 +99,7 @@ class TurnBack:
     """Roll back, as enough people agreed to."""
 
 
-Command = MeasureBaseline | JudgeGate | Wait | Perform | Resolve | Verify | Undo | Prove | Record | Ask | TurnBack
+Command = MeasureBaseline | TakeBackup | JudgeGate | Wait | Perform | Resolve | Verify | Undo | Prove | Record | Ask | TurnBack
 
 
 NOTHING, A_LONG_TIME = timedelta(0), timedelta(hours=1)
@@ -172,7 +177,7 @@ def _said(state: State, event: Event) -> Fields:
     return dict(votes=(*state.votes, vote)) if in_time else {}
 
 
-def _phase_started(_: State, event: Event) -> Fields:
+def _phase_started(state: State, event: Event) -> Fields:
     return dict(
         held="",
         measured=False,
@@ -181,6 +186,8 @@ def _phase_started(_: State, event: Event) -> Fields:
         at_once=bool(event.body.get("at_once")),
         launcher=str(event.body.get("person") or event.actor),
         override=str(event.body.get("override") or ""),
+        # a gate that is launched again begins with a fresh one
+        backup={} if not state.changed else state.backup,
         asked=None,
         votes=(),
         confirmed={},
@@ -207,6 +214,10 @@ def _baseline(state: State, event: Event) -> Fields:
 
 def _go(_: State, event: Event) -> Fields:
     return dict(went=event.seq)
+
+
+def _backed_up(_: State, event: Event) -> Fields:
+    return dict(backup=event.body)
 
 
 def _started(_: State, event: Event) -> Fields:
@@ -258,6 +269,7 @@ def _rollback_failed(_: State, event: Event) -> Fields:
 
 _CHANGES: Mapping[Kind, Callable[[State, Event], Fields]] = {
     Kind.PHASE_STARTED: _phase_started,
+    Kind.BACKED_UP: _backed_up,
     Kind.ASKED: _asked,
     Kind.VOTE: _said,
     Kind.VOTE_REFUSED: _said,
@@ -291,9 +303,7 @@ def decide(plan: Plan, state: State, now: datetime) -> Command | None:
         return TurnBack()
     match state.status:
         case Status.GATING:
-            if now < plan.start and state.phase == 0 and not state.at_once:
-                return Wait(plan.start, "the run starts at its time")
-            return JudgeGate() if state.measured else MeasureBaseline()
+            return _next_at_the_gate(plan, state, now)
         case Status.DECIDING:
             return _next_decision(plan, state, now)
         case Status.WORKING:
@@ -306,6 +316,14 @@ def decide(plan: Plan, state: State, now: datetime) -> Command | None:
             return _next_undo(plan, state)
         case _:
             return Prove()
+
+
+def _next_at_the_gate(plan: Plan, state: State, now: datetime) -> Command:
+    if now < plan.start and state.phase == 0 and not state.at_once:
+        return Wait(plan.start, "the run starts at its time")
+    if plan.backup is not None and not state.backup and not state.changed:
+        return TakeBackup()
+    return JudgeGate() if state.measured else MeasureBaseline()
 
 
 def agreed_to_turn_back(plan: Plan, state: State, now: datetime) -> bool:

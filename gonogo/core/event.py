@@ -15,6 +15,7 @@ class Kind(StrEnum):
     RUN_OPENED = "run opened"
     PHASE_STARTED = "phase started"
     BASELINE = "baseline measured"
+    BACKED_UP = "backup proved"
     ASKED = "people asked"
     VOTE = "vote"
     VOTE_REFUSED = "vote refused"

@@ -7,7 +7,7 @@ from typing import Any
 
 from gonogo.core.duration import say_duration
 from gonogo.core.engine import awaited
-from gonogo.core.message import clock
+from gonogo.core.message import backup_in_words, clock
 from gonogo.core.plan import Plan, PlannedPhase
 from gonogo.core.plan_page import way_back
 from gonogo.core.state import State, Status
@@ -34,7 +34,7 @@ def gate_page(plan: Plan, state: State, asked: Mapping[str, Any], run: str) -> s
         parts += [f"**{asked['why']}**"]
     parts += ["", "## Criteria", "", "| check | measured | verdict |", "|---|---|---|"]
     parts += [f"| {j['check']} | {_cell(j['sentence'])} | {j['verdict']} |" for j in asked.get("judged", ())] or ["| none | | |"]
-    parts += ["", "## What will be done", "", *_work(plan, phase), "", "## The way back", "", *_back(plan, phase)]
+    parts += ["", "## What will be done", "", *_work(plan, phase), "", "## The way back", "", *_back(plan, state)]
     parts += ["", "## Who decides", "", *_deciders(plan, state), *_boxes(plan, state)]
     return "\n".join(parts)
 
@@ -52,10 +52,12 @@ def _work(plan: Plan, phase: PlannedPhase) -> list[str]:
     return lines
 
 
-def _back(plan: Plan, phase: PlannedPhase) -> list[str]:
+def _back(plan: Plan, state: State) -> list[str]:
+    phase = plan.phases[state.phase]
     lines = way_back(plan)
     lines.append(f"- watched: {', '.join(phase.watch) or 'nothing'}, for {say_duration(phase.soak)} after the work")
-    lines.append("- backup: gonogo has proved none for this run")
+    proved = backup_in_words(state.backup) if state.backup else "gonogo has proved none for this run"
+    lines.append(f"- backup: {proved}")
     return lines
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from gonogo.core.duration import say_duration
@@ -87,6 +88,15 @@ def _story(plan: Plan, before: State, event: Event, after: State) -> Sequence[Up
     loud = kind in _LOUD
     mention = asked_of(plan, after) if kind is Kind.ASKED else plan.updates.blockers if loud else ()
     return [Update(key=f"{event.seq}", text=text, loud=loud, mention=mention)] if text else []
+
+
+def backup_in_words(body: Mapping[str, Any]) -> str:
+    """Say what is known of a proved backup."""
+    uncovered = f"; not covered: {', '.join(body['uncovered'])}" if body.get("uncovered") else ""
+    return (
+        f"{body['tables']} tables and {body['objects']} objects of {body['taken_at'][11:16]} UTC, {body['bytes'] / 1e6:,.1f} MB,"
+        f" restored and compared in {say_duration(body['restored_in'])}{uncovered}"
+    )
 
 
 def asked_of(plan: Plan, state: State) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 from gonogo.core.check import Check
 from gonogo.core.parts import Duration
 from gonogo.core.people import Approve, Item, Person
-from gonogo.core.runbook import Rollback, SqlSettings, Updates
+from gonogo.core.runbook import Backup, Rollback, SqlSettings, Updates
 from gonogo.core.window import Freeze, Window
 
 
@@ -145,6 +145,7 @@ class Plan(Planned):
     people: Mapping[str, Person] = {}
     updates: Updates
     sql: SqlSettings
+    backup: Backup | None = None
     baseline: tuple[str, ...] = ()
     checks: Mapping[str, Check] = {}
     #: the script of each check that has one

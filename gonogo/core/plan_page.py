@@ -83,6 +83,9 @@ def way_back(plan: Plan) -> list[str]:
     """Return how a run is turned back, and how long that takes, a line each."""
     takes = f", planned to take {say_duration(plan.rollback.takes)}" if plan.rollback.takes else ""
     lines = [f"- undo, newest first{takes}"]
+    if backup := plan.backup:
+        within = f", in {say_duration(backup.recover_within)} at most" if backup.recover_within else ""
+        lines.append(f"- before the first change a backup is taken, restored and compared{within}")
     lines.append(f"- then it is measured: the schema object by object, and {', '.join(plan.proof) or 'no check'}")
     if without := [step.name for step in plan.steps if step.undo is None]:
         lines.append(f"- **no way back** past {', '.join(without)}")

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 
 from gonogo.core.check import Check
 from gonogo.core.parts import Duration, Identifier, Names, Offset, Part
-from gonogo.core.people import Approve, Item, Person
+from gonogo.core.people import Approve, Item, Person, Targets
 from gonogo.core.window import Schedule
 
 
@@ -183,6 +183,15 @@ class Phase(Part):
         return tuple(order)
 
 
+class Backup(Part):
+    """A dump that is taken, restored and compared before the gate of the first phase."""
+
+    recover_within: Duration | None = Field(
+        default=None, description="How long restoring it may take; where the proof takes longer, the gate is no-go."
+    )
+    targets: Targets = Field(default="all", description="Where it is taken: on all targets, or on `protected` ones only.")
+
+
 class Rollback(Part):
     """How the run is turned back, and how it is proved that it was."""
 
@@ -212,6 +221,7 @@ class Runbook(Part):
     people: dict[Identifier, Person] = Field(default={}, description="Who has a part in it.")
     updates: Updates = Field(default=Updates(), description="What stakeholders are told.")
     sql: SqlSettings = Field(default=SqlSettings(), description="Limits for every script.")
+    backup: Backup | None = Field(default=None, description="The backup that must be there, and proved, before anything changes.")
     baseline: Names = Field(default=(), description="The checks that are measured before the first change.")
     phases: tuple[Phase, ...] = Field(min_length=1, description="Its phases, in order.")
     checks: dict[Identifier, Check] = Field(default={}, description="Its questions and the lines drawn beforehand.")

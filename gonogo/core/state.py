@@ -57,6 +57,7 @@ EDGES: tuple[Edge, ...] = (
     Edge(_S.NO_GO, _K.PHASE_STARTED, _S.GATING, "someone launches a phase again whose gate said no-go"),
     Edge(_S.NO_GO, _K.ROLL_BACK, _S.ROLLING_BACK, "a later phase got no-go, and a person turns back the earlier ones"),
     Edge(_S.GATING, _K.BASELINE, _S.GATING, "the checks and the schema are measured before the first change"),
+    Edge(_S.GATING, _K.BACKED_UP, _S.GATING, "a backup was taken, restored and found to be what was there"),
     Edge(_S.GATING, _K.GO, _S.WORKING, "every criterion passes"),
     Edge(_S.GATING, _K.NO_GO, _S.NO_GO, "a criterion does not pass; this phase changed nothing"),
     Edge(_S.GATING, _K.ASKED, _S.DECIDING, "every criterion passes, and people are asked"),
@@ -193,6 +194,8 @@ class State:
     #: whether a person's rollback needs others to agree, and who has
     authority: bool = False
     back: tuple[Vote, ...] = ()
+    #: what is known of the backup that was proved for this run
+    backup: Mapping[str, Any] = field(default_factory=dict)
     asked: Asked | None = None
     votes: tuple[Vote, ...] = ()
     #: the boxes that are ticked, with the fact that ticked each

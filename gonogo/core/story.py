@@ -8,7 +8,7 @@ from typing import Any
 from gonogo.core.duration import say_duration
 from gonogo.core.engine import ROLLBACK, awaited
 from gonogo.core.event import Event, Kind
-from gonogo.core.message import clock
+from gonogo.core.message import backup_in_words, clock
 from gonogo.core.plan import Plan, PlannedStep
 from gonogo.core.state import State, Status, heard
 
@@ -33,6 +33,10 @@ def _passed_a_tenth(done: int, total: int) -> bool:
 def _phase_started(plan: Plan, _: State, event: Event, after: State) -> str:
     override = f", outside its window by override: {event.body['override']}" if event.body.get("override") else ""
     return f"phase {plan.phases[after.phase].name} starts, launched by {event.actor}{override}"
+
+
+def _backed_up(_: Plan, __: State, event: Event, ___: State) -> str:
+    return f"backup proved: {backup_in_words(event.body)}"
 
 
 def _asked(plan: Plan, _: State, event: Event, after: State) -> str:
@@ -137,6 +141,7 @@ def _why(word: str) -> Callable[[Plan, State, Event, State], str]:
 _TELLERS: Mapping[Kind, Callable[[Plan, State, Event, State], str]] = {
     Kind.PHASE_STARTED: _phase_started,
     Kind.BASELINE: _baseline,
+    Kind.BACKED_UP: _backed_up,
     Kind.ASKED: _asked,
     Kind.VOTE: _vote,
     Kind.VOTE_REFUSED: lambda _, __, event, ___: f"not counted: {event.body.get('why')}",

@@ -115,6 +115,34 @@ def test_a_criterion_that_is_not_met_is_no_go_and_nothing_is_changed(make_projec
     assert schema_of(any_url) == before
 
 
+def test_a_run_with_a_backup_begins_with_one_that_was_restored_and_compared(make_project: Make, any_url: str) -> None:
+    project = make_project(BOOK.replace("baseline:", "backup: {recover_within: 5m}\nbaseline:"), **FILES)
+
+    code, output = run(project, any_url)
+
+    assert code == 0, output
+    assert "backup proved: 1 tables and" in output
+    [folder] = (project / ".gonogo/backups").iterdir()
+    assert (folder / "manifest.json").stat().st_mode & 0o777 == 0o600
+    assert ask(any_url, "SELECT body->>'tables' FROM gonogo.event WHERE kind = 'backup proved'") == "1"
+
+
+@pytest.mark.parametrize("planted", ["slow", "no room to write"])
+def test_a_backup_that_proves_nothing_is_no_go_and_nothing_is_changed(make_project: Make, old_url: str, planted: str) -> None:
+    within = "1ms" if planted == "slow" else "5m"
+    project = make_project(BOOK.replace("baseline:", f"backup: {{recover_within: {within}}}\nbaseline:"), **FILES)
+    if planted != "slow":
+        (project / ".gonogo").mkdir()
+        (project / ".gonogo/backups").write_text("a file where the folder should be")
+    before = schema_of(old_url)
+
+    code, output = run(project, old_url)
+
+    assert code == 10, output
+    assert "NO-GO: backup: " in output
+    assert schema_of(old_url) == before
+
+
 def test_a_script_that_fails_shows_its_line_and_rolls_the_run_back_by_itself(make_project: Make, any_url: str) -> None:
     broken = {**FILES, "020__sql": "ALTER TABLE old ADD COLUMN added int;\n\nSELECT addded\n  FROM old;\n"}
     project, before = make_project(BOOK, **broken), schema_of(any_url)

@@ -12,7 +12,7 @@ from gonogo.core.check import Check
 from gonogo.core.event import Event, Kind
 from gonogo.core.people import GO, NO_GO, Approve, Item, Person, objection
 from gonogo.core.plan import Plan, PlannedPhase, PlannedStep, PlannedTask, Script
-from gonogo.core.runbook import Rollback, SqlSettings, Updates
+from gonogo.core.runbook import Backup, Rollback, SqlSettings, Updates
 from gonogo.core.state import State, Status
 
 START = datetime(2025, 10, 12, 16, 53, tzinfo=UTC)
@@ -122,6 +122,7 @@ def plan(
     checks: Mapping[str, Check] | None = None,
     people: Mapping[str, Person] = PEOPLE,
     authority: Approve | None = None,
+    backup: Backup | None = None,
 ) -> Plan:
     """Number the parts and put them on the clock, as planning does."""
     boxes = _Boxes()
@@ -189,6 +190,7 @@ def plan(
         start=START,
         updates=Updates(blockers=blockers),
         sql=SqlSettings(),
+        backup=backup,
         checks=checks or {},
         people=people,
         phases=tuple(planned),
@@ -453,6 +455,13 @@ class _Hands:
         assert self.world.agreed_to_go_back(), "a run is turned back only as enough people agreed to"
         self.tell(Kind.ROLL_BACK, why="as agreed", agreed=[vote.person for vote in self.world.state.back])
 
+    def take_backup(self, _: engine.TakeBackup) -> None:
+        assert not self.world.effects, "a backup is of what was there before the first change"
+        if self.choose(("proved", "not proved")) == "proved":
+            self.tell(Kind.BACKED_UP, tables=1)
+        else:
+            self.tell(Kind.NO_GO, why="backup: the disk is full")
+
     def gate(self, _: engine.JudgeGate) -> None:
         world, state = self.world, self.world.state
         assert state.started is None
@@ -647,6 +656,7 @@ class _Hands:
 _HOW: Mapping[type, Callable[[_Hands, Any], None]] = {
     engine.MeasureBaseline: _Hands.measure,
     engine.JudgeGate: _Hands.gate,
+    engine.TakeBackup: _Hands.take_backup,
     engine.Wait: _Hands.wait,
     engine.Perform: _Hands.perform,
     engine.Resolve: _Hands.resolve,

@@ -13,6 +13,7 @@ from gonogo.core.engine import Wait, decide, fold
 from gonogo.core.event import REQUESTS, Kind
 from gonogo.core.people import GO, NO_GO, Approve, most_votes
 from gonogo.core.plan import Plan, Script
+from gonogo.core.runbook import Backup
 from gonogo.core.state import AT_REST, NEEDS_AUTHORITY, Status
 
 WISHES = sorted(REQUESTS)
@@ -85,7 +86,8 @@ def phases(draw: st.DrawFn) -> APhase:
 
 @st.composite
 def plans(draw: st.DrawFn) -> Plan:
-    return plan(*draw(st.lists(phases(), min_size=1, max_size=3)), authority=draw(st.none() | rules()))
+    backup = draw(st.sampled_from((None, Backup())))
+    return plan(*draw(st.lists(phases(), min_size=1, max_size=3)), authority=draw(st.none() | rules()), backup=backup)
 
 
 def comes_to_rest(world: World) -> None:

@@ -1,0 +1,207 @@
+"""A backup counts only when it was restored and is what was there: real dumps, real damage, on both versions."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import psycopg
+import pytest
+from conftest import Server
+
+from gonogo import backup
+from gonogo.backup import BackupFailed
+from gonogo.database import Database
+
+SCHEMA = """
+CREATE SCHEMA app;
+CREATE TYPE app.mood AS ENUM ('good', 'bad');
+CREATE TABLE app.parent (id int PRIMARY KEY, note text NOT NULL DEFAULT 'x', mood app.mood);
+CREATE TABLE app.child (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, parent int REFERENCES app.parent, price numeric);
+CREATE TABLE app.heap (word text);
+CREATE FUNCTION app.noted() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+CREATE TRIGGER noted BEFORE INSERT ON app.parent FOR EACH ROW EXECUTE FUNCTION app.noted();
+ALTER TABLE app.parent DISABLE TRIGGER noted;
+ALTER TABLE app.parent ENABLE ROW LEVEL SECURITY;
+CREATE POLICY mine ON app.parent USING (id > 0);
+CREATE VIEW app.seen AS SELECT id FROM app.parent;
+CREATE INDEX child_parent ON app.child (parent);
+GRANT SELECT ON app.parent TO PUBLIC;
+INSERT INTO app.parent SELECT g, 'n' || g, 'good' FROM generate_series(1, 5000) g;
+INSERT INTO app.child (parent, price) SELECT g, g + 0.10 FROM generate_series(1, 5000) g;
+INSERT INTO app.heap SELECT 'same' FROM generate_series(1, 10);
+INSERT INTO app.heap VALUES (NULL);
+CREATE SCHEMA gonogo; CREATE TABLE gonogo.mine (id int);
+"""
+
+
+@pytest.fixture
+def database(any_server: Server) -> Database:
+    url = any_server.database()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(SCHEMA)
+    return Database(url=url)
+
+
+def quietly(_: str) -> None:
+    """Tell nobody."""
+
+
+def nowhere() -> str:
+    raise AssertionError("the target's own server can prove it")
+
+
+def prove(made: backup.Backup, database: Database) -> dict[str, object]:
+    return backup.prove(made, database, nowhere, quietly)
+
+
+def test_a_backup_is_restored_and_compared_row_by_row_and_object_by_object(database: Database, tmp_path: Path) -> None:
+    made = backup.take(database, tmp_path / "b", quietly)
+    proved = prove(made, database)
+
+    assert proved["tables"] == 3
+    assert made.manifest["tables"]["app.heap"].startswith("11:")
+    assert not any("gonogo" in name for name in made.manifest["schema"])
+    assert {file.stat().st_mode & 0o777 for file in (made.folder).rglob("*") if file.is_file()} == {0o600}
+    assert made.folder.stat().st_mode & 0o777 == 0o700
+    with psycopg.connect(database.url) as connection:
+        query = "SELECT count(*) FROM pg_database WHERE datname LIKE 'gonogo_scratch%'"
+        assert connection.execute(query).fetchone() == (0,), "the scratch database is gone"
+
+
+def test_rows_written_while_it_is_taken_are_neither_in_the_dump_nor_in_its_sums(database: Database, tmp_path: Path) -> None:
+    over = threading.Event()
+
+    def write() -> None:
+        with psycopg.connect(database.url, autocommit=True) as connection:
+            while not over.is_set():
+                connection.execute(
+                    "INSERT INTO app.child (parent, price) VALUES (1, 1.5); DELETE FROM app.heap WHERE ctid = '(0,1)'"
+                )
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        made = backup.take(database, tmp_path / "b", quietly)
+    finally:
+        over.set()
+        writer.join()
+
+    prove(made, database)
+
+
+def flip(folder: Path) -> None:
+    file = max((f for f in (folder / "dump").iterdir() if f.suffix == ".gz"), key=lambda f: f.stat().st_size)
+    raw = bytearray(file.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    file.write_bytes(raw)
+
+
+def cut(folder: Path) -> None:
+    file = max((f for f in (folder / "dump").iterdir() if f.suffix == ".gz"), key=lambda f: f.stat().st_size)
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def lose(folder: Path) -> None:
+    next(f for f in (folder / "dump").iterdir() if f.suffix == ".gz").unlink()
+
+
+def forget(folder: Path) -> None:
+    (folder / "manifest.json").unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"), [(flip, "sha256 differs"), (cut, "sha256 differs"), (lose, "is missing"), (forget, "is no backup")]
+)
+def test_a_damaged_backup_proves_nothing(server: Server, tmp_path: Path, damage: object, told: str) -> None:
+    url = server.database()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(SCHEMA)
+    made = backup.take(Database(url=url), tmp_path / "b", quietly)
+    damage(made.folder)  # type: ignore[operator]
+
+    with pytest.raises(BackupFailed, match=told):
+        prove(made, Database(url=url))
+
+
+def test_a_dump_that_is_killed_is_no_backup_and_leaves_nothing(server: Server, tmp_path: Path) -> None:
+    url = server.database()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE much AS SELECT g, repeat(md5(g::text), 20) AS t FROM generate_series(1, 200000) g")
+    killed = threading.Event()
+
+    def kill() -> None:
+        for _ in range(2000):
+            for folder in Path("/proc").glob("[0-9]*"):
+                try:
+                    words = (folder / "cmdline").read_bytes()
+                except OSError:
+                    continue
+                if b"pg_dump" in words and str(tmp_path).encode() in words:
+                    os.kill(int(folder.name), signal.SIGKILL)
+                    killed.set()
+                    return
+            time.sleep(0.005)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with pytest.raises(BackupFailed, match="dumping failed"):
+        backup.take(Database(url=url), tmp_path / "b", quietly)
+    killer.join()
+
+    assert killed.is_set()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_is_too_full_is_told_before_anything_is_dumped(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = server.database()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE t AS SELECT g FROM generate_series(1, 100000) g")
+    usage = os.statvfs(tmp_path)
+    assert usage.f_bavail > 0
+    monkeypatch.setattr("gonogo.backup.shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
+
+    with pytest.raises(BackupFailed, match="MB free; the tables have"):
+        backup.take(Database(url=url), tmp_path / "b", quietly)
+
+
+def test_what_the_dump_does_not_cover_is_named(server: Server, tmp_path: Path) -> None:
+    url = server.database()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("SELECT lo_create(0); CREATE UNLOGGED TABLE fleeting (id int)")
+
+    made = backup.take(Database(url=url), tmp_path / "b", quietly)
+
+    assert made.manifest["uncovered"] == ["large objects", "unlogged tables"]
+
+
+def test_no_password_is_in_a_process_list(server: Server, tmp_path: Path) -> None:
+    url = server.database()
+    name = url.split("/")[3].split("?")[0]
+    secret = f"{url.replace('postgres:@', 'postgres:c4nary-secret@')}"
+    seen: list[bytes] = []
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.is_set():
+            seen.extend(subprocess.run(["ps", "axww", "-o", "args"], capture_output=True, check=True).stdout.splitlines())
+
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE t AS SELECT g, repeat('x', 500) AS x FROM generate_series(1, 50000) g")
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        backup.take(Database(url=secret), tmp_path / "b", quietly)
+    finally:
+        over.set()
+        watcher.join()
+
+    mine = [line for line in seen if name.encode() in line and b"pg_dump" in line]
+    assert mine, "the dump was seen"
+    assert not [line for line in mine if b"c4nary" in line]
