@@ -13,7 +13,6 @@ from uuid import UUID
 
 from prefect.client.orchestration import get_client
 
-import flows.prefect_settings  # isort: split  # noqa: F401 - Prefect reads its settings when it is imported
 from flows.loop import Conductor
 from gonogo import ledger
 from gonogo.core.event import Kind

@@ -19,7 +19,6 @@ from prefect.states import Paused, Running
 from prefect.utilities.engine import propose_state_sync
 from pydantic import Field, create_model
 
-import flows.prefect_settings  # isort: split  # noqa: F401 - Prefect reads its settings when it is imported
 from flows import decide
 from flows.decide import Speaker
 from flows.launch import find

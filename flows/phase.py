@@ -20,7 +20,6 @@ from prefect.exceptions import TerminationSignal
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.states import Completed, Failed
 
-import flows.prefect_settings  # isort: split  # noqa: F401 - Prefect reads its settings when it is imported
 from flows.attendant import Attendant
 from flows.form import GateForm
 from flows.loop import Conductor, Work

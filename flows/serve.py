@@ -24,7 +24,6 @@ from prefect.runner import Runner
 from prefect.types.entrypoint import EntrypointType
 from prefect.utilities.callables import ParameterSchema
 
-import flows.prefect_settings  # isort: split  # noqa: F401 - Prefect reads its settings when it is imported
 from flows.served import ALL, RESUME, ROLL_BACK, RUN
 from gonogo.core.runbook import Input, Runbook
 from gonogo.errors import BadInput, GonogoError

@@ -15,7 +15,6 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import TerminationSignal
 from prefect.runtime import flow_run as this_run
 
-import flows.prefect_settings  # isort: split  # noqa: F401 - Prefect reads its settings when it is imported
 from flows import decide, launch
 from flows.carry import carried
 from flows.decide import Speaker

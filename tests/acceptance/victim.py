@@ -15,6 +15,7 @@ from gonogo.house import move_in, project_of
 move_in()
 
 from flows import launch  # noqa: E402 - the house must be on the path first
+from flows.decide import keys_of  # noqa: E402
 from flows.loop import embark  # noqa: E402
 from gonogo.loader import load_runbook  # noqa: E402
 from gonogo.planning import prepare  # noqa: E402
@@ -26,7 +27,7 @@ def main() -> None:
     database = launch.reach(runbook, project, "")
     with database.connect("gonogo/begin") as connection:
         run, _ = launch.begin(connection, prepare(runbook, file, project), "victim")
-    conductor = embark(database, run, actor="victim")
+    conductor = embark(database, run, actor="victim", keys=keys_of(project))
 
     def die(_: object, event: object, __: object) -> None:
         if event.seq == fact:  # type: ignore[attr-defined]

@@ -50,6 +50,7 @@ from gonogo.core.state import State, Status
 from gonogo.database import Database
 from gonogo.errors import GonogoError
 from gonogo.house import Project
+from gonogo.keys import Keys
 from gonogo.loader import load_runbook
 from gonogo.planning import prepare
 from gonogo.updates import Sender
@@ -77,6 +78,9 @@ phases:
 SCRIPTS = {f"{name}__sql": f"SELECT '{name}'" for name in ("one", "two", "three", "four", "undo")}
 PERCENTAGES = [f"{n} % of the planned work is done." for n in (25, 50, 75)]
 
+#: no test here asks who anybody is
+NOBODY = Keys(file=Path("keys.json"))
+
 
 class Run:
     """A run, carried as the command line carries one."""
@@ -94,7 +98,7 @@ class Run:
     @contextmanager
     def carried(self, *, told: bool = True, patience: float = 15.0, **how: Any) -> Iterator[Conductor]:
         """Become its runner, with a sender beside; say what was not delivered at the end."""
-        conductor = embark(self.database, self.id, actor="tester", **how)
+        conductor = embark(self.database, self.id, actor="tester", keys=NOBODY, **how)
         self.sender = Sender(self.database, conductor.plan, self.id, self.said.append) if told else None
         try:
             if self.sender:
@@ -326,9 +330,10 @@ move_in()
 from flows import launch
 from flows.loop import embark
 from gonogo.database import Database
+from gonogo.keys import Keys
 from gonogo.updates import Sender
 database = Database(url=sys.argv[2])
-conductor = embark(database, sys.argv[3], actor="tester")
+conductor = embark(database, sys.argv[3], actor="tester", keys=Keys(file=Path("keys.json")))
 Sender(database, conductor.plan, sys.argv[3], print).start()
 launch.go(conductor, 2, launch.carry_plainly)
 """
@@ -699,7 +704,7 @@ def test_a_sender_that_cannot_reach_the_database_says_so(
     slack: SlackServer, begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = begin()
-    conductor = embark(run.database, run.id, actor="tester")
+    conductor = embark(run.database, run.id, actor="tester", keys=NOBODY)
 
     def fail(*_: object, **__: object) -> None:
         raise GonogoError("cannot reach it")
