@@ -73,6 +73,7 @@ def up(project: Project, say: Say, *, port: int = 4200) -> None:
         Unreachable: the database or the server does not start.
     """
     _require_free(port)
+    _require_alone(project)
     home = project.state / "prefect"
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     database = home / "postgres"
@@ -143,6 +144,18 @@ def _require_free(port: int) -> None:
             probe.bind(("127.0.0.1", port))
         except OSError:
             raise Refused(f"port {port} is taken; end what uses it, or choose another one with --port") from None
+
+
+def _require_alone(project: Project) -> None:
+    """Refuse a second control room for a project: both would use one database, and one word of where it is."""
+    try:
+        kept = json.loads((project.state / "control-room.json").read_text(encoding="utf-8"))
+        os.kill(int(kept["pid"]), 0)
+    except (OSError, ValueError, KeyError):
+        return
+    raise Refused(
+        f"this project's control room is up already: {kept['PREFECT_API_URL'].removesuffix('/api')}, process {kept['pid']}"
+    )
 
 
 def _await_health(server: _Child, port: int, over: threading.Event) -> None:

@@ -54,7 +54,10 @@ def prove(plan: Plan, keys: Keys, speaker: Speaker) -> bool:
         keys.prove(speaker.person, speaker.code)
         return True
     if plan.protected:
-        raise NotProved(f"the target is protected, so {speaker.person} must prove who they are with a one-time code")
+        raise NotProved(
+            f"the target is protected, so {speaker.person} must prove who they are with a one-time code (--code); who has no key"
+            f" yet enrolls: gonogo people enroll {speaker.person}"
+        )
     return False
 
 
@@ -156,7 +159,8 @@ def launcher(plan: Plan, keys: Keys, speaker: Speaker, override: str, *, at_once
     known = speaker.person in plan.people
     if plan.protected and not known:
         who = ", ".join(plan.people) or "none"
-        raise Refused(f"the target is protected: launch with --as PERSON and a one-time code; the runbook's people are {who}")
+        named = f"{speaker.person!r} is not one of the runbook's people" if speaker.person else "nobody is named"
+        raise Refused(f"the target is protected, and {named}: launch as one of {who} (--as), with a one-time code")
     if shut and not override:
         may = f"; {' or '.join(plan.override)} may --override with a reason" if plan.override else ""
         raise Refused(f"no phase may start now: {shut}{may}")

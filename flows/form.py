@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any, Literal, cast
+from typing import Annotated, Any, cast
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State as PrefectState
@@ -26,13 +26,14 @@ from flows.loop import Conductor
 from gonogo import clock, ledger
 from gonogo.core.engine import open_items
 from gonogo.core.gate_page import gate_page
-from gonogo.core.people import Item
+from gonogo.core.people import GO, NO_GO, Item
 from gonogo.core.state import Status
 from gonogo.errors import BadInput, Refused
 
 #: seconds between two looks at Prefect, and how long a pause without a deadline may last
 _EVERY = 1.5
 _LONG = timedelta(days=90)
+_CONFIRM = "confirm "
 
 
 class GateForm:
@@ -122,8 +123,6 @@ class GateForm:
             self._refused = "the run was resumed without an answer; that decides nothing"
             return
         self._refused = _judge(conductor, answer)
-        if self._refused:
-            self.say(f"not counted: {self._refused}")
 
 
 def _asks(conductor: Conductor) -> tuple[object, ...]:
@@ -153,22 +152,22 @@ def _boxes(conductor: Conductor) -> tuple[Item, ...]:
 
 
 def _form(conductor: Conductor, description: str) -> type[RunInput]:
-    """Return the form: the next box to tick, or the decision."""
-    plan, boxes = conductor.plan, _boxes(conductor)
-    people = tuple(plan.people)
-    who: Any = (Literal[people], Field(description="Who you are."))
+    """Return the form: go or no-go, and the boxes that may be ticked."""
+    plan, state = conductor.plan, conductor.state
+    answers = [f"{_CONFIRM}{item.item}" for item in _boxes(conductor)]
+    if state.status is Status.DECIDING and plan.phases[state.phase].approve is not None:
+        answers = [GO, NO_GO, *answers]
     code = "Your one-time code." if plan.protected else "Your one-time code, if you have one; without it your name is not proved."
-    fields: dict[str, Any] = {"who": who, "code": (str, Field(default="", description=code))}
-    if boxes:
-        names = tuple(item.item for item in boxes)
-        fields = {"item": (Literal[names], Field(description="What you confirm.")), **fields}
-        fields["evidence"] = (str, Field(default="", description="What shows it; it stands in the report."))
-        made = create_model("Confirm", __base__=RunInput, **fields)
-    else:
-        fields = {"decision": (Literal["go", "no-go"], Field(description="Go, or no-go.")), **fields}
-        fields["comment"] = (str, Field(default="", description="Why; it stands in the report."))
-        made = create_model("Decide", __base__=RunInput, **fields)
-    return made.with_initial_data(description=description)
+    said: dict[str, Any] = {"enum": answers}
+    who: dict[str, Any] = {"enum": list(plan.people)}
+    fields: dict[str, Any] = {
+        # a list of one would be drawn as an empty field, were it a Literal
+        "answer": (Annotated[str, Field(json_schema_extra=said)], Field(description="What you say.")),
+        "who": (Annotated[str, Field(json_schema_extra=who)], Field(description="Who you are.")),
+        "code": (str, Field(default="", description=code)),
+        "words": (str, Field(default="", description="Why, or what shows it; it stands in the report.")),
+    }
+    return create_model("Answer", __base__=RunInput, **fields).with_initial_data(description=description)
 
 
 def _description(conductor: Conductor, refused: str) -> str:
@@ -183,13 +182,13 @@ def _judge(conductor: Conductor, answer: dict[str, Any]) -> str:
     session = conductor.session
     found = find(session.connection, run=session.run)
     speaker = Speaker(person=str(answer.get("who", "")), code=str(answer.get("code") or ""))
+    said, words = str(answer.get("answer", "")), str(answer.get("words") or "")
     try:
-        if "item" in answer:
-            evidence = str(answer.get("evidence") or "")
-            decide.confirm(session.connection, found, conductor.keys, speaker, str(answer["item"]), evidence)
+        if said.startswith(_CONFIRM):
+            item = said.removeprefix(_CONFIRM)
+            decide.confirm(session.connection, found, conductor.keys, speaker, item, words)
         else:
-            comment = str(answer.get("comment") or "")
-            decide.vote(session.connection, found, conductor.keys, speaker, str(answer["decision"]), comment=comment)
+            decide.vote(session.connection, found, conductor.keys, speaker, said, comment=words)
     except (Refused, BadInput) as error:
         return str(error)
     return ""

@@ -276,7 +276,7 @@ def _turn_back(conductor: Conductor, _: engine.TurnBack) -> None:
     if _refuses_forged(conductor, [vote.seq for vote in votes]):
         return
     said = [ledger.read_fact(session.connection, session.run, vote.seq) for vote in votes]
-    reasons = "; ".join(dict.fromkeys(str(fact.body.get("comment")) for fact in said if fact.body.get("comment")))
+    reasons = "; ".join(f"{fact.body['person']}: {fact.body['comment']}" for fact in said if fact.body.get("comment"))
     body = {"agreed": [vote.person for vote in votes], "votes": [vote.seq for vote in votes]}
     conductor.append(Kind.ROLL_BACK, {"why": reasons or "as agreed", **body})
 

@@ -170,7 +170,7 @@ def _target(runbook: Runbook) -> dict[str, Any]:
     """Offer the targets, the unprotected ones first: the default is the one that does the least harm."""
     names = sorted(runbook.targets, key=lambda name: runbook.targets[name].protected)
     told = [f"{name} is protected" for name in names if runbook.targets[name].protected]
-    return _field("The database to run on. " + "; ".join(told), enum=names, default=names[0], needed=True)
+    return _field("; ".join(["The database to run on", *told]) + ".", enum=names, default=names[0], needed=True)
 
 
 def _people(runbook: Runbook, help_: str) -> dict[str, Any]:

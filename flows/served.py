@@ -8,12 +8,14 @@ killed goes on from the ledger when its flow run is retried, or by the flow *res
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec
 
 from prefect import flow, get_run_logger
 from prefect.deployments import run_deployment
 from prefect.exceptions import TerminationSignal
 from prefect.runtime import flow_run as this_run
+from prefect.states import Completed, Failed
 
 from flows import decide, launch
 from flows.carry import carried
@@ -31,10 +33,26 @@ from gonogo.planning import prepare
 
 ALL = "all"
 RUN, RESUME, ROLL_BACK = "gonogo-run", "gonogo-resume", "gonogo-roll-back"
+_P = ParamSpec("_P")
 _HOW: dict[str, Any] = {"retries": 0, "persist_result": False}
 
 
+def _answering(body: Callable[_P, Any]) -> Callable[_P, Any]:
+    """Let what stops gonogo end a flow run with its own words, not with a traceback."""
+
+    @wraps(body)
+    def answer(*args: _P.args, **kwargs: _P.kwargs) -> Any:
+        try:
+            return body(*args, **kwargs)
+        except GonogoError as error:
+            get_run_logger().error("%s", error)
+            return Failed(name="Refused", message=str(error))
+
+    return answer
+
+
 @flow(name=RUN, flow_run_name="{runbook}/{phase}@{target}", **_HOW)
+@_answering
 def run(
     runbook: str,
     target: str,
@@ -59,8 +77,7 @@ def run(
     with database.connect("gonogo/begin") as connection:
         run_id, found = launch.begin(connection, prepared, speaker.person or "the Prefect UI", again=again)
         if found is not None and found.state.status is Status.DONE:
-            get_run_logger().info("nothing is left to do: %s did this already", run_id)
-            return as_state(found.state)
+            return Completed(name="Done", message=f"nothing is left to do: {run_id} did this already; `again` runs it anew")
         count = launch.phases_to_do(prepared.plan, found.state if found else State(), "" if phase == ALL else phase)
         return _carry(
             opened, database, run_id, speaker, lambda c: launch.go(c, count, _here, at_once=at_once, said=said), resumed=False
@@ -68,6 +85,7 @@ def run(
 
 
 @flow(name=RESUME, flow_run_name="resume {runbook}@{target}", **_HOW)
+@_answering
 def resume(runbook: str, target: str, settle: str = "", take_over: bool = False, asked_by: str = "", code: str = "") -> Any:
     """Go on with a run that is held, or whose process was lost: from the ledger alone."""
     speaker = Speaker(person=asked_by, code=code)
@@ -90,6 +108,7 @@ def resume(runbook: str, target: str, settle: str = "", take_over: bool = False,
 
 
 @flow(name=ROLL_BACK, flow_run_name="roll back {runbook}@{target}", **_HOW)
+@_answering
 def roll_back(runbook: str, target: str, reason: str = "", asked_by: str = "", code: str = "", take_over: bool = False) -> Any:
     """Undo everything that the newest run did, newest first, and prove it; where a process carries it, that one does."""
     speaker = Speaker(person=asked_by, code=code)
@@ -99,15 +118,15 @@ def roll_back(runbook: str, target: str, reason: str = "", asked_by: str = "", c
         if by_authority:
             keys = decide.keys_of(opened.project)
             if lacks := decide.agree(connection, found, keys, speaker, reason):
-                get_run_logger().info("%s agrees: %s", speaker.person, lacks)
-                return f"{speaker.person} agrees: {lacks}"
+                return Failed(name="Waiting for agreement", message=f"{speaker.person} agrees: {lacks}")
         else:
             decide.prove(found.plan, decide.keys_of(opened.project), speaker)
         if found.carried and not take_over:
             if not by_authority:
                 launch.request(database, found, Kind.ROLL_BACK, reason, speaker.person or "the Prefect UI")
-            get_run_logger().info("asked %s to roll back", found.run)
-            return f"asked {found.run} to roll back"
+            return Completed(
+                name="Asked", message=f"{found.run} rolls back when its running step ends; its own flow run shows it"
+            )
 
     def back(conductor: Conductor) -> None:
         if conductor.state.status in TURNING_BACK:

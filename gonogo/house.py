@@ -51,12 +51,14 @@ class Project:
         """
         if name.endswith((".yaml", ".yml")) or os.sep in name:
             return Path(name)
-        known: list[str] = []
-        for folder in dict.fromkeys((self.root / "runbooks", ROOT / "runbooks")):
+        own, built_in = self.root / "runbooks", ROOT / "runbooks"
+        for folder in (own, built_in):
             if (folder / f"{name}.yaml").is_file():
                 return folder / f"{name}.yaml"
-            known += sorted(file.stem for file in folder.glob("*.yaml"))
-        there = f"there are {', '.join(dict.fromkeys(known))}" if known else "make one with `gonogo init`"
+        known = sorted(file.stem for file in own.glob("*.yaml"))
+        there = f"there are {', '.join(known)}" if known else "make one with `gonogo init`"
+        if built_in != own:
+            there += f"; gonogo's own are {', '.join(sorted(file.stem for file in built_in.glob('*.yaml')))}"
         raise BadInput(f"there is no runbook {name!r} in {self.root / 'runbooks'}; {there}")
 
 

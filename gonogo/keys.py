@@ -96,7 +96,7 @@ class Keys:
                 key.update(last=step, wrong=0, wait_until=0.0)
         # said only after the file is written: a wrong code counts even where its sender goes away
         if step is None:
-            raise NotProved(f"the code is not {person}'s of now")
+            raise NotProved(f"that is not {person}'s current code")
         if used:
             raise NotProved("the code was used already; wait for the next one")
 

@@ -176,7 +176,7 @@ def _scripts(plan: Plan, events: Sequence[Event]) -> list[dict[str, Any]]:
 def _tell(event: Event, zone: ZoneInfo) -> dict[str, str]:
     return {
         "at": _clock(event.at, zone),
-        "fact": str(event.kind),
+        "fact": "confirmation refused" if str(event.body.get("decision", "")).startswith("confirm ") else str(event.kind),
         "by": event.actor,
         "why": _why(event),
         "seq": str(event.seq),
@@ -190,6 +190,8 @@ def _why(event: Event) -> str:
         proved = "proved" if body.get("proved") else "not proved"
         what = "agrees to a rollback" if body.get("on") == ROLLBACK else str(body.get("decision"))
         return f"{what} ({proved}){': ' if body.get('comment') else ''}{body.get('comment', '')}"
+    if event.kind is Kind.GO and body.get("votes"):
+        return " and ".join(f"{v['person']}{'' if v['proved'] else ' (not proved)'}" for v in body["votes"]) + " said go"
     if event.kind is Kind.CONFIRMED:
         return f"{body.get('item')}{': ' if body.get('evidence') else ''}{body.get('evidence', '')}"
     if event.kind is Kind.PHASE_STARTED and body.get("override"):

@@ -43,6 +43,7 @@ def run(
     speaker: Speaker,
     override: str,
     json: bool,
+    hint: bool = True,
 ) -> None:
     """Launch a run, or its next phases."""
     opened = open_runbook(name)
@@ -60,9 +61,9 @@ def run(
     from gonogo.cli.carry import Carrier  # noqa: PLC0415
     from gonogo.planning import prepare  # noqa: PLC0415
 
-    carrier = Carrier(plainly, quiet=json, patient=wait)
     prepared = prepare(opened.runbook, opened.file, opened.project, target=target, inputs=given)
     said = launcher(prepared.plan, keys_of(opened.project), ask_code(prepared.plan, speaker), override, at_once=at_once)
+    carrier = Carrier(plainly, quiet=json, patient=wait, hint=hint)
     with database.connect("gonogo/begin") as connection:
         run_id, found = launch.begin(connection, prepared, who, again=again)
         count = launch.phases_to_do(prepared.plan, found.state if found else State(), phase)
@@ -87,7 +88,6 @@ def resume(
     """Carry a run on."""
     from gonogo.cli.carry import Carrier, answer  # noqa: PLC0415
 
-    carrier = Carrier(plainly, quiet=json, patient=wait)
     with found_run(name, target, run_id) as (opened, database, _, found):
         if found.state.status in (Status.DONE, Status.NO_GO, Status.ROLLED_BACK):
             answer(found, opened, json, f"nothing to resume: the run {found.run} is over ({found.state.status})")
@@ -96,6 +96,7 @@ def resume(
             raise Refused(f"the run {found.run} waits for its next phase; launch it with `gonogo run {name}`")
         settled = launch.settlement(found, settle) if settle else None
     who = actor or launch.whoami()
+    carrier = Carrier(plainly, quiet=json, patient=wait)
     carrier.carry(
         opened,
         database,
@@ -124,7 +125,6 @@ def turn_back(
     """Roll a run back; where a process carries it, that process does."""
     from gonogo.cli.carry import Carrier  # noqa: PLC0415
 
-    carrier = Carrier(plainly, quiet=json)
     kind = Kind(word)
     who = speaker.person or launch.whoami()
     with found_run(name, target, run_id) as (opened, database, connection, found):
@@ -139,6 +139,8 @@ def turn_back(
                 launch.request(database, found, kind, reason, who)
             say(f"asked {found.run} to {word}; it does so when its running step ends: gonogo status {name} --watch")
             return
+
+    carrier = Carrier(plainly, quiet=json)
 
     def back(conductor: Conductor) -> None:
         if conductor.state.status in TURNING_BACK:
@@ -165,6 +167,7 @@ def _agree(connection: Connection, found: launch.Found, opened: Opened, speaker:
 
 def vote(decision: str, name: str, gate: str, target: str, run_id: str, comment: str, speaker: Speaker, json: bool) -> None:
     """Say go or no-go at a gate."""
+    _require_person(speaker)
     with found_run(name, target, run_id) as (opened, _, connection, found):
         asked = ask_code(found.plan, speaker)
         lacks = decide.vote(connection, found, keys_of(opened.project), asked, decision, gate=gate, comment=comment)
@@ -183,12 +186,18 @@ def vote(decision: str, name: str, gate: str, target: str, run_id: str, comment:
 
 def confirm(name: str, item: str, target: str, run_id: str, evidence: str, speaker: Speaker) -> None:
     """Tick a box of a checklist."""
+    _require_person(speaker)
     with found_run(name, target, run_id) as (opened, _, connection, found):
         decide.confirm(connection, found, keys_of(opened.project), ask_code(found.plan, speaker), item, evidence)
         carried = found.carried
     say(f"{speaker.person} confirms {item}", "green")
     if not carried:
         say(f"  no process carries the run: gonogo resume {found.plan.runbook} --target {found.plan.target}")
+
+
+def _require_person(speaker: Speaker) -> None:
+    if not speaker.person:
+        raise BadInput("say who you are with --as PERSON: a name in `people:` of the runbook")
 
 
 def speaker(person: str, code: str) -> Speaker:

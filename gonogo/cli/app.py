@@ -190,7 +190,7 @@ def confirm(
 ) -> None:
     """Tick a box of a checklist: before, during or after a phase.
 
-    Example: [bold]gonogo confirm guardian-multi-credit docs_reviewed --as lead --evidence "review 17"[/]
+    Example: [bold]gonogo confirm guardian-multi-credit documents_reviewed --as lead --evidence "review 17"[/]
     """
     from gonogo.cli import act  # noqa: PLC0415
 
@@ -415,7 +415,7 @@ def demo(
     organizations: Annotated[int, typer.Option(min=100, max=1_000_000, help="How many organizations to make.")] = 20_000,
     without_prefect: PlainOption = False,
 ) -> None:
-    """See it in a minute: live traffic, a bad function caught and rolled back, then the good run.
+    """See it in half a minute: live traffic, a bad function caught and rolled back, then the good run.
 
     Example: [bold]gonogo demo[/]
     """

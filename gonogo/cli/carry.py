@@ -32,14 +32,22 @@ class Interrupted(KeyboardInterrupt):
 class Carrier:
     """Carries a run in this process: shows it, sends its updates, holds it on Ctrl-C, and answers the exit code."""
 
-    def __init__(self, plainly: bool, *, quiet: bool, patient: bool = True) -> None:
-        self.quiet, self.patient = quiet, patient
+    def __init__(self, plainly: bool, *, quiet: bool, patient: bool = True, hint: bool = True) -> None:
+        """Get ready to carry a run.
+
+        Args:
+            plainly: without Prefect.
+            quiet: tell nothing but the answer, as JSON.
+            patient: wait at a gate for as long as people have.
+            hint: say what to type next.
+        """
+        self.quiet, self.patient, self.hint = quiet, patient, hint
         self.flow: launch.Carry = launch.carry_plainly
         self._prefect: Any = None
         if not plainly:
             find_control_room(find_project())
             # Prefect takes seconds to import and more to start: it does so while the plan is made
-            self._prefect = threading.Thread(target=_warm_up, daemon=True)
+            self._prefect = threading.Thread(target=_warm_up)
             self._prefect.start()
 
     def carry(
@@ -69,7 +77,7 @@ class Carrier:
                 raise type(error)(f"{error}. When that is mended, go on with `gonogo resume {conductor.plan.runbook}`") from None
         with database.connect("gonogo/look") as connection:
             found = launch.find(connection, run=run_id, whole=True)
-        answer(found, opened, self.quiet, "")
+        answer(found, opened, self.quiet, "", hint=self.hint)
         raise typer.Exit(launch.exit_code(found.state))
 
     def _shown(self, conductor: Conductor) -> Display:
@@ -124,7 +132,7 @@ def _holding_on_signals(conductor: Conductor, display: Display) -> Iterator[None
             signal.signal(number, handler)
 
 
-def answer(found: launch.Found, opened: Opened, json: bool, text: str) -> None:
+def answer(found: launch.Found, opened: Opened, json: bool, text: str, *, hint: bool = True) -> None:
     """Say how a run stands and what to type next; write its report where it is over."""
     made = reports.report(found.plan, found.events, found.run)
     if json:
@@ -144,4 +152,5 @@ def answer(found: launch.Found, opened: Opened, json: bool, text: str) -> None:
             say(f"  report: {write_report(made, opened.project.state / 'reports', 'html')}")
         except GonogoError as error:
             say(f"  no report: {error}", "yellow")
-    say(f"  next: {next_command(found)}")
+    if hint:
+        say(f"  next: {next_command(found)}")

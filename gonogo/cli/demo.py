@@ -148,6 +148,7 @@ def _run(file: Path, database: Database, plainly: bool, expected: Exit) -> None:
             speaker=nobody,
             override="",
             json=False,
+            hint=False,
         )
     except typer.Exit as ended:
         code = ended.exit_code

@@ -13,11 +13,13 @@ from flows import launch
 from flows.opening import found_run, moment, open_runbook, read_inputs
 from gonogo import clock, ledger
 from gonogo.cli.show import as_json, complain, console, plan_table, say, schedule_table
-from gonogo.core.engine import awaited, open_items
+from gonogo.core.engine import awaited, open_items, recent_agreement
+from gonogo.core.message import asked_boxes
 from gonogo.core.message import clock as clock_time
+from gonogo.core.people import lacking
 from gonogo.core.plan import Plan
 from gonogo.core.schedule import actual_times, expected_end, forecast, fraction
-from gonogo.core.state import State, Status, outcome
+from gonogo.core.state import TURNING_BACK, State, Status, outcome
 from gonogo.errors import BadInput, Exit, GonogoError
 
 
@@ -118,20 +120,32 @@ def _status(found: launch.Found) -> dict[str, Any]:
 
 def waits_for(plan: Plan, state: State) -> str:
     """Return what a run waits for people to say, or nothing."""
-    if state.held:
-        return ""
+    told = []
+    if state.status is Status.DECIDING and not state.held:
+        told.append(awaited(plan, state))
+    elif not state.held:
+        told += [f"{name} is not confirmed" for name in _open_boxes(plan, state)]
+    given = recent_agreement(plan, state, clock.now())
+    if plan.rollback.authority is not None and given and state.status not in TURNING_BACK | {Status.ROLLED_BACK}:
+        told.append(f"a rollback: {lacking(plan.rollback.authority, plan.people, given)}")
+    return "; ".join(filter(None, told))
+
+
+def _open_boxes(plan: Plan, state: State) -> tuple[str, ...]:
+    """Return the boxes that are asked for now and that nobody has ticked."""
     if state.status is Status.DECIDING:
-        return awaited(plan, state)
-    step = plan.steps[state.step] if state.step < len(plan.steps) else None
-    boxes = step.confirm if state.status is Status.WORKING and step else ()
-    boxes = plan.phases[state.phase].after if state.status is Status.SOAKING else boxes
-    return ", ".join(f"{name} is not confirmed" for name in open_items(state, boxes))
+        return open_items(state, plan.phases[state.phase].before)
+    if state.status not in (Status.WORKING, Status.SOAKING) or state.asked is None or state.asked.step is None:
+        return ()
+    return open_items(state, asked_boxes(plan, state))
 
 
 def next_command(found: launch.Found) -> str:
     """Return what to type next."""
     state, name = found.state, found.plan.runbook
     where = f"{name} --target {found.plan.target}"
+    if (boxes := _open_boxes(found.plan, state)) and not state.held:
+        return f"gonogo confirm {name} {boxes[0]} --target {found.plan.target} --as PERSON"
     if state.status is Status.DECIDING and not state.held:
         return f"gonogo go {where} --as PERSON" if awaited(found.plan, state) else f"gonogo resume {where}"
     if found.carried:

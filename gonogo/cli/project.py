@@ -70,4 +70,5 @@ def make_project(folder: Path) -> None:
         if not (folder / name).exists():
             write_file(folder / name, text)
     say(f"made a project in {folder.resolve()}")
-    say("next: gonogo validate hello; gonogo plan hello; gonogo run hello")
+    go = "" if folder.resolve() == Path.cwd() else f"cd {folder}; "
+    say(f"next: {go}gonogo validate hello; gonogo plan hello; gonogo run hello")

@@ -192,7 +192,8 @@ def _work(plan: Plan, before: State, event: Event, after: State) -> list[Update]
     if began and after.step < len(plan.steps):
         task = plan.task(plan.steps[after.step].task)
         if task.first == after.step and task.phase == after.phase:
-            text = f"Task *{task.title}* starts" + (f" ({task.owner})" if task.owner else "")
+            word = "" if task.title.lower().startswith("task") else "Task "
+            text = f"{word}*{task.title}* starts" + (f" ({task.owner})" if task.owner else "")
             text += f", planned to take {say_duration(task.takes)}" if task.takes else ""
             told.append(Update(key=f"{event.seq}:task", text=text + "."))
     was, now = fraction(plan, before) * 100, fraction(plan, after) * 100

@@ -44,9 +44,11 @@ def _asked(plan: Plan, _: State, event: Event, after: State) -> str:
     phase = plan.phases[after.phase]
     again = f"{event.body['why']}; every vote is void. " if event.body.get("why") else ""
     if "items" in event.body:
-        return f"waits for people to confirm {', '.join(event.body['items'])}: gonogo confirm {plan.runbook} ITEM --as PERSON"
+        items = event.body["items"]
+        way = f"gonogo confirm {plan.runbook} {items[0]} --target {plan.target} --as PERSON"
+        return f"waits for people to confirm {', '.join(items)}: {way}"
     until = f" by {clock(after.asked.deadline, plan.zone)}" if after.asked and after.asked.deadline else ""
-    way = f"gonogo go {plan.runbook} {phase.name} --as PERSON"
+    way = f"gonogo go {plan.runbook} {phase.name} --target {plan.target} --as PERSON"
     return f"ASKED: {again}{awaited(plan, after)}{until}: {way}"
 
 
@@ -65,7 +67,8 @@ def _confirmed(_: Plan, __: State, event: Event, ___: State) -> str:
 def _go(event: Event) -> str:
     votes = [str(vote.get("person")) for vote in event.body.get("votes", ())]
     said = f", and {' and '.join(votes)} said go" if votes else ""
-    return f"GO: {len(event.body.get('judged', ()))} criteria pass{said}"
+    count = len(event.body.get("judged", ()))
+    return f"GO: {count} {'criterion passes' if count == 1 else 'criteria pass'}{said}"
 
 
 def _baseline(_: Plan, __: State, event: Event, ___: State) -> str:

@@ -186,7 +186,7 @@ def test_a_phase_is_launched_by_its_form_and_two_people_decide_one_in_the_form_a
     menu(page, room, run, "Resume")
     expect(page.get_by_role("dialog").get_by_text("0 is = 0")).to_be_visible(timeout=30_000)
     take(page, "gate")
-    answer(page, room, run, decision="go", who="lead", words="fine")
+    answer(page, room, run, answer="go", who="lead", words="fine")
     until(lambda: "1 of 2 said go" in room.command("status", "form").stdout, 30)
     said = room.command("go", "form", "migrate", "--as", "owner")
     assert said.returncode == 0, said.stderr
@@ -210,13 +210,13 @@ def test_on_a_protected_target_names_and_wrong_codes_do_not_count_and_one_no_go_
     choose(page, "launched_by", "lead")
     page.get_by_role("textbox").nth(1).fill(lead.now())
     run = submit(page)
-    answer(page, room, run, decision="go", who="owner")
+    answer(page, room, run, answer="go", who="owner")
     until(lambda: refused(urls["guarded"], "must prove who they are"))
-    answer(page, room, run, decision="go", who="owner", code="000000")
-    until(lambda: refused(urls["guarded"], "the code is not owner's of now"))
-    menu_shows(page, room, run, "The last answer did not count: the code is not owner's of now")
+    answer(page, room, run, answer="go", who="owner", code="000000")
+    until(lambda: refused(urls["guarded"], "that is not owner's current code"))
+    menu_shows(page, room, run, "The last answer did not count: that is not owner's current code")
 
-    answer(page, room, run, decision="no-go", who="owner", code=owner.now(), words="support is not ready")
+    answer(page, room, run, answer="no-go", who="owner", code=owner.now(), words="support is not ready")
 
     found = room.await_state(run, "No-go")
     assert found["state"]["type"] == "FAILED"
@@ -335,7 +335,7 @@ def test_what_dies_is_started_again_and_a_gate_that_waits_outlives_the_server(
         room.until(lambda again=again: again in room.log.read_text(), 30)
     room.until(lambda: answers(room), 60)
 
-    answer(page, room, run, decision="go", who="lead")
+    answer(page, room, run, answer="go", who="lead")
     until(lambda: "1 of 2 said go" in room.command("status", "restarted").stdout, 60)
     assert room.command("go", "restarted", "--as", "owner").returncode == 0
 

@@ -160,11 +160,11 @@ def test_one_no_go_ends_it_also_from_somebody_who_said_go_and_nothing_is_changed
 
 def test_on_a_protected_target_a_name_alone_a_wrong_code_and_a_used_code_are_refused(guarded: Desk) -> None:
     assert "must prove who they are" in guarded.go("owner").stderr
-    assert "the code is not owner's of now" in guarded.go("owner", "--code", "000000").stderr
+    assert "that is not owner's current code" in guarded.go("owner", "--code", "000000").stderr
     code = guarded.code("owner")
     assert guarded.go("owner", "--code", code).returncode == 0
     assert "was used already" in guarded.go("owner", "--code", code, decision="no-go").stderr
-    assert "is not owner's" in guarded.go("owner", "--code", guarded.code("lead", 1), decision="no-go").stderr
+    assert "not owner's current code" in guarded.go("owner", "--code", guarded.code("lead", 1), decision="no-go").stderr
     assert len(guarded.facts(Kind.VOTE)) == 1
     assert len(guarded.facts(Kind.VOTE_REFUSED)) == 4
 

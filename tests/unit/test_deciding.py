@@ -934,7 +934,7 @@ def test_the_story_says_who_is_asked_for_what_until_when_and_who_said_what() -> 
     world.refuse(forged)
     body = {"on": "phase-0", "decision": "no-go", "person": "ben", "comment": "not today", "seal": world.seal}
     world.tell(Kind.VOTE, "ben", proved=True, asked=world.state.asked and world.state.asked.seq, **body)
-    waits, way = "0 of 2 said go; waits for lead and dba by 20:53 CEST", "gonogo go example phase-0 --as PERSON"
+    waits, way = "0 of 2 said go; waits for lead and dba by 20:53 CEST", "gonogo go example phase-0 --target demo --as PERSON"
     assert told(world)[1:] == [
         "the baseline is measured: 1 checks, 1 schema objects",
         f"ASKED: backup is not confirmed; {waits}: {way}",
@@ -954,7 +954,7 @@ def test_the_story_says_what_a_step_waits_for() -> None:
     world.go_on(until=lambda _: world.waits_for_people())
     world.tell(Kind.CONFIRMED, "carla", item="backup", person="carla", evidence="s3://backups/7", proved=False)
     assert told(world)[-2:] == [
-        "waits for people to confirm backup: gonogo confirm example ITEM --as PERSON",
+        "waits for people to confirm backup: gonogo confirm example backup --target demo --as PERSON",
         "carla confirms backup: s3://backups/7",
     ]
 

@@ -26,7 +26,7 @@ from gonogo.keys import Keys, NotProved
 START = datetime(2025, 10, 12, 16, 53, tzinfo=UTC)
 assert START.timestamp() % 30 == 0
 STALE = "the code was used already; wait for the next one"
-WRONG = "the code is not anna's of now"
+WRONG = "that is not anna's current code"
 
 
 @dataclass

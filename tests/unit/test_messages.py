@@ -113,8 +113,8 @@ def test_a_task_is_announced_when_its_first_step_is_next() -> None:
     world.go_on()
     starts = [(kind, u.text) for kind, said in world.by_fact for u in said if u.key.endswith(":task")]
     assert starts == [
-        (Kind.GO, "Task *Task 1* starts (lead), planned to take 1h 30m."),
-        (Kind.DONE, "Task *Task 2* starts."),
+        (Kind.GO, "*Task 1* starts (lead), planned to take 1h 30m."),
+        (Kind.DONE, "*Task 2* starts."),
     ]
 
 
@@ -122,10 +122,10 @@ def test_a_task_of_a_later_phase_is_announced_only_once_that_phase_got_its_go() 
     world = Heard(plan=plan(phase(task(sql())), phase(task(sql()))))
     world.launch()
     world.go_on()
-    assert [u.text for u in world.told if u.key.endswith(":task")] == ["Task *Task 0* starts."]
+    assert [u.text for u in world.told if u.key.endswith(":task")] == ["*Task 0* starts."]
     world.launch()
     world.go_on()
-    assert [u.text for u in world.told if u.key.endswith(":task")] == ["Task *Task 0* starts.", "Task *Task 1* starts."]
+    assert [u.text for u in world.told if u.key.endswith(":task")] == ["*Task 0* starts.", "*Task 1* starts."]
 
 
 def test_phases_are_told_when_they_start_and_end_and_nobody_is_called_for_it() -> None:
