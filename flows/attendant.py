@@ -19,6 +19,8 @@ from gonogo.core.event import Kind
 
 #: seconds between two looks at the flow run
 _EVERY = 2.0
+#: how many looks a runner has to stop what was cancelled
+_PATIENCE = 4
 
 
 class Attendant(threading.Thread):
@@ -31,7 +33,8 @@ class Attendant(threading.Thread):
             conductor: the run that it shows.
             flow_run: the flow run.
             asking: says whether the run has paused it itself, to ask people.
-            cancels: whether a cancelled flow run must be stopped from here, as no runner of Prefect's does it.
+            cancels: whether a cancelled flow run is stopped from here at once, as no runner of Prefect's does it;
+                otherwise the runner has some seconds to do so, if it still lives.
         """
         super().__init__(name="attendant", daemon=True)
         self.conductor, self.flow_run, self.asking, self.cancels = conductor, flow_run, asking, cancels
@@ -39,13 +42,16 @@ class Attendant(threading.Thread):
 
     def run(self) -> None:
         """Look until it is stopped; an API that does not answer is asked again."""
+        waited = 0
         while not self._over.wait(_EVERY):
             try:
                 with get_client(sync_client=True) as client:
                     state = client.read_flow_run(self.flow_run).state
                 if state is None or self._over.is_set():
                     continue
-                if self.cancels and (state.is_cancelling() or state.is_cancelled()):
+                cancelled = state.is_cancelling() or state.is_cancelled()
+                waited = waited + 1 if cancelled else 0
+                if cancelled and (self.cancels or waited > _PATIENCE):
                     # as Ctrl-C does: the statement is stopped at once and the run is held
                     os.kill(os.getpid(), signal.SIGINT)
                     return

@@ -5,6 +5,7 @@ What dies is started again; what is ended, ends: first the runs' host, then the 
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import secrets
@@ -43,10 +44,16 @@ class _Child:
 
     def start(self) -> None:
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("ab") as log:
+        with open(self.log, "ab", opener=lambda name, flags: os.open(name, flags, 0o600)) as log:
             # a group of its own: Ctrl-C reaches this process alone, which then ends the children in order
             self.process = subprocess.Popen(
-                self.command, env=dict(self.environment), stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+                self.command,
+                env=dict(self.environment),
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                preexec_fn=_end_with_parent,  # noqa: PLW1509 - no other thread of this process holds anything then
             )
 
     def end(self) -> None:
@@ -58,6 +65,12 @@ class _Child:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+
+def _end_with_parent() -> None:
+    """Ask Linux to end this child when its parent dies, however that happens (prctl, PR_SET_PDEATHSIG)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 def up(project: Project, say: Say, *, port: int = 4200) -> None:

@@ -18,6 +18,7 @@ from gonogo.core.engine import ROLLBACK, agreed_to_turn_back, awaited, recent_ag
 from gonogo.core.event import Kind
 from gonogo.core.message import clock as say_clock
 from gonogo.core.people import NO_GO, Approve, Vote, agreed, holds, lacking, objection
+from gonogo.core.plain import tidy
 from gonogo.core.plan import Plan
 from gonogo.core.state import NEEDS_AUTHORITY, State, Status
 from gonogo.core.window import closed
@@ -41,7 +42,7 @@ class Speaker:
 def keys_of(project: Project) -> Keys:
     """Return the keys of a project's people; `GONOGO_KEYS` names another file."""
     named = os.environ.get("GONOGO_KEYS")
-    return Keys(file=project.state / "keys.json" if not named else project.root / named)
+    return Keys(file=project.root / named if named else project.state / "keys.json")
 
 
 def prove(plan: Plan, keys: Keys, speaker: Speaker) -> bool:
@@ -83,8 +84,8 @@ def vote(
     if asked.deadline is not None and clock.now() > asked.deadline:
         why = f"the time to decide was over at {say_clock(asked.deadline, plan.zone)}"
         raise _refused(connection, found, speaker, decision, why)
-    said: dict[str, Any] = {"on": phase.name, "decision": decision, "person": speaker.person, "comment": comment}
-    body = {**said, "seal": asked.seal, "asked": asked.seq}
+    said: dict[str, Any] = {"on": phase.name, "decision": decision, "person": speaker.person, "comment": tidy(comment)}
+    body = {**said, "seal": asked.seal, "asked": asked.seq, "launch": state.launched}
     _cast(connection, found, keys, speaker, phase.approve, state.votes, body)
     return awaited(plan, find(connection, run=found.run).state)
 
@@ -102,7 +103,7 @@ def agree(connection: Connection, found: Found, keys: Keys, speaker: Speaker, re
     if agreed_to_turn_back(plan, state, clock.now()):
         return ""  # they have agreed already; only what follows was not done
     given = recent_agreement(plan, state, clock.now())
-    body = {"on": ROLLBACK, "decision": "go", "person": speaker.person, "seal": plan.seal, "comment": reason}
+    body = {"on": ROLLBACK, "decision": "go", "person": speaker.person, "seal": plan.seal, "comment": tidy(reason)}
     _cast(connection, found, keys, speaker, rule, given, body)
     after = find(connection, run=found.run).state
     now = clock.now()
@@ -131,7 +132,7 @@ def confirm(connection: Connection, found: Found, keys: Keys, speaker: Speaker, 
         why = f"{item} needs evidence: say what shows it"
     elif state.at_rest and not state.held:
         why = f"the run is {state.status}; nothing waits to be confirmed"
-    body = {"item": item, "person": speaker.person, "evidence": evidence.strip()}
+    body = {"item": item, "person": speaker.person, "evidence": tidy(evidence).strip(), "launch": state.launched}
     if why:
         raise _refused(connection, found, speaker, f"confirm {item}", why)
     proved = _proved(connection, found, keys, speaker, f"confirm {item}")
@@ -154,6 +155,7 @@ def launcher(plan: Plan, keys: Keys, speaker: Speaker, override: str, *, at_once
     """
     if missing := [name for name in plan.environment if not os.environ.get(name)]:
         raise BadInput(*(f"the environment variable {name} is not set; the runbook needs it" for name in missing))
+    override = tidy(override).strip()
     starts = clock.now() if at_once else max(clock.now(), plan.start)
     shut = closed(plan.windows, plan.freezes, plan.zone, starts)
     known = speaker.person in plan.people
@@ -186,10 +188,17 @@ def unsigned(connection: Connection, run: str, plan: Plan, keys: Keys, facts: It
     """
     if not plan.protected:
         return None
+    launches = [fact.seq for fact in ledger.read(connection, run) if fact.kind is Kind.PHASE_STARTED]
     for seq in facts:
         fact = ledger.read_fact(connection, run, seq)
         said = dict(fact.body)
         signature, person = str(said.pop("signature", "")), str(said.get("person"))
+        if not keys.any():
+            raise Refused(
+                f"this process has no keys, so it cannot see whether {person} said so; give it the file with GONOGO_KEYS"
+            )
+        if said.get("on") != ROLLBACK and said.get("launch") != max((n for n in launches if n < seq), default=0):
+            return seq, f"what {person} said (fact {seq}) was said of another launch: somebody copied it"
         if not keys.signed(person, {**said, "run": run}, signature):
             return seq, f"what {person} is said to have said (fact {seq}) is not signed with their key: somebody else wrote it"
         if abs(fact.at - datetime.fromisoformat(str(said["said_at"]))) > _COPIED:
@@ -209,15 +218,19 @@ def go_stands(connection: Connection, run: str, plan: Plan, keys: Keys, state: S
     facts = [fact for fact in ledger.read(connection, run) if fact.seq <= state.went]
     begun = max((fact.seq for fact in facts if fact.kind is Kind.PHASE_STARTED), default=0)
     asked = max((fact.seq for fact in facts if fact.kind is Kind.ASKED and "seal" in fact.body), default=0)
+    if asked < begun:
+        return f"the go (fact {state.went}) was said before anybody was asked about {phase.name}"
     signed = [
         fact
         for fact in facts
-        if fact.kind in (Kind.VOTE, Kind.CONFIRMED) and fact.seq > begun and not unsigned(connection, run, plan, keys, [fact.seq])
+        if fact.kind in (Kind.VOTE, Kind.CONFIRMED)
+        and fact.body.get("launch") == begun
+        and not unsigned(connection, run, plan, keys, [fact.seq])
     ]
     votes = [
         Vote(seq=f.seq, decision=str(f.body["decision"]), person=str(f.body["person"]), proved=True, at=f.at)
         for f in signed
-        if f.kind is Kind.VOTE and f.body.get("asked") == asked
+        if f.kind is Kind.VOTE and (f.body.get("asked"), f.body.get("on")) == (asked, phase.name)
     ]
     ticked = {str(fact.body["item"]) for fact in signed if fact.kind is Kind.CONFIRMED}
     if against := [vote.person for vote in votes if vote.decision == NO_GO]:

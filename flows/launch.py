@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from gonogo import clock, embedded, fence, ledger
 from gonogo.core.changes import changes
-from gonogo.core.engine import Record, Undo, decide, fold, undoable
+from gonogo.core.engine import Record, TurnBack, Undo, decide, fold, undoable
 from gonogo.core.event import Event, Kind
+from gonogo.core.plain import tidy
 from gonogo.core.plan import Plan
 from gonogo.core.runbook import Runbook
-from gonogo.core.state import State, Status
+from gonogo.core.state import TURNING_BACK, State, Status
 from gonogo.database import Connection, Database, identify, resolve_url, transaction
 from gonogo.errors import BadInput, Exit, Refused
 from gonogo.house import Project
@@ -108,6 +109,8 @@ def _open_or_find(
     connection: Connection, plan: Plan, texts: Mapping[str, str], actor: str, *, again: bool
 ) -> tuple[str, Found | None]:
     name = plan.runbook
+    if not plan.protected and (protected := ledger.protected_as(connection)):
+        raise Refused(f"this database is protected: runs on it were begun as the target {protected!r}; {plan.target!r} is not")
     if not ledger.runs(connection, name):
         return ledger.open_run(connection, plan, texts, actor), None
     found = find(connection, runbook=name)
@@ -258,7 +261,30 @@ def go_on(
 def request(database: Database, found: Found, kind: Kind, why: str, actor: str) -> None:
     """Append what a person asks for; the runner hears it."""
     with database.connect("gonogo/request") as connection:
-        ledger.append(connection, found.run, kind, {"why": why} if why else {}, actor)
+        ledger.append(connection, found.run, kind, {"why": tidy(why)} if why else {}, tidy(actor, 100))
+
+
+def turn_back(conductor: Conductor, kind: Kind, reason: str, *, by_authority: bool) -> None:
+    """Begin to turn a run back, or let it go on turning back.
+
+    Args:
+        conductor: the run.
+        kind: what was asked for: a rollback, or an abort.
+        reason: why.
+        by_authority: whether enough people have agreed to it, as the runbook asks.
+
+    Raises:
+        Refused: what they are said to have agreed is not signed by them.
+    """
+    if conductor.state.status in TURNING_BACK:
+        if conductor.state.held:
+            conductor.append(Kind.RESUME)
+    elif by_authority:
+        conductor.attempt(TurnBack())
+        if conductor.state.status not in TURNING_BACK:
+            raise Refused("the agreement does not stand: what was said is not signed by those it names; agree again")
+    else:
+        conductor.append(kind, {"why": tidy(reason)} if reason else {})
 
 
 def refuse_where_over(kind: Kind, found: Found) -> None:

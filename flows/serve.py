@@ -12,6 +12,7 @@ import os
 import signal
 import urllib.parse
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,12 @@ import yaml
 from prefect.client.orchestration import get_client
 from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import ObjectNotFound
+from prefect.flows import Flow
 from prefect.runner import Runner
 from prefect.types.entrypoint import EntrypointType
 from prefect.utilities.callables import ParameterSchema
 
-from flows.served import ALL, RESUME, ROLL_BACK, RUN
+from flows.served import ALL, RESUME, ROLL_BACK, RUN, resume, roll_back, run
 from gonogo.core.runbook import Input, Runbook
 from gonogo.errors import BadInput, GonogoError
 from gonogo.house import Project
@@ -35,6 +37,7 @@ Say = Callable[[str], None]
 #: seconds between two looks at the folder of runbooks, and at Prefect
 _LOOK, _POLL = 2.0, 2.0
 _CODE = "Your one-time code; a protected target needs one. It is worth nothing once used."
+_FLOWS: dict[str, Flow[Any, Any]] = {RUN: run, RESUME: resume, ROLL_BACK: roll_back}
 _TYPES = {"text": "string", "integer": "integer", "number": "number", "boolean": "boolean", "list": "string", "mapping": "string"}
 
 
@@ -90,7 +93,7 @@ class _Offer:
 
     async def look(self) -> None:
         """Offer each runbook whose file is new or changed; take back those whose file is gone."""
-        files = {file: file.stat() for file in sorted((self.project.root / "runbooks").glob("*.yaml"))}
+        files = _files(self.project.root / "runbooks")
         for file, found in files.items():
             stamp = (found.st_mtime_ns, found.st_size)
             if self._seen.get(file) != stamp:
@@ -113,14 +116,31 @@ class _Offer:
             if name := self._names.get(file, ""):
                 await _say_broken(name, [str(problem) for problem in problems])
             return
+        if taken := [other for other, name in self._names.items() if name == runbook.runbook and other != file]:
+            self.say(f"{file.name} is not offered: {taken[0].name} is called {runbook.runbook} too; give each its own name")
+            return
+        if (former := self._names.get(file)) not in (None, runbook.runbook):
+            await _take_back(str(former))
         for deployment in deployments(runbook, file.stem):
             if self.pool:
                 await deployment.aapply(work_pool_name=self.pool)
             else:
-                await self.runner.aadd_deployment(deployment)
+                made = await self.runner.aadd_deployment(deployment)
+                # its process runs this very function: what the API says of code and of steps before it is never read,
+                # or whoever has the UI's password could run anything as this account
+                self.runner._deployment_registry.register_flow(made, _FLOWS[deployment.flow_name or ""])  # noqa: SLF001
         again = "again, as changed" if self._names.get(file) else f"for {', '.join(runbook.targets)}"
         self._names[file] = runbook.runbook
         self.say(f"{runbook.runbook}: offered {again}")
+
+
+def _files(folder: Path) -> dict[Path, os.stat_result]:
+    """Return the runbooks that can be read; a link that leads nowhere is none."""
+    found = {}
+    for file in sorted(folder.glob("*.yaml")):
+        with suppress(OSError):
+            found[file] = file.stat()
+    return found
 
 
 def deployments(runbook: Runbook, name: str) -> list[RunnerDeployment]:
@@ -267,6 +287,14 @@ async def _take_back(name: str) -> None:
             await client.delete_deployment(found.id)
 
 
+def reachable(url: str) -> bool:
+    """Say whether a Prefect API answers at an address."""
+    try:
+        return httpx.get(f"{url.rstrip('/')}/health", timeout=10).is_success
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError):
+        return False
+
+
 def warn_of_an_open_api(url: str) -> list[str]:
     """Return what is dangerous about a Prefect API: no authentication, or open beyond this machine."""
     told = []
@@ -277,7 +305,7 @@ def warn_of_an_open_api(url: str) -> list[str]:
         )
     try:
         answer = httpx.get(f"{url.rstrip('/')}/admin/version", timeout=10)
-    except httpx.HTTPError:
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError):
         return told
     if answer.is_success:
         told.append(

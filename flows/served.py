@@ -23,11 +23,11 @@ from flows.decide import Speaker
 from flows.loop import Conductor
 from flows.opening import Opened, found_run, open_runbook
 from flows.phase import Shown, as_state
-from gonogo.core.engine import TurnBack
 from gonogo.core.event import Kind
 from gonogo.core.state import TURNING_BACK, State, Status
 from gonogo.database import Database
 from gonogo.errors import GonogoError, Refused
+from gonogo.keys import Keys
 from gonogo.loader import parse_yaml
 from gonogo.planning import prepare
 
@@ -94,7 +94,7 @@ def resume(runbook: str, target: str, settle: str = "", take_over: bool = False,
             raise Refused(f"nothing to resume: the run {found.run} is over ({found.state.status})")
         if found.state.status is Status.READY and not found.state.held:
             raise Refused(f"the run {found.run} waits for its next phase; launch it")
-        decide.prove(found.plan, decide.keys_of(opened.project), speaker)
+        _prove_if_said(found, decide.keys_of(opened.project), speaker)
         settled = launch.settlement(found, settle) if settle else None
     return _carry(
         opened,
@@ -115,12 +115,11 @@ def roll_back(runbook: str, target: str, reason: str = "", asked_by: str = "", c
     with found_run(runbook, target, "") as (opened, database, connection, found):
         launch.refuse_where_over(Kind.ROLL_BACK, found)
         by_authority = found.state.authority and found.state.changed and found.state.status not in TURNING_BACK
-        if by_authority:
-            keys = decide.keys_of(opened.project)
-            if lacks := decide.agree(connection, found, keys, speaker, reason):
-                return Failed(name="Waiting for agreement", message=f"{speaker.person} agrees: {lacks}")
-        else:
-            decide.prove(found.plan, decide.keys_of(opened.project), speaker)
+        keys = decide.keys_of(opened.project)
+        if by_authority and (lacks := decide.agree(connection, found, keys, speaker, reason)):
+            return Failed(name="Waiting for agreement", message=f"{speaker.person} agrees: {lacks}")
+        if not by_authority:
+            _prove_if_said(found, keys, speaker)
         if found.carried and not take_over:
             if not by_authority:
                 launch.request(database, found, Kind.ROLL_BACK, reason, speaker.person or "the Prefect UI")
@@ -129,18 +128,16 @@ def roll_back(runbook: str, target: str, reason: str = "", asked_by: str = "", c
             )
 
     def back(conductor: Conductor) -> None:
-        if conductor.state.status in TURNING_BACK:
-            if conductor.state.held:
-                conductor.append(Kind.RESUME)
-        elif by_authority:
-            conductor.attempt(TurnBack())
-            if conductor.state.status not in TURNING_BACK:
-                raise Refused("the agreement does not stand: what was said is not signed by those it names; agree again")
-        else:
-            conductor.append(Kind.ROLL_BACK, {"why": reason} if reason else {})
+        launch.turn_back(conductor, Kind.ROLL_BACK, reason, by_authority=by_authority)
         _here(conductor)
 
     return _carry(opened, database, found.run, speaker, back, resumed=True, take_over=take_over)
+
+
+def _prove_if_said(found: launch.Found, keys: Keys, speaker: Speaker) -> None:
+    """Check a code that was given; holding back and going on need none."""
+    if speaker.code:
+        decide.prove(found.plan, keys, speaker)
 
 
 def _mine(database: Database, opened: Opened) -> launch.Found | None:
@@ -193,7 +190,7 @@ def _carry(
         conductor.session.say = lambda text: logger.info("%s", text)
         try:
             what(conductor)
-        except TerminationSignal:
+        except (TerminationSignal, KeyboardInterrupt):
             _cancelled(conductor)
             raise
         except GonogoError as error:

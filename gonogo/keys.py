@@ -25,6 +25,7 @@ from gonogo.core.duration import say_duration
 from gonogo.errors import BadInput, Refused
 
 #: a code counts for its own thirty seconds and the thirty before and after, for clocks that differ (RFC 6238, 5.2)
+_NAME = 48
 _STEP, _DRIFT = 30, (-1, 0, 1)
 #: after this many wrong codes in a row each further one waits twice as long, in seconds
 _FREE_TRIES, _FIRST_WAIT, _LONGEST_WAIT = 3, 5, 900
@@ -43,7 +44,12 @@ class Keys:
     def people(self) -> list[str]:
         """Return who is enrolled."""
         with self._locked(write=False) as kept:
-            return sorted(kept)
+            return sorted(person for person, key in kept.items() if key["secret"])
+
+    def any(self) -> bool:
+        """Say whether anybody has a key here, or had one."""
+        with self._locked(write=False) as kept:
+            return bool(kept)
 
     def enroll(self, person: str, *, again: bool = False) -> str:
         """Make a key for a person; return the address that a QR code carries to their device.
@@ -55,11 +61,13 @@ class Keys:
         Raises:
             Refused: they have one.
         """
+        if len(person) > _NAME:
+            raise BadInput(f"a name has at most {_NAME} characters")
         with self._locked() as kept:
-            if person in kept and not again:
+            if kept.get(person, {}).get("secret") and not again:
                 raise Refused(f"{person} is enrolled already; --again makes a new key, and the old one then proves nothing")
             secret = pyotp.random_base32()
-            kept[person] = {"secret": secret, "last": 0, "wrong": 0, "wait_until": 0.0}
+            kept[person] = {"secret": secret, "last": 0, "wrong": 0, "wait_until": 0.0, "former": _former(kept.get(person))}
         return pyotp.TOTP(secret).provisioning_uri(name=person, issuer_name="gonogo")
 
     def remove(self, person: str) -> None:
@@ -69,8 +77,11 @@ class Keys:
             Refused: they have none.
         """
         with self._locked() as kept:
-            if kept.pop(person, None) is None:
-                raise Refused(f"{person} is not enrolled; there are {', '.join(sorted(kept)) or 'none'}")
+            if not kept.get(person, {}).get("secret"):
+                known = sorted(name for name, key in kept.items() if key["secret"])
+                raise Refused(f"{person} is not enrolled; there are {', '.join(known) or 'none'}")
+            # what they signed with it stands: a run in work rests on it
+            kept[person].update(former=_former(kept[person]), secret="")
 
     def prove(self, person: str, code: str) -> None:
         """See that a code is the person's, is of now, and was not used before; from then on it is used.
@@ -80,7 +91,7 @@ class Keys:
         """
         with self._locked() as kept:
             key = kept.get(person)
-            if key is None:
+            if not key or not key["secret"]:
                 raise NotProved(f"{person} is not enrolled; on the machine that has the keys: gonogo people enroll {person}")
             now = clock.now().timestamp()
             if now < key["wait_until"]:
@@ -103,17 +114,16 @@ class Keys:
     def sign(self, person: str, said: Mapping[str, Any]) -> str:
         """Return the signature under what a person said, once they have proved themselves."""
         with self._locked(write=False) as kept:
-            if person not in kept:
+            if not kept.get(person, {}).get("secret"):
                 raise NotProved(f"{person} is not enrolled any more")
             return _sign(kept[person]["secret"], said)
 
     def signed(self, person: str, said: Mapping[str, Any], signature: str) -> bool:
         """Say whether a signature is the person's, under just this."""
         with self._locked(write=False) as kept:
-            key = kept.get(person)
-            return key is not None and hmac.compare_digest(
-                _sign(key["secret"], said).encode(), signature.encode(errors="replace")
-            )
+            secrets = [key["secret"], *key.get("former", ())] if (key := kept.get(person)) else []
+        given = signature.encode(errors="replace")
+        return any(hmac.compare_digest(_sign(secret, said).encode(), given) for secret in secrets if secret)
 
     @contextmanager
     def _locked(self, *, write: bool = True) -> Iterator[dict[str, Any]]:
@@ -164,11 +174,20 @@ def _checked(kept: Any) -> dict[str, Any]:
     if not whole:
         raise _Damaged
     for key in kept.values():
+        former = key.get("former", [])
+        if not isinstance(former, list) or not all(isinstance(secret, str) for secret in former):
+            raise _Damaged
         try:
-            pyotp.TOTP(key["secret"]).byte_secret()
+            for secret in filter(None, (key["secret"], *former)):
+                pyotp.TOTP(secret).byte_secret()
         except ValueError:
             raise _Damaged from None
     return dict(kept)
+
+
+def _former(key: dict[str, Any] | None) -> list[str]:
+    """Return the keys that somebody had before, which prove what they signed and nothing new."""
+    return [secret for secret in [*key.get("former", ()), key["secret"]] if secret] if key else []
 
 
 def _private(file: Path) -> IO[str]:

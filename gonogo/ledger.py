@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -88,6 +89,15 @@ def runs(connection: Connection, runbook: str = "") -> list[RunRow]:
     return [RunRow(id=r[0], runbook=r[1], target=r[2], opened=r[3], seq=r[4]) for r in rows]
 
 
+def protected_as(connection: Connection) -> str:
+    """Return the name by which this database was a protected target, if it ever was."""
+    row = connection.execute(
+        "SELECT r.target FROM gonogo.run r JOIN gonogo.event e ON e.run = r.id AND e.seq = 1"
+        " WHERE e.body->'plan'->>'protected' = 'true' LIMIT 1"
+    ).fetchone()
+    return str(row[0]) if row else ""
+
+
 def open_run(connection: Connection, plan: Plan, texts: Mapping[str, str], actor: str) -> str:
     """Begin a run in the caller's transaction: keep its plan and its scripts; return its id."""
     run = f"{plan.runbook[:32]}-{secrets.token_hex(3)}"
@@ -150,7 +160,9 @@ def raise_if_fenced(error: psycopg.Error) -> None:
 
 def encode(body: Mapping[str, Any]) -> str:
     """Write a body as the JSON text that is kept and hashed."""
-    return json.dumps(body, ensure_ascii=True, separators=(",", ":"), default=str).replace("\\u0000", "\\ufffd")
+    text = json.dumps(body, ensure_ascii=True, separators=(",", ":"), default=str)
+    # a NUL, which PostgreSQL cannot hold; six characters that only look like one are left alone
+    return re.sub(r"(?<!\\)((?:\\\\)*)\\u0000", r"\1\\ufffd", text) if "\\u0000" in text else text
 
 
 def read(connection: Connection, run: str, after: int = 0) -> list[Event]:

@@ -17,9 +17,9 @@ from flows.decide import Speaker, agree, keys_of, launcher
 from flows.opening import Opened, found_run, open_runbook, read_inputs
 from gonogo import fence
 from gonogo.cli.show import as_json, say
-from gonogo.core.engine import TurnBack
 from gonogo.core.event import Kind
 from gonogo.core.people import lacking
+from gonogo.core.plain import tidy
 from gonogo.core.plan import Plan
 from gonogo.core.state import TURNING_BACK, State, Status, outcome
 from gonogo.database import Connection, Database, identify
@@ -143,15 +143,7 @@ def turn_back(
     carrier = Carrier(plainly, quiet=json)
 
     def back(conductor: Conductor) -> None:
-        if conductor.state.status in TURNING_BACK:
-            if conductor.state.held:
-                conductor.append(Kind.RESUME)
-        elif by_authority:
-            conductor.attempt(TurnBack())
-            if conductor.state.status not in TURNING_BACK:
-                raise Refused("the agreement does not stand: what was said is not signed by those it names; agree again")
-        else:
-            conductor.append(kind, {"why": reason} if reason else {})
+        launch.turn_back(conductor, kind, reason, by_authority=by_authority)
         carrier.flow(conductor)
 
     carrier.carry(opened, database, found.run, who, back, take_over=take_over, resumed=True)
@@ -202,7 +194,7 @@ def _require_person(speaker: Speaker) -> None:
 
 def speaker(person: str, code: str) -> Speaker:
     """Return who speaks on the command line."""
-    return Speaker(person=person, code=code)
+    return Speaker(person=tidy(person, 48), code=tidy(code, 20))
 
 
 def ask_code(plan: Plan, speaker: Speaker) -> Speaker:

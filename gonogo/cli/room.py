@@ -7,7 +7,7 @@ import os
 
 from flows import control_room
 from gonogo.cli.show import say
-from gonogo.errors import BadInput
+from gonogo.errors import BadInput, Unreachable
 from gonogo.house import find_project
 
 
@@ -27,6 +27,8 @@ def serve(pool: str) -> None:
 
     for warning in serving.warn_of_an_open_api(url):
         say(f"warning: {warning}", "yellow")
+    if not serving.reachable(url):
+        raise Unreachable(f"no Prefect API answers at {url}; start one with `gonogo up` or `prefect server start`")
     try:
         asyncio.run(serving.serve(project, say, pool=pool))
     except KeyboardInterrupt:

@@ -184,6 +184,7 @@ def _phase_started(state: State, event: Event) -> Fields:
         phase_at=event.at,
         soak_from=None,
         at_once=bool(event.body.get("at_once")),
+        launched=event.seq,
         launcher=str(event.body.get("person") or event.actor),
         override=str(event.body.get("override") or ""),
         # a gate that is launched again begins with a fresh one

@@ -8,6 +8,17 @@ def clean(text: object) -> str:
     return "".join(c if c == "\n" or c.isprintable() else " " if c == "\t" else "�" for c in str(text))
 
 
+def tidy(text: str, most: int = 2000) -> str:
+    """Return what somebody wrote as text that every file and table can hold, and no longer than a page.
+
+    Args:
+        text: what they wrote; bytes of a shell that are no text become a mark.
+        most: how many characters are kept.
+    """
+    whole = text.encode("utf-8", errors="replace").decode().replace("\0", "\ufffd")
+    return whole if len(whole) <= most else whole[: most - 3] + "..."
+
+
 def indented(text: str, by: int) -> str:
     """Set the further lines of a text apart by some blanks, so that none can pass for a line of the story."""
     return text.replace("\n", "\n" + " " * by)

@@ -187,7 +187,8 @@ class State:
     at_once: bool = False
     #: whether any script of this run has changed the target
     changed: bool = False
-    #: who launched the phase: a person of the runbook, or somebody on some machine
+    #: the fact that launched the phase, and who did: a person of the runbook, or somebody on some machine
+    launched: int = 0
     launcher: str = ""
     #: why it may start outside its window
     override: str = ""

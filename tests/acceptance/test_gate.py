@@ -54,6 +54,7 @@ class Desk:
         self.project, self.url, self.target = project, url, target
         self.env = environment(TEST_URL=url)
         self.codes: dict[str, pyotp.TOTP] = {}
+        self.given: dict[str, int] = {}
 
     def __call__(self, *arguments: str) -> CompletedProcess[str]:
         done = gonogo(*arguments, cwd=self.project, env=self.env)
@@ -68,9 +69,13 @@ class Desk:
             assert isinstance(made, pyotp.TOTP)
             self.codes[person] = made
 
-    def code(self, person: str, steps: int = 0) -> str:
-        """Return a person's code of now, or of some steps of thirty seconds later."""
-        return self.codes[person].at(int(time.time()) + 30 * steps)
+    def code(self, person: str) -> str:
+        """Return a code of a person's that counts now and was not given before."""
+        step = max(int(time.time()) // 30, self.given.get(person, 0) + 1)
+        while step > int(time.time()) // 30 + 1:
+            time.sleep(0.5)
+        self.given[person] = step
+        return self.codes[person].at(step * 30)
 
     def launch(self, *more: str) -> CompletedProcess[str]:
         return self("run", "book", "-t", self.target, "--without-prefect", "--no-wait", *more)
@@ -106,7 +111,7 @@ def guarded(make_project: Make, old_url: str) -> Desk:
     """A protected target whose gate waits, launched by the lead."""
     desk = Desk(make_project(BOOK, **FILES), old_url, "guarded")
     desk.enroll("lead", "owner", "dev")
-    done = desk.launch("--as", "lead", "--code", desk.code("lead", -1))
+    done = desk.launch("--as", "lead", "--code", desk.code("lead"))
     assert done.returncode == 4, done.stderr
     return desk
 
@@ -164,7 +169,7 @@ def test_on_a_protected_target_a_name_alone_a_wrong_code_and_a_used_code_are_ref
     code = guarded.code("owner")
     assert guarded.go("owner", "--code", code).returncode == 0
     assert "was used already" in guarded.go("owner", "--code", code, decision="no-go").stderr
-    assert "not owner's current code" in guarded.go("owner", "--code", guarded.code("lead", 1), decision="no-go").stderr
+    assert "not owner's current code" in guarded.go("owner", "--code", guarded.code("lead"), decision="no-go").stderr
     assert len(guarded.facts(Kind.VOTE)) == 1
     assert len(guarded.facts(Kind.VOTE_REFUSED)) == 4
 
@@ -189,7 +194,7 @@ def test_the_launcher_does_not_approve_their_own_launch_where_the_gate_says_so(m
     book = BOOK.replace("quorum: 2, within: 30m}", "quorum: 1, within: 30m, not_launcher: true}")
     desk = Desk(make_project(book, **FILES), old_url, "guarded")
     desk.enroll("lead", "owner")
-    assert desk.launch("--as", "lead", "--code", desk.code("lead", -1)).returncode == 4
+    assert desk.launch("--as", "lead", "--code", desk.code("lead")).returncode == 4
 
     assert "lead launched this" in desk.go("lead", "--code", desk.code("lead")).stderr
     assert desk.go("owner", "--code", desk.code("owner")).returncode == 0
@@ -202,7 +207,15 @@ def test_votes_that_somebody_wrote_into_the_ledger_do_not_count(guarded: Desk) -
         row = connection.execute("SELECT seq FROM gonogo.event WHERE kind = 'people asked'").fetchone()
     assert row
     for person in ("lead", "owner"):
-        body = {"on": "one", "decision": "go", "person": person, "proved": True, "seal": asked["seal"], "asked": row[0]}
+        body = {
+            "on": "one",
+            "decision": "go",
+            "person": person,
+            "proved": True,
+            "seal": asked["seal"],
+            "asked": row[0],
+            "launch": 2,
+        }
         guarded.forge(Kind.VOTE, person, **body, signature="0" * 64, said_at="2026-11-21T12:00:00+00:00")
 
     assert guarded.resume("--no-wait").returncode == 4
@@ -230,7 +243,7 @@ def test_a_vote_copied_from_an_earlier_question_does_not_count(guarded: Desk) ->
     vote = guarded.facts(Kind.VOTE)[0]
     assert guarded.go("lead", "--code", guarded.code("lead"), decision="no-go").returncode == 0
     assert guarded.resume().returncode == 10
-    assert guarded.launch("--as", "lead", "--code", guarded.code("lead", 1)).returncode == 4
+    assert guarded.launch("--as", "lead", "--code", guarded.code("lead")).returncode == 4
     guarded.forge(Kind.VOTE, "owner", **vote)
     guarded.forge(Kind.VOTE, "lead", **{**vote, "person": "lead"})
 
@@ -261,7 +274,7 @@ def test_a_template_or_a_rule_edited_after_the_approval_changes_nothing_and_the_
     book = guarded.project / "runbooks/book.yaml"
     book.write_text(BOOK.replace('expect: "= 0"', 'expect: ">= 0"'))
 
-    again = guarded.launch("--as", "lead", "--code", guarded.code("lead", 1))
+    again = guarded.launch("--as", "lead", "--code", guarded.code("lead"))
     assert again.returncode == 3
     assert "checks.quiet.expect was ['= 0'] and is ['>= 0']" in again.stderr
     assert "+CREATE TABLE made (id int); DROP TABLE old;" in again.stderr
@@ -438,3 +451,80 @@ def test_the_keys_of_people_occur_in_no_ledger_and_no_output(guarded: Desk) -> N
     for made in guarded.codes.values():
         assert made.secret not in shown
     assert (guarded.project / ".gonogo/keys.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_second_phase_does_not_go_on_what_was_said_of_the_first(make_project: Make, old_url: str) -> None:
+    second = BOOK.replace(
+        "checks:\n",
+        "  - phase: two\n    gate: {approve: {roles: [technical_lead, project_owner], quorum: 2}}\n"
+        "    tasks: [{task: more, steps: [{sql: b.sql, undo: b.undo.sql}]}]\nchecks:\n",
+    )
+    more = {"b__sql": "CREATE TABLE made_too (id int);\n", "b__undo__sql": "DROP TABLE made_too;\n"}
+    desk = Desk(make_project(second, **FILES, **more), old_url, "guarded")
+    desk.enroll("lead", "owner")
+    assert desk.launch("--phase", "one", "--as", "lead", "--code", desk.code("lead")).returncode == 4
+    for person in ("lead", "owner"):
+        assert desk.go(person, "--code", desk.code(person)).returncode == 0
+    assert desk.resume().returncode == 0
+    votes = desk.facts(Kind.VOTE)
+    desk.forge(Kind.PHASE_STARTED, "lead", phase="two", through=1, at_once=True, person="lead", proved=True)
+    for vote in votes:
+        desk.forge(Kind.VOTE, str(vote["person"]), **vote)
+    desk.forge(Kind.GO, "lead", judged=[], votes=[], seal="")
+
+    done = desk.resume()
+
+    assert done.returncode == 4, done.stdout
+    assert "before anybody was asked" in done.stdout
+    with psycopg.connect(old_url, autocommit=True) as connection:
+        assert connection.execute("SELECT to_regclass('made_too')").fetchone() == (None,)
+
+
+def test_a_new_key_does_not_strand_a_run_that_rests_on_what_the_old_one_signed(guarded: Desk) -> None:
+    guarded.go("owner", "--code", guarded.code("owner"))
+    guarded.go("lead", "--code", guarded.code("lead"))
+    assert guarded("people", "enroll", "lead", "--again").returncode == 0
+
+    assert guarded.resume().returncode == 0
+
+    assert guarded.made()
+
+
+def test_a_process_without_the_keys_takes_no_vote_away(guarded: Desk) -> None:
+    guarded.go("owner", "--code", guarded.code("owner"))
+    guarded.go("lead", "--code", guarded.code("lead"))
+    env = {**guarded.env, "GONOGO_KEYS": str(guarded.project / "none.json")}
+    done = gonogo("resume", "book", "-t", "guarded", "--without-prefect", "--no-wait", cwd=guarded.project, env=env)
+    assert done.returncode == 3
+    assert "this process has no keys" in done.stderr
+
+    assert guarded.resume().returncode == 0
+
+    assert guarded.made()
+
+
+def test_a_protected_database_is_not_changed_under_the_name_of_an_unprotected_target(guarded: Desk) -> None:
+    guarded.go("lead", "--code", guarded.code("lead"), decision="no-go")
+    assert guarded.resume().returncode == 10
+    guarded.target = "open"
+
+    done = guarded.launch()
+
+    assert done.returncode == 3
+    assert "this database is protected" in done.stderr
+
+
+def test_what_people_write_is_kept_as_text_that_every_report_can_hold(desk: Desk) -> None:
+    desk.launch()
+    odd = "see \\u0000 and \udcff and \x1b[31m " + "x" * 5000
+    env = desk.env
+    done = gonogo("go", "book", "-t", "open", "--as", "lead", "--comment", odd, cwd=desk.project, env=env)
+    assert done.returncode == 0, done.stderr
+
+    kept = str(desk.facts(Kind.VOTE)[0]["comment"])
+
+    assert kept.startswith("see \\u0000 and ? and")
+    assert len(kept) == 2000
+    report = desk("report", "book", "--format", "md")
+    assert report.returncode == 0
+    assert "\x1b" not in report.stdout
