@@ -68,9 +68,13 @@ FILES = {
     "drop.sql": "DROP TABLE made;\n",
     "quiet.sql": "SELECT 0\n",
     "made.sql": "SELECT count(*) FROM made\n",
+    "nap.sql": "SELECT pg_sleep(15);\n",
     "slow.sql": "SELECT pg_sleep(coalesce((SELECT 0 FROM pg_tables WHERE tablename = 'hurry'), 120));\n",
 }
 TURNS_BACK = SLOW.replace("    gate: {go_if: [quiet]}\n", "    gate: {go_if: [quiet]}\n    on_cancel: roll back\n")
+NAPS = SLOW.replace("sql: make.sql.j2, undo: drop.sql", "sql: nap.sql, undo: nothing").replace(
+    "sql: slow.sql, undo: nothing", "sql: make.sql.j2, undo: drop.sql"
+)
 BOOKS = {
     "form": GATED,
     "guarded": GATED,
@@ -79,6 +83,7 @@ BOOKS = {
     "turning": TURNS_BACK,
     "killed": SLOW,
     "restarted": GATED,
+    "paused": NAPS,
 }
 
 
@@ -283,6 +288,28 @@ def test_cancelling_a_flow_run_stops_its_statement_at_once_and_holds_the_run(
         connection.execute("CREATE TABLE hurry ()")
     open_form(page, room, "cancelled: resume")
     room.await_state(submit(page), "Done")
+
+
+def test_pausing_a_flow_run_holds_the_run_before_its_next_step(room: Room, page: Page, urls: dict[str, str]) -> None:
+    url = urls["paused"]
+    open_form(page, room, "paused: run")
+    run = submit(page)
+    napping = (
+        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(15)%' AND datname = current_database()"
+        " AND pid <> pg_backend_pid()"
+    )
+    until(lambda: ask(url, napping) == 1, 60)
+
+    menu(page, room, run, "Pause")
+    page.get_by_role("button", name="Pause Flow Run").click()
+
+    until(lambda: ask(url, "SELECT count(*) FROM gonogo.event WHERE kind = 'hold'") == 1, 30)
+    until(lambda: '"carried": false' in room.command("status", "paused", "--json").stdout, 60)
+    assert "holding" in room.command("status", "paused").stdout
+    assert ask(url, "SELECT to_regclass('made')") is None
+    open_form(page, room, "paused: resume")
+    room.await_state(submit(page), "Done")
+    assert ask(url, "SELECT count(*) FROM made") == 10
 
 
 def test_cancelling_rolls_back_in_a_flow_run_of_its_own_where_the_phase_says_so(

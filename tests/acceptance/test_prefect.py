@@ -117,7 +117,7 @@ def test_a_phase_is_a_flow_run_and_each_runbook_task_is_one_task_run(
     ) == ["gate", "indexes", "tables", "verify"]
     logs = prefect.wait_for("logs", {"logs": {"flow_run_id": {"any_": [flow_run["id"]]}}}, lambda found: len(found) > 8)
     story = "\n".join(log["message"] for log in logs)
-    assert "GO: 1 criteria pass" in story
+    assert "GO: 1 criterion passes" in story
     assert "tables.2: book/010.sql committed" in story
     artifacts = prefect.wait_for(
         "artifacts", {"artifacts": {"flow_run_id": {"any_": [flow_run["id"]]}}}, lambda found: len(found) == 3
