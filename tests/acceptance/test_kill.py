@@ -56,6 +56,8 @@ def project(tmp_path: Path) -> Path:
         ("every: 5s", "every: 300ms"),
         ("soak: 10m", "soak: 300ms"),
         ("samples: 40", "samples: 10"),
+        # these tests count deeds: calls of half a millisecond on a busy machine must not turn a run back
+        ("p50 > baseline + 50% in 3 of 5", "p50 > 1 s in 3 of 5"),
     ):
         assert theirs in source
         source = source.replace(theirs, ours)
