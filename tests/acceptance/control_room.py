@@ -17,6 +17,7 @@ import pyotp
 import pytest
 from gonogo_command import environment, gonogo
 from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 
 class Room:
@@ -117,10 +118,21 @@ def open_form(page: Page, room: Room, deployment: str) -> None:
 
 
 def choose(page: Any, label: str, option: str) -> None:
-    """Choose from a drop-down."""
-    page.get_by_role("button", name=f"Select {label}", exact=True).click()
+    """Choose from a drop-down.
+
+    The UI asks the server again every few seconds and may draw the list anew under the pointer, which closes it:
+    whoever sits there opens it again.
+    """
     owner = page if isinstance(page, Page) else page.page
-    owner.get_by_role("option", name=option, exact=True).click()
+    for _ in range(5):
+        try:
+            if not owner.get_by_role("option", name=option, exact=True).is_visible():
+                page.get_by_role("button", name=f"Select {label}", exact=True).click(timeout=5_000)
+            owner.get_by_role("option", name=option, exact=True).click(timeout=5_000)
+        except PlaywrightTimeout:
+            continue
+        return
+    pytest.fail(f"the list {label!r} does not let anybody choose {option!r}")
 
 
 def submit(page: Page) -> str:
