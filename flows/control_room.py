@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gonogo import clock, embedded
+from gonogo import clock, embedded, private
 from gonogo.errors import Refused, Unreachable
 from gonogo.house import Project
 
@@ -44,7 +44,7 @@ class _Child:
 
     def start(self) -> None:
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.log, "ab", opener=lambda name, flags: os.open(name, flags, 0o600)) as log:
+        with open(self.log, "ab", opener=private.opener) as log:
             # a group of its own: Ctrl-C reaches this process alone, which then ends the children in order
             self.process = subprocess.Popen(
                 self.command,
@@ -189,8 +189,7 @@ def _leave_word(room: Path, environment: Mapping[str, str]) -> None:
     """Tell other commands of this account where the control room is, so that their runs show there too."""
     kept = {name: environment[name] for name in ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING")}
     room.unlink(missing_ok=True)
-    with open(room, "w", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-        json.dump({**kept, "pid": os.getpid()}, file)
+    private.write(room, json.dumps({**kept, "pid": os.getpid()}))
 
 
 def _keep_up(children: list[_Child], over: threading.Event, say: Say) -> None:

@@ -90,8 +90,16 @@ def vote(
     return awaited(plan, find(connection, run=found.run).state)
 
 
-def agree(connection: Connection, found: Found, keys: Keys, speaker: Speaker, reason: str) -> str:
+def agree(connection: Connection, found: Found, keys: Keys, speaker: Speaker, reason: str, level: str = "") -> str:
     """Agree to a rollback, where the runbook lets nobody ask for one alone; return who else must, or nothing.
+
+    Args:
+        connection: where the ledger is.
+        found: the run.
+        keys: what its people prove themselves with.
+        speaker: who agrees.
+        reason: why.
+        level: the way back that they agree to; the runbook's first without one.
 
     Raises:
         Refused: the vote does not count; the reason is recorded.
@@ -104,7 +112,9 @@ def agree(connection: Connection, found: Found, keys: Keys, speaker: Speaker, re
         return ""  # they have agreed already; only what follows was not done
     given = recent_agreement(plan, state, clock.now())
     body = {"on": ROLLBACK, "decision": "go", "person": speaker.person, "seal": plan.seal, "comment": tidy(reason)}
-    _cast(connection, found, keys, speaker, rule, given, body)
+    if level:
+        body["level"] = level
+    _cast(connection, found, keys, speaker, rule, [vote for vote in given if vote.level == level], body)
     after = find(connection, run=found.run).state
     now = clock.now()
     return "" if agreed_to_turn_back(plan, after, now) else lacking(rule, plan.people, recent_agreement(plan, after, now))

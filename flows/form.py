@@ -24,10 +24,10 @@ from flows.decide import Speaker
 from flows.launch import find
 from flows.loop import Conductor
 from gonogo import clock, ledger
-from gonogo.core.engine import open_items
 from gonogo.core.gate_page import gate_page
-from gonogo.core.people import GO, NO_GO, Item
+from gonogo.core.people import GO, NO_GO
 from gonogo.core.state import Status
+from gonogo.core.ways import open_boxes
 from gonogo.errors import BadInput, Refused
 
 #: seconds between two looks at Prefect, and how long a pause without a deadline may last
@@ -130,31 +130,16 @@ def _asks(conductor: Conductor) -> tuple[object, ...]:
     state, plan = conductor.state, conductor.plan
     if state.held or state.asked is None:
         return ()
-    boxes = tuple(item.item for item in _boxes(conductor))
+    boxes = open_boxes(plan, state)
     if state.status is Status.DECIDING:
         return ("gate", state.asked.seq, boxes, len(state.votes))
-    waits = state.status in (Status.WORKING, Status.SOAKING) and bool(boxes) and state.asked.step is not None
-    return ("boxes", plan.phases[state.phase].name, boxes) if waits else ()
-
-
-def _boxes(conductor: Conductor) -> tuple[Item, ...]:
-    """Return the boxes that are asked for now and that nobody has ticked."""
-    state, plan = conductor.state, conductor.plan
-    phase = plan.phases[state.phase]
-    if state.status is Status.DECIDING:
-        asked = phase.before
-    elif state.status is Status.SOAKING:
-        asked = phase.after
-    else:
-        asked = plan.steps[state.step].confirm if state.step < len(plan.steps) else ()
-    still = open_items(state, asked)
-    return tuple(item for item in asked if item.item in still)
+    return ("boxes", plan.phases[state.phase].name, boxes) if boxes else ()
 
 
 def _form(conductor: Conductor, description: str) -> type[RunInput]:
     """Return the form: go or no-go, and the boxes that may be ticked."""
     plan, state = conductor.plan, conductor.state
-    answers = [f"{_CONFIRM}{item.item}" for item in _boxes(conductor)]
+    answers = [f"{_CONFIRM}{item}" for item in open_boxes(plan, state)]
     if state.status is Status.DECIDING and plan.phases[state.phase].approve is not None:
         answers = [GO, NO_GO, *answers]
     code = "Your one-time code." if plan.protected else "Your one-time code, if you have one; without it your name is not proved."

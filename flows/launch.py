@@ -17,7 +17,7 @@ from gonogo.core.event import Event, Kind
 from gonogo.core.plain import tidy
 from gonogo.core.plan import Plan
 from gonogo.core.runbook import Runbook
-from gonogo.core.state import TURNING_BACK, State, Status
+from gonogo.core.state import SHALLOW, TURNING_BACK, State, Status, goes_further
 from gonogo.database import Connection, Database, identify, resolve_url, transaction
 from gonogo.errors import BadInput, Exit, Refused
 from gonogo.house import Project
@@ -122,6 +122,11 @@ def _open_or_find(
             f" go on with `gonogo resume {name}`, or turn it back with `gonogo rollback {name}`"
             + (f". The files have changed since, but the run goes on only as it was begun:{changed}" if changed else "")
         )
+    if state.status is Status.ROLLED_BACK and state.level in SHALLOW:
+        raise Refused(
+            f"the run {found.run} was turned back by the level {state.level}, and what it did is still there; go further"
+            f" back first: gonogo rollback {name} --level {' or '.join(level for level in state.levels if level not in SHALLOW)}"
+        )
     if state.status is Status.ROLLED_BACK or (state.status is Status.NO_GO and not state.changed):
         return ledger.open_run(connection, plan, texts, actor), None
     if state.status is Status.DONE and again:
@@ -137,8 +142,7 @@ def _open_or_find(
 
 
 def _say_changes(connection: Connection, before: Plan, after: Plan, texts: Mapping[str, str]) -> str:
-    scripts = [script for step in before.steps for script in (*step.scripts, *(step.undo or ()))]
-    hashes = dict.fromkeys(script.sha256 for script in (*scripts, *before.questions.values()))
+    hashes = dict.fromkeys(script.sha256 for script in (*before.scripts, *before.questions.values()))
     kept = ledger.read_texts(connection, list(hashes))
     return "".join(f"\n    {line}" for line in changes(before, after, kept, texts))
 
@@ -258,44 +262,82 @@ def go_on(
         go(conductor, through - conductor.state.phase + 1, carry, at_once=at_once, said=said)
 
 
-def request(database: Database, found: Found, kind: Kind, why: str, actor: str) -> None:
+def request(database: Database, found: Found, kind: Kind, body: Mapping[str, Any], actor: str) -> None:
     """Append what a person asks for; the runner hears it."""
     with database.connect("gonogo/request") as connection:
-        ledger.append(connection, found.run, kind, {"why": tidy(why)} if why else {}, tidy(actor, 100))
+        ledger.append(connection, found.run, kind, body, tidy(actor, 100))
 
 
-def turn_back(conductor: Conductor, kind: Kind, reason: str, *, by_authority: bool) -> None:
-    """Begin to turn a run back, or let it go on turning back.
+@dataclass(frozen=True, kw_only=True)
+class Back:
+    """How somebody wants a run turned back."""
+
+    #: a rollback, or an abort
+    kind: Kind
+    reason: str = ""
+    #: the way back; the first one that counts without it
+    level: str = ""
+    #: rows of the application may be destroyed: whoever asks knows of them
+    accept_loss: bool = False
+    #: only a rollback that has begun is meant
+    go_on: bool = False
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The body of the fact that says so."""
+        said = {"why": tidy(self.reason), "level": self.level, "accept_loss": self.accept_loss}
+        return {key: value for key, value in said.items() if value}
+
+
+def needs_authority(found: Found, back: Back) -> bool:
+    """Say whether others must agree to what a person asks for."""
+    state = found.state
+    going = state.status in TURNING_BACK and not goes_further(state, back.level)
+    return state.authority and state.changed and not going
+
+
+def turn_back(conductor: Conductor, back: Back, *, by_authority: bool) -> None:
+    """Begin to turn a run back, take another way, or let it go on turning back.
 
     Args:
         conductor: the run.
-        kind: what was asked for: a rollback, or an abort.
-        reason: why.
+        back: how.
         by_authority: whether enough people have agreed to it, as the runbook asks.
 
     Raises:
         Refused: what they are said to have agreed is not signed by them.
     """
-    if conductor.state.status in TURNING_BACK:
-        if conductor.state.held:
-            conductor.append(Kind.RESUME)
+    state = conductor.state
+    if state.status in TURNING_BACK and not goes_further(state, back.level):
+        if state.held:
+            conductor.append(Kind.RESUME, {"accept_loss": True} if back.accept_loss else {})
     elif by_authority:
         conductor.attempt(TurnBack())
-        if conductor.state.status not in TURNING_BACK:
+        if conductor.state.turned == state.turned:
             raise Refused("the agreement does not stand: what was said is not signed by those it names; agree again")
+        if back.accept_loss:
+            conductor.append(Kind.RESUME, {"accept_loss": True})
     else:
-        conductor.append(kind, {"why": tidy(reason)} if reason else {})
+        conductor.append(back.kind, back.body)
 
 
-def refuse_where_over(kind: Kind, found: Found) -> None:
-    """Refuse to turn back a run that did nothing, or has been turned back.
+def refuse_where_over(back: Back, found: Found) -> None:
+    """Refuse to turn back a run that did nothing, or has been turned back, or by a way that it does not have.
 
     Raises:
+        BadInput: there is no such way.
         Refused: there is nothing to turn back.
     """
-    state = found.state
+    state, kind = found.state, back.kind
+    if back.level and back.level not in state.levels:
+        raise BadInput(f"--level {back.level!r}: this run's ways back are {', '.join(state.levels)}")
+    if back.level == "restore" and not state.backup:
+        raise Refused(f"no backup was proved for the run {found.run}, so there is none to restore")
+    if back.go_on and state.status not in TURNING_BACK:
+        raise Refused(f"the run {found.run} does not turn back now ({state.status}), so there is no rollback to go on with")
     nothing_done = state.status is Status.NO_GO and not state.changed
-    if state.status is Status.ROLLED_BACK or nothing_done or (state.status is Status.DONE and kind is Kind.ABORT):
+    rolled_back = state.status is Status.ROLLED_BACK and not goes_further(state, back.level)
+    if rolled_back or nothing_done or (state.status is Status.DONE and kind is Kind.ABORT):
         hint = "; `gonogo rollback` turns it back" if state.status is Status.DONE else ""
         raise Refused(f"the run {found.run} is over ({state.status}), so there is nothing to {kind}{hint}")
 

@@ -13,7 +13,7 @@ import psycopg
 import checks
 from flows import decide, perform
 from flows.watch import Watch
-from gonogo import clock, embedded, fence, ledger
+from gonogo import clock, fence, ledger, scratch
 from gonogo.core import engine
 from gonogo.core.event import Event, Kind
 from gonogo.core.plan import Plan
@@ -123,9 +123,15 @@ class Conductor:
         finally:
             self.end_watch()
 
-    def spare_server(self) -> str:
-        """Start a server of our own to restore into; return its URL."""
-        return embedded.start(self.room / "scratch")
+    def scratch_room(self) -> scratch.Room:
+        """Return where a scratch database may be made."""
+        return scratch.room_of(self.session.database, self.plan.rehearse_on, self.room)
+
+    def leave_target(self) -> None:
+        """Close every connection but the one that runs the steps: its database is about to be swapped."""
+        self.end_watch()
+        if self._asker is not None:
+            self._asker.close()
 
     def measure_baseline(self) -> None:
         """Measure what is compared with later, if that is next."""
@@ -162,7 +168,7 @@ class Conductor:
     def stage_of(self, command: engine.Command) -> str:
         """Name the stretch of work that a command belongs to: its task, or what surrounds the tasks."""
         match command:
-            case engine.MeasureBaseline() | engine.JudgeGate():
+            case engine.Recall() | engine.MeasureBaseline() | engine.JudgeGate():
                 return "gate"
             case engine.TakeBackup():
                 return "backup"
@@ -170,6 +176,8 @@ class Conductor:
                 return self.plan.steps[step].task
             case engine.Undo(step):
                 return f"undo {self.plan.steps[step].task}"
+            case engine.Weigh() | engine.Switch() | engine.Restore():
+                return f"roll back by {self.state.level}"
             case engine.Verify():
                 return "verify"
             case engine.Prove():
@@ -243,6 +251,7 @@ def embark(
     keys: Keys,
     take_over: bool = False,
     resumed: bool = False,
+    session_type: type[Session] = Session,
 ) -> Conductor:
     """Become the runner of a run, from the ledger alone.
 
@@ -253,6 +262,7 @@ def embark(
         keys: what proves the people who decide.
         take_over: end a runner that is still there.
         resumed: whether another process carried the run before.
+        session_type: what runs the scripts; a rehearsal's looks on.
 
     Raises:
         Refused: the target is not the run's, or another runner works on it.
@@ -264,12 +274,12 @@ def embark(
             raise Refused("the target has no ledger, so there is no run to carry")
         plan = ledger.read_plan(connection, run)
         require_same(identity, plan.identity)
-        hashes = {script.sha256 for step in plan.steps for script in (*step.scripts, *(step.undo or ()))}
+        hashes = {script.sha256 for script in plan.scripts}
         texts = ledger.read_texts(connection, [*hashes, *(q.sha256 for q in plan.questions.values())])
         events = ledger.read_state(connection, run)
     finally:
         connection.close()
-    session = Session(
+    session = session_type(
         database=database,
         plan=plan,
         run=run,

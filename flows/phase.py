@@ -197,10 +197,14 @@ def _artifact(say: Say, make: Callable[[Any], None], of: Any) -> None:
         say(f"Prefect did not take an artifact: {type(error).__name__}: {str(error)[:200]}")
 
 
+def show_page(name: str, text: str, about: str) -> None:
+    """Show a page in the UI."""
+    create_markdown_artifact(key=_key(name), markdown=text, description=about)
+
+
 def _show_plan(plan: Plan) -> None:
     """Show the plan before anything runs: its tasks on the clock, gates, locks, watch, and the way back."""
-    key, about = _key(f"{plan.runbook}-plan"), "The plan and its timeline"
-    create_markdown_artifact(key=key, markdown=plan_page(plan), description=about)
+    show_page(f"{plan.runbook}-plan", plan_page(plan), "The plan and its timeline")
 
 
 def _show_outcome(conductor: Conductor) -> None:
@@ -210,8 +214,7 @@ def _show_outcome(conductor: Conductor) -> None:
     if made["checks"]:
         key = _key(f"{conductor.plan.runbook}-verdicts")
         create_table_artifact(key=key, table=made["checks"], description="Every check with its numbers")
-    key = _key(f"{conductor.plan.runbook}-report")
-    create_markdown_artifact(key=key, markdown=report.as_markdown(made), description=f"The report: {made['outcome']}")
+    show_page(f"{conductor.plan.runbook}-report", report.as_markdown(made), f"The report: {made['outcome']}")
 
 
 def _key(text: str) -> str:

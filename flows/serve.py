@@ -11,14 +11,16 @@ import asyncio
 import os
 import signal
 import urllib.parse
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import yaml
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.actions import DeploymentUpdate
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import ObjectNotFound
 from prefect.flows import Flow
@@ -26,7 +28,7 @@ from prefect.runner import Runner
 from prefect.types.entrypoint import EntrypointType
 from prefect.utilities.callables import ParameterSchema
 
-from flows.served import ALL, RESUME, ROLL_BACK, RUN, resume, roll_back, run
+from flows.served import ALL, REHEARSE, RESUME, ROLL_BACK, RUN, rehearse, resume, roll_back, run
 from gonogo.core.runbook import Input, Runbook
 from gonogo.errors import BadInput, GonogoError
 from gonogo.house import Project
@@ -37,7 +39,9 @@ Say = Callable[[str], None]
 #: seconds between two looks at the folder of runbooks, and at Prefect
 _LOOK, _POLL = 2.0, 2.0
 _CODE = "Your one-time code; a protected target needs one. It is worth nothing once used."
-_FLOWS: dict[str, Flow[Any, Any]] = {RUN: run, RESUME: resume, ROLL_BACK: roll_back}
+_FLOWS: dict[str, Flow[Any, Any]] = {RUN: run, REHEARSE: rehearse, RESUME: resume, ROLL_BACK: roll_back}
+#: what each is called in the UI
+_WORDS = {"run": RUN, "rehearse": REHEARSE, "resume": RESUME, "roll back": ROLL_BACK}
 _TYPES = {"text": "string", "integer": "integer", "number": "number", "boolean": "boolean", "list": "string", "mapping": "string"}
 
 
@@ -144,7 +148,7 @@ def _files(folder: Path) -> dict[Path, os.stat_result]:
 
 
 def deployments(runbook: Runbook, name: str) -> list[RunnerDeployment]:
-    """Return what the Prefect UI offers of a runbook: run, resume, roll back.
+    """Return what the Prefect UI offers of a runbook: run, rehearse, resume, roll back.
 
     Args:
         runbook: the runbook.
@@ -153,6 +157,7 @@ def deployments(runbook: Runbook, name: str) -> list[RunnerDeployment]:
     about = f"{runbook.title or runbook.runbook}\n\n{runbook.about}".strip()
     schemas = {
         "run": (RUN, "flows.served.run", _run_form(runbook), "Launch a phase, or all that are left."),
+        "rehearse": (REHEARSE, "flows.served.rehearse", _rehearsal_form(runbook), "Forward and back on a restored copy."),
         "resume": (RESUME, "flows.served.resume", _resume_form(runbook), "Go on with a run that is held or lost its process."),
         "roll back": (ROLL_BACK, "flows.served.roll_back", _rollback_form(runbook), "Undo what a run did, and prove it."),
     }
@@ -213,10 +218,21 @@ def _run_form(runbook: Runbook) -> dict[str, Any]:
     }
     if runbook.schedule.windows or runbook.schedule.freezes:
         form["override"] = _field("Why it may start outside its window; only for those who may.", default="")
-    if runbook.inputs:
-        form["inputs"] = _field("What the templates are filled in with.", allOf=[{"$ref": "#/definitions/Inputs"}])
-        form["inputs"]["default"] = {name: _shown(item) for name, item in runbook.inputs.items() if item.default is not None}
-    return form
+    return form | _inputs_field(runbook)
+
+
+def _rehearsal_form(runbook: Runbook) -> dict[str, Any]:
+    proves = "Prove every step's undo by itself, right after it."
+    form = {"target": _target(runbook), "each_step": _field(proves, type="boolean", default=False)}
+    return form | _inputs_field(runbook)
+
+
+def _inputs_field(runbook: Runbook) -> dict[str, Any]:
+    if not runbook.inputs:
+        return {}
+    field = _field("What the templates are filled in with.", allOf=[{"$ref": "#/definitions/Inputs"}])
+    field["default"] = {name: _shown(item) for name, item in runbook.inputs.items() if item.default is not None}
+    return {"inputs": field}
 
 
 def _resume_form(runbook: Runbook) -> dict[str, Any]:
@@ -237,6 +253,8 @@ def _rollback_form(runbook: Runbook) -> dict[str, Any]:
         "asked_by": _people(runbook, "Who asks for it, or agrees to it."),
         "code": _field(_CODE, default="", maxLength=20),
         "take_over": _field("End a runner that is lost but still holds the target.", type="boolean", default=False),
+        "level": _field("The way back; without one, the runbook's first.", enum=["", *runbook.rollback.levels], default=""),
+        "accept_loss": _field("Rows that were written since may be destroyed.", type="boolean", default=False),
     }
 
 
@@ -265,26 +283,23 @@ def _shown(item: Input) -> Any:
 
 async def _say_broken(name: str, problems: list[str]) -> None:
     """Say in the UI why a runbook that was offered cannot run as it stands now."""
-    from prefect.client.schemas.actions import DeploymentUpdate  # noqa: PLC0415
-
     text = "**This runbook is broken since it was changed:**\n\n" + "\n".join(f"- {problem}" for problem in problems)
     async with get_client() as client:
-        for flow_name, word in ((RUN, "run"), (RESUME, "resume"), (ROLL_BACK, "roll back")):
-            try:
-                found = await client.read_deployment_by_name(f"{flow_name}/{name}: {word}")
-            except ObjectNotFound:
-                continue
+        async for found in _offered(client, name):
             await client.update_deployment(found.id, DeploymentUpdate(description=text))
 
 
 async def _take_back(name: str) -> None:
     async with get_client() as client:
-        for flow_name, word in ((RUN, "run"), (RESUME, "resume"), (ROLL_BACK, "roll back")):
-            try:
-                found = await client.read_deployment_by_name(f"{flow_name}/{name}: {word}")
-            except ObjectNotFound:
-                continue
+        async for found in _offered(client, name):
             await client.delete_deployment(found.id)
+
+
+async def _offered(client: PrefectClient, name: str) -> AsyncIterator[DeploymentResponse]:
+    """Yield what is offered of a runbook."""
+    for word, flow_name in _WORDS.items():
+        with suppress(ObjectNotFound):
+            yield await client.read_deployment_by_name(f"{flow_name}/{name}: {word}")
 
 
 def reachable(url: str) -> bool:

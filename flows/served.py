@@ -18,21 +18,23 @@ from prefect.runtime import flow_run as this_run
 from prefect.states import Completed, Failed
 
 from flows import decide, launch
+from flows import rehearse as rehearsing
 from flows.carry import carried
 from flows.decide import Speaker
 from flows.loop import Conductor
 from flows.opening import Opened, found_run, open_runbook
-from flows.phase import Shown, as_state
+from flows.phase import Shown, as_state, show_page
 from gonogo.core.event import Kind
-from gonogo.core.state import TURNING_BACK, State, Status
+from gonogo.core.rehearsal_page import rehearsal_page
+from gonogo.core.state import State, Status
 from gonogo.database import Database
 from gonogo.errors import GonogoError, Refused
 from gonogo.keys import Keys
 from gonogo.loader import parse_yaml
-from gonogo.planning import prepare
+from gonogo.planning import Prepared, prepare
 
 ALL = "all"
-RUN, RESUME, ROLL_BACK = "gonogo-run", "gonogo-resume", "gonogo-roll-back"
+RUN, REHEARSE, RESUME, ROLL_BACK = "gonogo-run", "gonogo-rehearse", "gonogo-resume", "gonogo-roll-back"
 _P = ParamSpec("_P")
 _HOW: dict[str, Any] = {"retries": 0, "persist_result": False}
 
@@ -70,8 +72,7 @@ def run(
     if mine := _mine(database, opened):
         # a retry of the flow run that launched it: the ledger says where it stands
         return _carry(opened, database, mine.run, speaker, lambda c: launch.go_on(c, mine.events, _here), resumed=True)
-    given = {name: _value(opened, name, value) for name, value in (inputs or {}).items()}
-    prepared = prepare(opened.runbook, opened.file, opened.project, target=target, inputs=given)
+    prepared = _prepare(opened, target, inputs)
     said = decide.launcher(prepared.plan, decide.keys_of(opened.project), speaker, override, at_once=at_once)
     said = {**said, "flow_run": str(this_run.id)}
     with database.connect("gonogo/begin") as connection:
@@ -82,6 +83,32 @@ def run(
         return _carry(
             opened, database, run_id, speaker, lambda c: launch.go(c, count, _here, at_once=at_once, said=said), resumed=False
         )
+
+
+@flow(name=REHEARSE, flow_run_name="rehearse {runbook}@{target}", **_HOW)
+@_answering
+def rehearse(runbook: str, target: str, each_step: bool = False, inputs: dict[str, Any] | None = None) -> Any:
+    """Run the plan forward and back on a restored copy, and record what that showed; the target itself is not changed."""
+    opened, logger = open_runbook(runbook), get_run_logger()
+    prepared = _prepare(opened, target, inputs)
+    rule = prepared.plan.rehearsal
+    evidence = rehearsing.rehearse(
+        prepared,
+        launch.reach(opened.runbook, opened.project, target),
+        opened.project,
+        actor="the Prefect UI",
+        say=lambda text: logger.info("%s", text),
+        each_step=each_step or bool(rule and rule.each_step),
+    )
+    show_page(f"{runbook}-rehearsal", rehearsal_page(prepared.plan.title, evidence), "What the rehearsal showed")
+    if evidence["shortcomings"]:
+        return Failed(name="Does not stand", message=evidence["shortcomings"])
+    return Completed(name="Rehearsed", message="forward, and back by every way, to what there was")
+
+
+def _prepare(opened: Opened, target: str, inputs: dict[str, Any] | None) -> Prepared:
+    given = {name: _value(opened, name, value) for name, value in (inputs or {}).items()}
+    return prepare(opened.runbook, opened.file, opened.project, target=target, inputs=given)
 
 
 @flow(name=RESUME, flow_run_name="resume {runbook}@{target}", **_HOW)
@@ -109,29 +136,39 @@ def resume(runbook: str, target: str, settle: str = "", take_over: bool = False,
 
 @flow(name=ROLL_BACK, flow_run_name="roll back {runbook}@{target}", **_HOW)
 @_answering
-def roll_back(runbook: str, target: str, reason: str = "", asked_by: str = "", code: str = "", take_over: bool = False) -> Any:
+def roll_back(
+    runbook: str,
+    target: str,
+    reason: str = "",
+    asked_by: str = "",
+    code: str = "",
+    take_over: bool = False,
+    level: str = "",
+    accept_loss: bool = False,
+) -> Any:
     """Undo everything that the newest run did, newest first, and prove it; where a process carries it, that one does."""
     speaker = Speaker(person=asked_by, code=code)
+    back = launch.Back(kind=Kind.ROLL_BACK, reason=reason, level=level, accept_loss=accept_loss)
     with found_run(runbook, target, "") as (opened, database, connection, found):
-        launch.refuse_where_over(Kind.ROLL_BACK, found)
-        by_authority = found.state.authority and found.state.changed and found.state.status not in TURNING_BACK
+        launch.refuse_where_over(back, found)
+        by_authority = launch.needs_authority(found, back)
         keys = decide.keys_of(opened.project)
-        if by_authority and (lacks := decide.agree(connection, found, keys, speaker, reason)):
+        if by_authority and (lacks := decide.agree(connection, found, keys, speaker, reason, level)):
             return Failed(name="Waiting for agreement", message=f"{speaker.person} agrees: {lacks}")
         if not by_authority:
             _prove_if_said(found, keys, speaker)
         if found.carried and not take_over:
             if not by_authority:
-                launch.request(database, found, Kind.ROLL_BACK, reason, speaker.person or "the Prefect UI")
+                launch.request(database, found, Kind.ROLL_BACK, back.body, speaker.person or "the Prefect UI")
             return Completed(
                 name="Asked", message=f"{found.run} rolls back when its running step ends; its own flow run shows it"
             )
 
-    def back(conductor: Conductor) -> None:
-        launch.turn_back(conductor, Kind.ROLL_BACK, reason, by_authority=by_authority)
+    def turn(conductor: Conductor) -> None:
+        launch.turn_back(conductor, back, by_authority=by_authority)
         _here(conductor)
 
-    return _carry(opened, database, found.run, speaker, back, resumed=True, take_over=take_over)
+    return _carry(opened, database, found.run, speaker, turn, resumed=True, take_over=take_over)
 
 
 def _prove_if_said(found: launch.Found, keys: Keys, speaker: Speaker) -> None:

@@ -9,33 +9,27 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import secrets
+import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psycopg
-from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
-
-from gonogo import clock, embedded
-from gonogo.compare import checksum, differences, schema_fingerprint
-from gonogo.core.duration import say_duration
+from gonogo import clock, private
+from gonogo.compare import checksum, differences, schema_fingerprint, sequence_positions
+from gonogo.core.way_back import Backup as Rule
 from gonogo.database import Connection, Database
 from gonogo.errors import StepError
+from gonogo.programs import ProgramFailed, Say, finish, running, without_password
+from gonogo.scratch import Room, scratch
 
-Say = Callable[[str], None]
 MANIFEST = "manifest.json"
 #: connections that dump and restore at a time, and the compression: quick, and a third of the size
 _JOBS, _COMPRESSION = 2, "gzip:1"
-#: seconds that dumping and restoring may take, and between two words about them
-_LIMIT, _WORD = 6 * 3600, 5.0
 _TABLES = """
 SELECT format('%I.%I', n.nspname, c.relname), pg_catalog.pg_total_relation_size(c.oid)
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -43,6 +37,24 @@ WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND n.nspname !~ '^pg_' AND n.n
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
     WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'e')
 ORDER BY 1
+"""
+#: what only some versions know: a setting of 17 and later, and a mark that newer releases of old versions put on columns
+_FOREIGN = re.compile(r"SET transaction_timeout = 0;\n|ALTER TABLE ONLY .* ALTER COLUMN .* SET \(pg_attver=\d+\);\n")
+_COPY = re.compile(r"COPY .* FROM stdin;\n")
+_SCHEMAS = """
+SELECT format('%I.%I', n.nspname, c.relname), n.nspname
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r'
+"""
+_QUALIFIED = """
+SELECT format('%%I.%%I', n.nspname, c.relname)
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = pg_catalog.to_regclass(%s)
+"""
+_REFERENCES = """
+SELECT format('%I.%I', n.nspname, c.relname), format('%I.%I', fn.nspname, f.relname)
+FROM pg_catalog.pg_constraint k
+JOIN pg_catalog.pg_class c ON c.oid = k.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_class f ON f.oid = k.confrelid JOIN pg_catalog.pg_namespace fn ON fn.oid = f.relnamespace
+WHERE k.contype = 'f' ORDER BY 1, 2
 """
 _UNCOVERED = """
 SELECT 'large objects' WHERE EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata)
@@ -73,61 +85,91 @@ class Backup:
         return sum(int(file["bytes"]) for file in self.manifest["files"].values())
 
 
-def take(database: Database, folder: Path, say: Say) -> Backup:
-    """Dump a whole database, with the rows, checksums and schema of the very same snapshot.
+def take(database: Database, folder: Path, say: Say, rule: Rule | None = None) -> Backup:
+    """Dump a database, with the rows, checksums and schema of the very same snapshot.
 
     Args:
         database: what to dump; the schema `gonogo` is left out.
         folder: where the backup will lie; it is there only when it is whole.
         say: where its progress is told.
+        rule: whose rows it holds, where not all of them; definitions, grants and triggers are always all there.
 
     Raises:
-        BackupFailed: there is too little room, or pg_dump fails; nothing is left of it then.
+        BackupFailed: there is too little room, its scope cannot be restored, or pg_dump fails; nothing is left of it then.
     """
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir(parents=True, mode=0o700)
-        backup = _take(database, partial, say)
+        manifest = _take(database, partial, say, rule or Rule())
         partial.rename(folder)
     except OSError as error:
         raise BackupFailed(f"the backup cannot be written to {folder}: {error.strerror}") from None
+    except ProgramFailed as error:
+        raise BackupFailed(str(error)) from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return Backup(folder=folder, manifest=backup)
+    return Backup(folder=folder, manifest=manifest)
 
 
-def _take(database: Database, partial: Path, say: Say) -> Mapping[str, Any]:
+def _take(database: Database, partial: Path, say: Say, rule: Rule) -> Mapping[str, Any]:
     began = clock.monotonic()
     with database.connect("gonogo/backup") as connection:
         connection.execute("SET idle_in_transaction_session_timeout = 0; SET statement_timeout = 0")
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        tables = connection.execute(_TABLES).fetchall()
-        _require_room(partial, sum(int(size) for _, size in tables))
-        snapshot = _one(connection, "SELECT pg_catalog.pg_export_snapshot()")
-        with _dumping(database, partial / "dump", str(snapshot)) as process:
-            held = {str(name): checksum(connection, str(name)) for name, _ in tables}
-            schema = schema_fingerprint(connection)
-            _await(process, partial / "dump", say, "dumping")
-        uncovered = [str(row[0]) for row in connection.execute(_UNCOVERED).fetchall()]
-        roles = [
-            str(row[0]) for row in connection.execute("SELECT rolname FROM pg_catalog.pg_roles WHERE oid >= 16384").fetchall()
-        ]
-        taken_at = clock.now().isoformat()
-        server = int(_one(connection, "SHOW server_version_num"))
+        sizes = {str(name): int(size) for name, size in connection.execute(_TABLES).fetchall()}
+        chosen = _in_scope(connection, rule, sizes)
+        _require_room(partial, sum(sizes[name] for name in chosen))
+        # sequences stand outside of snapshots: what is read before the dump is the least that it holds
+        sequences = sequence_positions(connection)
+        snapshot = str(_one(connection, "SELECT pg_catalog.pg_export_snapshot()"))
+        with _dumping(database, partial / "dump", snapshot, [name for name in sizes if name not in chosen]) as process:
+            manifest = {
+                "taken_at": clock.now().isoformat(),
+                "server": int(_one(connection, "SHOW server_version_num")),
+                "database": str(_one(connection, "SELECT pg_catalog.current_database()")),
+                # rows that a later transaction wrote were written after the restore point
+                "next_xid": int(_one(connection, "SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text")),
+                "tables": {name: checksum(connection, name) for name in chosen},
+                "without_rows": [name for name in sizes if name not in chosen],
+                "sequences": sequences,
+                "schema": schema_fingerprint(connection),
+                "uncovered": _column(connection, _UNCOVERED),
+                "roles": _column(connection, "SELECT rolname FROM pg_catalog.pg_roles WHERE oid >= 16384"),
+            }
+            finish(process, say, "dumping", writes=partial / "dump")
         connection.execute("ROLLBACK")
-    manifest = {
-        "taken_at": taken_at,
-        "seconds": round(clock.monotonic() - began, 1),
-        "server": server,
-        "tables": held,
-        "schema": schema,
-        "uncovered": uncovered,
-        "roles": roles,
-        "files": _sums(partial / "dump"),
-    }
-    _write(partial / MANIFEST, json.dumps(manifest, indent=1))
+    manifest = {**manifest, "files": _sums(partial / "dump"), "seconds": round(clock.monotonic() - began, 1)}
+    private.write(partial / MANIFEST, json.dumps(manifest, indent=1))
     return manifest
+
+
+def _in_scope(connection: Connection, rule: Rule, names: Iterable[str]) -> list[str]:
+    """Return the tables whose rows are dumped.
+
+    Raises:
+        BackupFailed: one is not there, or refers to a table whose rows would not be there.
+    """
+    if not (rule.tables or rule.schemas):
+        return list(names)
+    known = {str(row[0]): str(row[1]) for row in connection.execute(_SCHEMAS).fetchall()}
+    chosen = {_qualified(connection, table) for table in rule.tables}
+    chosen |= {table for table, schema in known.items() if schema in rule.schemas}
+    if missing := [schema for schema in rule.schemas if schema not in known.values()]:
+        raise BackupFailed(f"backup.schemas: there is no schema {missing[0]} with tables")
+    for table, other in connection.execute(_REFERENCES).fetchall():
+        if table in chosen and other not in chosen:
+            raise BackupFailed(
+                f"{table} refers to {other}, whose rows the backup leaves out, so it could not be restored; add {other} to it"
+            )
+    return [name for name in names if name in chosen]
+
+
+def _qualified(connection: Connection, table: str) -> str:
+    row = connection.execute(_QUALIFIED, [table]).fetchone()
+    if row is None:
+        raise BackupFailed(f"backup.tables: there is no table {table}")
+    return str(row[0])
 
 
 def read(folder: Path) -> Backup:
@@ -150,42 +192,135 @@ def read(folder: Path) -> Backup:
     return Backup(folder=folder, manifest=manifest)
 
 
-def prove(backup: Backup, database: Database, spare: Callable[[], str], say: Say) -> dict[str, Any]:
+def prove(backup: Backup, room: Room, say: Say) -> dict[str, Any]:
     """Restore a backup into a scratch database and compare it with what its snapshot held; return the evidence.
 
     Args:
         backup: what to prove.
-        database: what it was taken from; the scratch database is made beside it where its role may make one.
-        spare: starts a server of our own, where it may not; returns its URL.
+        room: where the scratch database may be made.
         say: where its progress is told.
 
     Raises:
         BackupFailed: it cannot be restored, or what comes of it is not what was there.
+        Refused: no scratch database can be made.
+    """
+    with restored(backup, room, say) as (_, proof):
+        return proof
+
+
+@contextmanager
+def restored(backup: Backup, room: Room, say: Say) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Restore a backup into a scratch database, proved, for a while; yield its URL and the evidence.
+
+    Raises:
+        BackupFailed: it cannot be restored, or what comes of it is not what was there.
+        Refused: no scratch database can be made.
     """
     read(backup.folder)
     began = clock.monotonic()
-    with _scratch(database, spare, backup) as url:
-        _restore(backup, url, say)
-        seconds = round(clock.monotonic() - began, 1)
+    with scratch(room, backup.manifest["roles"]) as url:
+        restore(backup, url, say)
+        seconds = round(clock.monotonic() - began, 2)
         with Database(url=url).connect("gonogo/prove") as connection:
-            found = {name: _count(connection, name) for name in backup.manifest["tables"]}
-            told = [
-                f"{name} has {found[name]} instead of {held} (rows:checksum)"
-                for name, held in backup.manifest["tables"].items()
-                if found[name] != held
-            ]
-            told += differences(_portable(backup.manifest["schema"]), _portable(schema_fingerprint(connection)))
+            require_held(backup, connection)
+            version = _major(connection.info.server_version)
+        uncovered = [*backup.manifest["uncovered"], *(f"the rows of {name}" for name in backup.manifest["without_rows"])]
+        if version != _major(backup.manifest["server"]):
+            uncovered.append(f"definitions but for their names, since the copy is PostgreSQL {version}")
+        proof = {
+            "folder": str(backup.folder),
+            "taken_at": backup.manifest["taken_at"],
+            "tables": len(backup.manifest["tables"]),
+            "objects": len(backup.manifest["schema"]),
+            "bytes": backup.size,
+            "restored_in": seconds,
+            "uncovered": uncovered,
+        }
+        yield url, proof
+
+
+def restore(backup: Backup, url: str, say: Say) -> float:
+    """Restore a backup into an empty database; return the seconds it took.
+
+    Raises:
+        BackupFailed: pg_restore fails.
+    """
+    began = clock.monotonic()
+    command = ["pg_restore", "--format=directory", f"--jobs={_JOBS}", f"--dbname={without_password(url)}"]
+    try:
+        if _major(backup.manifest["server"]) != _major(_version(url)):
+            _restore_definitions(backup, url, say)
+            command += ["--section=data", "--section=post-data"]
+        with running([*command, str(backup.dump)], url, connects=False) as process:
+            finish(process, say, "restoring")
+    except ProgramFailed as error:
+        raise BackupFailed(str(error)) from None
+    return round(clock.monotonic() - began, 1)
+
+
+def _restore_definitions(backup: Backup, url: str, say: Say) -> None:
+    """Restore the definitions on a server of another version, without what only the other one knows."""
+    with tempfile.TemporaryDirectory(prefix="gonogo-") as folder:
+        script = write_script(backup, Path(folder), ["--section=pre-data"], url, say)
+        with running(["psql", "--no-psqlrc", "--quiet", "--output=/dev/null", f"--file={script}"], url) as process:
+            finish(process, say, "restoring")
+
+
+def write_script(backup: Backup, folder: Path, options: Sequence[str], url: str, say: Say) -> Path:
+    """Write a backup, or a part of it, as a script that PostgreSQL 15 and later take; return the file.
+
+    Raises:
+        ProgramFailed: pg_restore fails.
+    """
+    raw, tamed = folder / "raw.sql", folder / "dump.sql"
+    with running(["pg_restore", *options, f"--file={raw}", str(backup.dump)], url, connects=False) as process:
+        finish(process, say, "reading the dump")
+    with raw.open(encoding="utf-8") as lines, open(tamed, "w", encoding="utf-8", opener=private.opener) as kept:
+        copying = False
+        for line in lines:
+            if copying or not _FOREIGN.fullmatch(line):
+                kept.write(line)
+            copying = line != "\\.\n" if copying else bool(_COPY.fullmatch(line))
+    raw.unlink()
+    return tamed
+
+
+def _major(version: int) -> int:
+    return version // 10000
+
+
+def _version(url: str) -> int:
+    with Database(url=url).connect("gonogo/restore") as connection:
+        return int(_one(connection, "SHOW server_version_num"))
+
+
+def require_held(backup: Backup, connection: Connection) -> None:
+    """See that a database is what a backup's snapshot held: every row, every object.
+
+    Raises:
+        BackupFailed: it is not.
+    """
+    manifest = backup.manifest
+    connection.execute("SET statement_timeout = 0")
+    found = {name: _count(connection, name) for name in manifest["tables"]}
+    told = [
+        f"{name} has {found[name]} instead of {held} (rows:checksum)"
+        for name, held in manifest["tables"].items()
+        if found[name] != held
+    ]
+    held, there = portable(manifest["schema"]), portable(schema_fingerprint(connection))
+    if _major(manifest["server"]) != _major(connection.info.server_version):
+        # versions write the same definition differently: then it is seen that every object is there
+        held, there = dict.fromkeys(held, ""), dict.fromkeys(there, "")
+    told += differences(held, there)
+    now = sequence_positions(connection)
+    told += [
+        f"the sequence {name} is at {now.get(name)}, before {at}"
+        for name, at in manifest["sequences"].items()
+        if now.get(name, -1) < at
+    ]
     if told:
         raise BackupFailed("the backup does not restore what was there: " + "; ".join(told[:20]))
-    return {
-        "folder": str(backup.folder),
-        "taken_at": backup.manifest["taken_at"],
-        "tables": len(backup.manifest["tables"]),
-        "objects": len(backup.manifest["schema"]),
-        "bytes": backup.size,
-        "restored_in": seconds,
-        "uncovered": backup.manifest["uncovered"],
-    }
 
 
 def _count(connection: Connection, table: str) -> str:
@@ -195,89 +330,21 @@ def _count(connection: Connection, table: str) -> str:
         return str(error)
 
 
-def _portable(schema: Mapping[str, str]) -> dict[str, str]:
+def portable(schema: Mapping[str, str]) -> dict[str, str]:
     """Leave out what belongs to the database itself and not to its dump, and what only newer servers list on its own."""
     own = ("setting of ", "event trigger ")
     return {name: text for name, text in schema.items() if not name.startswith(own) and not text.startswith("NOT NULL ")}
 
 
-# pg_dump and pg_restore
-
-
 @contextmanager
-def _dumping(database: Database, folder: Path, snapshot: str) -> Iterator[subprocess.Popen[str]]:
+def _dumping(database: Database, folder: Path, snapshot: str, without_rows: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
     command = ["pg_dump", "--format=directory", f"--jobs={_JOBS}", f"--compress={_COMPRESSION}", f"--snapshot={snapshot}"]
     command += ["--exclude-schema=gonogo", "--lock-wait-timeout=30s", f"--file={folder}"]
+    command += [f"--exclude-table-data={name}" for name in without_rows]
     if database.role:
         command.append(f"--role={database.role}")
-    with _program(command, database.url) as process:
+    with running(command, database.url) as process:
         yield process
-
-
-def _restore(backup: Backup, url: str, say: Say) -> None:
-    command = ["pg_restore", "--format=directory", f"--jobs={_JOBS}", f"--dbname={_without_password(url)}"]
-    with _program([*command, str(backup.dump)], url, connects=False) as process:
-        _await(process, None, say, "restoring")
-
-
-@contextmanager
-def _program(command: Sequence[str], url: str, *, connects: bool = True) -> Iterator[subprocess.Popen[str]]:
-    """Run one of PostgreSQL's programs; its password is in a file that only this account may read, not in a process list."""
-    with tempfile.TemporaryDirectory(prefix="gonogo-") as private:
-        passfile = Path(private) / "pgpass"
-        password = str(conninfo_to_dict(url).get("password") or "")
-        _write(passfile, "*:*:*:*:" + password.replace("\\", "\\\\").replace(":", "\\:") + "\n")
-        program = [str(embedded.program(command[0])), *command[1:], *([f"--dbname={_without_password(url)}"] if connects else [])]
-        environment = {**os.environ, "PGPASSFILE": str(passfile), "LC_ALL": "C"}
-        environment.pop("PGPASSWORD", None)
-        process = subprocess.Popen(
-            program,
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            umask=0o077,
-        )
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                process.kill()
-            process.communicate()
-
-
-def _await(process: subprocess.Popen[str], folder: Path | None, say: Say, word: str) -> None:
-    began = told = clock.monotonic()
-    while True:
-        try:
-            _, errors = process.communicate(timeout=0.5)
-            break
-        except subprocess.TimeoutExpired:
-            now = clock.monotonic()
-            if now - began > _LIMIT:
-                raise BackupFailed(f"{word} took longer than {say_duration(_LIMIT)}") from None
-            if now - told >= _WORD:
-                told = now
-                size = sum(file.stat().st_size for file in folder.rglob("*")) if folder and folder.exists() else 0
-                say(f"{word}: {say_duration(now - began)}{f', {size / 1e6:,.0f} MB' if size else ''}")
-    lines = [line for line in errors.strip().splitlines() if line.strip()]
-    if process.returncode and not _only_older(lines):
-        raise BackupFailed(f"{word} failed ({process.returncode}): {' '.join(lines[:3])[:800] or 'it was ended'}")
-
-
-def _only_older(lines: Sequence[str]) -> bool:
-    """Say whether all that pg_restore 18 met is that an older server does not know one of its settings (from 17 on)."""
-    met = [line for line in lines if "error:" in line]
-    return bool(met) and all('unrecognized configuration parameter "transaction_timeout"' in line for line in met)
-
-
-def _without_password(url: str) -> str:
-    parts = {key: str(value) for key, value in conninfo_to_dict(url).items() if key != "password" and value is not None}
-    return make_conninfo(**parts)
-
-
-# around it
 
 
 def _require_room(folder: Path, needed: int) -> None:
@@ -295,44 +362,10 @@ def _sums(folder: Path) -> dict[str, dict[str, object]]:
     return made
 
 
-def _write(file: Path, text: str) -> None:
-    with open(file, "w", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600)) as opened:
-        opened.write(text)
-        opened.flush()
-        os.fsync(opened.fileno())
-
-
-@contextmanager
-def _scratch(database: Database, spare: Callable[[], str], backup: Backup) -> Iterator[str]:
-    """Make a database to restore into, and drop it afterwards: beside the target, else on a server of our own."""
-    name = f"gonogo_scratch_{os.getpid()}_{secrets.token_hex(3)}"
-    make = sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name))
-    server = database.url
-    with psycopg.connect(server, autocommit=True) as beside:
-        may = beside.execute("SELECT rolcreatedb OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user").fetchone()
-    if not (may and may[0]):
-        server = spare()
-    with psycopg.connect(server, autocommit=True) as connection:
-        if server != database.url:
-            _make_roles(connection, backup.manifest["roles"])
-        try:
-            connection.execute(make)
-        except psycopg.Error as error:
-            raise BackupFailed(f"no scratch database can be made for the proof: {str(error).strip()}") from None
-        try:
-            yield make_conninfo(server, dbname=name)
-        finally:
-            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
-
-
-def _make_roles(connection: psycopg.Connection[Any], roles: Sequence[str]) -> None:
-    """Make the roles that a dump names, without a login, on a server of our own."""
-    known = {str(row[0]) for row in connection.execute("SELECT rolname FROM pg_catalog.pg_roles").fetchall()}
-    for role in roles:
-        if role not in known:
-            connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(role)))
-
-
 def _one(connection: Connection, query: str) -> Any:
     row = connection.execute(query.encode()).fetchone()
     return row[0] if row else None
+
+
+def _column(connection: Connection, query: str) -> list[str]:
+    return [str(row[0]) for row in connection.execute(query.encode()).fetchall()]

@@ -169,6 +169,15 @@ def schema_fingerprint(connection: Connection) -> dict[str, str]:
     return {str(name): str(definition) for name, definition in rows}
 
 
+def sequence_positions(connection: Connection) -> dict[str, int]:
+    """Return the last value that each sequence handed out; one that never did is left out."""
+    rows = connection.execute(
+        "SELECT format('%I.%I', schemaname, sequencename), last_value FROM pg_catalog.pg_sequences"
+        " WHERE schemaname <> 'gonogo' AND last_value IS NOT NULL"
+    ).fetchall()
+    return {str(name): int(value) for name, value in rows}
+
+
 def differences(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
     """Say what differs between two fingerprints, an object a line."""
     told = [f"{name} is missing" for name in sorted(before.keys() - after.keys())]

@@ -16,7 +16,7 @@ from psycopg.rows import TupleRow
 
 from gonogo.core.plan import Identity
 from gonogo.core.runbook import SqlSettings
-from gonogo.errors import BadInput, Refused, Unreachable
+from gonogo.errors import BadInput, Barred, Refused, Unreachable
 
 Connection: TypeAlias = psycopg.Connection[TupleRow]
 
@@ -75,7 +75,9 @@ class Database:
         try:
             return psycopg.connect(make_conninfo(**parameters), autocommit=True)
         except psycopg.OperationalError as error:
-            raise Unreachable(f"cannot reach {safe_url(self.url)}: {str(error).strip()}") from None
+            barred = "is not currently accepting connections" in str(error)
+            why = f"cannot reach {safe_url(self.url)}: {str(error).strip()}"
+            raise (Barred if barred else Unreachable)(why) from None
 
 
 def _escape(value: str) -> str:

@@ -4,6 +4,7 @@ GonogoError
 ├── BadInput          exit 2   the runbook, a template, an option: all its problems at once
 ├── Refused           exit 3   the target cannot be reached, is held, or must not be used
 │   ├── Unreachable
+│   │   └── Barred             nobody is let in: a restore was about to swap names
 │   ├── Occupied               another runner works on the target
 │   └── Fenced                 another runner took over from this one
 └── StepError                  what a step met; the loop turns it into an event
@@ -67,6 +68,10 @@ class Refused(GonogoError):
 
 class Unreachable(Refused):
     """The target's server does not answer."""
+
+
+class Barred(Unreachable):
+    """The server lets nobody into the target, as while a restore swaps names."""
 
 
 class Occupied(Refused):

@@ -20,7 +20,7 @@ from typing import IO, Any
 
 import pyotp
 
-from gonogo import clock
+from gonogo import clock, private
 from gonogo.core.duration import say_duration
 from gonogo.errors import BadInput, Refused
 
@@ -193,7 +193,7 @@ def _former(key: dict[str, Any] | None) -> list[str]:
 def _private(file: Path) -> IO[str]:
     """Open a file for writing that only this account may read."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    return open(file, "w", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600))
+    return open(file, "w", encoding="utf-8", opener=private.opener)
 
 
 def _step_of(secret: str, code: str, now: int) -> int | None:

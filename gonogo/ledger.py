@@ -20,7 +20,10 @@ from gonogo.database import Connection, transaction
 from gonogo.errors import Fenced, Refused
 
 VERSION = 1
+#: what the chain of a runbook's rehearsals is called: it is no run, but is kept like one
+_REHEARSALS = "~rehearsals"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_KINDS = frozenset(Kind)
 FENCED, NO_SUCH_RUN = "GN001", "GN003"
 _SCHEMA = Path(__file__).with_name("ledger.sql")
 _STATE_EVENTS = """
@@ -75,16 +78,22 @@ def create(connection: Connection) -> None:
             # two first runs at once: the second one waits here, then finds it made
             connection.execute("SELECT pg_catalog.pg_advisory_xact_lock(7470966)")
             if not exists(connection):
-                connection.execute(_SCHEMA.read_bytes())
+                make(connection)
     except psycopg.errors.InsufficientPrivilege as error:
         raise Refused(f"the role may not make the ledger's schema: {error.diag.message_primary}") from None
+
+
+def make(connection: Connection) -> None:
+    """Make an empty ledger in the caller's transaction."""
+    connection.execute(_SCHEMA.read_bytes())
 
 
 def runs(connection: Connection, runbook: str = "") -> list[RunRow]:
     """Return the target's runs, newest first."""
     rows = connection.execute(
-        "SELECT id, runbook, target, opened, seq FROM gonogo.run WHERE runbook = %s OR %s = '' ORDER BY opened DESC",
-        [runbook, runbook],
+        "SELECT id, runbook, target, opened, seq FROM gonogo.run WHERE (runbook = %s OR %s = '') AND runbook NOT LIKE %s"
+        " ORDER BY opened DESC",
+        [runbook, runbook, f"%{_REHEARSALS}"],
     ).fetchall()
     return [RunRow(id=r[0], runbook=r[1], target=r[2], opened=r[3], seq=r[4]) for r in rows]
 
@@ -113,6 +122,31 @@ def open_run(connection: Connection, plan: Plan, texts: Mapping[str, str], actor
     )
     append(connection, run, Kind.RUN_OPENED, {"sources": plan.sources, "plan": plan.model_dump(mode="json")}, actor)
     return run
+
+
+def chain_of_rehearsals(runbook: str) -> str:
+    """Return the name under which a runbook's rehearsals are recorded."""
+    return runbook + _REHEARSALS
+
+
+def keep_rehearsal(connection: Connection, plan: Plan, evidence: Mapping[str, Any], actor: str) -> Event:
+    """Record what a rehearsal showed, in a chain of its own."""
+    create(connection)
+    chain = chain_of_rehearsals(plan.runbook)
+    connection.execute(
+        "INSERT INTO gonogo.run (id, runbook, target, opened, seq) VALUES (%s, %s, %s, pg_catalog.now(), 0)"
+        " ON CONFLICT DO NOTHING",
+        [chain, chain, plan.target],
+    )
+    return append(connection, chain, Kind.REHEARSED, evidence, actor)
+
+
+def newest_rehearsal(connection: Connection, runbook: str) -> Event | None:
+    """Return the newest rehearsal of a runbook on this target."""
+    if not exists(connection):
+        return None
+    row = connection.execute(_EVENTS + " ORDER BY seq DESC LIMIT 1", [chain_of_rehearsals(runbook), 0]).fetchone()
+    return _event(row) if row else None
 
 
 def append(connection: Connection, run: str, kind: Kind, body: Mapping[str, Any], actor: str) -> Event:
@@ -168,7 +202,21 @@ def encode(body: Mapping[str, Any]) -> str:
 def read(connection: Connection, run: str, after: int = 0) -> list[Event]:
     """Return the facts of a run after a sequence number, in order."""
     rows = connection.execute(_EVENTS + " ORDER BY seq", [run, after]).fetchall()
-    return [Event(seq=r[0], kind=Kind(r[1]), at=r[2], began=r[3], actor=r[4], body=r[5]) for r in rows]
+    return [_event(row) for row in rows]
+
+
+def _event(row: Sequence[Any]) -> Event:
+    """Make a fact of its row.
+
+    Raises:
+        Refused: gonogo writes no such row.
+    """
+    seq, kind, at, began, actor, body = row
+    if kind not in _KINDS or not isinstance(body, dict):
+        raise Refused(
+            f"fact {seq} of the ledger ({kind!r}) is none that this gonogo writes: a newer one did, or somebody by hand"
+        )
+    return Event(seq=seq, kind=Kind(kind), at=at, began=began, actor=actor, body=body)
 
 
 def read_state(connection: Connection, run: str) -> list[Event]:
@@ -176,8 +224,7 @@ def read_state(connection: Connection, run: str) -> list[Event]:
 
     Of the scripts that one step did in a row, the first and the last do: ten thousand become two.
     """
-    rows = connection.execute(_STATE_EVENTS, [run]).fetchall()
-    return [Event(seq=r[0], kind=Kind(r[1]), at=r[2], began=r[3], actor=r[4], body=r[5]) for r in rows]
+    return [_event(row) for row in connection.execute(_STATE_EVENTS, [run]).fetchall()]
 
 
 def read_fact(connection: Connection, run: str, seq: int) -> Event:
@@ -189,7 +236,7 @@ def read_fact(connection: Connection, run: str, seq: int) -> Event:
     row = connection.execute(_EVENTS.replace("seq > %s", "seq = %s").encode(), [run, seq]).fetchone()
     if row is None:
         raise Refused(f"the run {run} has no fact {seq}")
-    return Event(seq=row[0], kind=Kind(row[1]), at=row[2], began=row[3], actor=row[4], body=row[5])
+    return _event(row)
 
 
 def read_plan(connection: Connection, run: str) -> Plan:

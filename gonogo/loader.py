@@ -21,6 +21,7 @@ from pydantic_core import ErrorDetails
 
 from gonogo.core.people import least_votes
 from gonogo.core.runbook import Runbook
+from gonogo.core.way_back import BACKUP_PROVED, REHEARSAL_FRESH
 from gonogo.errors import BadInput, Problem
 
 MAX_BYTES = 1_000_000
@@ -275,6 +276,7 @@ def cross_check(runbook: Runbook) -> Iterator[tuple[Path_, str]]:
     for path, name in runbook.named_people():
         if name not in roles:
             yield path, _unknown("person or role", name, dict.fromkeys(roles))
+    yield from _way_back_problems(runbook)
     yield from _people_problems(runbook)
     yield from _doubled(runbook)
     yield from _phase_problems(runbook)
@@ -283,6 +285,22 @@ def cross_check(runbook: Runbook) -> Iterator[tuple[Path_, str]]:
             yield ("inputs", name), f"the input {name!r} would hide a word that templates have; choose another name"
         if message := input_problem(name, item.default, item.type, item.choices, item.min, item.max, default=True):
             yield ("inputs", name), message
+
+
+def _way_back_problems(runbook: Runbook) -> Iterator[tuple[Path_, str]]:
+    """Yield the ways back that cannot be taken, and the criteria that nothing could meet."""
+    backup, levels = runbook.backup, runbook.rollback.levels
+    if "restore" in levels and (backup is None or backup.waived):
+        yield ("rollback", "levels"), "the level `restore` needs a `backup:` to restore"
+    elif "restore" in levels and backup is not None and (backup.tables or backup.schemas):
+        yield ("rollback", "levels"), "the level `restore` needs a backup of the whole database; this one leaves rows out"
+    sections = {BACKUP_PROVED: ("backup", backup), REHEARSAL_FRESH: ("rehearsal", runbook.rehearsal)}
+    for name, (word, section) in sections.items():
+        if name in runbook.checks:
+            yield ("checks", name), f"the name {name!r} is taken: as a criterion it asks for `{word}:`"
+        for p, phase in enumerate(runbook.phases):
+            if name in phase.gate.go_if and (section is None or section.waived):
+                yield ("phases", p, "gate", "go_if"), f"the criterion {name!r} needs `{word}:`"
 
 
 def _people_problems(runbook: Runbook) -> Iterator[tuple[Path_, str]]:

@@ -71,6 +71,23 @@ def makes(node: str, statement: Any) -> str:
     return ""
 
 
+def destroys(node: str, statement: Any) -> list[str]:
+    """Return the tables whose rows, or columns, a statement destroys; `schema.*` for all of a schema."""
+    if node == "delete_stmt":
+        return [_name(statement.relation)]
+    if node == "truncate_stmt":
+        return [_name(item.range_var) for item in statement.relations]
+    if node == "alter_table_stmt":
+        kinds = {_label(item.alter_table_cmd, "subtype") for item in statement.cmds}
+        return [_name(statement.relation)] if "AT_DropColumn" in kinds else []
+    if node != "drop_stmt":
+        return []
+    kind = _label(statement, "remove_type")
+    if kind == "OBJECT_SCHEMA":
+        return [f"{item.string.sval}.*" for item in statement.objects]
+    return [".".join(p.string.sval for p in item.list.items) for item in statement.objects] if kind == "OBJECT_TABLE" else []
+
+
 def _name(relation: Any) -> str:
     return f"{relation.schemaname}.{relation.relname}" if relation.schemaname else str(relation.relname)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta, timezone
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,15 +12,16 @@ from zoneinfo import ZoneInfo
 from gonogo import clock
 from gonogo.core.people import Approve, Item
 from gonogo.core.plan import Plan, PlannedPhase, PlannedStep, PlannedTask, Script
-from gonogo.core.runbook import Backup, Phase, Runbook, Step, Task
-from gonogo.core.seal import digest, seal
+from gonogo.core.runbook import Phase, Runbook, Step, Task
+from gonogo.core.seal import seal
+from gonogo.core.way_back import BACKUP_PROVED, REHEARSAL_FRESH, Backup, Rehearsal, Rollback
 from gonogo.core.window import Schedule, local_time
+from gonogo.drafts import Draft, check_batch, check_no_batch, question, scripts
 from gonogo.errors import BadInput, Problem
 from gonogo.house import Project
 from gonogo.loader import choose_target, place
-from gonogo.locks import MODES
 from gonogo.sources import digest_sources, given_inputs
-from gonogo.sql import Statement, meaning, split
+from gonogo.sql import meaning, split
 from gonogo.template import Templates
 
 
@@ -33,32 +34,7 @@ class Prepared:
     warnings: tuple[str, ...] = ()
 
 
-_Asked = TypeVar("_Asked", Approve, Item, Backup)
-
-
-@dataclass
-class _Draft:
-    runbook: Runbook
-    file: Path
-    templates: Templates
-    variables: Mapping[str, Any]
-    #: whether the target that is planned for is protected
-    protected: bool = False
-    texts: dict[str, str] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    #: the tables that the run itself makes
-    made: set[str] = field(default_factory=set)
-
-    def attempt(self, path: str, work: Any, *args: Any) -> Any:
-        """Collect what is wrong with one part, so that all problems show at once."""
-        try:
-            return work(*args)
-        except BadInput as error:
-            for problem in error.problems:
-                where = problem if problem.file else Problem(file=str(self.file), path=path, message=problem.message)
-                self.problems.append(where)
-            return None
+_Asked = TypeVar("_Asked", Approve, Item, Backup, Rehearsal)
 
 
 def prepare(
@@ -85,7 +61,7 @@ def prepare(
     """
     target = choose_target(runbook, target)
     protected = runbook.targets[target].protected
-    draft = _Draft(runbook, file, Templates(project.template_roots), given_inputs(runbook, inputs or {}), protected)
+    draft = Draft(runbook, file, Templates(project.template_roots), given_inputs(runbook, inputs or {}), protected)
     begins = start or start_of(runbook.schedule)
     steps: list[PlannedStep] = []
     tasks: list[PlannedTask] = []
@@ -101,8 +77,9 @@ def prepare(
     questions = {
         name: script
         for name, check in runbook.checks.items()
-        if (source := check.sql or check.time) and (script := _question(draft, name, source))
+        if (source := check.sql or check.time) and (script := question(draft, name, source))
     }
+    switches = _switches(draft)
     _protect(draft, target)
     if draft.problems:
         raise BadInput(*place(draft.problems, file))
@@ -125,15 +102,16 @@ def prepare(
         updates=runbook.updates,
         sql=runbook.sql,
         backup=next(iter(_asked_here(draft, [runbook.backup])), None),
+        rehearsal=next(iter(_asked_here(draft, [runbook.rehearsal])), None),
+        rehearse_on=runbook.targets[target].rehearse_on,
         baseline=runbook.baseline,
         checks=runbook.checks,
         questions=questions,
         phases=tuple(phases),
         tasks=tuple(tasks),
         steps=tuple(steps),
-        rollback=runbook.rollback.model_copy(
-            update={"authority": next(iter(_asked_here(draft, [runbook.rollback.authority])), None)}
-        ),
+        rollback=_rollback(draft),
+        switches=switches,
         sources=digest_sources(file, draft.templates, draft.variables, target),
     )
     meanings = {sha: _meaning(text) for sha, text in draft.texts.items()}
@@ -141,15 +119,46 @@ def prepare(
     return Prepared(plan=sealed, texts=draft.texts, warnings=tuple(draft.warnings))
 
 
-def _asked_here(draft: _Draft, parts: Sequence[_Asked | None]) -> tuple[_Asked, ...]:
+def _asked_here(draft: Draft, parts: Sequence[_Asked | None]) -> tuple[_Asked, ...]:
     """Return what people are asked on the target that is planned for."""
     return tuple(part for part in parts if part is not None and (part.targets == "all" or draft.protected))
 
 
-def _protect(draft: _Draft, target: str) -> None:
-    """See that people decide about every phase that runs on a protected target."""
+def _rollback(draft: Draft) -> Rollback:
+    """Return the ways back that there are on the target that is planned for."""
+    rollback = draft.runbook.rollback
+    backup = next(iter(_asked_here(draft, [draft.runbook.backup])), None)
+    levels = tuple(level for level in rollback.levels if level != "restore" or (backup and not backup.waived))
+    authority = next(iter(_asked_here(draft, [rollback.authority])), None)
+    return rollback.model_copy(update={"levels": levels or ("undo",), "authority": authority})
+
+
+def _switches(draft: Draft) -> dict[str, tuple[Script, ...]]:
+    """Render the scripts of the levels that have their own."""
+    found = {}
+    for level in ("feature", "data"):
+        switch = getattr(draft.runbook.rollback, level)
+        if switch is None:
+            continue
+        path = f"rollback.{level}.sql"
+        made, _ = scripts(draft, path, switch.sql)
+        check_no_batch(draft, path, made)
+        if any(not script.transactional for script in made):
+            message = "what cannot run in a transaction has no place here: a level must be done or not done"
+            draft.problems.append(Problem(file=str(draft.file), path=path, message=message))
+        found[level] = tuple(made)
+    return found
+
+
+def _protect(draft: Draft, target: str) -> None:
+    """See that people decide about every phase on a protected target, and that a backup and a rehearsal come before."""
     if not draft.protected:
         return
+    for word, rule in (("backup", draft.runbook.backup), ("rehearsal", draft.runbook.rehearsal)):
+        if rule is None:
+            message = f"the target {target!r} is protected, so it needs `{word}:`; where there is to be none, write why:"
+            message += f" `{word}: {{waived: ...}}`"
+            draft.problems.append(Problem(file=str(draft.file), path="", message=message))
     for p, phase in enumerate(draft.runbook.phases):
         if phase.gate.approve is None:
             message = f"the target {target!r} is protected, so its gate needs `approve:`: who decides, and how many of them"
@@ -169,7 +178,7 @@ def on_clock(when: datetime, zone: str) -> datetime:
     return local.replace(tzinfo=timezone(local.utcoffset() or timedelta(0)), fold=0)
 
 
-def _later(draft: _Draft, when: datetime, by: timedelta) -> datetime:
+def _later(draft: Draft, when: datetime, by: timedelta) -> datetime:
     return on_clock(when + by, draft.runbook.schedule.zone)
 
 
@@ -185,7 +194,7 @@ def end_of(schedule: Schedule, begins: datetime) -> datetime | None:
 
 
 def _plan_phase(
-    draft: _Draft, number: int, phase: Phase, begins: datetime, steps: list[PlannedStep], tasks: list[PlannedTask]
+    draft: Draft, number: int, phase: Phase, begins: datetime, steps: list[PlannedStep], tasks: list[PlannedTask]
 ) -> PlannedPhase:
     first, moment = len(steps), begins
     for task in phase.ordered_tasks():
@@ -216,7 +225,7 @@ def _plan_phase(
     return PlannedPhase(
         name=phase.phase,
         title=phase.title or phase.phase,
-        go_if=phase.gate.go_if,
+        go_if=tuple(name for name in phase.gate.go_if if name not in (BACKUP_PROVED, REHEARSAL_FRESH)),
         before=_asked_here(draft, phase.gate.confirm),
         approve=next(iter(_asked_here(draft, [phase.gate.approve])), None),
         after=_asked_here(draft, phase.confirm),
@@ -233,27 +242,28 @@ def _plan_phase(
     )
 
 
-def _plan_step(draft: _Draft, path: str, phase: int, task: Task, number: int, step: Step) -> PlannedStep:
+def _plan_step(draft: Draft, path: str, phase: int, task: Task, number: int, step: Step) -> PlannedStep:
     name = f"{task.task}.{step.step or number + 1}"
     forward: list[Script] = []
     sources = 0
     if step.kind == "sql":
-        forward, sources = _scripts(draft, f"{path}.sql", step.sql or ())
-        _check_no_batch(draft, f"{path}.sql", forward)
+        forward, sources = scripts(draft, f"{path}.sql", step.sql or ())
+        check_no_batch(draft, f"{path}.sql", forward)
     elif step.backfill is not None:
-        forward, sources = _scripts(draft, f"{path}.backfill.sql", (step.backfill.sql,))
-        _check_batch(draft, f"{path}.backfill.sql", forward, sources)
+        forward, sources = scripts(draft, f"{path}.backfill.sql", (step.backfill.sql,))
+        check_batch(draft, f"{path}.backfill.sql", forward, sources)
     undo: tuple[Script, ...] | None = () if step.kind in ("check", "confirm") or step.undo == ("nothing",) else None
     paired = False
     if undo is None and step.undo is not None:
-        backward, undo_sources = _scripts(draft, f"{path}.undo", step.undo)
-        _check_no_batch(draft, f"{path}.undo", backward)
+        backward, undo_sources = scripts(draft, f"{path}.undo", step.undo)
+        check_no_batch(draft, f"{path}.undo", backward)
         paired = sources == undo_sources > 1
         undo = tuple(sorted(backward, key=lambda s: -s.part)) if paired else tuple(backward)
     elif undo is None:
         draft.warnings.append(f"{path}: the step has no undo, so the run cannot be turned back past it; write `undo:`")
-    if step.done_if:
-        draft.attempt(f"{path}.done_if", split, step.done_if, f"{path}.done_if")
+    for field in ("done_if", "journal"):
+        if query := getattr(step, field):
+            draft.attempt(f"{path}.{field}", split, query, f"{path}.{field}")
     settings = draft.runbook.sql
     backfill = step.backfill
     return PlannedStep(
@@ -273,105 +283,10 @@ def _plan_step(draft: _Draft, path: str, phase: int, task: Task, number: int, st
         statement_timeout=step.statement_timeout or settings.statement_timeout,
         done_if=step.done_if,
         again=step.again,
+        destroys=tuple(dict.fromkeys(table for script in undo or () for table in script.destroys)),
+        keeps=step.keeps,
+        journal=step.journal,
     )
-
-
-def _scripts(draft: _Draft, path: str, patterns: Sequence[str]) -> tuple[list[Script], int]:
-    """Render the templates that some names or globs mean; return their scripts and how many sources there are."""
-    scripts: list[Script] = []
-    sources = 0
-    for pattern in patterns:
-        for source in draft.attempt(path, draft.templates.find, pattern, draft.runbook.runbook) or ():
-            text = draft.attempt(path, draft.templates.render, source, draft.variables)
-            if text is not None:
-                label = draft.templates.label(source, text)
-                statements = draft.attempt(path, split, text, label)
-                if statements is not None:
-                    scripts += _units(draft, source, label, text, statements, sources)
-            sources += 1
-    return scripts, sources
-
-
-def _units(draft: _Draft, source: str, label: str, text: str, statements: list[Statement], part: int) -> list[Script]:
-    """Return the scripts of one source: itself, or its statements where one of them must run alone."""
-    if not statements:
-        draft.problems.append(Problem(file=label, message="holds no SQL; a step that does nothing is a mistake"))
-        return []
-    if all(statement.transactional for statement in statements):
-        sets = any(statement.sets for statement in statements)
-        return [Script(source=source, sha256=_keep(draft, text), part=part, sets=sets, locks=_locks(draft, statements))]
-    for statement in statements:
-        if statement.act == "create index" and not statement.object:
-            message = "name the index: without a name, an unfinished one could not be found again"
-            draft.problems.append(Problem(file=label, line=statement.line, message=message))
-        if statement.sets:
-            message = "SET in a script that runs statement by statement would not last to the next; put it in a script of its own"
-            draft.problems.append(Problem(file=label, line=statement.line, message=message))
-    return [
-        Script(
-            source=source,
-            sha256=_keep(draft, statement.text),
-            line=statement.line,
-            part=part,
-            transactional=statement.transactional,
-            act=statement.act,
-            object=statement.object,
-            locks=_locks(draft, [statement]),
-        )
-        for statement in statements
-    ]
-
-
-def _locks(draft: _Draft, statements: Sequence[Statement]) -> tuple[str, ...]:
-    """Return the strongest lock on each table, but for tables that the run itself makes: those block nobody."""
-    draft.made.update(statement.makes for statement in statements if statement.makes)
-    strongest: dict[str, str] = {}
-    for statement in statements:
-        for mode, table in statement.locks:
-            if table not in draft.made:
-                strongest[table] = max(strongest.get(table, mode), mode, key=MODES.index)
-    return tuple(f"{mode} on {table}" for table, mode in strongest.items())
-
-
-def _check_no_batch(draft: _Draft, path: str, scripts: list[Script]) -> None:
-    if any("gonogo.batch(" in draft.texts[script.sha256] for script in scripts):
-        message = "{{ batch }} has a meaning in the template of a backfill only"
-        draft.problems.append(Problem(file=str(draft.file), path=path, message=message))
-
-
-def _check_batch(draft: _Draft, path: str, scripts: list[Script], sources: int) -> None:
-    if sources > 1:
-        message = f"a batch is one template; these are {sources}"
-        draft.problems.append(Problem(file=str(draft.file), path=path, message=message))
-    for script in scripts:
-        if not script.transactional:
-            draft.problems.append(Problem(file=str(draft.file), path=path, message="a batch must be transactional"))
-        elif "gonogo.batch(" not in draft.texts[script.sha256]:
-            message = "the template of a batch must say WHERE {{ batch }}, or every batch would change the whole table"
-            draft.problems.append(Problem(file=str(draft.file), path=path, message=message))
-
-
-def _question(draft: _Draft, name: str, source: str) -> Script | None:
-    """Render the query of a check: one statement."""
-    path = f"checks.{name}"
-    found = draft.attempt(path, draft.templates.find, source, draft.runbook.runbook)
-    if not found:
-        return None
-    text = draft.attempt(path, draft.templates.render, found[0], draft.variables)
-    if text is None:
-        return None
-    label = draft.templates.label(found[0], text)
-    statements = draft.attempt(path, split, text, label)
-    if statements is not None and len(statements) != 1:
-        message = f"a check is one query; this has {len(statements)} statements"
-        draft.problems.append(Problem(file=label, path=path, message=message))
-    return Script(source=found[0], sha256=_keep(draft, text))
-
-
-def _keep(draft: _Draft, text: str) -> str:
-    sha256 = digest(text)
-    draft.texts[sha256] = text
-    return sha256
 
 
 def _meaning(text: str) -> str:
@@ -381,7 +296,7 @@ def _meaning(text: str) -> str:
         return text
 
 
-def _warn(draft: _Draft, begins: datetime, ends: datetime, steps: list[PlannedStep]) -> None:
+def _warn(draft: Draft, begins: datetime, ends: datetime, steps: list[PlannedStep]) -> None:
     runbook = draft.runbook
     limit = end_of(runbook.schedule, begins)
     if limit and ends > limit:

@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from gonogo.core.plain import point_at
 from gonogo.errors import BadInput, Problem
-from gonogo.locks import Lock, locks_of, makes
+from gonogo.locks import Lock, destroys, locks_of, makes
 
 _META = re.compile(r"\\\S+")
 _COPY = re.compile(r"\bcopy\b[^;]*\bfrom\s+stdin\b[^;]*;\s*\n", re.IGNORECASE)
@@ -49,6 +49,8 @@ class Statement:
     #: the locks that it takes, and the table that it makes
     locks: tuple[Lock, ...] = ()
     makes: str = ""
+    #: the tables whose rows, or columns, it destroys
+    destroys: tuple[str, ...] = ()
 
 
 def split(text: str, file: str) -> list[Statement]:
@@ -225,4 +227,5 @@ def _classify(text: str, line: int, node: str, inner: Any) -> Statement:
         object=thing,
         locks=tuple(locks_of(node, inner)),
         makes=makes(node, inner),
+        destroys=tuple(destroys(node, inner)),
     )

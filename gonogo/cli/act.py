@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from flows import decide, launch
-from flows.decide import Speaker, agree, keys_of, launcher
+from flows.decide import Speaker, agree, keys_of, launcher, prove
 from flows.opening import Opened, found_run, open_runbook, read_inputs
 from gonogo import fence
 from gonogo.cli.show import as_json, say
@@ -21,7 +21,7 @@ from gonogo.core.event import Kind
 from gonogo.core.people import lacking
 from gonogo.core.plain import tidy
 from gonogo.core.plan import Plan
-from gonogo.core.state import TURNING_BACK, State, Status, outcome
+from gonogo.core.state import State, Status, outcome
 from gonogo.database import Connection, Database, identify
 from gonogo.errors import BadInput, Exit, Refused
 from gonogo.loader import choose_target
@@ -113,48 +113,59 @@ def hold(name: str, target: str, run_id: str, reason: str, actor: str) -> None:
     with found_run(name, target, run_id) as (_, database, connection, found):
         if found.state.at_rest:
             raise Refused(f"the run {found.run} is at rest already ({outcome(found.state)})")
-        launch.request(database, found, Kind.HOLD, reason, actor or launch.whoami())
+        launch.request(database, found, Kind.HOLD, {"why": tidy(reason)} if reason else {}, actor or launch.whoami())
         say(f"asked {found.run} to hold before its next step")
         if not fence.holder_alive(connection, found.run):
             say("no process carries it now; it stays held until `gonogo resume`")
 
 
 def turn_back(
-    word: str, name: str, target: str, run_id: str, reason: str, take_over: bool, plainly: bool, speaker: Speaker, json: bool
+    back: launch.Back, name: str, target: str, run_id: str, take_over: bool, plainly: bool, speaker: Speaker, json: bool
 ) -> None:
     """Roll a run back; where a process carries it, that process does."""
     from gonogo.cli.carry import Carrier  # noqa: PLC0415
 
-    kind = Kind(word)
     who = speaker.person or launch.whoami()
     with found_run(name, target, run_id) as (opened, database, connection, found):
-        launch.refuse_where_over(kind, found)
-        by_authority = found.state.authority and found.state.changed and found.state.status not in TURNING_BACK
-        if by_authority and (lacks := _agree(connection, found, opened, speaker, reason)):
+        launch.refuse_where_over(back, found)
+        by_authority = launch.needs_authority(found, back)
+        if not back.accept_loss:
+            _say_loss(connection, found, back)
+        elif found.plan.protected and not by_authority:
+            prove(found.plan, keys_of(opened.project), ask_code(found.plan, speaker))
+        if by_authority and (lacks := _agree(connection, found, opened, speaker, back)):
             say(f"{speaker.person} agrees: {lacks}")
             say(f"next: gonogo rollback {name} --target {found.plan.target} --as PERSON")
             raise typer.Exit(Exit.HOLDING)
         if found.carried and not take_over:
             if not by_authority:
-                launch.request(database, found, kind, reason, who)
-            say(f"asked {found.run} to {word}; it does so when its running step ends: gonogo status {name} --watch")
+                launch.request(database, found, back.kind, back.body, who)
+            say(f"asked {found.run} to {back.kind}; it does so when its running step ends: gonogo status {name} --watch")
             return
 
     carrier = Carrier(plainly, quiet=json)
 
-    def back(conductor: Conductor) -> None:
-        launch.turn_back(conductor, kind, reason, by_authority=by_authority)
+    def turn(conductor: Conductor) -> None:
+        launch.turn_back(conductor, back, by_authority=by_authority)
         carrier.flow(conductor)
 
-    carrier.carry(opened, database, found.run, who, back, take_over=take_over, resumed=True)
+    carrier.carry(opened, database, found.run, who, turn, take_over=take_over, resumed=True)
 
 
-def _agree(connection: Connection, found: launch.Found, opened: Opened, speaker: Speaker, reason: str) -> str:
+def _say_loss(connection: Connection, found: launch.Found, back: launch.Back) -> None:
+    """Say beforehand what a way back would destroy."""
+    from flows.back import losses  # noqa: PLC0415 - see the top
+
+    for what, told in losses(connection, found.run, found.plan, found.state, back.level):
+        say(f"would be lost: {what}: {told}", "yellow")
+
+
+def _agree(connection: Connection, found: launch.Found, opened: Opened, speaker: Speaker, back: launch.Back) -> str:
     rule = found.plan.rollback.authority
     if not speaker.person:
         waits = lacking(rule, found.plan.people, found.state.back) if rule else ""
         raise Refused(f"this runbook's rollback needs agreement ({waits}). Say who you are with --as PERSON")
-    return agree(connection, found, keys_of(opened.project), ask_code(found.plan, speaker), reason)
+    return agree(connection, found, keys_of(opened.project), ask_code(found.plan, speaker), back.reason, back.level)
 
 
 def vote(decision: str, name: str, gate: str, target: str, run_id: str, comment: str, speaker: Speaker, json: bool) -> None:

@@ -8,6 +8,25 @@ from typing import Annotated
 import typer
 
 from gonogo import __version__
+from gonogo.cli import groups
+from gonogo.cli.options import (
+    ActorOption,
+    CodeOption,
+    CommentOption,
+    GateArg,
+    InputOption,
+    JsonOption,
+    NoWaitOption,
+    PersonOption,
+    PlainOption,
+    ReasonOption,
+    RunbookArg,
+    RunbookOrRunArg,
+    RunOption,
+    TakeOverOption,
+    TargetOption,
+)
+from gonogo.core.event import Kind
 
 app = typer.Typer(
     name="gonogo",
@@ -18,26 +37,9 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-ledger_app = typer.Typer(no_args_is_help=True, help="Check or export the record of a run.")
-app.add_typer(ledger_app, name="ledger")
-people_app = typer.Typer(no_args_is_help=True, help="The people who decide, and the keys that prove them.")
-app.add_typer(people_app, name="people")
-
-RunbookArg = Annotated[str, typer.Argument(help="A runbook: its name in runbooks/, or a path.", show_default=False)]
-TargetOption = Annotated[str, typer.Option("--target", "-t", help="One of the runbook's targets; its first by default.")]
-RunOption = Annotated[str, typer.Option("--run", help="A run by its id; the runbook's newest by default.")]
-InputOption = Annotated[list[str] | None, typer.Option("--input", "-i", help="An input, as NAME=VALUE; the value is YAML.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
-ReasonOption = Annotated[str, typer.Option("--reason", "-r", help="Why; it stands in the report.")]
-ActorOption = Annotated[str, typer.Option("--as", help="Who says so; by default you, on this machine.")]
-RunbookOrRunArg = Annotated[str, typer.Argument(help="A runbook, or a run by its id.", show_default=False)]
-GateArg = Annotated[str, typer.Argument(help="The phase whose gate it is; by default the one that waits.")]
-PersonOption = Annotated[str, typer.Option("--as", help="Who you are: a name in `people:` of the runbook.", show_default=False)]
-CodeOption = Annotated[str, typer.Option("--code", help="Your one-time code; asked for on a terminal where it is needed.")]
-NoWaitOption = Annotated[bool, typer.Option("--no-wait", help="Leave a gate that asks people to them; `resume` goes on.")]
-CommentOption = Annotated[str, typer.Option("--comment", "-c", help="Why; it stands in the report.")]
-PlainOption = Annotated[bool, typer.Option("--without-prefect", help="Run the same loop in plain Python.")]
-TakeOverOption = Annotated[bool, typer.Option("--take-over", help="End a runner that is lost but still holds the target.")]
+app.add_typer(groups.ledger_app, name="ledger")
+app.add_typer(groups.people_app, name="people")
+app.add_typer(groups.backup_app, name="backup")
 
 
 def _version(wanted: bool) -> None:
@@ -139,6 +141,25 @@ def run(
 
 
 @app.command()
+def rehearse(
+    runbook: RunbookArg,
+    target: TargetOption = "",
+    inputs: InputOption = None,
+    each_step: Annotated[bool, typer.Option("--each-step", help="Prove every step's undo by itself, right after it.")] = False,
+    backup: Annotated[Path | None, typer.Option(help="A backup to rehearse on; by default a new one is taken.")] = None,
+    actor: ActorOption = "",
+    json: JsonOption = False,
+) -> None:
+    """Run the plan forward and back on a restored copy, and record what that showed. The target itself is not changed.
+
+    Example: [bold]gonogo rehearse guardian-multi-credit --target demo --each-step[/]
+    """
+    from gonogo.cli import rehearsals  # noqa: PLC0415
+
+    rehearsals.rehearse(runbook, target, inputs or [], each_step=each_step, backup=backup, actor=actor, json=json)
+
+
+@app.command()
 def go(
     runbook: RunbookOrRunArg,
     gate: GateArg = "",
@@ -195,42 +216,6 @@ def confirm(
     from gonogo.cli import act  # noqa: PLC0415
 
     act.confirm(runbook, item, target, run_id, evidence, act.speaker(actor, code))
-
-
-@people_app.command("enroll")
-def people_enroll(
-    person: Annotated[str, typer.Argument(help="Their name in `people:` of the runbooks.", show_default=False)],
-    again: Annotated[bool, typer.Option("--again", help="Make a new key; the old one then proves nothing.")] = False,
-) -> None:
-    """Make a person's key, and show it once as a QR code for an authenticator app.
-
-    Example: [bold]gonogo people enroll lead[/]
-    """
-    from gonogo.cli import enrol  # noqa: PLC0415
-
-    enrol.enroll(person, again)
-
-
-@people_app.command("list")
-def people_list(json: JsonOption = False) -> None:
-    """List who is enrolled.
-
-    Example: [bold]gonogo people list[/]
-    """
-    from gonogo.cli import enrol  # noqa: PLC0415
-
-    enrol.listed(json)
-
-
-@people_app.command("remove")
-def people_remove(person: Annotated[str, typer.Argument(help="Who.", show_default=False)]) -> None:
-    """Forget a person's key: they can prove nothing any more.
-
-    Example: [bold]gonogo people remove lead[/]
-    """
-    from gonogo.cli import enrol  # noqa: PLC0415
-
-    enrol.remove(person)
 
 
 @app.command()
@@ -302,9 +287,11 @@ def abort(
 
     Example: [bold]gonogo abort guardian-multi-credit --reason "window is over"[/]
     """
+    from flows.launch import Back  # noqa: PLC0415
     from gonogo.cli import act  # noqa: PLC0415
 
-    act.turn_back("abort", runbook, target, run_id, reason, take_over, without_prefect, act.speaker(actor, code), json)
+    back = Back(kind=Kind.ABORT, reason=reason)
+    act.turn_back(back, runbook, target, run_id, take_over, without_prefect, act.speaker(actor, code), json)
 
 
 @app.command()
@@ -312,20 +299,25 @@ def rollback(
     runbook: RunbookArg,
     target: TargetOption = "",
     run_id: RunOption = "",
+    level: Annotated[str, typer.Option("--level", "-l", help="feature, undo, data or restore; else the runbook's first.")] = "",
     reason: ReasonOption = "",
+    go_on: Annotated[bool, typer.Option("--continue", help="Go on with a rollback that holds or was lost.")] = False,
+    accept_loss: Annotated[bool, typer.Option("--accept-loss", help="Rows written since may be destroyed.")] = False,
     take_over: TakeOverOption = False,
     without_prefect: PlainOption = False,
     actor: ActorOption = "",
     code: CodeOption = "",
     json: JsonOption = False,
 ) -> None:
-    """Undo everything that a run did, newest first, and prove that all is as before; also after it was done.
+    """Turn back what a run did, say first what would be lost, and prove that all is as before; also after it was done.
 
     Example: [bold]gonogo rollback guardian-multi-credit --reason "billing is wrong"[/]
     """
+    from flows.launch import Back  # noqa: PLC0415
     from gonogo.cli import act  # noqa: PLC0415
 
-    act.turn_back("roll back", runbook, target, run_id, reason, take_over, without_prefect, act.speaker(actor, code), json)
+    back = Back(kind=Kind.ROLL_BACK, reason=reason, level=level, accept_loss=accept_loss, go_on=go_on)
+    act.turn_back(back, runbook, target, run_id, take_over, without_prefect, act.speaker(actor, code), json)
 
 
 @app.command()
@@ -354,33 +346,6 @@ def schema() -> None:
     from gonogo.cli.pages import schema_text  # noqa: PLC0415
 
     typer.echo(schema_text(), nl=False)
-
-
-@ledger_app.command("verify")
-def ledger_verify(runbook: RunbookArg, target: TargetOption = "", run_id: RunOption = "", json: JsonOption = False) -> None:
-    """Recompute the hash chain of a run: whatever was changed by hand shows.
-
-    Example: [bold]gonogo ledger verify guardian-multi-credit[/]
-    """
-    from gonogo.cli import look  # noqa: PLC0415
-
-    look.ledger_verify(runbook, target, run_id, json)
-
-
-@ledger_app.command("export")
-def ledger_export(
-    runbook: RunbookArg,
-    target: TargetOption = "",
-    run_id: RunOption = "",
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="A file; standard output by default.")] = None,
-) -> None:
-    """Write every fact of a run as a line of JSON, with its hash.
-
-    Example: [bold]gonogo ledger export guardian-multi-credit --output run.jsonl[/]
-    """
-    from gonogo.cli import look  # noqa: PLC0415
-
-    look.ledger_export(runbook, target, run_id, output)
 
 
 @app.command()

@@ -17,9 +17,10 @@ from flows.control_room import find_control_room
 from flows.loop import Conductor
 from flows.opening import Opened
 from gonogo import report as reports
-from gonogo.cli.look import next_command, write_report
+from gonogo.cli.look import say_way, write_report
 from gonogo.cli.show import Display, as_json, say
 from gonogo.core.message import updates
+from gonogo.core.ways import ways
 from gonogo.database import Database
 from gonogo.errors import Exit, GonogoError
 from gonogo.house import find_project
@@ -153,4 +154,5 @@ def answer(found: launch.Found, opened: Opened, json: bool, text: str, *, hint: 
         except GonogoError as error:
             say(f"  no report: {error}", "yellow")
     if hint:
-        say(f"  next: {next_command(found)}")
+        for way in ways(found.plan, found.state, carried=found.carried):
+            say_way(way.command, way.when)

@@ -13,13 +13,14 @@ from flows import launch
 from flows.opening import found_run, moment, open_runbook, read_inputs
 from gonogo import clock, ledger
 from gonogo.cli.show import as_json, complain, console, plan_table, say, schedule_table
-from gonogo.core.engine import awaited, open_items, recent_agreement
-from gonogo.core.message import asked_boxes
+from gonogo.core.engine import awaited, recent_agreement
 from gonogo.core.message import clock as clock_time
 from gonogo.core.people import lacking
 from gonogo.core.plan import Plan
+from gonogo.core.rehearsal import last_safe_start
 from gonogo.core.schedule import actual_times, expected_end, forecast, fraction
 from gonogo.core.state import TURNING_BACK, State, Status, outcome
+from gonogo.core.ways import open_boxes, ways
 from gonogo.errors import BadInput, Exit, GonogoError
 
 
@@ -97,6 +98,7 @@ def status(name: str, target: str, run: str, watch: bool, json: bool) -> None:
 def _status(found: launch.Found) -> dict[str, Any]:
     plan, state = found.plan, found.state
     rows = forecast(plan, state, clock.now(), actual_times(plan, found.events))
+    next_ways = ways(plan, state, carried=found.carried)
     live = state.status not in (Status.DONE, Status.NO_GO, Status.ROLLED_BACK)
     return {
         "run": found.run,
@@ -112,8 +114,10 @@ def _status(found: launch.Found) -> dict[str, Any]:
         "done": round(fraction(plan, state), 4),
         "facts": state.seq,
         "expected_end": expected_end(plan, rows) if live else None,
+        "last_safe_start": last_safe_start(plan, state) if live else None,
         "schedule": [vars(row) for row in rows],
-        "next": next_command(found),
+        "ways": [vars(way) for way in next_ways],
+        "next": next_ways[0].command,
         "exit_code": int(launch.exit_code(state)),
     }
 
@@ -124,39 +128,11 @@ def waits_for(plan: Plan, state: State) -> str:
     if state.status is Status.DECIDING and not state.held:
         told.append(awaited(plan, state))
     elif not state.held:
-        told += [f"{name} is not confirmed" for name in _open_boxes(plan, state)]
+        told += [f"{name} is not confirmed" for name in open_boxes(plan, state)]
     given = recent_agreement(plan, state, clock.now())
     if plan.rollback.authority is not None and given and state.status not in TURNING_BACK | {Status.ROLLED_BACK}:
         told.append(f"a rollback: {lacking(plan.rollback.authority, plan.people, given)}")
     return "; ".join(filter(None, told))
-
-
-def _open_boxes(plan: Plan, state: State) -> tuple[str, ...]:
-    """Return the boxes that are asked for now and that nobody has ticked."""
-    if state.status is Status.DECIDING:
-        return open_items(state, plan.phases[state.phase].before)
-    if state.status not in (Status.WORKING, Status.SOAKING) or state.asked is None or state.asked.step is None:
-        return ()
-    return open_items(state, asked_boxes(plan, state))
-
-
-def next_command(found: launch.Found) -> str:
-    """Return what to type next."""
-    state, name = found.state, found.plan.runbook
-    where = f"{name} --target {found.plan.target}"
-    if (boxes := _open_boxes(found.plan, state)) and not state.held:
-        return f"gonogo confirm {name} {boxes[0]} --target {found.plan.target} --as PERSON"
-    if state.status is Status.DECIDING and not state.held:
-        return f"gonogo go {where} --as PERSON" if awaited(found.plan, state) else f"gonogo resume {where}"
-    if found.carried:
-        return f"gonogo status {where} --watch"
-    if state.rollback_failed or state.held:
-        return f"gonogo resume {where}"
-    if state.status in (Status.DONE, Status.ROLLED_BACK):
-        return f"gonogo report {where}"
-    if state.status in (Status.READY, Status.NO_GO):
-        return f"gonogo run {where}"
-    return f"gonogo resume {where}"
 
 
 def _print_status(found: launch.Found, shown: dict[str, Any]) -> None:
@@ -172,9 +148,17 @@ def _print_status(found: launch.Found, shown: dict[str, Any]) -> None:
         say(f"waits: {shown['waits']}", "cyan")
     if shown["expected_end"]:
         say(f"expected end {clock_time(shown['expected_end'], plan.zone)}, planned {clock_time(plan.ends, plan.zone)}")
+    if shown["last_safe_start"]:
+        say(f"turning back must begin by {clock_time(shown['last_safe_start'], plan.zone)}")
     rows = forecast(plan, state, clock.now(), actual_times(plan, found.events))
     schedule_table(plan, rows)
-    say(f"next: {shown['next']}")
+    for way in shown["ways"]:
+        say_way(way["command"], way["when"])
+
+
+def say_way(command: str, when: str) -> None:
+    """Say what to type next, and when."""
+    say(f"next: {command}" + (f"   ({when})" if when else ""))
 
 
 def report(name: str, target: str, run: str, format_: str, output: Path | None) -> None:

@@ -26,6 +26,8 @@ sql: {lock_timeout: 2s, statement_timeout: 10m}
 
 backup: {recover_within: 15m}
 
+rehearsal: {fresh_for: 3d}
+
 baseline: [customers_untouched]
 
 phases:
@@ -59,9 +61,10 @@ targets:
   staging:
     database: $STAGING_DATABASE_URL
     role: shop_owner
+    rehearse_on: $SPARE_SERVER_URL   # copies are made there, not beside staging
   production:
     database: postgresql://deploy@db.example.com/shop
-    protected: true               # every gate asks people, and they prove who they are
+    protected: true               # people decide, a backup is proved and the run rehearsed before anything changes
 """
 INPUTS = """\
 inputs:
@@ -201,6 +204,14 @@ steps:
   - step: fill
     backfill: {table: orders, sql: 020_fill.sql.j2}
     undo: 020_fill.undo.sql
+  - step: tags
+    sql: 025_tags.sql
+    undo: 025_tags.undo.sql                           # DROP TABLE order_tags
+    journal: "SELECT count(*) FROM order_tags WHERE created_by <> 'migration'"
+  - step: notes
+    sql: 026_notes.sql
+    undo: 026_notes.undo.sql                          # DROP TABLE order_notes
+    keeps: every note is also written to orders.note
   - step: all of them
     check: [every_order_has_a_status]
   - step: look at it
@@ -251,12 +262,32 @@ checks:
 """
 BACKUP = """\
 backup:
+  tables: [orders, customers]     # the rows of these; without `tables` and `schemas`, of the whole database
+  schemas: [billing]              # and of all tables in this schema
   recover_within: 15m             # where restoring it takes longer, the gate is no-go
+  after: true                     # and another one when all is done
+  keep: 90d
+  waived: ""                      # or why there is none: the provider takes snapshots every hour
+  targets: protected
+"""
+REHEARSAL = """\
+rehearsal:
+  fresh_for: 3d
+  each_step: true
+  waived: ""                      # or why there is none: it only adds an index
   targets: protected
 """
 ROLLBACK = """\
 rollback:
+  levels: [feature, undo, data, restore]    # a trip takes the first one that the rehearsal proved
+  feature: {sql: off.sql, prove: [nobody_uses_it]}
+  data: {sql: put_back.sql, prove: [rows_are_back]}
   takes: 45m
   authority: {roles: [technical_lead, project_owner], within: 1h}   # one of them agrees
   prove: [failures, customers_untouched]
+"""
+SWITCH = """\
+feature:
+  sql: [off.sql.j2, tell_workers.sql]
+  prove: [nobody_uses_it]
 """

@@ -14,7 +14,8 @@ from gonogo.core.check import Check
 from gonogo.core.duration import say_duration
 from gonogo.core.parts import Part
 from gonogo.core.people import Approve, Item, Person
-from gonogo.core.runbook import Backfill, Backup, Gate, Input, Phase, Rollback, Runbook, SqlSettings, Step, Target, Task, Updates
+from gonogo.core.runbook import Backfill, Gate, Input, Phase, Runbook, SqlSettings, Step, Target, Task, Updates
+from gonogo.core.way_back import Backup, Rehearsal, Rollback, Switch
 from gonogo.core.window import Freeze, Schedule, Window
 
 _INTRO = """\
@@ -172,16 +173,30 @@ SECTIONS: tuple[Section, ...] = (
     ),
     Section(
         model=Backup,
-        intro="A dump of the whole database, taken before the gate of the first phase, restored into a scratch database and"
-        " compared: see [Backup](concepts/backup.md). Without a proof the gate is no-go.",
+        intro="A dump that is taken before the gate of the first phase, restored into a scratch database and compared: see"
+        " [Backup](concepts/backup.md). Without a proof the gate is no-go.",
         example=examples.BACKUP,
         path=("backup",),
     ),
     Section(
+        model=Rehearsal,
+        intro="The same plan, forward and back, on a restored copy: `gonogo rehearse shop-orders --target production`. See"
+        " [Rehearsal](concepts/rehearsal.md). Without one of just this plan that is fresh enough, the gate is no-go.",
+        example=examples.REHEARSAL,
+        path=("rehearsal",),
+    ),
+    Section(
         model=Rollback,
-        intro="The way back, who may ask for it, and what proves it: see [Rollback](concepts/rollback.md).",
+        intro="The ways back, who may ask for them, and what proves them: see [Rollback](concepts/rollback.md).",
         example=examples.ROLLBACK,
         path=("rollback",),
+    ),
+    Section(
+        model=Switch,
+        intro="What the levels `feature` and `data` do: scripts of their own, each in one transaction, and the checks that show"
+        " that they did what they are for. What the run did is still there afterwards.",
+        example=examples.SWITCH,
+        path=("feature",),
     ),
 )
 #: the parts that have a section of their own

@@ -15,7 +15,8 @@ from gonogo.core.duration import say_duration
 from gonogo.core.event import Event, Kind
 from gonogo.core.people import NO_GO, Item, Vote, agreed, lacking
 from gonogo.core.plan import Plan, PlannedStep
-from gonogo.core.state import ANYWHERE, ENDED, NEXT, TURNING_BACK, Asked, State, Status, heard
+from gonogo.core.rehearsal import unready
+from gonogo.core.state import ANYWHERE, ENDED, NEXT, TURNING_BACK, Asked, State, Status, goes_further, heard
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,11 @@ class MeasureBaseline:
 @dataclass(frozen=True, slots=True)
 class TakeBackup:
     """Take a backup before the first change, restore it, and compare."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """Look up what is known of the rehearsal of this very plan."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +79,27 @@ class Undo:
 
 
 @dataclass(frozen=True, slots=True)
+class Weigh:
+    """Count the rows that an undo would destroy, or a restore; the rows that were written since."""
+
+    #: the step whose undo is next; past the last one, the whole restore
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """Run one script of a level that has its own."""
+
+    level: str
+    script: int
+
+
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """Put the backup in the place of what is there."""
+
+
+@dataclass(frozen=True, slots=True)
 class Prove:
     """Measure that everything is as it was before the first change."""
 
@@ -99,7 +126,24 @@ class TurnBack:
     """Roll back, as enough people agreed to."""
 
 
-Command = MeasureBaseline | TakeBackup | JudgeGate | Wait | Perform | Resolve | Verify | Undo | Prove | Record | Ask | TurnBack
+Command = (
+    MeasureBaseline
+    | Recall
+    | TakeBackup
+    | JudgeGate
+    | Wait
+    | Perform
+    | Resolve
+    | Verify
+    | Weigh
+    | Undo
+    | Switch
+    | Restore
+    | Prove
+    | Record
+    | Ask
+    | TurnBack
+)
 
 
 NOTHING, A_LONG_TIME = timedelta(0), timedelta(hours=1)
@@ -125,25 +169,58 @@ def evolve(state: State, event: Event) -> State:
     change = _CHANGES.get(event.kind)
     changed: Fields = change(state, event) if change is not None else {}
     if target in TURNING_BACK and state.status not in TURNING_BACK:
-        changed = {**changed, "held": "", "cause": str(event.body.get("why") or event.kind), "undo": 0, "turned": event.seq}
+        changed = {**changed, **_turned(state, event)}
     if target in ENDED:
         # a hold that came too late to stop the last step holds nothing any more
         changed = {**changed, "held": ""}
     return replace(state, seq=event.seq, status=target, changed_at=event.at, **changed)
 
 
+def _turned(state: State, event: Event) -> Fields:
+    """Return what turning back changes: why, and by which of the runbook's ways."""
+    return dict(
+        held="",
+        cause=str(event.body.get("why") or event.kind),
+        switched=0,
+        turned=event.seq,
+        level=_way(state, str(event.body.get("level") or "")),
+        accepts_loss=bool(event.body.get("accept_loss")),
+        weighed=None,
+        rollback_failed=False,
+    )
+
+
+def _way(state: State, asked: str) -> str:
+    if not state.changed:
+        return "undo"  # there is nothing to be undone, and nothing else to be done
+    return asked if asked in ways_back(state) else first_way(state)
+
+
+def ways_back(state: State) -> tuple[str, ...]:
+    """Return the ways back that there are for a run: only a backup that was proved can be restored."""
+    return tuple(level for level in state.levels if level != "restore" or state.backup)
+
+
+def first_way(state: State) -> str:
+    """Return the way back that a trip takes: the first one in the runbook's order that the rehearsal proved."""
+    there, proved = ways_back(state), (state.rehearsed or {}).get("levels", ())
+    return next((level for level in (*(way for way in there if way in proved), *there)), "undo")
+
+
 def _evolve_anywhere(state: State, event: Event) -> State:
     kind = event.kind
     if kind is Kind.RUN_OPENED:
         rollback = event.body.get("plan", {}).get("rollback", {})
-        return replace(state, seq=event.seq, opened_at=event.at, authority=bool(rollback.get("authority")))
+        levels = tuple(rollback.get("levels") or ("undo",))
+        return replace(state, seq=event.seq, opened_at=event.at, authority=bool(rollback.get("authority")), levels=levels)
     if state.status in ENDED or kind not in ANYWHERE:
         return replace(state, seq=event.seq)
     if kind in (Kind.HOLD, Kind.HELD):
         why = str(event.body.get("why", "")) or "no reason given"
         return replace(state, seq=event.seq, held=why if kind is Kind.HELD else f"{event.actor} says hold: {why}")
     if kind is Kind.RESUME:
-        return replace(state, seq=event.seq, held="", rollback_failed=False)
+        accepts = state.accepts_loss or bool(event.body.get("accept_loss"))
+        return replace(state, seq=event.seq, held="", rollback_failed=False, accepts_loss=accepts)
     return replace(state, seq=event.seq, **_said(state, event))
 
 
@@ -167,6 +244,7 @@ def _said(state: State, event: Event) -> Fields:
         person=str(body.get("person")),
         proved=bool(body.get("proved")),
         at=event.at,
+        level=str(body.get("level") or ""),
     )
     if body.get("on") == ROLLBACK:
         return dict(back=(*state.back, vote))
@@ -189,6 +267,7 @@ def _phase_started(state: State, event: Event) -> Fields:
         override=str(event.body.get("override") or ""),
         # a gate that is launched again begins with a fresh one
         backup={} if not state.changed else state.backup,
+        rehearsed=None,
         asked=None,
         votes=(),
         confirmed={},
@@ -217,8 +296,12 @@ def _go(_: State, event: Event) -> Fields:
     return dict(went=event.seq)
 
 
-def _backed_up(_: State, event: Event) -> Fields:
-    return dict(backup=event.body)
+def _recalled(_: State, event: Event) -> Fields:
+    return dict(rehearsed=event.body)
+
+
+def _backed_up(state: State, event: Event) -> Fields:
+    return dict(backed_up_after=True) if state.status is Status.SOAKING else dict(backup=event.body)
 
 
 def _started(_: State, event: Event) -> Fields:
@@ -254,6 +337,23 @@ def _phase_done(state: State, _: Event) -> Fields:
     return dict(phase=state.phase + 1, phase_at=None)
 
 
+def _weighed(state: State, event: Event) -> Fields:
+    harmless = state.accepts_loss or not any(event.body["rows"].values())
+    return dict(weighed=int(event.body["step"]) if harmless else None)
+
+
+def _switched(_: State, event: Event) -> Fields:
+    return dict(switched=int(event.body["script"]) + 1)
+
+
+def _restored(_: State, __: Event) -> Fields:
+    return dict(step=0, script=0, cursor=None, rows=0, started=None, left=False, undo=0, undo_started=False)
+
+
+def _further_back(state: State, event: Event) -> Fields:
+    return _turned(state, event) if state.status in TURNING_BACK else {}
+
+
 def _undo_started(_: State, __: Event) -> Fields:
     return dict(undo_started=True)
 
@@ -270,6 +370,7 @@ def _rollback_failed(_: State, event: Event) -> Fields:
 
 _CHANGES: Mapping[Kind, Callable[[State, Event], Fields]] = {
     Kind.PHASE_STARTED: _phase_started,
+    Kind.RECALLED: _recalled,
     Kind.BACKED_UP: _backed_up,
     Kind.ASKED: _asked,
     Kind.VOTE: _said,
@@ -283,6 +384,10 @@ _CHANGES: Mapping[Kind, Callable[[State, Event], Fields]] = {
     Kind.FAILED: _failed,
     Kind.VERIFIED: _verified,
     Kind.PHASE_DONE: _phase_done,
+    Kind.WEIGHED: _weighed,
+    Kind.SWITCHED: _switched,
+    Kind.RESTORED: _restored,
+    Kind.ROLL_BACK: _further_back,
     Kind.UNDO_STARTED: _undo_started,
     Kind.UNDONE: _undone,
     Kind.UNDO_FAILED: _rollback_failed,
@@ -314,7 +419,7 @@ def decide(plan: Plan, state: State, now: datetime) -> Command | None:
         case Status.SOAKING:
             return _soak(plan, state, now)
         case Status.ROLLING_BACK:
-            return _next_undo(plan, state)
+            return _next_back(plan, state)
         case _:
             return Prove()
 
@@ -322,23 +427,35 @@ def decide(plan: Plan, state: State, now: datetime) -> Command | None:
 def _next_at_the_gate(plan: Plan, state: State, now: datetime) -> Command:
     if now < plan.start and state.phase == 0 and not state.at_once:
         return Wait(plan.start, "the run starts at its time")
-    if plan.backup is not None and not state.backup and not state.changed:
+    if plan.rehearsal is not None and not plan.rehearsal.waived and state.rehearsed is None:
+        return Recall()
+    if not state.measured and (why := unready(plan, state, now)):
+        return Record(Kind.NO_GO, why)
+    if wants_backup(plan) and not state.backup and not state.changed:
         return TakeBackup()
     return JudgeGate() if state.measured else MeasureBaseline()
 
 
+def wants_backup(plan: Plan) -> bool:
+    """Say whether a backup is taken before the first change."""
+    return plan.backup is not None and not plan.backup.waived
+
+
 def agreed_to_turn_back(plan: Plan, state: State, now: datetime) -> bool:
     """Say whether those whose agreement a rollback needs have all given it, and none too long ago."""
-    rule = plan.rollback.authority
-    if rule is None or state.status in TURNING_BACK:
+    rule, given = plan.rollback.authority, recent_agreement(plan, state, now)
+    if rule is None or not given:
         return False
-    return agreed(rule, plan.people, recent_agreement(plan, state, now))
+    if state.status in TURNING_BACK and not goes_further(state, given[-1].level):
+        return False
+    return agreed(rule, plan.people, given)
 
 
 def recent_agreement(plan: Plan, state: State, now: datetime) -> tuple[Vote, ...]:
-    """Return who agreed to a rollback, and not too long ago."""
+    """Return who agreed to the way back that was named last, not too long ago, and not before the run turned back."""
     rule = plan.rollback.authority
-    return tuple(vote for vote in state.back if rule is not None and now - vote.at <= rule.within)
+    given = [vote for vote in state.back if rule is not None and now - vote.at <= rule.within and vote.seq > state.turned]
+    return tuple(vote for vote in given if vote.level == given[-1].level)
 
 
 def open_items(state: State, items: Iterable[Item]) -> tuple[str, ...]:
@@ -400,7 +517,20 @@ def _soak(plan: Plan, state: State, now: datetime) -> Command:
     if waits := open_items(state, plan.phases[state.phase].after):
         return _wait_for(waits, state, len(plan.steps), now)
     last = state.phase == len(plan.phases) - 1
+    if last and plan.backup is not None and plan.backup.after and not state.backed_up_after:
+        return TakeBackup()
     return Record(Kind.RUN_DONE if last else Kind.PHASE_DONE)
+
+
+def _next_back(plan: Plan, state: State) -> Command:
+    everything = len(plan.steps)
+    if state.level == "undo":
+        return _next_undo(plan, state)
+    if state.level == "restore":
+        return Restore() if state.weighed == everything else Weigh(everything)
+    if state.switched < len(plan.switches[state.level]):
+        return Switch(state.level, state.switched)
+    return Record(Kind.ALL_UNDONE)
 
 
 def _next_undo(plan: Plan, state: State) -> Command:
@@ -413,6 +543,8 @@ def _next_undo(plan: Plan, state: State) -> Command:
     if undo is None:
         why = f"{plan.steps[step].name} has no undo; undo it by hand, then: gonogo resume --settle done"
         return Record(Kind.UNDO_FAILED, why)
+    if plan.steps[step].destroys and not plan.steps[step].keeps and state.weighed != step:
+        return Weigh(step)
     first = max(state.undo, _first_undo(plan.steps[step], state) if step == state.step else 0)
     return Undo(step, first, first >= len(undo) - 1, state.undo_started)
 

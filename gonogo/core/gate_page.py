@@ -10,6 +10,7 @@ from gonogo.core.engine import awaited
 from gonogo.core.message import backup_in_words, clock
 from gonogo.core.plan import Plan, PlannedPhase
 from gonogo.core.plan_page import way_back
+from gonogo.core.rehearsal import last_safe_start
 from gonogo.core.state import State, Status
 
 
@@ -58,6 +59,11 @@ def _back(plan: Plan, state: State) -> list[str]:
     lines.append(f"- watched: {', '.join(phase.watch) or 'nothing'}, for {say_duration(phase.soak)} after the work")
     proved = backup_in_words(state.backup) if state.backup else "gonogo has proved none for this run"
     lines.append(f"- backup: {proved}")
+    if state.rehearsed:
+        ways = state.rehearsed["levels"].items()
+        lines += [f"- rehearsed: back by {level} in {say_duration(found['took'])}" for level, found in ways]
+    if (last := last_safe_start(plan, state)) is not None:
+        lines.append(f"- turning back must begin by {clock(last, plan.zone)}")
     return lines
 
 

@@ -12,6 +12,7 @@ from gonogo.core.duration import say_duration
 from gonogo.core.event import Event, Kind
 from gonogo.core.people import Item
 from gonogo.core.plan import Plan
+from gonogo.core.rehearsal import last_safe_start
 from gonogo.core.schedule import fraction
 from gonogo.core.state import State, Status, heard
 
@@ -133,7 +134,9 @@ def _voted(_: Plan, __: State, event: Event, ___: State) -> str:
 
 def _phase_starts(plan: Plan, _: State, __: Event, after: State) -> str:
     phase = plan.phases[after.phase]
-    return f"Phase *{phase.title}* starts; it is planned to end at {clock(phase.end, plan.zone)}."
+    last = last_safe_start(plan, after)
+    back = f" Turning back must begin by {clock(last, plan.zone)}." if last is not None else ""
+    return f"Phase *{phase.title}* starts; it is planned to end at {clock(phase.end, plan.zone)}.{back}"
 
 
 def _done(_: Plan, __: State, event: Event, after: State) -> str:
@@ -147,7 +150,13 @@ def _no_go(_: Plan, __: State, event: Event, after: State) -> str:
 
 
 def _turned_back(_: Plan, __: State, event: Event, ___: State) -> str:
-    return f"⏪ {event.actor} says {event.kind}: {event.body.get('why') or 'no reason given'}."
+    way = f", by {event.body['level']}" if event.body.get("level") else ""
+    return f"⏪ {event.actor} says {event.kind}{way}: {event.body.get('why') or 'no reason given'}."
+
+
+def _restored(_: Plan, __: State, event: Event, ___: State) -> str:
+    kept = f" What was there is kept as `{event.body['kept']}`." if event.body.get("kept") else ""
+    return f"⏪ The backup of {event.body['taken_at'][:16]} UTC stands in the place of what was there.{kept}"
 
 
 def _rollback_failed(_: Plan, __: State, event: Event, ___: State) -> str:
@@ -165,6 +174,7 @@ _TELL: Mapping[Kind, Callable[[Plan, State, Event, State], str]] = {
     Kind.VERIFY_FAILED: lambda _, __, event, ___: f"⏪ {first_line(event.body['why'])}. Rolling back.",
     Kind.ROLL_BACK: _turned_back,
     Kind.ABORT: _turned_back,
+    Kind.RESTORED: _restored,
     Kind.UNDO_FAILED: _rollback_failed,
     Kind.NOT_PROVED: _rollback_failed,
     Kind.HELD: lambda _, __, ___, after: f"✋ Holding: {first_line(after.held)}",

@@ -62,6 +62,8 @@ class Vote:
     person: str
     proved: bool
     at: datetime
+    #: the way back that they agree to, where it is about that and they named one
+    level: str = ""
 
 
 def holds(people: Mapping[str, Person], person: str, names: Iterable[str]) -> bool:

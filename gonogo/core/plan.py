@@ -6,7 +6,7 @@ Scripts are named by their sha256; their texts lie beside the events.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import cached_property
 from itertools import accumulate
@@ -17,7 +17,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 from gonogo.core.check import Check
 from gonogo.core.parts import Duration
 from gonogo.core.people import Approve, Item, Person
-from gonogo.core.runbook import Backup, Rollback, SqlSettings, Updates
+from gonogo.core.runbook import SqlSettings, Updates
+from gonogo.core.way_back import Backup, Rehearsal, Rollback
 from gonogo.core.window import Freeze, Window
 
 
@@ -44,6 +45,8 @@ class Script(Planned):
     object: str = ""
     #: the locks that it takes on tables that were there before it: `ACCESS EXCLUSIVE on orders`
     locks: tuple[str, ...] = ()
+    #: the tables that it drops, empties, deletes from, or drops columns of; `schema.*` for all of a schema
+    destroys: tuple[str, ...] = ()
 
 
 class PlannedStep(Planned):
@@ -66,6 +69,10 @@ class PlannedStep(Planned):
     statement_timeout: Duration
     done_if: str = ""
     again: str = ""
+    #: the tables that its undo drops or deletes from, and why that loses nothing, or who knows what would be lost
+    destroys: tuple[str, ...] = ()
+    keeps: str = ""
+    journal: str = ""
 
     @property
     def units(self) -> int:
@@ -146,6 +153,8 @@ class Plan(Planned):
     updates: Updates
     sql: SqlSettings
     backup: Backup | None = None
+    rehearsal: Rehearsal | None = None
+    rehearse_on: str = ""
     baseline: tuple[str, ...] = ()
     checks: Mapping[str, Check] = {}
     #: the script of each check that has one
@@ -154,6 +163,8 @@ class Plan(Planned):
     tasks: tuple[PlannedTask, ...]
     steps: tuple[PlannedStep, ...]
     rollback: Rollback
+    #: the scripts of the levels that have their own
+    switches: Mapping[str, tuple[Script, ...]] = {}
     #: digest over the files it was made from, to know quickly that nothing changed
     sources: str = ""
     seal: str = ""
@@ -163,6 +174,15 @@ class Plan(Planned):
         found = self.phases[phase]
         steps = self.steps[found.first : found.last + 1]
         return {item.item: item for item in (*found.before, *(i for step in steps for i in step.confirm), *found.after)}
+
+    @property
+    def scripts(self) -> Iterator[Script]:
+        """Every script of it: forward, back, and of the levels that have their own."""
+        for step in self.steps:
+            yield from step.scripts
+            yield from step.undo or ()
+        for scripts in self.switches.values():
+            yield from scripts
 
     def task(self, name: str) -> PlannedTask:
         """Return the task of that name."""

@@ -82,15 +82,41 @@ def _watch(plan: Plan, phase: PlannedPhase) -> list[str]:
 def way_back(plan: Plan) -> list[str]:
     """Return how a run is turned back, and how long that takes, a line each."""
     takes = f", planned to take {say_duration(plan.rollback.takes)}" if plan.rollback.takes else ""
-    lines = [f"- undo, newest first{takes}"]
-    if backup := plan.backup:
-        within = f", in {say_duration(backup.recover_within)} at most" if backup.recover_within else ""
-        lines.append(f"- before the first change a backup is taken, restored and compared{within}")
+    levels = plan.rollback.levels
+    lines = [f"- by {', else '.join(levels)}{takes}: {'; '.join(_LEVELS[level] for level in levels)}"]
+    if plan.end_by is not None and plan.rollback.takes:
+        last = clock(plan.end_by - plan.rollback.takes, plan.zone)
+        lines.append(f"- the last safe start, of a phase or of the way back, is {last}")
+    lines += _before(plan)
     lines.append(f"- then it is measured: the schema object by object, and {', '.join(plan.proof) or 'no check'}")
     if without := [step.name for step in plan.steps if step.undo is None]:
         lines.append(f"- **no way back** past {', '.join(without)}")
     if rule := plan.rollback.authority:
         lines.append(f"- a person's request needs {rule.quorum} of {', '.join(rule.roles)}; a trip needs nobody")
+    return lines
+
+
+_LEVELS = {
+    "feature": "it is switched off",
+    "undo": "each step is undone, newest first",
+    "data": "rows are put back from their copies",
+    "restore": "the backup takes the place of what is there",
+}
+
+
+def _before(plan: Plan) -> list[str]:
+    """Say what is saved and what is rehearsed before the first change."""
+    lines = []
+    if (backup := plan.backup) and backup.waived:
+        lines.append(f"- **no backup**: {backup.waived}")
+    elif backup:
+        within = f", in {say_duration(backup.recover_within)} at most" if backup.recover_within else ""
+        lines.append(f"- before the first change a backup is taken, restored and compared{within}")
+    if (rehearsal := plan.rehearsal) and rehearsal.waived:
+        lines.append(f"- **not rehearsed**: {rehearsal.waived}")
+    elif rehearsal:
+        lines.append(f"- it must have been rehearsed, forward and back, {say_duration(rehearsal.fresh_for)} ago at most")
+    lines += [f"- the undo of {step.name} loses nothing: {step.keeps}" for step in plan.steps if step.destroys and step.keeps]
     return lines
 
 

@@ -14,7 +14,8 @@ from pydantic import Field, model_validator
 
 from gonogo.core.check import Check
 from gonogo.core.parts import Duration, Identifier, Names, Offset, Part
-from gonogo.core.people import Approve, Item, Person, Targets
+from gonogo.core.people import Approve, Item, Person
+from gonogo.core.way_back import BACKUP_PROVED, REHEARSAL_FRESH, Backup, Rehearsal, Rollback
 from gonogo.core.window import Schedule
 
 
@@ -31,6 +32,11 @@ class Target(Part):
         description="Nothing runs on it that people have not approved, and everyone proves who they are with a one-time code.",
     )
     role: str = Field(default="", description="The role to work as (SET ROLE), where the login is not the owner.")
+    rehearse_on: str = Field(
+        default="",
+        description="Where backups are proved and the run is rehearsed: `embedded`, or `$NAME` for the URL of a server. Without"
+        " it, beside the target where its role may create databases, else on the embedded PostgreSQL.",
+    )
 
 
 class Input(Part):
@@ -95,6 +101,15 @@ class Step(Part):
     )
     lock_timeout: Duration | None = Field(default=None, description="This step's own lock_timeout.")
     statement_timeout: Duration | None = Field(default=None, description="This step's own statement_timeout.")
+    keeps: str = Field(
+        default="",
+        description="Why its undo destroys no row that the application wrote since, although it drops or deletes; without it, an"
+        " undo that would destroy such rows waits for a person.",
+    )
+    journal: str = Field(
+        default="",
+        description="A query with one number: the rows that the application wrote since the step; else it is estimated.",
+    )
     done_if: str = Field(
         default="", description="A query with one boolean: whether the step has happened, when a crash left it in doubt."
     )
@@ -183,27 +198,6 @@ class Phase(Part):
         return tuple(order)
 
 
-class Backup(Part):
-    """A dump that is taken, restored and compared before the gate of the first phase."""
-
-    recover_within: Duration | None = Field(
-        default=None, description="How long restoring it may take; where the proof takes longer, the gate is no-go."
-    )
-    targets: Targets = Field(default="all", description="Where it is taken: on all targets, or on `protected` ones only.")
-
-
-class Rollback(Part):
-    """How the run is turned back, and how it is proved that it was."""
-
-    takes: Duration | None = Field(default=None, description="How long it is planned to take.")
-    authority: Approve | None = Field(
-        default=None, description="Who must agree before a person's request rolls back what was changed; a trip needs nobody."
-    )
-    prove: Names = Field(
-        default=(), description="Checks that must pass afterwards, beside the gate's own and the schema's fingerprint."
-    )
-
-
 class Runbook(Part):
     """A migration, as a release manager writes it."""
 
@@ -222,6 +216,9 @@ class Runbook(Part):
     updates: Updates = Field(default=Updates(), description="What stakeholders are told.")
     sql: SqlSettings = Field(default=SqlSettings(), description="Limits for every script.")
     backup: Backup | None = Field(default=None, description="The backup that must be there, and proved, before anything changes.")
+    rehearsal: Rehearsal | None = Field(
+        default=None, description="The rehearsal that must have gone forward and back before anything changes."
+    )
     baseline: Names = Field(default=(), description="The checks that are measured before the first change.")
     phases: tuple[Phase, ...] = Field(min_length=1, description="Its phases, in order.")
     checks: dict[Identifier, Check] = Field(default={}, description="Its questions and the lines drawn beforehand.")
@@ -233,6 +230,9 @@ class Runbook(Part):
             (("baseline",), self.baseline),
             (("rollback", "prove"), self.rollback.prove),
         ]
+        for level in ("feature", "data"):
+            switch = getattr(self.rollback, level)
+            lists.append((("rollback", level, "prove"), switch.prove if switch else ()))
         for p, phase in enumerate(self.phases):
             lists += [
                 (("phases", p, "gate", "go_if"), phase.gate.go_if),
@@ -244,7 +244,8 @@ class Runbook(Part):
                     lists.append((("phases", p, "tasks", t, "steps", s, "check"), step.check or ()))
         for path, names in lists:
             for i, name in enumerate(names):
-                yield (*path, i), name
+                if path[-1] != "go_if" or name not in (BACKUP_PROVED, REHEARSAL_FRESH):
+                    yield (*path, i), name
 
     def named_people(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
         """Yield every place that names a person or a role, with the name."""

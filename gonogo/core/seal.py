@@ -48,9 +48,10 @@ def seal(plan: Plan, meanings: Mapping[str, str]) -> str:
         )
         for step in plan.steps
     )
+    switches = {level: tuple(map(mean, scripts)) for level, scripts in plan.switches.items()}
     questions = {name: mean(script) for name, script in plan.questions.items()}
     times = {"__all__": {"start", "end"}}
-    body = plan.model_copy(update={"steps": steps, "questions": questions}).model_dump_json(
+    body = plan.model_copy(update={"steps": steps, "questions": questions, "switches": switches}).model_dump_json(
         exclude={"seal": True, "sources": True, "start": True, "end_by": True, "phases": times, "tasks": times}
     )
     return digest(body)

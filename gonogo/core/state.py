@@ -38,6 +38,8 @@ AT_REST = frozenset({Status.READY, Status.DONE, Status.NO_GO, Status.ROLLED_BACK
 #: ... and in one of these it is over
 ENDED = frozenset({Status.DONE, Status.NO_GO, Status.ROLLED_BACK})
 TURNING_BACK = frozenset({Status.ROLLING_BACK, Status.PROVING})
+#: the levels after which what was done is still there
+SHALLOW = frozenset({"feature", "data"})
 
 
 class Edge(NamedTuple):
@@ -57,6 +59,7 @@ EDGES: tuple[Edge, ...] = (
     Edge(_S.NO_GO, _K.PHASE_STARTED, _S.GATING, "someone launches a phase again whose gate said no-go"),
     Edge(_S.NO_GO, _K.ROLL_BACK, _S.ROLLING_BACK, "a later phase got no-go, and a person turns back the earlier ones"),
     Edge(_S.GATING, _K.BASELINE, _S.GATING, "the checks and the schema are measured before the first change"),
+    Edge(_S.GATING, _K.RECALLED, _S.GATING, "what is known of the rehearsal of just this plan is looked up"),
     Edge(_S.GATING, _K.BACKED_UP, _S.GATING, "a backup was taken, restored and found to be what was there"),
     Edge(_S.GATING, _K.GO, _S.WORKING, "every criterion passes"),
     Edge(_S.GATING, _K.NO_GO, _S.NO_GO, "a criterion does not pass; this phase changed nothing"),
@@ -91,6 +94,7 @@ EDGES: tuple[Edge, ...] = (
     Edge(_S.VERIFYING, _K.ROLL_BACK, _S.ROLLING_BACK, "a person turns the run back"),
     Edge(_S.SOAKING, _K.TRIPPED, _S.ROLLING_BACK, "the watch tripped during the soak"),
     Edge(_S.SOAKING, _K.ASKED, _S.SOAKING, "the soak is over, and the checklist after it waits for people"),
+    Edge(_S.SOAKING, _K.BACKED_UP, _S.SOAKING, "the backup after the change was taken, restored and found to be what is there"),
     Edge(_S.SOAKING, _K.PHASE_DONE, _S.READY, "the soak is over, and another phase follows"),
     Edge(_S.SOAKING, _K.RUN_DONE, _S.DONE, "the soak of the last phase is over"),
     Edge(_S.SOAKING, _K.ABORT, _S.ROLLING_BACK, "a person ends the run for good"),
@@ -110,6 +114,12 @@ EDGES: tuple[Edge, ...] = (
     Edge(_S.ROLLING_BACK, _K.NOT_DONE, _S.ROLLING_BACK, "a script in doubt is found not to have happened"),
     Edge(_S.ROLLING_BACK, _K.BATCH, _S.ROLLING_BACK, "a batch committed as the run turned back: it is undone too"),
     Edge(_S.ROLLING_BACK, _K.FAILED, _S.ROLLING_BACK, "a step failed as the run turned back: what it left is undone too"),
+    Edge(_S.ROLLING_BACK, _K.WEIGHED, _S.ROLLING_BACK, "it is counted what the next thing to do would destroy"),
+    Edge(_S.ROLLING_BACK, _K.SWITCHED, _S.ROLLING_BACK, "a script of the level committed, together with this fact"),
+    Edge(_S.ROLLING_BACK, _K.RESTORED, _S.PROVING, "the backup stands in the place of what was there"),
+    Edge(_S.ROLLING_BACK, _K.ROLL_BACK, _S.ROLLING_BACK, "a person takes another way back"),
+    Edge(_S.PROVING, _K.ROLL_BACK, _S.ROLLING_BACK, "what came of it is not as before, and a person takes another way back"),
+    Edge(_S.ROLLED_BACK, _K.ROLL_BACK, _S.ROLLING_BACK, "the change was only switched off, and a person goes further back"),
     Edge(_S.ROLLING_BACK, _K.UNDO_STARTED, _S.ROLLING_BACK, "an undo that cannot be transactional is about to run"),
     Edge(_S.ROLLING_BACK, _K.UNDONE, _S.ROLLING_BACK, "an undo script committed, together with this fact"),
     Edge(
@@ -173,6 +183,8 @@ class State:
     #: how many undo scripts of the step that is being undone are done
     undo: int = 0
     undo_started: bool = False
+    #: how many scripts of a level that has its own are done
+    switched: int = 0
     held: str = ""
     #: why the run turned back
     cause: str = ""
@@ -195,6 +207,15 @@ class State:
     #: whether a person's rollback needs others to agree, and who has
     authority: bool = False
     back: tuple[Vote, ...] = ()
+    #: the ways back that the runbook names, the one that is taken, and whether people know what it destroys
+    levels: tuple[str, ...] = ("undo",)
+    level: str = "undo"
+    accepts_loss: bool = False
+    #: what was weighed and may be destroyed: a step, or all of it
+    weighed: int | None = None
+    #: what is known of the rehearsal of just this plan; None before it was looked up
+    rehearsed: Mapping[str, Any] | None = None
+    backed_up_after: bool = False
     #: what is known of the backup that was proved for this run
     backup: Mapping[str, Any] = field(default_factory=dict)
     asked: Asked | None = None
@@ -217,7 +238,20 @@ def heard(state: State, event: Event) -> bool:
         return False  # it came while the criteria were measured for the last time
     if event.kind in NEEDS_AUTHORITY and state.authority and state.changed and not event.body.get("agreed"):
         return False
+    if event.kind is Kind.ROLL_BACK and (state.status in TURNING_BACK or state.status is Status.ROLLED_BACK):
+        return goes_further(state, str(event.body.get("level") or ""))
     return (state.status, event.kind) in NEXT or (event.kind in ANYWHERE and state.status not in ENDED)
+
+
+def goes_further(state: State, level: str) -> bool:
+    """Say whether a run that turns back, or has been switched off, can take another way back."""
+    if level == "restore" and not state.backup:
+        return False
+    if level not in state.levels or level == state.level or (level in SHALLOW and state.level not in SHALLOW):
+        return False
+    if state.status in TURNING_BACK:
+        return state.rollback_failed
+    return state.status is Status.ROLLED_BACK and state.level in SHALLOW
 
 
 def outcome(state: State) -> str:

@@ -10,6 +10,7 @@ from gonogo.core.engine import ROLLBACK, awaited
 from gonogo.core.event import Event, Kind
 from gonogo.core.message import backup_in_words, clock
 from gonogo.core.plan import Plan, PlannedStep
+from gonogo.core.rehearsal import in_words
 from gonogo.core.state import State, Status, heard
 
 #: steps with more scripts or batches than this tell of every tenth part only
@@ -132,6 +133,22 @@ def _undone(plan: Plan, _: State, event: Event, __: State) -> str:
     return f"undone {step.name}: {script.source}{took}"
 
 
+def _weighed(plan: Plan, _: State, event: Event, __: State) -> str:
+    step, rows = int(event.body["step"]), sum(event.body["rows"].values())
+    what = "restoring the backup" if step >= len(plan.steps) else f"undoing {plan.steps[step].name}"
+    return f"{what} destroys {rows:,} rows that were written since" if rows else ""
+
+
+def _switch(plan: Plan, event: Event) -> str:
+    return plan.switches[event.body["level"]][int(event.body["script"])].source
+
+
+def _restored(_: Plan, __: State, event: Event, ___: State) -> str:
+    body = event.body
+    kept = f"; what was there is kept as {body['kept']}" if body.get("kept") else ""
+    return f"the backup of {body['taken_at'][:16]} UTC stands in the place of what was there ({body['how']}){kept}"
+
+
 def _verified(plan: Plan, _: State, __: Event, after: State) -> str:
     soak = plan.phases[after.phase].soak
     return f"verified; watching for {say_duration(soak)}" if soak else "verified"
@@ -144,6 +161,7 @@ def _why(word: str) -> Callable[[Plan, State, Event, State], str]:
 _TELLERS: Mapping[Kind, Callable[[Plan, State, Event, State], str]] = {
     Kind.PHASE_STARTED: _phase_started,
     Kind.BASELINE: _baseline,
+    Kind.RECALLED: lambda _, __, event, ___: f"rehearsed {in_words(event.body, event.at)}" if "at" in event.body else "",
     Kind.BACKED_UP: _backed_up,
     Kind.ASKED: _asked,
     Kind.VOTE: _vote,
@@ -166,7 +184,10 @@ _TELLERS: Mapping[Kind, Callable[[Plan, State, Event, State], str]] = {
     Kind.ABORT: lambda _, __, event, ___: f"{event.actor} says abort: {event.body.get('why') or 'no reason given'}",
     Kind.ROLL_BACK: lambda _, __, event, ___: f"{event.actor} says roll back: {event.body.get('why') or 'no reason given'}",
     Kind.TAKEN_OVER: lambda _, __, event, ___: f"{event.actor} carries the run on (epoch {event.body.get('epoch')})",
+    Kind.WEIGHED: _weighed,
     Kind.UNDONE: _undone,
+    Kind.SWITCHED: lambda plan, _, event, __: f"{event.body['level']}: {_switch(plan, event)} committed",
+    Kind.RESTORED: _restored,
     Kind.UNDO_FAILED: _why("ROLLBACK FAILED"),
     Kind.ALL_UNDONE: lambda *_: "everything is undone; proving it",
     Kind.PROVED: _why("ROLLED BACK"),

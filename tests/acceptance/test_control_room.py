@@ -31,6 +31,8 @@ targets: {db: {database: $NAME_URL}, guarded: {database: $NAME_URL, protected: t
 inputs:
   rows: {type: integer, default: 5, min: 1, max: 10, help: How many pairs of rows to make.}
   kind: {default: small, choices: [small, large], help: What is made.}
+backup: {waived: there is nothing in it yet}
+rehearsal: {waived: it makes one table}
 PEOPLE
 phases:
   - phase: migrate

@@ -16,6 +16,7 @@ from conftest import Server
 from gonogo import backup
 from gonogo.backup import BackupFailed
 from gonogo.database import Database
+from gonogo.scratch import Room
 
 SCHEMA = """
 CREATE SCHEMA app;
@@ -56,7 +57,7 @@ def nowhere() -> str:
 
 
 def prove(made: backup.Backup, database: Database) -> dict[str, object]:
-    return backup.prove(made, database, nowhere, quietly)
+    return backup.prove(made, Room(database=database, spare=nowhere), quietly)
 
 
 def test_a_backup_is_restored_and_compared_row_by_row_and_object_by_object(database: Database, tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ from gonogo.core.check import Check
 from gonogo.core.event import Event, Kind
 from gonogo.core.people import GO, NO_GO, Approve, Item, Person, objection
 from gonogo.core.plan import Plan, PlannedPhase, PlannedStep, PlannedTask, Script
-from gonogo.core.runbook import Backup, Rollback, SqlSettings, Updates
-from gonogo.core.state import State, Status
+from gonogo.core.runbook import SqlSettings, Updates
+from gonogo.core.state import SHALLOW, State, Status
+from gonogo.core.way_back import Backup, Rehearsal, Rollback
 
 START = datetime(2025, 10, 12, 16, 53, tzinfo=UTC)
 NOTHING = timedelta(0)
@@ -40,6 +41,7 @@ class AStep:
     undo: tuple[Script, ...] | None = ()
     paired: bool = False
     boxes: tuple[str, ...] = ()
+    destroys: tuple[str, ...] = ()
 
 
 def sql(
@@ -123,6 +125,9 @@ def plan(
     people: Mapping[str, Person] = PEOPLE,
     authority: Approve | None = None,
     backup: Backup | None = None,
+    rehearsal: Rehearsal | None = None,
+    rollback: Rollback | None = None,
+    end_by: datetime | None = None,
 ) -> Plan:
     """Number the parts and put them on the clock, as planning does."""
     boxes = _Boxes()
@@ -145,6 +150,7 @@ def plan(
                         undo=a_step.undo,
                         paired=a_step.paired,
                         confirm=boxes.make(a_step.boxes),
+                        destroys=a_step.destroys,
                         lock_timeout=timedelta(seconds=2),
                         statement_timeout=timedelta(minutes=1),
                     )
@@ -191,12 +197,15 @@ def plan(
         updates=Updates(blockers=blockers),
         sql=SqlSettings(),
         backup=backup,
+        rehearsal=rehearsal,
+        end_by=end_by,
         checks=checks or {},
         people=people,
         phases=tuple(planned),
         tasks=tuple(tasks),
         steps=tuple(steps),
-        rollback=Rollback(authority=authority),
+        rollback=(rollback or Rollback()).model_copy(update={"authority": authority}),
+        switches={"feature": (script(),), "data": (script(), script())},
     )
 
 
@@ -264,6 +273,10 @@ class World:
         body = {"on": engine.ROLLBACK, "decision": GO, "person": person, "proved": False, "seal": self.plan.seal}
         self.tell(Kind.VOTE, person, **body)
         return self.state.seq
+
+    def take_another_way(self, level: str) -> None:
+        """Ask to be turned back by a way."""
+        self.tell(Kind.ROLL_BACK, "ben", level=level)
 
     def confirm(self, *items: str, person: str = "carla") -> None:
         """Tick some boxes."""
@@ -356,11 +369,14 @@ class World:
     def settle(self) -> bool:
         """Let a person look at the database and say what is true there; return whether there was anything to say."""
         state = self.state
+        if state.held and "would destroy" in state.held:
+            self.tell(Kind.RESUME, "ben", accept_loss=True)
+            return True
         if state.held and state.started is not None:
             step, number = self.plan.steps[state.step], state.started
             body = {"step": state.step, "script": number, "last": number == len(step.scripts) - 1}
             self.tell(Kind.DONE if (state.step, str(number)) in self.effects else Kind.NOT_DONE, **body)
-        elif state.rollback_failed and state.status is Status.ROLLING_BACK:
+        elif state.rollback_failed and state.status is Status.ROLLING_BACK and state.level == "undo":
             self._settle_undo()
         else:
             return False
@@ -438,7 +454,7 @@ class _Hands:
         self.world.now += rest if self.choose(("all of it", "a part")) == "all of it" else rest / 2
 
     def record(self, command: engine.Record) -> None:
-        if command.kind is Kind.ALL_UNDONE:
+        if command.kind is Kind.ALL_UNDONE and self.world.state.level == "undo":
             self.nothing_is_left()
         if command.kind in (Kind.PHASE_DONE, Kind.RUN_DONE):
             assert self.world.ticked(self.world.plan.phases[self.world.state.phase].after), "a phase ends with its checklist"
@@ -455,7 +471,18 @@ class _Hands:
         assert self.world.agreed_to_go_back(), "a run is turned back only as enough people agreed to"
         self.tell(Kind.ROLL_BACK, why="as agreed", agreed=[vote.person for vote in self.world.state.back])
 
+    def recall(self, _: engine.Recall) -> None:
+        if self.choose(("good", "there is none")) == "good":
+            levels = {level: {"took": 60, "verdict": "restores exactly"} for level in self.world.plan.rollback.levels}
+            self.tell(Kind.RECALLED, at=self.world.now.isoformat(), on="a copy", levels=levels)
+        else:
+            self.tell(Kind.RECALLED, why="there is none")
+
     def take_backup(self, _: engine.TakeBackup) -> None:
+        if self.world.state.status is Status.SOAKING:
+            outcome = self.choose(("proved", "not proved"))
+            self.tell(Kind.BACKED_UP if outcome == "proved" else Kind.HELD, why="backup: the disk is full", tables=1)
+            return
         assert not self.world.effects, "a backup is of what was there before the first change"
         if self.choose(("proved", "not proved")) == "proved":
             self.tell(Kind.BACKED_UP, tables=1)
@@ -611,6 +638,27 @@ class _Hands:
         elif outcome == "failed":
             self.tell(Kind.UNDO_FAILED, step=number, why=f"undo of {step.name}: no")
 
+    def weigh(self, command: engine.Weigh) -> None:
+        rows = {"t": 0 if self.choose(("nothing", "rows")) == "nothing" else 3}
+        self.tell(Kind.WEIGHED, step=command.step, rows=rows, how="by the step's journal")
+        if self.world.state.weighed != command.step:
+            self.tell(Kind.HELD, why="undoing it would destroy rows that were written since: 3 of t")
+
+    def switch(self, command: engine.Switch) -> None:
+        if self.choose(("done", "failed")) == "done":
+            self.tell(Kind.SWITCHED, level=command.level, script=command.script)
+        else:
+            self.tell(Kind.UNDO_FAILED, why=f"rollback.{command.level}: no")
+
+    def restore(self, _: engine.Restore) -> None:
+        assert self.world.state.backup, "only what was proved is restored"
+        if self.choose(("done", "failed")) == "done":
+            self.world.effects.clear()
+            self.world.undone.clear()
+            self.tell(Kind.RESTORED, how="side by side")
+        else:
+            self.tell(Kind.UNDO_FAILED, why="restore: no")
+
     def undo_in_transaction(self, command: engine.Undo) -> None:
         outcome = self.choose(("done", "failed", "lost"))
         if outcome == "done":
@@ -646,7 +694,8 @@ class _Hands:
         assert not left, f"all is said to be undone, but these are there: {left}"
 
     def prove(self, _: engine.Prove) -> None:
-        self.nothing_is_left()
+        if self.world.state.level not in SHALLOW:
+            self.nothing_is_left()
         if self.choose(("proved", "not proved")) == "proved":
             self.tell(Kind.PROVED, why="nothing differs")
         else:
@@ -666,4 +715,8 @@ _HOW: Mapping[type, Callable[[_Hands, Any], None]] = {
     engine.Record: _Hands.record,
     engine.Ask: _Hands.ask,
     engine.TurnBack: _Hands.turn_back,
+    engine.Recall: _Hands.recall,
+    engine.Weigh: _Hands.weigh,
+    engine.Switch: _Hands.switch,
+    engine.Restore: _Hands.restore,
 }

@@ -480,16 +480,18 @@ def test_a_target_is_one_of_the_runbooks_own(tmp_path: Path) -> None:
 # people
 
 
-PROTECTED = RUNBOOK.replace("{database: embedded}", "{database: embedded, protected: true}")
+PROTECTED = RUNBOOK.replace("{database: embedded}", "{database: embedded, protected: true}").replace(
+    "phases:\n", "backup: {waived: small}\nrehearsal: {waived: small}\nphases:\n"
+)
 TWO_PHASES = PROTECTED.replace("phases:\n", "phases:\n  - {phase: zero, tasks: [{task: zeroth}]}\n")
 
 
 def test_each_phase_on_a_protected_target_needs_people_who_decide_and_a_checklist_is_not_enough(tmp_path: Path) -> None:
     made = project(tmp_path).runbook(TWO_PHASES.replace("go_if: [orphans]", "confirm: [{item: backup}]"))
     problems = refused(made).problems
-    assert [(p.line, p.path) for p in problems] == [(6, "phases[0].gate"), (8, "phases[1].gate")]
+    assert [(p.line, p.path) for p in problems] == [(8, "phases[0].gate"), (10, "phases[1].gate")]
     made.runbook(TWO_PHASES.replace("go_if: [orphans]", "approve: {roles: lead}"))
-    assert [(p.line, p.path) for p in refused(made).problems] == [(6, "phases[0].gate")]
+    assert [(p.line, p.path) for p in refused(made).problems] == [(8, "phases[0].gate")]
 
 
 def test_a_phase_that_people_decide_about_runs_on_a_protected_target(tmp_path: Path) -> None:

@@ -664,9 +664,11 @@ def test_a_fact_that_the_table_does_not_name_leads_nowhere(status: Status, kind:
 
 @pytest.mark.parametrize("edge", EDGES, ids=lambda e: f"{e.source}, {e.kind}")
 def test_a_fact_that_the_table_names_leads_where_it_says(edge: Edge) -> None:
-    body = {"why": "because", "step": 0, "script": 0, "last": True, "upto": ["1"], "rows": 1}
+    weighed = edge.kind is Kind.WEIGHED
+    body = {"why": "because", "step": 0, "script": 0, "last": True, "upto": ["1"], "rows": {} if weighed else 1, "level": "undo"}
     event = Event(seq=8, kind=edge.kind, at=START, began=START, actor="ben", body=body)
-    assert engine.evolve(State(status=edge.source, seq=7), event).status is edge.target
+    levels = State(status=edge.source, seq=7, levels=("feature", "undo"), level="feature", rollback_failed=True)
+    assert engine.evolve(levels, event).status is edge.target
 
 
 def test_the_table_says_one_thing_only_for_a_fact_in_a_status() -> None:

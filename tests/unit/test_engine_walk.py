@@ -13,8 +13,8 @@ from gonogo.core.engine import Wait, decide, fold
 from gonogo.core.event import REQUESTS, Kind
 from gonogo.core.people import GO, NO_GO, Approve, most_votes
 from gonogo.core.plan import Plan, Script
-from gonogo.core.runbook import Backup
-from gonogo.core.state import AT_REST, NEEDS_AUTHORITY, Status
+from gonogo.core.state import AT_REST, NEEDS_AUTHORITY, SHALLOW, Status
+from gonogo.core.way_back import LEVELS, Backup, Level, Rehearsal, Rollback, Switch
 
 WISHES = sorted(REQUESTS)
 WATCHED = (Status.WORKING, Status.VERIFYING, Status.SOAKING)
@@ -44,14 +44,15 @@ def steps(draw: st.DrawFn) -> AStep:
         undo = draw(sources(draw(st.integers(1, 2)))) if has_undo == "yes" else () if has_undo == "nothing" else None
         return backfill(undo)
     forward = draw(sources(draw(st.integers(1, 3))))
+    destroys = draw(st.sampled_from(((), (), ("t",))))
     if has_undo != "yes":
         return AStep(scripts=forward, undo=() if has_undo == "nothing" else None)
     parts = 1 + max(s.part for s in forward)
     if parts > 1 and draw(st.booleans()):
         back = sorted(draw(sources(parts)), key=lambda s: -s.part)
         whole = {s.part for s in back} == set(range(parts))
-        return AStep(scripts=forward, undo=tuple(back), paired=whole)
-    return AStep(scripts=forward, undo=draw(sources(draw(st.integers(1, 3)))))
+        return AStep(scripts=forward, undo=tuple(back), paired=whole, destroys=destroys)
+    return AStep(scripts=forward, undo=draw(sources(draw(st.integers(1, 3)))), destroys=destroys)
 
 
 @st.composite
@@ -86,8 +87,14 @@ def phases(draw: st.DrawFn) -> APhase:
 
 @st.composite
 def plans(draw: st.DrawFn) -> Plan:
-    backup = draw(st.sampled_from((None, Backup())))
-    return plan(*draw(st.lists(phases(), min_size=1, max_size=3)), authority=draw(st.none() | rules()), backup=backup)
+    backup = draw(st.sampled_from((None, Backup(), Backup(after=True), Backup(waived="snapshots"))))
+    rehearsal = draw(st.sampled_from((None, None, Rehearsal(), Rehearsal(waived="small"))))
+    ways: list[Level] = draw(st.lists(st.sampled_from(LEVELS), min_size=1, max_size=4, unique=True))  # type: ignore[arg-type]
+    switch = Switch(sql=("s.sql",), prove=("c",))
+    there = {name: switch for name in ("feature", "data") if name in ways}
+    made = draw(st.lists(phases(), min_size=1, max_size=3))
+    rollback = Rollback(levels=tuple(ways), **there)
+    return plan(*made, authority=draw(st.none() | rules()), backup=backup, rehearsal=rehearsal, rollback=rollback)
 
 
 def comes_to_rest(world: World) -> None:
@@ -96,8 +103,8 @@ def comes_to_rest(world: World) -> None:
     Meanwhile a person settles what it cannot know, and everybody says go and ticks what they are asked to.
     """
     scripts = sum(step.units + len(step.undo or ()) for step in world.plan.steps)
-    bound = 20 + 3 * scripts + 2 * len(world.plan.tasks)
-    for _ in range(10 + 2 * len(world.plan.steps)):
+    bound = 30 + 4 * scripts + 2 * len(world.plan.tasks)
+    for _ in range(10 + 3 * len(world.plan.steps)):
         world.go_on(most=bound, until=lambda _: world.waits_for_people())
         rests(world)
         if world.state.held:
@@ -210,6 +217,10 @@ class ARun(RuleBasedStateMachine):
     def settle(self) -> None:
         self.world.settle()
 
+    @rule(level=st.sampled_from(LEVELS))
+    def take_another_way(self, level: str) -> None:
+        self.world.take_another_way(level)
+
     @precondition(lambda self: self.world.state.status in WATCHED)
     @rule(kind=st.sampled_from((Kind.TRIPPED, Kind.HELD, Kind.SAMPLE)))
     def watch(self, kind: Kind) -> None:
@@ -242,7 +253,7 @@ class ARun(RuleBasedStateMachine):
 
     @invariant()
     def what_is_rolled_back_is_gone(self) -> None:
-        if self.world.state.status is Status.ROLLED_BACK:
+        if self.world.state.status is Status.ROLLED_BACK and self.world.state.level not in SHALLOW:
             left = [step for step, _ in self.world.effects]
             assert all(self.world.plan.steps[step].undo == () for step in left)
 

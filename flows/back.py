@@ -1,0 +1,230 @@
+"""The way back: undo, switch off, restore; each says first what it would destroy, and is proved afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+
+from flows.judging import SETTLE, dump, judge, refuses_forged, say_judged
+from gonogo import backup, clock, ledger, loss
+from gonogo import restore as restoring
+from gonogo.alone import probe, run_alone
+from gonogo.compare import differences, schema_fingerprint
+from gonogo.core import engine
+from gonogo.core.duration import say_duration
+from gonogo.core.event import Kind
+from gonogo.core.plan import Plan, PlannedStep
+from gonogo.core.state import SHALLOW, State, Status
+from gonogo.core.verdict import Verdict
+from gonogo.database import Connection
+from gonogo.errors import Refused, ScriptFailed
+
+if TYPE_CHECKING:
+    from flows.loop import Conductor
+
+
+def turn_back(conductor: Conductor, _: engine.TurnBack) -> None:
+    """Roll back as people agreed to, once it is seen that it was they who did."""
+    session = conductor.session
+    votes = engine.recent_agreement(conductor.plan, conductor.state, clock.now())
+    if refuses_forged(conductor, [vote.seq for vote in votes]):
+        return
+    said = [ledger.read_fact(session.connection, session.run, vote.seq) for vote in votes]
+    reasons = "; ".join(f"{fact.body['person']}: {fact.body['comment']}" for fact in said if fact.body.get("comment"))
+    body: dict[str, Any] = {"agreed": [vote.person for vote in votes], "votes": [vote.seq for vote in votes]}
+    if votes and votes[-1].level:
+        body["level"] = votes[-1].level
+    conductor.append(Kind.ROLL_BACK, {"why": reasons or "as agreed", **body})
+
+
+def weigh(conductor: Conductor, command: engine.Weigh) -> None:
+    """Count what would be destroyed; where rows of the application would be, a person must know of it first."""
+    session, plan = conductor.session, conductor.plan
+    rows, how = would_destroy(session.connection, session.run, plan, conductor.state, command.step)
+    conductor.append(Kind.WEIGHED, {"step": command.step, "rows": rows, "how": how})
+    if conductor.state.weighed != command.step:
+        whole = command.step >= len(plan.steps)
+        what = "restoring the backup" if whole else f"undoing {plan.steps[command.step].name}"
+        told = rows_in_words(rows)
+        conductor.append(
+            Kind.HELD,
+            {
+                "why": f"{what} would destroy rows that were written since: {told} ({how}). Whoever may lose them says so: "
+                f"gonogo rollback {plan.runbook} --target {plan.target} --continue --accept-loss"
+            },
+        )
+
+
+def would_destroy(connection: Connection, run: str, plan: Plan, state: State, step: int) -> tuple[dict[str, int], str]:
+    """Return the rows, by table, that the application wrote since and that would be lost; and how that is known.
+
+    Args:
+        connection: where.
+        run: the run.
+        plan: its plan.
+        state: where it stands.
+        step: the step whose undo is meant; past the last one, a restore of the backup.
+    """
+    if step >= len(plan.steps):
+        age = loss.age_since(connection, int(state.backup["next_xid"]))
+        tables = [f"{schema}.*" for schema in _schemas(connection)]
+        return loss.written_since(connection, run, tables, age), loss.ESTIMATE
+    planned = plan.steps[step]
+    if planned.journal:
+        row = connection.execute(planned.journal.encode()).fetchone()
+        return {planned.destroys[0]: int(row[0] or 0) if row else 0}, loss.JOURNAL
+    began = loss.age_of_step(connection, run, step)
+    return ({} if began is None else loss.written_since(connection, run, planned.destroys, began)), loss.ESTIMATE
+
+
+def losses(connection: Connection, run: str, plan: Plan, state: State, level: str) -> Iterator[tuple[str, str]]:
+    """Yield what a way back would destroy before it is taken: what does it, and the rows.
+
+    Args:
+        connection: where.
+        run: the run.
+        plan: its plan.
+        state: where it stands.
+        level: the way back; the one that a trip would take without it.
+    """
+    way = level or engine.first_way(state)
+    steps: list[int] = []
+    if way == "restore" and state.backup:
+        steps = [len(plan.steps)]
+    elif way == "undo":
+        steps = [n for n, step in enumerate(plan.steps[: state.step]) if step.destroys and not step.keeps]
+    for step in steps:
+        rows, how = would_destroy(connection, run, plan, state, step)
+        if told := rows_in_words(rows):
+            what = "restoring the backup" if step == len(plan.steps) else f"undoing {plan.steps[step].name}"
+            yield what, f"{told} ({how})"
+
+
+def rows_in_words(rows: Mapping[str, int]) -> str:
+    """Say how many rows of which tables, or nothing where there are none."""
+    return ", ".join(f"{count:,} of {table}" for table, count in rows.items() if count)
+
+
+def _schemas(connection: Connection) -> list[str]:
+    rows = connection.execute(
+        "SELECT nspname FROM pg_catalog.pg_namespace WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', 'gonogo')"
+    ).fetchall()
+    return [str(row[0]) for row in rows]
+
+
+def undo(conductor: Conductor, command: engine.Undo) -> None:
+    """Run one undo script."""
+    step, session = conductor.plan.steps[command.step], conductor.session
+    script = (step.undo or ())[command.script]
+    body = {"step": command.step, "script": command.script, "last": command.last}
+    try:
+        if script.transactional:
+            conductor.absorb(session.run_script(step, script, Kind.UNDONE, body))
+        elif command.doubtful and (answer := probe(session, script)) is not False:
+            _settle_undo(conductor, command, body, answer)
+        else:
+            for event in run_alone(session, step, script, Kind.UNDO_STARTED, Kind.UNDONE, body):
+                conductor.absorb(event)
+    except ScriptFailed as failure:
+        conductor.append(Kind.UNDO_FAILED, {"step": command.step, "why": f"undo of {step.name}: {failure}"})
+
+
+def _settle_undo(conductor: Conductor, command: engine.Undo, body: dict[str, Any], answer: bool | None) -> None:
+    """Record an undo that the catalog says happened; ask a person about one that it cannot know."""
+    step = conductor.plan.steps[command.step]
+    if answer:
+        conductor.append(Kind.UNDONE, body)
+        return
+    why = f"the undo of {step.name} is in doubt: it had begun. {SETTLE}"
+    conductor.append(Kind.UNDO_FAILED, {"step": command.step, "why": why})
+
+
+def switch(conductor: Conductor, command: engine.Switch) -> None:
+    """Run one script of a level that has its own."""
+    plan = conductor.plan
+    script = plan.switches[command.level][command.script]
+    limits = plan.sql
+    step = PlannedStep(
+        name=f"rollback.{command.level}",
+        task="",
+        phase=0,
+        kind="sql",
+        lock_timeout=limits.lock_timeout,
+        statement_timeout=limits.statement_timeout,
+    )
+    body = {"level": command.level, "script": command.script}
+    try:
+        conductor.absorb(conductor.session.run_script(step, script, Kind.SWITCHED, body))
+    except ScriptFailed as failure:
+        conductor.append(Kind.UNDO_FAILED, {"why": f"{step.name}: {failure}"})
+
+
+def restore(conductor: Conductor, _: engine.Restore) -> None:
+    """Put the backup in the place of what is there."""
+    session, known = conductor.session, conductor.state.backup
+    runner = restoring.Runner(
+        database=session.database,
+        connection=session.connection,
+        run=session.run,
+        epoch=session.epoch,
+        actor=session.actor,
+        name=session.connection.info.dbname,
+    )
+    conductor.leave_target()
+    try:
+        made = backup.read(Path(str(known["folder"])))
+        body = {"folder": known["folder"], "taken_at": known["taken_at"]}
+        restoring.put_back(made, runner, body, session.say)
+        why = ""
+    except (backup.BackupFailed, Refused, psycopg.Error) as error:
+        why = f"restore: {str(error).strip()}"
+        session.say(why)
+    session.reconnect()
+    # where the connection was lost after all was done, the ledger says that it was
+    conductor.catch_up()
+    if why and conductor.state.level == "restore" and conductor.state.status is Status.ROLLING_BACK:
+        conductor.append(Kind.UNDO_FAILED, {"why": why})
+
+
+def prove(conductor: Conductor, _: engine.Prove) -> None:
+    """Say *rolled back* only when it is measured, by what the way that was taken leads back to."""
+    state, plan = conductor.state, conductor.plan
+    if not state.changed:
+        conductor.append(Kind.PROVED, {"why": "nothing had been changed"})
+    elif state.level in SHALLOW:
+        _prove_switch(conductor)
+    else:
+        restored = state.level == "restore"
+        # rows may have changed between the backup and the baseline; those of the backup were compared before the swap
+        names = [name for name in plan.proof if not (restored and plan.checks[name].needs_baseline)]
+        _prove_as_before(conductor, names)
+
+
+def _prove_switch(conductor: Conductor) -> None:
+    plan, level = conductor.plan, conductor.state.level
+    switch = plan.rollback.feature if level == "feature" else plan.rollback.data
+    judged = judge(conductor, switch.prove if switch else ())
+    failing = [f"{j.check}: {j.sentence} ({j.verdict})" for j in judged if j.verdict is not Verdict.PASS]
+    if failing:
+        conductor.append(Kind.NOT_PROVED, {"why": "; ".join(failing), "judged": dump(judged)})
+    else:
+        why = f"the level {level} is done, and {say_judged(judged)}; what the run did is still there"
+        conductor.append(Kind.PROVED, {"why": why, "judged": dump(judged)})
+
+
+def _prove_as_before(conductor: Conductor, names: Sequence[str]) -> None:
+    before = conductor.state.baseline.get("schema", {})
+    found = schema_fingerprint(conductor.session.connection)
+    differing = differences(before, found)
+    judged = judge(conductor, names)
+    failing = [f"{j.check}: {j.sentence} ({j.verdict})" for j in judged if j.verdict is not Verdict.PASS]
+    body = {"judged": dump(judged), "differences": differing, "objects": len(before)}
+    if differing or failing:
+        conductor.append(Kind.NOT_PROVED, {"why": "; ".join([*differing, *failing]), **body})
+        return
+    took = say_duration(clock.now() - conductor.state.changed_at) if conductor.state.changed_at else ""
+    why = f"{len(before)} schema objects are as they were, {len(judged)} checks pass as at the start"
+    conductor.append(Kind.PROVED, {"why": why, "proof_took": took, **body})

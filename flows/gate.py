@@ -1,0 +1,148 @@
+"""A gate: the rehearsal that is recalled, the backup that is taken, what is measured, and the people who are asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from flows.judging import dump, judge, refuses_forged
+from gonogo import backup, clock, ledger
+from gonogo.compare import differences, schema_fingerprint
+from gonogo.core import engine
+from gonogo.core.duration import say_duration
+from gonogo.core.event import Kind
+from gonogo.core.message import backup_in_words
+from gonogo.core.message import clock as say_clock
+from gonogo.core.people import NO_GO
+from gonogo.core.rehearsal import in_words, shortcomings, summary, unready
+from gonogo.core.seal import evidence_seal
+from gonogo.core.state import Status
+from gonogo.core.verdict import Judgement, Verdict
+from gonogo.core.way_back import BACKUP_PROVED, REHEARSAL_FRESH
+from gonogo.core.window import closed
+from gonogo.errors import Refused
+
+if TYPE_CHECKING:
+    from flows.loop import Conductor
+
+
+def measure_baseline(conductor: Conductor, _: engine.MeasureBaseline) -> None:
+    """Measure what everything is compared with later; a later phase keeps the first phase's, the restore point."""
+    if conductor.state.changed:
+        conductor.append(Kind.BASELINE, {})
+        return
+    measured = {name: conductor.ask(name).model_dump(mode="json") for name in conductor.plan.measured_before}
+    schema = schema_fingerprint(conductor.session.connection)
+    conductor.append(Kind.BASELINE, {"measurements": measured, "schema": schema})
+
+
+def recall(conductor: Conductor, _: engine.Recall) -> None:
+    """Look up the newest rehearsal, and whether it is of just this plan, on just this schema."""
+    plan, connection = conductor.plan, conductor.session.connection
+    found = ledger.newest_rehearsal(connection, plan.runbook)
+    if found is None:
+        conductor.append(Kind.RECALLED, {"why": "there is none"})
+        return
+    evidence = {**found.body, "fact": found.seq}
+    schema = conductor.state.baseline.get("schema") if conductor.state.changed else None
+    now = schema or schema_fingerprint(connection)
+    why = ""
+    if evidence["plan"] != plan.seal:
+        why = "what was rehearsed is not what would run: a script, a check, an input or a limit has changed since"
+    elif evidence["seal"] != evidence_seal(plan, now):
+        told = differences(evidence["schema"], now)
+        why = "the target has changed since: " + ("; ".join(told[:10]) or "it is another database, or another server's version")
+    conductor.append(Kind.RECALLED, {"why": why} if (why := why or shortcomings(plan, evidence)) else summary(evidence))
+
+
+def take_backup(conductor: Conductor, _: engine.TakeBackup) -> None:
+    """Take a backup and prove it; what cannot be proved is no-go, and nothing was changed."""
+    plan, session = conductor.plan, conductor.session
+    after = conductor.state.status is Status.SOAKING
+    folder = conductor.room / "backups" / f"{session.run}-{'after' if after else 'before'}-{clock.now():%Y%m%dT%H%M%S}"
+    try:
+        made = backup.take(session.database, folder, session.say, plan.backup)
+        proved = backup.prove(made, conductor.scratch_room(), session.say)
+    except (backup.BackupFailed, Refused) as error:
+        conductor.append(Kind.HELD if after else Kind.NO_GO, {"why": f"backup: {error}"})
+        return
+    limit = plan.backup.recover_within if plan.backup else None
+    if limit is not None and proved["restored_in"] > limit.total_seconds() and not after:
+        took, most = say_duration(proved["restored_in"]), say_duration(limit)
+        conductor.append(Kind.NO_GO, {"why": f"backup: restoring it took {took}, and {most} is the most it may take"})
+        return
+    conductor.append(Kind.BACKED_UP, {**proved, "next_xid": made.manifest["next_xid"]})
+
+
+def judge_gate(conductor: Conductor, _: engine.JudgeGate) -> None:
+    """Measure the criteria; where they pass, ask people, and go once enough of them have said so of just this."""
+    plan, state = conductor.plan, conductor.state
+    phase = plan.phases[state.phase]
+    boxes = [state.confirmed[item.item] for item in phase.before if item.item in state.confirmed]
+    if refuses_forged(conductor, [*(vote.seq for vote in state.votes), *boxes]):
+        return
+    if against := [vote for vote in state.votes if vote.decision == NO_GO]:
+        comment = ledger.read_fact(conductor.session.connection, conductor.session.run, against[0].seq).body.get("comment")
+        conductor.append(Kind.NO_GO, {"why": f"{against[0].person} says no-go: {comment or 'no reason given'}"})
+        return
+    if state.status is Status.DECIDING and not state.changed:
+        # the way back leads to just before the first change, not to where it was when people were asked
+        measure_baseline(conductor, engine.MeasureBaseline())
+    judged = [*_ways_back(conductor), *judge(conductor, phase.go_if)]
+    failing = [f"{j.check}: {j.sentence} ({j.verdict})" for j in judged if j.verdict is not Verdict.PASS]
+    if why := "; ".join([*_unusable(conductor), *failing]):
+        conductor.append(Kind.NO_GO, {"why": why, "judged": dump(judged)})
+    elif phase.asks_people:
+        _ask_people(conductor, judged)
+    else:
+        conductor.append(Kind.GO, {"judged": dump(judged)})
+
+
+def _ways_back(conductor: Conductor) -> list[Judgement]:
+    """Return the criteria that the run's own facts answer: the backup, and the rehearsal."""
+    state, told = conductor.state, []
+    if state.backup:
+        told.append(Judgement(check=BACKUP_PROVED, verdict=Verdict.PASS, sentence=backup_in_words(state.backup)))
+    if state.rehearsed:
+        sentence = in_words(state.rehearsed, clock.now())
+        told.append(Judgement(check=REHEARSAL_FRESH, verdict=Verdict.PASS, sentence=sentence))
+    return told
+
+
+def _unusable(conductor: Conductor) -> list[str]:
+    """Say what stands against a gate beside its criteria: the baseline, the clock, the window, the ledger itself."""
+    plan, now = conductor.plan, clock.now()
+    told = [f"the baseline {name}: {m.error or m.missing}" for name, m in conductor.baseline.items() if m.error or m.missing]
+    if why := unready(plan, conductor.state, now):
+        told.append(why)
+    elif plan.end_by and now > plan.end_by:
+        told.append(f"the window ended at {say_clock(plan.end_by, plan.zone)}")
+    if not conductor.state.override and (shut := closed(plan.windows, plan.freezes, plan.zone, now)):
+        told.append(f"no phase may start now: {shut}")
+    if plan.protected:
+        _, problems = ledger.verify(conductor.session.connection, conductor.session.run)
+        told += [f"the ledger: {problem}" for problem in problems]
+        if conductor.state.rehearsed:
+            chain = ledger.chain_of_rehearsals(plan.runbook)
+            told += [f"the rehearsals: {problem}" for problem in ledger.verify(conductor.session.connection, chain)[1]]
+    return told
+
+
+def _ask_people(conductor: Conductor, judged: Sequence[Judgement]) -> None:
+    """Ask people about this plan on this schema; go where they have said so of just this, ask anew where it has changed."""
+    plan, state, now = conductor.plan, conductor.state, clock.now()
+    approve = plan.phases[state.phase].approve
+    schema = schema_fingerprint(conductor.session.connection)
+    shown = evidence_seal(plan, schema)
+    asked = state.asked if state.status is Status.DECIDING else None
+    if asked is not None and asked.seal == shown:
+        votes = [{"person": vote.person, "proved": vote.proved, "fact": vote.seq} for vote in state.votes]
+        conductor.append(Kind.GO, {"judged": dump(judged), "votes": votes, "seal": shown})
+        return
+    body: dict[str, Any] = {"judged": dump(judged), "seal": shown, "schema": schema}
+    if asked is not None:
+        before = ledger.read_fact(conductor.session.connection, conductor.session.run, asked.seq).body.get("schema", {})
+        body["why"] = "the schema has changed since people were asked: " + "; ".join(differences(before, schema))
+    if approve is not None:
+        body["deadline"] = (asked.deadline if asked and asked.deadline else now + approve.within).isoformat()
+    conductor.append(Kind.ASKED, body)

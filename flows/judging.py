@@ -1,0 +1,47 @@
+"""What the loop asks before it believes: checks, and whether people said what the ledger says they did."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from flows.decide import unsigned
+from gonogo.core.event import Kind
+from gonogo.core.verdict import Judgement, Verdict, judge_all
+
+if TYPE_CHECKING:
+    from flows.loop import Conductor
+
+SETTLE = "Look at the database, then say so: gonogo resume --settle done, or gonogo resume --settle not-done"
+
+
+def judge(conductor: Conductor, names: Sequence[str]) -> list[Judgement]:
+    """Ask some checks, and judge each answer."""
+    judged = []
+    for name in dict.fromkeys(names):
+        check = conductor.plan.checks[name]
+        measured, before = conductor.ask(name), conductor.baseline.get(name)
+        found = judge_all(check.expectations, check.breach, measured, before, at_least=check.least)
+        conductor.session.say(f"{name}: {found.verdict}, {found.sentence}")
+        judged.append(found)
+    return judged
+
+
+def say_judged(judged: Sequence[Judgement]) -> str:
+    """Say what did not pass."""
+    told = [f"{j.check}: {j.sentence} ({j.verdict})" for j in judged if j.verdict is not Verdict.PASS]
+    return "; ".join(told) or "every check passes"
+
+
+def dump(judged: Sequence[Judgement]) -> list[dict[str, str]]:
+    """Return verdicts as the body of a fact holds them."""
+    return [j.model_dump(mode="json") for j in judged]
+
+
+def refuses_forged(conductor: Conductor, facts: Sequence[int]) -> bool:
+    """Record that something was not said by whom it names, and say whether it was so."""
+    session = conductor.session
+    found = [unsigned(session.connection, session.run, conductor.plan, conductor.keys, [seq]) for seq in facts]
+    for seq, why in filter(None, found):
+        conductor.append(Kind.VOTE_REFUSED, {"vote": seq, "why": why})
+    return any(found)

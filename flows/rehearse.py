@@ -1,0 +1,424 @@
+"""The rehearsal: the very plan, by the very engine, on a restored copy; forward, and back by every way that there is.
+
+What it showed is recorded on the target, bound to the seal: only a run of just this plan on just this schema may rest on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from flows import launch
+from flows.decide import keys_of
+from flows.loop import Conductor, embark
+from gonogo import backup, clock, ledger, observe, scratch
+from gonogo.core.engine import undoable
+from gonogo.core.event import Event, Kind
+from gonogo.core.plan import Plan
+from gonogo.core.rehearsal import GOOD, Restores, shortcomings, verdict
+from gonogo.core.runbook import Updates
+from gonogo.core.schedule import actual_times
+from gonogo.core.seal import evidence_seal
+from gonogo.core.state import SHALLOW, State, Status, outcome
+from gonogo.database import Connection, Database, identify, transaction
+from gonogo.house import Project
+from gonogo.planning import Prepared
+from gonogo.stock import Stock, compare_stock, stock_differences, take_stock
+
+Say = Callable[[str], None]
+NOTHING = timedelta(0)
+
+
+@dataclass(kw_only=True)
+class Rehearsal:
+    """One rehearsal of a plan."""
+
+    plan: Plan
+    texts: dict[str, str]
+    database: Database
+    project: Project
+    actor: str
+    say: Say
+    each_step: bool = False
+
+    @property
+    def room(self) -> scratch.Room:
+        """Where its copies may be made."""
+        return scratch.room_of(self.database, self.plan.rehearse_on, self.project.state)
+
+
+def rehearse(
+    prepared: Prepared,
+    database: Database,
+    project: Project,
+    *,
+    actor: str,
+    say: Say,
+    each_step: bool = False,
+    folder: Path | None = None,
+) -> dict[str, Any]:
+    """Rehearse a plan on a copy of its target, record what it showed on the target, and return it.
+
+    Args:
+        prepared: the plan, with its scripts.
+        database: the target; it is read for the backup, and written to only for the record.
+        project: whose backups and embedded server are used.
+        actor: who rehearses, for the record.
+        say: where its progress is told.
+        each_step: whether every step's undo is proved by itself too, right after the step.
+        folder: a backup to rehearse on, instead of a new one.
+
+    Raises:
+        BackupFailed: the backup cannot be taken, or does not restore what was there.
+        Refused: the target must not be used, or no copy of it can be made.
+    """
+    with database.connect("gonogo/rehearse") as connection:
+        identity = identify(connection)
+        ledger.create(connection)
+    plan = prepared.plan.model_copy(update={"identity": identity})
+    made = backup.read(folder) if folder else _take(plan, database, project, say)
+    run = Rehearsal(
+        plan=plan, texts=dict(prepared.texts), database=database, project=project, actor=actor, say=say, each_step=each_step
+    )
+    evidence = _evidence(run, made)
+    with database.connect("gonogo/rehearse") as connection:
+        ledger.keep_rehearsal(connection, plan, evidence, actor)
+    return evidence
+
+
+def _take(plan: Plan, database: Database, project: Project, say: Say) -> backup.Backup:
+    say("taking a backup of the target")
+    return backup.take(database, project.state / "backups" / f"{plan.runbook}-rehearsal-{clock.now():%Y%m%dT%H%M%S}", say)
+
+
+def _evidence(run: Rehearsal, made: backup.Backup) -> dict[str, Any]:
+    began = clock.now()
+    levels: list[dict[str, Any]] = []
+    first: _Passage | None = None
+    for level in run.plan.rollback.levels:
+        passage = _rehearse_level(run, made, level)
+        levels.append(passage.level_evidence(level))
+        first = first or passage
+        if passage.forward["outcome"] != "done":
+            break
+    alone = _rehearse_steps(run, made) if run.each_step else {}
+    steps = [{**step, **alone.get(step["step"], {})} for step in (first.steps if first else [])]
+    evidence = {
+        "at": clock.now().isoformat(),
+        "took": round((clock.now() - began).total_seconds(), 1),
+        "plan": run.plan.seal,
+        "seal": evidence_seal(run.plan, made.manifest["schema"]),
+        "schema": made.manifest["schema"],
+        "target": run.plan.target,
+        "on": first.where if first else "",
+        "backup": first.proof if first else {},
+        "rows": first.start.size if first and first.start else 0,
+        "forward": first.forward if first else {},
+        "tasks": first.tasks if first else {},
+        "steps": steps,
+        "levels": levels,
+        "queries": first.queries if first else [],
+        "each_step": run.each_step,
+    }
+    return {**evidence, "shortcomings": shortcomings(run.plan, evidence)}
+
+
+def _rehearse_level(run: Rehearsal, made: backup.Backup, level: str) -> _Passage:
+    """Go forward on a fresh copy, then back by one way."""
+    run.say(f"restoring the backup for the way back by {level}")
+    room = run.room
+    with backup.restored(made, room, run.say) as (url, proof):
+        passage = _Passage(run=run, where=room.choose()[1], proof=proof)
+        with _carried(run, on_a_copy(run.plan), url) as conductor:
+            passage.go_forward(conductor)
+            if passage.forward["outcome"] == "done":
+                passage.go_back(conductor, level)
+    return passage
+
+
+def on_a_copy(plan: Plan) -> Plan:
+    """Return the plan as it runs on a copy: the same work and checks, but nobody is asked or told, and no clock waited for."""
+    quiet = dict(before=(), approve=None, after=(), watch=(), soak=NOTHING)
+    kept = plan.backup.model_copy(update={"after": False}) if plan.backup else None
+    return plan.model_copy(
+        update=dict(
+            protected=False,
+            identity=None,
+            windows=(),
+            freezes=(),
+            environment=(),
+            end_by=None,
+            updates=Updates(),
+            backup=kept,
+            rehearsal=None,
+            rollback=plan.rollback.model_copy(update={"authority": None, "takes": None}),
+            phases=tuple(phase.model_copy(update=quiet) for phase in plan.phases),
+            steps=tuple(step.model_copy(update={"confirm": ()}) for step in plan.steps),
+        )
+    )
+
+
+@contextmanager
+def _carried(run: Rehearsal, plan: Plan, url: str) -> Iterator[Conductor]:
+    """Open a run on a copy, ready to go."""
+    copy = Database(url=url, role=run.database.role)
+    with copy.connect("gonogo/rehearse") as connection:
+        connection.execute("ANALYZE")
+        ledger.create(connection)
+        if connection.execute("SELECT pg_catalog.to_regclass('gonogo.seen_lock')").fetchone() == (None,):
+            connection.execute(observe.MAKE.encode())
+        with transaction(connection):
+            identity = identify(connection)
+            name = ledger.open_run(connection, plan.model_copy(update={"identity": identity}), run.texts, run.actor)
+    conductor = embark(copy, name, actor=run.actor, keys=keys_of(run.project), session_type=observe.ObservedSession)
+    conductor.room = run.project.state
+    conductor.session.say = run.say
+    try:
+        yield conductor
+    finally:
+        conductor.close()
+
+
+@dataclass(kw_only=True)
+class _Passage:
+    """What is seen of one way forward and back."""
+
+    run: Rehearsal
+    where: str
+    proof: dict[str, Any]
+    start: Stock | None = None
+    forward: dict[str, Any] = field(default_factory=dict)
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    tasks: dict[str, float] = field(default_factory=dict)
+    queries: list[dict[str, Any]] = field(default_factory=list)
+    back: dict[str, Any] = field(default_factory=dict)
+
+    def go_forward(self, conductor: Conductor) -> None:
+        """Run everything, taking stock before every step."""
+        plan, run = conductor.plan, conductor.session.run
+        with conductor.session.database.connect("gonogo/witness") as looking:
+            looking.execute("SET statement_timeout = 0")
+            witness = _Witness(conductor, looking)
+            self.start = witness.before[0]
+            self.queries = [{"check": name, "before": plan_} for name, plan_ in _key_queries(conductor, looking)]
+            conductor.listeners.append(witness.hear)
+            began = clock.monotonic()
+            launch.go(conductor, len(plan.phases), self._pursue, at_once=True)
+            conductor.listeners.remove(witness.hear)
+            if conductor.state.status is Status.DONE:
+                after = dict(_key_queries(conductor, looking))
+                self.queries = [{**query, "after": after.get(query["check"])} for query in self.queries]
+        state = conductor.state
+        events = ledger.read(conductor.session.connection, run)
+        self.forward = {"outcome": outcome(state), "why": state.held or state.cause or _why_no_go(events)}
+        self.forward["took"] = round(clock.monotonic() - began - witness.spent, 2)
+        times = actual_times(plan, events)
+        self.tasks = {name: round((end - start).total_seconds(), 2) for name, (start, end) in times.items() if end}
+        self.steps = witness.steps(events)
+        self._witness = witness
+
+    def _pursue(self, conductor: Conductor) -> None:
+        """Carry a phase; the backup that the copy was made from is the copy's own."""
+        if conductor.plan.backup is not None and not conductor.state.backup:
+            here = observe.next_transaction(conductor.session.connection)
+            conductor.append(Kind.BACKED_UP, {**self.proof, "next_xid": here})
+        conductor.pursue()
+
+    def go_back(self, conductor: Conductor, level: str) -> None:
+        """Turn back by one way, and compare with what there was."""
+        self.run.say(f"turning back by {level}")
+        with conductor.session.database.connect("gonogo/witness") as looking:
+            looking.execute("SET statement_timeout = 0")
+            self._witness.look_back(looking)
+            began = clock.monotonic()
+            if level == "undo":
+                conductor.listeners.append(self._witness.hear_back)
+            launch.turn_back(conductor, launch.Back(kind=Kind.ROLL_BACK, reason="rehearsed", level=level), by_authority=False)
+            conductor.pursue()
+            took = round(clock.monotonic() - began - self._witness.spent_back, 2)
+        state = conductor.state
+        self.back = {"took": took, "outcome": outcome(state)}
+        if state.status is not Status.ROLLED_BACK:
+            self.back |= {"verdict": Restores.FAILS, "differences": [state.held or str(state.status)]}
+        elif level in SHALLOW:
+            self.back |= {"verdict": Restores.CHECKS_PASS, "differences": []}
+        elif self.start is not None:
+            with conductor.session.database.connect("gonogo/witness") as looking:
+                looking.execute("SET statement_timeout = 0")
+                differing, misplaced = compare_stock(self.start, looking)
+            self.back |= {"verdict": verdict(differing, misplaced), "differences": [*differing, *misplaced]}
+        if level == "undo":
+            self.steps = self._witness.with_undo(self.steps, state)
+
+    def level_evidence(self, level: str) -> dict[str, Any]:
+        """Return what was seen of a way back."""
+        return {"level": level, **(self.back or {"took": 0, "verdict": Restores.NOT_REACHED, "differences": []})}
+
+
+class _Witness:
+    """Looks at the copy between the steps: what each one cost, and whether its undo led back to what was there before it."""
+
+    def __init__(self, conductor: Conductor, looking: Connection) -> None:
+        self.plan, self.looking = conductor.plan, looking
+        self.before: dict[int, Stock] = {0: take_stock(looking)}
+        self.spent = self.spent_back = 0.0
+        self._cost: dict[int, dict[str, Any]] = {}
+        self._undo: dict[int, dict[str, Any]] = {}
+        self._told: set[str] = set()
+        self._files, self._wal = observe.files(looking), observe.wal_position(looking)
+
+    def hear(self, before: State, _: Event, after: State) -> None:
+        """Look, whenever a step is done."""
+        if after.step == before.step or after.status is not Status.WORKING:
+            return
+        began = clock.monotonic()
+        step = self.plan.steps[before.step]
+        files, wal = observe.files(self.looking), observe.wal_position(self.looking)
+        rewritten = [name for name, node in self._files.items() if files.get(name, node) != node]
+        locks = dict.fromkeys(lock for script in step.scripts for lock in observe.locks_of(self.looking, script, self._files))
+        # what cannot be transactional cannot write its locks down; the manual's rule stands in
+        locks |= dict.fromkeys(lock for script in step.scripts if not script.transactional for lock in script.locks)
+        self._cost[before.step] = {"wal": wal - self._wal, "rewrites": rewritten, "locks": list(locks)}
+        changes = step.kind in ("sql", "backfill")
+        self.before[after.step] = take_stock(self.looking) if changes else self.before[before.step]
+        self._files, self._wal = observe.files(self.looking), observe.wal_position(self.looking)
+        self.spent += clock.monotonic() - began
+
+    def look_back(self, looking: Connection) -> None:
+        """Get ready to look at the way back, on a connection of its own."""
+        self.looking = looking
+
+    def hear_back(self, _: State, event: Event, __: State) -> None:
+        """Compare, whenever a step is undone."""
+        if event.kind is not Kind.UNDONE or not event.body["last"]:
+            return
+        began = clock.monotonic()
+        number = int(event.body["step"])
+        differing, misplaced = compare_stock(self.before[number], self.looking)
+        # what a later step's undo left behind is told there
+        own = [told for told in differing if told not in self._told]
+        self._told |= {*differing, *misplaced}
+        self._undo[number] = {"verdict": verdict(own, misplaced), "differences": [*own, *misplaced]}
+        self.spent_back += clock.monotonic() - began
+
+    def steps(self, events: Sequence[Event]) -> list[dict[str, Any]]:
+        """Return what each step cost; how long it took is how long it held its locks, at most."""
+        took: dict[int, float] = {}
+        started: Event | None = None
+        for event in events:
+            if event.kind in (Kind.STARTED, Kind.DONE, Kind.BATCH):
+                number = int(event.body["step"])
+                # what runs alone began with the fact before it
+                began = started.at if started is not None and event.kind is Kind.DONE else event.began
+                started = event if event.kind is Kind.STARTED else None
+                took[number] = took.get(number, 0.0) + (event.at - began).total_seconds()
+        return [
+            {
+                "step": step.name,
+                "kind": step.kind,
+                "took": round(took.get(number, 0.0), 3),
+                **self._cost.get(number, {"wal": 0, "rewrites": [], "locks": []}),
+                "verdict": Restores.NO_UNDO if step.undo is None else Restores.NOT_REACHED,
+                "differences": [],
+            }
+            for number, step in enumerate(self.plan.steps)
+            if step.kind in ("sql", "backfill")
+        ]
+
+    def with_undo(self, steps: list[dict[str, Any]], state: State) -> list[dict[str, Any]]:
+        """Add what each undo did."""
+        numbers = {step.name: number for number, step in enumerate(self.plan.steps)}
+        remains = undoable(self.plan, state)
+        told = []
+        for step in steps:
+            number = numbers[step["step"]]
+            found = self._undo.get(number)
+            if found is None and self.plan.steps[number].undo == () and (remains is None or remains < number):
+                found = self._undo_of_nothing(number)
+            if found is None and number == remains:
+                found = {"verdict": Restores.FAILS, "differences": [state.held]}
+            told.append({**step, **(found or {})})
+        return told
+
+    def _undo_of_nothing(self, number: int) -> dict[str, Any]:
+        """See whether a step that is said to leave nothing to undo left nothing."""
+        differing = stock_differences(self.before[number], self.before[number + 1]) if number + 1 in self.before else []
+        return {"verdict": verdict(differing, ()), "differences": differing}
+
+
+def _key_queries(conductor: Conductor, looking: Connection) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the plans of the queries whose latency the runbook measures."""
+    plan = conductor.plan
+    for name, check in plan.checks.items():
+        if check.time and name in plan.questions:
+            try:
+                yield name, observe.query_plan(looking, conductor.session.texts[plan.questions[name].sha256])
+            except Exception as error:  # noqa: BLE001 - a query that cannot be explained is told, and nothing else
+                yield name, {"shape": [str(error).strip()[:200]], "buffers": 0}
+
+
+def _why_no_go(events: Sequence[Event]) -> str:
+    return next((str(event.body.get("why")) for event in reversed(events) if event.kind is Kind.NO_GO), "")
+
+
+# each step by itself
+
+
+def _rehearse_steps(run: Rehearsal, made: backup.Backup) -> dict[str, dict[str, Any]]:
+    """Take each step up, undo it, compare, and take it up again, so that a later undo cannot hide what an earlier one misses."""
+    found: dict[str, dict[str, Any]] = {}
+    run.say("proving each step's undo by itself")
+    with backup.restored(made, run.room, run.say) as (url, _):
+        for number, step in enumerate(run.plan.steps):
+            if step.kind not in ("sql", "backfill"):
+                continue
+            alone = only_step(on_a_copy(run.plan), number)
+            with Database(url=url, role=run.database.role).connect("gonogo/witness") as looking:
+                looking.execute("SET statement_timeout = 0")
+                before = take_stock(looking)
+                if step.undo:
+                    with _carried(run, alone, url) as conductor:
+                        found[step.name] = _up_and_back(conductor, before, looking)
+                    if found[step.name]["verdict"] not in GOOD:
+                        break  # the copy is not what it was any more
+            with _carried(run, alone, url) as conductor:
+                launch.go(conductor, 1, launch.carry_plainly, at_once=True)
+                if conductor.state.status is not Status.DONE:
+                    why = f"after its undo it does not go forward again: {conductor.state.held or conductor.state.cause}"
+                    found[step.name] = {"verdict": Restores.FAILS, "differences": [why]}
+                    break
+    return found
+
+
+def only_step(plan: Plan, number: int) -> Plan:
+    """Return a plan that does one step of another, and checks nothing but what its undo leaves."""
+    step = plan.steps[number]
+    task = plan.task(step.task)
+    bare = dict(go_if=(), verify=(), first=0, last=0)
+    return plan.model_copy(
+        update=dict(
+            phases=(plan.phases[step.phase].model_copy(update=bare),),
+            tasks=(task.model_copy(update={"phase": 0, "first": 0, "last": 0}),),
+            steps=(step.model_copy(update={"phase": 0}),),
+            baseline=(),
+            backup=None,
+            rollback=plan.rollback.model_copy(update={"prove": (), "levels": ("undo",)}),
+        )
+    )
+
+
+def _up_and_back(conductor: Conductor, before: Stock, looking: Connection) -> dict[str, Any]:
+    launch.go(conductor, 1, launch.carry_plainly, at_once=True)
+    if (state := conductor.state).status is not Status.DONE:
+        return {"verdict": Restores.FAILS, "differences": [state.held or state.cause]}
+    launch.turn_back(conductor, launch.Back(kind=Kind.ROLL_BACK, reason="rehearsed", level="undo"), by_authority=False)
+    conductor.pursue()
+    differing, misplaced = compare_stock(before, looking)
+    state = conductor.state
+    if state.status is Status.ROLLING_BACK or (state.held and not differing):
+        return {"verdict": Restores.FAILS, "differences": [state.held]}
+    return {"verdict": verdict(differing, misplaced), "differences": [*differing, *misplaced]}

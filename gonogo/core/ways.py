@@ -1,0 +1,68 @@
+"""What to type next: for wherever a run stands, the safe commands, the first choice first. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gonogo.core.engine import awaited, open_items, undoable
+from gonogo.core.message import asked_boxes
+from gonogo.core.plan import Plan
+from gonogo.core.state import SHALLOW, State, Status, goes_further
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """A command, and when it is the right one."""
+
+    command: str
+    when: str = ""
+
+
+def ways(plan: Plan, state: State, *, carried: bool) -> list[Way]:
+    """Return what to type next.
+
+    Args:
+        plan: the run's plan.
+        state: where it stands.
+        carried: whether a process carries it.
+    """
+    where = f"{plan.runbook} --target {plan.target}"
+    if (boxes := open_boxes(plan, state)) and not state.held:
+        return [Way(command=f"gonogo confirm {plan.runbook} {boxes[0]} --target {plan.target} --as PERSON")]
+    if state.status is Status.DECIDING and not state.held:
+        waits = awaited(plan, state)
+        return [Way(command=f"gonogo go {where} --as PERSON" if waits else f"gonogo resume {where}")]
+    if carried:
+        return [Way(command=f"gonogo status {where} --watch")]
+    if state.rollback_failed:
+        return _after_a_failed_rollback(plan, state, where)
+    if state.held and state.status is Status.ROLLING_BACK and state.weighed is None and "would destroy" in state.held:
+        return [Way(command=f"gonogo rollback {where} --continue --accept-loss", when="those rows may be lost")]
+    if state.status is Status.ROLLED_BACK and state.level in SHALLOW:
+        return [Way(command=f"gonogo rollback {where} --level {level}") for level in state.levels if goes_further(state, level)]
+    if state.status in (Status.DONE, Status.ROLLED_BACK):
+        return [Way(command=f"gonogo report {where}")]
+    if state.status in (Status.READY, Status.NO_GO) and not state.held:
+        return [Way(command=f"gonogo run {where}")]
+    return [Way(command=f"gonogo resume {where}")]
+
+
+def _after_a_failed_rollback(plan: Plan, state: State, where: str) -> list[Way]:
+    told = [Way(command=f"gonogo rollback {where} --continue", when="what it names is mended: it goes on where it stopped")]
+    if state.status is Status.ROLLING_BACK and state.level == "undo" and undoable(plan, state) is not None:
+        told.append(Way(command=f"gonogo resume {where} --settle done", when="you have undone that by hand"))
+    told += [
+        Way(command=f"gonogo rollback {where} --level {level}", when=f"it cannot be mended: the way back by {level}")
+        for level in state.levels
+        if goes_further(state, level)
+    ]
+    return told
+
+
+def open_boxes(plan: Plan, state: State) -> tuple[str, ...]:
+    """Return the boxes that are asked for now and that nobody has ticked."""
+    if state.status is Status.DECIDING:
+        return open_items(state, plan.phases[state.phase].before)
+    if state.status not in (Status.WORKING, Status.SOAKING) or state.asked is None or state.asked.step is None:
+        return ()
+    return open_items(state, asked_boxes(plan, state))

@@ -1,0 +1,157 @@
+"""From templates to scripts: rendered, split, classified; whatever is wrong with them is collected."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gonogo.core.plan import Script
+from gonogo.core.runbook import Runbook
+from gonogo.core.seal import digest
+from gonogo.errors import BadInput, Problem
+from gonogo.locks import MODES
+from gonogo.sql import Statement, split
+from gonogo.template import Templates
+
+
+@dataclass
+class Draft:
+    """A plan in the making, with all that is wrong so far."""
+
+    runbook: Runbook
+    file: Path
+    templates: Templates
+    variables: Mapping[str, Any]
+    #: whether the target that is planned for is protected
+    protected: bool = False
+    texts: dict[str, str] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    #: the tables that the run itself makes
+    made: set[str] = field(default_factory=set)
+
+    def attempt(self, path: str, work: Any, *args: Any) -> Any:
+        """Collect what is wrong with one part, so that all problems show at once."""
+        try:
+            return work(*args)
+        except BadInput as error:
+            for problem in error.problems:
+                where = problem if problem.file else Problem(file=str(self.file), path=path, message=problem.message)
+                self.problems.append(where)
+            return None
+
+
+def scripts(draft: Draft, path: str, patterns: Sequence[str]) -> tuple[list[Script], int]:
+    """Render the templates that some names or globs mean; return their scripts and how many sources there are."""
+    made: list[Script] = []
+    sources = 0
+    for pattern in patterns:
+        for source in draft.attempt(path, draft.templates.find, pattern, draft.runbook.runbook) or ():
+            text = draft.attempt(path, draft.templates.render, source, draft.variables)
+            if text is not None:
+                label = draft.templates.label(source, text)
+                statements = draft.attempt(path, split, text, label)
+                if statements is not None:
+                    made += _units(draft, source, label, text, statements, sources)
+            sources += 1
+    return made, sources
+
+
+def _units(draft: Draft, source: str, label: str, text: str, statements: list[Statement], part: int) -> list[Script]:
+    """Return the scripts of one source: itself, or its statements where one of them must run alone."""
+    if not statements:
+        draft.problems.append(Problem(file=label, message="holds no SQL; a step that does nothing is a mistake"))
+        return []
+    if all(statement.transactional for statement in statements):
+        sets = any(statement.sets for statement in statements)
+        return [
+            Script(
+                source=source,
+                sha256=_keep(draft, text),
+                part=part,
+                sets=sets,
+                locks=_locks(draft, statements),
+                destroys=_destroys(statements),
+            )
+        ]
+    for statement in statements:
+        if statement.act == "create index" and not statement.object:
+            message = "name the index: without a name, an unfinished one could not be found again"
+            draft.problems.append(Problem(file=label, line=statement.line, message=message))
+        if statement.sets:
+            message = "SET in a script that runs statement by statement would not last to the next; put it in a script of its own"
+            draft.problems.append(Problem(file=label, line=statement.line, message=message))
+    return [
+        Script(
+            source=source,
+            sha256=_keep(draft, statement.text),
+            line=statement.line,
+            part=part,
+            transactional=statement.transactional,
+            act=statement.act,
+            object=statement.object,
+            locks=_locks(draft, [statement]),
+            destroys=_destroys([statement]),
+        )
+        for statement in statements
+    ]
+
+
+def _locks(draft: Draft, statements: Sequence[Statement]) -> tuple[str, ...]:
+    """Return the strongest lock on each table, but for tables that the run itself makes: those block nobody."""
+    draft.made.update(statement.makes for statement in statements if statement.makes)
+    strongest: dict[str, str] = {}
+    for statement in statements:
+        for mode, table in statement.locks:
+            if table not in draft.made:
+                strongest[table] = max(strongest.get(table, mode), mode, key=MODES.index)
+    return tuple(f"{mode} on {table}" for table, mode in strongest.items())
+
+
+def _destroys(statements: Sequence[Statement]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(table for statement in statements for table in statement.destroys))
+
+
+def check_no_batch(draft: Draft, path: str, made: list[Script]) -> None:
+    """See that scripts which are no batch do not say they are."""
+    if any("gonogo.batch(" in draft.texts[script.sha256] for script in made):
+        message = "{{ batch }} has a meaning in the template of a backfill only"
+        draft.problems.append(Problem(file=str(draft.file), path=path, message=message))
+
+
+def check_batch(draft: Draft, path: str, made: list[Script], sources: int) -> None:
+    """See that a batch is one transactional script that says where its rows are."""
+    if sources > 1:
+        message = f"a batch is one template; these are {sources}"
+        draft.problems.append(Problem(file=str(draft.file), path=path, message=message))
+    for script in made:
+        if not script.transactional:
+            draft.problems.append(Problem(file=str(draft.file), path=path, message="a batch must be transactional"))
+        elif "gonogo.batch(" not in draft.texts[script.sha256]:
+            message = "the template of a batch must say WHERE {{ batch }}, or every batch would change the whole table"
+            draft.problems.append(Problem(file=str(draft.file), path=path, message=message))
+
+
+def question(draft: Draft, name: str, source: str) -> Script | None:
+    """Render the query of a check: one statement."""
+    path = f"checks.{name}"
+    found = draft.attempt(path, draft.templates.find, source, draft.runbook.runbook)
+    if not found:
+        return None
+    text = draft.attempt(path, draft.templates.render, found[0], draft.variables)
+    if text is None:
+        return None
+    label = draft.templates.label(found[0], text)
+    statements = draft.attempt(path, split, text, label)
+    if statements is not None and len(statements) != 1:
+        message = f"a check is one query; this has {len(statements)} statements"
+        draft.problems.append(Problem(file=label, path=path, message=message))
+    return Script(source=found[0], sha256=_keep(draft, text))
+
+
+def _keep(draft: Draft, text: str) -> str:
+    sha256 = digest(text)
+    draft.texts[sha256] = text
+    return sha256

@@ -1,0 +1,288 @@
+"""Put a backup in the place of what is there: a new database beside the old one and a swap of names, or in place.
+
+Side by side, the new database is built and compared while the old one still serves. Then nobody is let into the old one,
+the ledger is carried over with the fact that says so, and both names change in one transaction. Whatever dies in between,
+the target is the one or the other, never half of either; the failed database is kept for the post-mortem.
+
+A role that may not make databases restores in place: everything that is there is dropped and restored in one
+transaction, together with that same fact.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from gonogo import ledger, private
+from gonogo.backup import Backup, BackupFailed, require_held, restore, write_script
+from gonogo.core.event import Kind
+from gonogo.database import Connection, Database, transaction
+from gonogo.errors import Refused
+from gonogo.programs import ProgramFailed, Say, finish, running
+
+#: what the comment of the new database says: that it is being built, or that only the names are left to swap
+_BUILDING, _READY = "gonogo builds it for the run {}", "gonogo swaps it in for the run {}"
+_LEDGER = ("run", "event", "script", "fence", "delivery")
+_OWNED = """
+SELECT (r.rolcreatedb OR r.rolsuper) AND (pg_catalog.pg_has_role(d.datdba, 'USAGE'))
+FROM pg_catalog.pg_roles r, pg_catalog.pg_database d
+WHERE r.rolname = session_user AND d.datname = pg_catalog.current_database()
+"""
+_SHAPE = """
+SELECT pg_catalog.pg_get_userbyid(datdba), pg_catalog.pg_encoding_to_char(encoding), datcollate, datctype, datlocprovider,
+  coalesce(pg_catalog.to_jsonb(d)->>'datlocale', pg_catalog.to_jsonb(d)->>'daticulocale'), datconnlimit,
+  datacl IS NOT NULL, pg_catalog.shobj_description(oid, 'pg_database')
+FROM pg_catalog.pg_database d WHERE datname = pg_catalog.current_database()
+"""
+_GRANTS = """
+SELECT a.privilege_type, CASE WHEN a.grantee = 0 THEN NULL ELSE pg_catalog.pg_get_userbyid(a.grantee) END, a.is_grantable
+FROM pg_catalog.pg_database d, pg_catalog.aclexplode(d.datacl) a WHERE d.datname = pg_catalog.current_database()
+"""
+_SETTINGS = """
+SELECT CASE WHEN s.setrole = 0 THEN NULL ELSE pg_catalog.pg_get_userbyid(s.setrole) END, c
+FROM pg_catalog.pg_db_role_setting s, pg_catalog.unnest(s.setconfig) c
+WHERE s.setdatabase = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
+"""
+#: settings that are lists of names, whose stored text is quoted already (as pg_dump treats them)
+_LISTS = frozenset({"search_path", "temp_tablespaces", "session_preload_libraries", "local_preload_libraries"})
+#: what in a dump belongs to others than the owner of its tables, and is still there when restoring in place
+_NOT_IN_PLACE = (" EXTENSION ", " COMMENT - EXTENSION ", " EVENT TRIGGER ", " PUBLICATION ", " SCHEMA - public ")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runner:
+    """Who restores: the run, under its epoch, on its own connection to the target."""
+
+    database: Database
+    connection: Connection
+    run: str
+    epoch: int
+    actor: str
+    #: the name of the target's database
+    name: str
+
+
+def put_back(backup: Backup, runner: Runner, body: Mapping[str, Any], say: Say) -> None:
+    """Restore a backup in the place of what is there, and record it with the very same change.
+
+    The runner's connection is of no use afterwards.
+
+    Args:
+        backup: what to restore; its files were seen to be whole.
+        runner: who restores.
+        body: the body of the fact that will say so.
+        say: where its progress is told.
+
+    Raises:
+        BackupFailed: it cannot be restored; what was there is still there.
+        Refused: the role may neither make databases nor drop what is there.
+    """
+    row = runner.connection.execute(_OWNED).fetchone()
+    if row and row[0] and not backup.manifest["without_rows"]:
+        _swap(backup, runner, body, say)
+    else:
+        say("the role may not make databases: restoring in place")
+        _in_place(backup, runner, body, say)
+
+
+# side by side
+
+
+def _swap(backup: Backup, runner: Runner, body: Mapping[str, Any], say: Say) -> None:
+    suffix = runner.run.rsplit("-", 1)[-1]
+    # PostgreSQL's names have 63 bytes
+    side, failed = f"{runner.name[:40]}_restored_{suffix}", f"{runner.name[:40]}_failed_{suffix}"
+    with _maintenance(runner.database) as outside:
+        _drop(outside, side)
+        _make_alike(outside, runner.connection, side, _BUILDING.format(runner.run))
+        url = make_conninfo(runner.database.url, dbname=side)
+        seconds = restore(backup, url, say)
+        with Database(url=url).connect("gonogo/restore") as built:
+            require_held(backup, built)
+        say("restored and compared; nobody is let in while the names are swapped")
+        _bar(outside, runner)
+        try:
+            with Database(url=url, role=runner.database.role).connect("gonogo/restore") as built:
+                _carry_ledger(runner, built, {**body, "restored_in": seconds, "kept": failed, "how": "side by side"})
+            _comment(outside, side, _READY.format(runner.run))
+            runner.connection.close()
+            _finish_swap(outside, runner.name, side, failed)
+        except BaseException:
+            # what was there is still there, and open again
+            _allow(outside, runner.name)
+            raise
+
+
+def settle(database: Database) -> str:
+    """Finish, or take back, a swap of names whose process died; say what was done.
+
+    Raises:
+        Refused: nobody is let into the target for another reason.
+    """
+    name = str(conninfo_to_dict(database.url).get("dbname") or "")
+    with _maintenance(database) as outside:
+        rows = outside.execute(
+            "SELECT datname, pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database WHERE datname LIKE %s",
+            [f"{name[:40]}\\_restored\\_%"],
+        ).fetchall()
+        for side, comment in rows:
+            suffix = str(side).rsplit("_", 1)[-1]
+            if str(comment or "").startswith(_READY.split("{", 1)[0]):
+                _finish_swap(outside, name, str(side), f"{name[:40]}_failed_{suffix}")
+                return f"the restore that was interrupted is finished: {name} is what the backup held"
+            if str(comment or "").startswith(_BUILDING.split("{", 1)[0]):
+                _allow(outside, name)
+                return f"the restore that was interrupted had not come to the swap: {name} is what it was, and open again"
+    raise Refused(f"the server lets nobody into {name} (ALLOW_CONNECTIONS is false), and not for a restore of gonogo's")
+
+
+def _maintenance(database: Database) -> psycopg.Connection[Any]:
+    """Connect to the server, but to another database than the target."""
+    for other in ("postgres", "template1"):
+        if other != conninfo_to_dict(database.url).get("dbname"):
+            with suppress(psycopg.OperationalError):
+                return psycopg.connect(make_conninfo(database.url, dbname=other), autocommit=True, application_name="gonogo/swap")
+    raise Refused("no other database of the server lets gonogo in, so the names cannot be swapped")
+
+
+def _make_alike(outside: psycopg.Connection[Any], there: Connection, name: str, comment: str) -> None:
+    """Make an empty database with the owner, encoding, locale, settings and privileges of another."""
+    owner, encoding, collate, ctype, provider, locale, limit, has_acl, _ = there.execute(_SHAPE).fetchone() or ()
+    parts = [
+        sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)),
+        sql.SQL("OWNER {} ENCODING {}").format(sql.Identifier(owner), sql.Literal(encoding)),
+        sql.SQL("LC_COLLATE {} LC_CTYPE {}").format(sql.Literal(collate), sql.Literal(ctype)),
+        sql.SQL("CONNECTION LIMIT {}").format(sql.Literal(limit)),
+    ]
+    if provider == "i":
+        parts.append(sql.SQL("LOCALE_PROVIDER icu ICU_LOCALE {}").format(sql.Literal(locale)))
+    elif provider == "b":
+        parts.append(sql.SQL("LOCALE_PROVIDER builtin BUILTIN_LOCALE {}").format(sql.Literal(locale)))
+    outside.execute(sql.SQL(" ").join(parts))
+    _comment(outside, name, comment)
+    database = sql.Identifier(name)
+    if has_acl:
+        outside.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(database))
+    for privilege, grantee, grantable in there.execute(_GRANTS).fetchall():
+        who = sql.SQL("PUBLIC") if grantee is None else sql.Identifier(grantee)
+        more = sql.SQL(" WITH GRANT OPTION" if grantable else "")
+        outside.execute(sql.SQL("GRANT {} ON DATABASE {} TO {}").format(sql.SQL(privilege), database, who) + more)
+    for role, setting in there.execute(_SETTINGS).fetchall():
+        key, value = setting.split("=", 1)
+        whose = sql.SQL("ROLE {} IN ").format(sql.Identifier(role)) if role else sql.SQL("")
+        to = sql.SQL(value) if key in _LISTS else sql.Literal(value)
+        named = sql.SQL(".").join(map(sql.Identifier, key.split(".")))
+        outside.execute(sql.SQL("ALTER {}DATABASE {} SET {} TO {}").format(whose, database, named, to))
+
+
+def _bar(outside: psycopg.Connection[Any], runner: Runner) -> None:
+    """Let nobody into the old database any more, and end who is there; what they had not committed is undone."""
+    outside.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(runner.name)))
+    try:
+        runner.connection.execute(
+            "SELECT pg_catalog.pg_terminate_backend(pid, 5000) FROM pg_catalog.pg_stat_activity"
+            " WHERE datname = %s AND pid <> pg_catalog.pg_backend_pid() AND backend_type = 'client backend'",
+            [runner.name],
+        )
+    except psycopg.Error as error:
+        _allow(outside, runner.name)
+        raise BackupFailed(f"the sessions of others cannot be ended: {str(error).strip()}") from None
+
+
+def _carry_ledger(runner: Runner, built: Connection, body: Mapping[str, Any]) -> None:
+    """Copy the ledger as it stands now, and add the fact of the restore, in one transaction."""
+    with transaction(built):
+        ledger.make(built)
+        built.execute("DELETE FROM gonogo.fence")
+        for table in _LEDGER:
+            name = sql.Identifier("gonogo", table)
+            with (
+                runner.connection.cursor() as source,
+                built.cursor() as sink,
+                source.copy(sql.SQL("COPY {} TO STDOUT (FORMAT binary)").format(name)) as taken,
+                sink.copy(sql.SQL("COPY {} FROM STDIN (FORMAT binary)").format(name)) as given,
+            ):
+                for data in taken:
+                    given.write(data)
+        built.execute("SELECT pg_catalog.setval('gonogo.delivery_id_seq', coalesce((SELECT max(id) FROM gonogo.delivery), 1))")
+        built.execute("SELECT gonogo.enter(%s, %s)", [runner.run, runner.epoch])
+        ledger.append(built, runner.run, Kind.RESTORED, body, runner.actor)
+
+
+def _finish_swap(outside: psycopg.Connection[Any], name: str, side: str, failed: str) -> None:
+    """Change both names at once, and close the failed database to writes."""
+    old, new, kept = sql.Identifier(name), sql.Identifier(side), sql.Identifier(failed)
+    with transaction(outside):
+        outside.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(old, kept))
+        outside.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(new, old))
+        outside.execute(sql.SQL("COMMENT ON DATABASE {} IS NULL").format(old))
+        outside.execute(sql.SQL("COMMENT ON DATABASE {} IS 'what a migration left; kept for the post-mortem'").format(kept))
+        outside.execute(sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = on").format(kept))
+    _allow(outside, failed)
+
+
+def _allow(outside: psycopg.Connection[Any], name: str) -> None:
+    outside.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(sql.Identifier(name)))
+
+
+def _comment(outside: psycopg.Connection[Any], name: str, text: str) -> None:
+    outside.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(text)))
+
+
+def _drop(outside: psycopg.Connection[Any], name: str) -> None:
+    outside.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+# in place
+
+_CLEAR = Path(__file__).with_name("clear.sql")
+
+
+def _in_place(backup: Backup, runner: Runner, body: Mapping[str, Any], say: Say) -> None:
+    if backup.manifest["without_rows"]:
+        raise BackupFailed("the backup leaves out the rows of some tables, so it cannot stand in the place of what is there")
+    with tempfile.TemporaryDirectory(prefix="gonogo-") as folder:
+        before, after = Path(folder) / "before.sql", Path(folder) / "after.sql"
+        try:
+            script = _in_place_script(backup, runner, Path(folder), say)
+            private.write(before, _as_role(runner) + _CLEAR.read_text(encoding="utf-8"))
+            private.write(after, _recorded(runner, {**body, "how": "in place"}))
+            command = ["psql", "--no-psqlrc", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1", "--output=/dev/null"]
+            command += [f"--file={file}" for file in (before, script, after)]
+            runner.connection.close()
+            with running(command, runner.database.url) as process:
+                finish(process, say, "restoring in place")
+        except ProgramFailed as error:
+            raise BackupFailed(f"{error}; what was there is still there") from None
+
+
+def _as_role(runner: Runner) -> str:
+    role = runner.database.role
+    return f"SET ROLE {sql.Identifier(role).as_string()};\n" if role else ""
+
+
+def _in_place_script(backup: Backup, runner: Runner, folder: Path, say: Say) -> Path:
+    listed = folder / "list"
+    with running(["pg_restore", "--list", f"--file={listed}", str(backup.dump)], runner.database.url, connects=False) as process:
+        finish(process, say, "reading the dump")
+    lines = listed.read_text(encoding="utf-8").splitlines()
+    kept = [line for line in lines if not any(word in f"{line} " for word in _NOT_IN_PLACE)]
+    private.write(listed, "\n".join(kept) + "\n")
+    return write_script(backup, folder, [f"--use-list={listed}"], runner.database.url, say)
+
+
+def _recorded(runner: Runner, body: Mapping[str, Any]) -> str:
+    quoted = ", ".join(
+        sql.Literal(text).as_string() for text in (runner.run, str(Kind.RESTORED), runner.actor, json.dumps(body, default=str))
+    )
+    run = sql.Literal(runner.run).as_string()
+    return f"SELECT gonogo.enter({run}, {runner.epoch});\nSELECT gonogo.append({quoted}::json, true);\n"

@@ -1,0 +1,98 @@
+"""Scratch databases: where backups are proved and migrations are rehearsed, and which are gone afterwards."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from gonogo import embedded
+from gonogo.database import Database, resolve_url
+from gonogo.errors import Refused
+
+
+@dataclass(frozen=True, kw_only=True)
+class Room:
+    """Where a scratch database may be made."""
+
+    #: the database that is copied; its own server is taken where its role may make databases
+    database: Database
+    #: starts a server of our own, and returns its URL
+    spare: Callable[[], str]
+    #: a server that was named for it, instead of both
+    server: str = ""
+
+    def choose(self) -> tuple[str, str]:
+        """Return the URL of the server to use, and what it is, for people."""
+        if self.server:
+            return self.server, "the server named by rehearse_on"
+        with psycopg.connect(self.database.url, autocommit=True) as beside:
+            may = beside.execute(
+                "SELECT rolcreatedb OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user"
+            ).fetchone()
+        return (self.database.url, "the target's own server") if may and may[0] else (self.spare(), "the embedded PostgreSQL")
+
+
+def room_of(database: Database, rehearse_on: str, state: Path) -> Room:
+    """Return where scratch databases of a target may be made.
+
+    Args:
+        database: the target.
+        rehearse_on: what the runbook names for it, if anything.
+        state: the project's folder for what gonogo keeps; its own server lies in it.
+
+    Raises:
+        BadInput: the environment variable that it names is not set.
+    """
+
+    def spare() -> str:
+        return embedded.start(state / "scratch")
+
+    named = rehearse_on and (spare() if rehearse_on == "embedded" else resolve_url(rehearse_on))
+    return Room(database=database, spare=spare, server=named)
+
+
+@contextmanager
+def scratch(room: Room, roles: Sequence[str] = ()) -> Iterator[str]:
+    """Make an empty database, and drop it afterwards; yield its URL.
+
+    Args:
+        room: where.
+        roles: the roles that what is restored into it will name; they are made where they are missing, without a login.
+
+    Raises:
+        Refused: none can be made there.
+    """
+    name = f"gonogo_scratch_{os.getpid()}_{secrets.token_hex(3)}"
+    server, where = room.choose()
+    with psycopg.connect(server, autocommit=True) as connection:
+        try:
+            if server != room.database.url:
+                _make_roles(connection, roles)
+            # its owner can make the ledger in it
+            owner = sql.SQL(" OWNER {}").format(sql.Identifier(room.database.role)) if room.database.role else sql.SQL("")
+            connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)) + owner)
+        except psycopg.Error as error:
+            raise Refused(f"no scratch database can be made on {where}: {str(error).strip()}") from None
+        try:
+            yield make_conninfo(server, dbname=name)
+        finally:
+            # a restore that was rehearsed in it leaves a failed one beside it
+            made = connection.execute("SELECT datname FROM pg_catalog.pg_database WHERE starts_with(datname, %s)", [name[:40]])
+            for (each,) in made.fetchall():
+                connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(each)))
+
+
+def _make_roles(connection: psycopg.Connection[Any], roles: Sequence[str]) -> None:
+    known = {str(row[0]) for row in connection.execute("SELECT rolname FROM pg_catalog.pg_roles").fetchall()}
+    for role in roles:
+        if role not in known:
+            connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(role)))

@@ -1,0 +1,287 @@
+"""A rehearsal goes forward and back on a restored copy, and names every way back that looks right and is not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import psycopg
+import pytest
+from conftest import Server
+from gonogo_command import environment, gonogo
+
+Make = Callable[..., Path]
+BOOK = """
+runbook: book
+targets: {db: {database: $TEST_URL}}
+phases:
+  - phase: one
+    gate: {go_if: [quiet]}
+    tasks:
+      - task: work
+        steps:
+          - {step: first, sql: a.sql, undo: a.undo.sql}
+          - {step: second, sql: b.sql, undo: b.undo.sql}
+checks:
+  quiet: {sql: quiet.sql, expect: "= 0"}
+"""
+BEFORE = """
+CREATE TABLE item (id int PRIMARY KEY, name text NOT NULL, price numeric DEFAULT 1);
+CREATE INDEX item_name ON item (name);
+INSERT INTO item SELECT g, 'item ' || g, g FROM generate_series(1, 2000) g;
+CREATE TABLE sale (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, item int REFERENCES item);
+INSERT INTO sale (item) SELECT g FROM generate_series(1, 500) g;
+CREATE FUNCTION total() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM sale';
+CREATE FUNCTION stamp() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+CREATE TRIGGER stamped BEFORE INSERT ON sale FOR EACH ROW EXECUTE FUNCTION stamp();
+ALTER TABLE sale DISABLE TRIGGER stamped;
+GRANT SELECT ON item TO PUBLIC;
+"""
+GOOD = {
+    "a__sql": "ALTER TABLE item ADD COLUMN colour text;\n",
+    "a__undo__sql": "ALTER TABLE item DROP COLUMN colour;\n",
+    "b__sql": "CREATE TABLE extra AS SELECT id FROM item;\n",
+    "b__undo__sql": "DROP TABLE extra;\n",
+    "quiet__sql": "SELECT 0\n",
+}
+ABOUT_A = ("work.first", "does not restore")
+#: undos that look right, what they come to, and the words that name what is wrong
+GALLERY: dict[str, tuple[dict[str, str], tuple[str, str], str]] = {
+    "an undo that forgets a column": (
+        {"a__sql": "ALTER TABLE item ADD COLUMN colour text, ADD COLUMN size int;\n"},
+        ABOUT_A,
+        "column public.item.size is new",
+    ),
+    "an undo that drops a grant": (
+        {
+            "a__sql": "ALTER TABLE item RENAME TO article;\n",
+            "a__undo__sql": "ALTER TABLE article RENAME TO item; REVOKE ALL ON item FROM PUBLIC;\n",
+            "b__sql": "CREATE TABLE extra AS SELECT id FROM article;\n",
+        },
+        ABOUT_A,
+        "table public.item was",
+    ),
+    "an undo that switches a trigger on that was off": (
+        {
+            "a__sql": "ALTER TABLE sale DISABLE TRIGGER USER; UPDATE sale SET item = item;\n",
+            "a__undo__sql": "ALTER TABLE sale ENABLE TRIGGER USER;\n",
+        },
+        ABOUT_A,
+        "trigger public.sale stamped was",
+    ),
+    "an undo that loses rows": (
+        {"a__sql": "CREATE TABLE kept AS SELECT * FROM sale WHERE item < 400; DELETE FROM sale;\n",
+         "a__undo__sql": "INSERT INTO sale OVERRIDING SYSTEM VALUE SELECT * FROM kept; DROP TABLE kept;\n"},
+        ABOUT_A,
+        "the rows of public.sale were 500 and are 399",
+    ),
+    "an undo that brings the rows back with other values": (
+        {"a__sql": "UPDATE item SET price = price;\n", "a__undo__sql": "UPDATE item SET price = price + 0.00 WHERE id = 7"},
+        ABOUT_A,
+        "the rows of public.item are 2000 as before, but not the same",
+    ),
+    "an undo that leaves a changed function behind": (
+        {
+            "a__sql": "CREATE OR REPLACE FUNCTION total() RETURNS bigint LANGUAGE sql AS 'SELECT 1::bigint';\n",
+            "a__undo__sql": "SELECT 1;\n",
+        },
+        ABOUT_A,
+        "function public.total()",
+    ),
+    "an undo that depends on an object made later": (
+        {"a__undo__sql": "DELETE FROM extra; ALTER TABLE item DROP COLUMN colour;\n"},
+        ("work.first", "fails"),
+        'relation "extra" does not exist',
+    ),
+    "a step that says there is nothing to undo, and left something": (
+        {"book": BOOK.replace("undo: a.undo.sql", "undo: nothing")},
+        ABOUT_A,
+        "column public.item.colour is new",
+    ),
+}  # fmt: skip
+
+
+class Desk:
+    """A project, and the commands in it."""
+
+    def __init__(self, project: Path, url: str) -> None:
+        self.project, self.url = project, url
+        self.env = environment(TEST_URL=url)
+
+    def __call__(self, *arguments: str) -> CompletedProcess[str]:
+        done = gonogo(*arguments, cwd=self.project, env=self.env)
+        assert "Traceback" not in done.stdout + done.stderr, done.stderr
+        return done
+
+    def rehearse(self, *more: str, code: int = 0) -> dict[str, Any]:
+        done = self("rehearse", "book", "--json", *more)
+        assert done.returncode == code, done.stdout + done.stderr
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+
+def step(evidence: dict[str, Any], name: str) -> dict[str, Any]:
+    found: dict[str, Any] = next(each for each in evidence["steps"] if each["step"] == name)
+    return found
+
+
+def lay(make_project: Make, server: Server, book: str = BOOK, **files: str) -> Desk:
+    url = server.database()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(BEFORE)
+    return Desk(make_project(book, **{**GOOD, **files}), url)
+
+
+@pytest.fixture
+def desk(make_project: Make, server: Server) -> Callable[..., Desk]:
+    return lambda book=BOOK, **files: lay(make_project, server, book, **files)
+
+
+@pytest.fixture
+def any_desk(make_project: Make, any_server: Server) -> Callable[..., Desk]:
+    return lambda book=BOOK, **files: lay(make_project, any_server, book, **files)
+
+
+def test_a_good_plan_goes_forward_and_back_and_the_target_is_not_changed(any_desk: Callable[..., Desk]) -> None:
+    here = any_desk()
+
+    evidence = here.rehearse("--each-step")
+
+    assert evidence["shortcomings"] == ""
+    assert [(each["step"], each["verdict"]) for each in evidence["steps"]] == [
+        ("work.first", "restores exactly"),
+        ("work.second", "restores exactly"),
+    ]
+    assert step(evidence, "work.first")["locks"] == ["ACCESS EXCLUSIVE on item"]
+    assert [level["verdict"] for level in evidence["levels"]] == ["restores exactly"]
+    assert evidence["rows"] == 2500
+    with psycopg.connect(here.url) as connection:
+        assert connection.execute("SELECT to_regclass('extra')").fetchone() == (None,)
+        query = "SELECT count(*) FROM pg_database WHERE datname LIKE 'gonogo_scratch%'"
+        assert connection.execute(query).fetchone() == (0,), "the copy is gone"
+        kept = connection.execute("SELECT body->>'seal' FROM gonogo.event WHERE kind = 'rehearsed'").fetchone()
+        assert kept == (evidence["seal"],)
+    assert "restores exactly" in next((here.project / ".gonogo/rehearsals").glob("*.md")).read_text()
+
+
+@pytest.mark.parametrize("each_step", [False, True], ids=["as a whole", "each step"])
+@pytest.mark.parametrize("case", GALLERY)
+def test_a_way_back_that_looks_right_and_is_not_is_named(desk: Callable[..., Desk], case: str, each_step: bool) -> None:
+    files, (name, verdict), words = GALLERY[case]
+    here = desk(**files)
+
+    evidence = here.rehearse(*(["--each-step"] if each_step else []), code=10)
+
+    assert step(evidence, name)["verdict"] == verdict
+    told = "; ".join([*step(evidence, name)["differences"], *evidence["levels"][0]["differences"]])
+    assert words in told
+    assert evidence["shortcomings"]
+
+
+def test_a_step_that_does_not_go_forward_is_named_and_nothing_stands(desk: Callable[..., Desk]) -> None:
+    evidence = desk(b__sql="CREATE TABLE extra AS SELECT missing FROM item;\n").rehearse(code=10)
+
+    assert evidence["forward"]["outcome"] == "rolled back"
+    assert 'column "missing" does not exist' in evidence["shortcomings"]
+
+
+def test_a_column_that_comes_back_in_another_place_is_told_apart(desk: Callable[..., Desk]) -> None:
+    moved = {
+        "a__sql": "ALTER TABLE item DROP COLUMN price;\n",
+        "a__undo__sql": "ALTER TABLE item ADD COLUMN price numeric DEFAULT 1; UPDATE item SET price = id;"
+        " ALTER TABLE item DROP COLUMN name; ALTER TABLE item ADD COLUMN name text; UPDATE item SET name = 'item ' || id;"
+        " ALTER TABLE item ALTER COLUMN name SET NOT NULL; CREATE INDEX item_name ON item (name);\n",
+    }
+
+    evidence = desk(**moved).rehearse()
+
+    assert step(evidence, "work.first")["verdict"] == "restores but for column order"
+    assert "the columns of public.item stand in another order" in step(evidence, "work.first")["differences"][0]
+
+
+def test_a_rewrite_and_a_plan_that_changes_are_seen(any_desk: Callable[..., Desk]) -> None:
+    book = BOOK.replace(
+        "checks:", "baseline: [lookup]\nchecks:\n  lookup: {time: lookup.sql, samples: 5, expect: 'p95 <= 1000 ms'}"
+    )
+    files = {
+        "lookup__sql": "SELECT id FROM item WHERE name = 'item 7'\n",
+        "a__sql": "ALTER TABLE item ALTER COLUMN id TYPE bigint;\n",
+        "a__undo__sql": "ALTER TABLE item ALTER COLUMN id TYPE int;\n",
+        "b__sql": "DROP INDEX item_name;\n",
+        "b__undo__sql": "CREATE INDEX item_name ON item (name);\n",
+    }
+
+    evidence = any_desk(book, **files).rehearse()
+
+    assert step(evidence, "work.first")["rewrites"] == ["item"]
+    assert step(evidence, "work.first")["wal"] > 10_000
+    query = evidence["queries"][0]
+    assert any("Index Scan" in node or "Bitmap" in node for node in query["before"]["shape"])
+    assert query["after"]["shape"] == ["Seq Scan on item"]
+    assert query["after"]["buffers"] > query["before"]["buffers"]
+
+
+REQUIRED = BOOK.replace("phases:", "rehearsal: {fresh_for: 1h}\nphases:", 1).replace("[quiet]}", "[quiet, rehearsal_fresh]}")
+
+
+def test_without_a_rehearsal_of_just_this_plan_on_just_this_schema_the_gate_is_no_go(desk: Callable[..., Desk]) -> None:
+    here = desk(REQUIRED)
+
+    def launch() -> CompletedProcess[str]:
+        return here("run", "book", "--without-prefect")
+
+    done = launch()
+    assert done.returncode == 10
+    assert "rehearsal: there is none; rehearse it: gonogo rehearse book --target db" in done.stdout
+
+    here.rehearse()
+    (here.project / "sql_templates/book/b.sql").write_text("CREATE TABLE extra AS SELECT id, name FROM item;\n")
+    done = launch()
+    assert done.returncode == 10
+    assert "what was rehearsed is not what would run" in done.stdout
+
+    here.rehearse()
+    with psycopg.connect(here.url, autocommit=True) as connection:
+        connection.execute("ALTER TABLE sale ADD COLUMN note text")
+    done = launch()
+    assert done.returncode == 10
+    assert "the target has changed since: column public.sale.note is new" in done.stdout
+
+    here.rehearse()
+    with psycopg.connect(here.url, autocommit=True) as connection:
+        connection.execute("ALTER TABLE gonogo.event DISABLE TRIGGER append_only")
+        connection.execute(
+            "UPDATE gonogo.event SET body = replace(body::text, substr(body->>'at', 1, 19), '2025-10-12T16:53:00')::json"
+            " WHERE kind = 'rehearsed'"
+        )
+    done = launch()
+    assert done.returncode == 10
+    assert "days old, and 1h is the most" in done.stdout or "old, and 1h is the most" in done.stdout
+
+    here.rehearse()
+    done = launch()
+    assert done.returncode == 0, done.stdout
+    assert "rehearsal_fresh" in here("report", "book", "--format", "md").stdout
+
+
+def test_a_rehearsal_that_did_not_stand_does_not_let_a_run_begin(desk: Callable[..., Desk]) -> None:
+    here = desk(REQUIRED, a__undo__sql="SELECT 1;\n")
+    here.rehearse(code=10)
+
+    done = here("run", "book", "--without-prefect")
+
+    assert done.returncode == 10
+    assert "no way back restored what was there" in done.stdout
+
+
+def test_the_window_must_have_room_for_the_way_back(desk: Callable[..., Desk]) -> None:
+    book = BOOK.replace("phases:", 'schedule: {zone: UTC, end_by: "2099-01-01T00:00"}\nrollback: {takes: 700000h}\nphases:', 1)
+
+    done = desk(book)("run", "book", "--without-prefect")
+
+    assert done.returncode == 10
+    assert "turning back takes" in done.stdout
+    assert "was the last safe start" in done.stdout

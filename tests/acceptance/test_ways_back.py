@@ -1,0 +1,307 @@
+"""Every way back leads back, says first what it would destroy, and is proved: switches, undo, restore."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from conftest import Server
+from gonogo_command import status
+from test_rehearsal import BEFORE, BOOK, GOOD, Desk, lay
+
+Make = Callable[..., Path]
+WAYS = BOOK.replace(
+    "phases:",
+    "backup: {recover_within: 5m}\nrollback: {levels: [feature, undo, data, restore],"
+    " feature: {sql: off.sql, prove: [is_off]}, data: {sql: [copy.sql], prove: [is_back]}}\nphases:",
+    1,
+).replace("checks:", 'checks:\n  is_off: {sql: is_off.sql, expect: "= 0"}\n  is_back: {sql: is_back.sql, expect: "= 2000"}')
+RESTORES = BOOK.replace("phases:", "backup: {}\nrollback: {levels: [restore, undo]}\nphases:", 1)
+ACL = "SELECT array_agg(a::text ORDER BY a::text) FROM pg_database, unnest(datacl) a WHERE datname = current_database()"
+SWITCHES = {
+    "a__sql": "CREATE TABLE flag (on_ bool); INSERT INTO flag VALUES (true); CREATE TABLE copy AS SELECT * FROM item;\n",
+    "a__undo__sql": "DROP TABLE flag, copy;\n",
+    "b__sql": "DELETE FROM sale; DELETE FROM item WHERE id > 1500;\n",
+    "b__undo__sql": "INSERT INTO item SELECT * FROM copy ON CONFLICT DO NOTHING;\n",
+    "off__sql": "UPDATE flag SET on_ = false;\n",
+    "copy__sql": "INSERT INTO item SELECT * FROM copy ON CONFLICT DO NOTHING;\n",
+    "is_off__sql": "SELECT count(*) FROM flag WHERE on_\n",
+    "is_back__sql": "SELECT count(*) FROM item\n",
+}
+
+
+def one(url: str, query: str) -> Any:
+    with psycopg.connect(url, autocommit=True) as connection:
+        row = connection.execute(query.encode()).fetchone()
+        return row[0] if row else None
+
+
+def kinds(url: str) -> list[str]:
+    with psycopg.connect(url, autocommit=True) as connection:
+        return [str(row[0]) for row in connection.execute("SELECT kind FROM gonogo.event ORDER BY seq").fetchall()]
+
+
+def run(desk: Desk, code: int = 0) -> str:
+    done = desk("run", "book", "--without-prefect")
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout
+
+
+def back(desk: Desk, *more: str, code: int = 11) -> str:
+    done = desk("rollback", "book", "--without-prefect", *more)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture
+def desk(make_project: Make, server: Server) -> Callable[..., Desk]:
+    return lambda book=RESTORES, **files: lay(make_project, server, book, **files)
+
+
+@pytest.fixture
+def any_desk(make_project: Make, any_server: Server) -> Callable[..., Desk]:
+    return lambda book=RESTORES, **files: lay(make_project, any_server, book, **files)
+
+
+def test_a_feature_is_switched_off_and_the_run_then_turned_back_further(desk: Callable[..., Desk]) -> None:
+    here = desk(WAYS, **{**SWITCHES, "b__sql": "DELETE FROM item WHERE id > 1900;\n"})
+    run(here)
+
+    told = back(here, "--reason", "people are confused")
+
+    assert "the level feature is done" in told
+    assert one(here.url, "SELECT on_ FROM flag") is False
+    refused = here("run", "book", "--without-prefect")
+    assert refused.returncode == 3
+    assert "was turned back by the level feature, and what it did is still there" in refused.stderr
+
+    told = back(here, "--level", "undo")
+    assert "schema objects are as they were" in told
+    assert one(here.url, "SELECT to_regclass('flag')") is None
+    assert one(here.url, "SELECT count(*) FROM item") == 2000
+
+
+def test_rows_are_put_back_from_their_copies(desk: Callable[..., Desk]) -> None:
+    here = desk(WAYS, **SWITCHES)
+    run(here)
+
+    back(here, "--level", "data")
+
+    assert one(here.url, "SELECT count(*) FROM item") == 2000
+    assert one(here.url, "SELECT on_ FROM flag") is True
+
+
+def test_a_level_that_does_not_do_what_it_is_for_is_not_called_done(desk: Callable[..., Desk]) -> None:
+    here = desk(WAYS, **{**SWITCHES, "off__sql": "SELECT 1;\n"})
+    run(here)
+
+    told = back(here, code=12)
+
+    assert "is_off: 1 is not = 0" in told
+    assert "--level restore" in told
+
+
+def test_a_backup_is_restored_beside_and_swapped_in_and_the_failed_database_is_kept(any_desk: Callable[..., Desk]) -> None:
+    here = any_desk()
+    name = one(here.url, "SELECT current_database()")
+    with psycopg.connect(here.url, autocommit=True) as connection:
+        connection.execute(
+            f"ALTER DATABASE {name} SET search_path TO public, pg_catalog; GRANT CONNECT ON DATABASE {name} TO PUBLIC"
+        )
+        before = connection.execute(ACL).fetchone()
+    run(here)
+    with psycopg.connect(here.url) as waiting:
+        back(here, "--reason", "wrong", "--accept-loss")
+        with pytest.raises(psycopg.OperationalError):
+            waiting.execute("SELECT 1")
+
+    with psycopg.connect(here.url, autocommit=True) as connection:
+        assert connection.execute("SELECT to_regclass('extra'), count(*) FROM item").fetchone() == (None, 2000)
+        assert connection.execute("SHOW search_path").fetchone() == ("public, pg_catalog",)
+        assert connection.execute(ACL).fetchone() == before
+        kept = connection.execute("SELECT body->>'kept' FROM gonogo.event WHERE kind = 'backup restored'").fetchone()
+    assert kept is not None
+    with psycopg.connect(here.url.replace(f"/{name}?", f"/{kept[0]}?"), autocommit=True) as failed:
+        assert failed.execute("SELECT count(*) FROM extra").fetchone() == (2000,)
+        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+            failed.execute("DELETE FROM extra")
+    assert here("ledger", "verify", "book").returncode == 0
+    assert run(here), "a new run begins on the restored database"
+
+
+def test_a_role_that_may_not_make_databases_restores_in_place(make_project: Make, any_server: Server) -> None:
+    owner = any_server.database()
+    name = one(owner, "SELECT current_database()")
+    with psycopg.connect(owner, autocommit=True) as connection:
+        connection.execute("DROP ROLE IF EXISTS weak_owner")
+        connection.execute("CREATE ROLE weak_owner LOGIN; ALTER SCHEMA public OWNER TO weak_owner")
+        connection.execute(f"ALTER DATABASE {name} OWNER TO weak_owner")
+        connection.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm" if _has(connection, "pg_trgm") else "SELECT 1")
+    weak = owner.replace("postgres@", "weak_owner@") if "postgres@" in owner else owner.replace("postgres:@", "weak_owner@")
+    with psycopg.connect(weak, autocommit=True) as connection:
+        connection.execute(
+            BEFORE + "CREATE SCHEMA app; CREATE VIEW app.names AS SELECT name FROM item; CREATE TYPE mood AS ENUM ('a');"
+        )
+    here = Desk(make_project(RESTORES, **GOOD), weak)
+    run(here)
+
+    told = back(here, "--accept-loss")
+
+    assert "restoring in place" in told
+    with psycopg.connect(weak, autocommit=True) as connection:
+        assert connection.execute("SELECT to_regclass('extra'), count(*) FROM app.names").fetchone() == (None, 2000)
+    assert "backup restored" in kinds(weak)
+
+
+def _has(connection: psycopg.Connection[Any], extension: str) -> bool:
+    query = "SELECT count(*) FROM pg_available_extensions WHERE name = %s"
+    return connection.execute(query, [extension]).fetchone() == (1,)
+
+
+def test_rows_that_the_application_wrote_since_are_named_and_need_a_person(desk: Callable[..., Desk]) -> None:
+    files = {"b__sql": "CREATE TABLE extra (id int); INSERT INTO extra SELECT id FROM item;\n"}
+    here = desk(BOOK, **files)
+    run(here)
+    with psycopg.connect(here.url, autocommit=True) as connection:
+        for number in range(7):
+            connection.execute("INSERT INTO extra VALUES (%s)", [number])
+
+    told = back(here, code=4)
+
+    assert "would be lost: undoing work.second: 7 of public.extra (estimated by transaction numbers)" in told
+    assert "undoing work.second would destroy rows that were written since: 7 of public.extra" in told
+    assert one(here.url, "SELECT count(*) FROM extra") == 2007, "nothing is destroyed before a person knows"
+    assert status("book", here.project, here.env)["status"] == "rolling back"
+
+    back(here, "--continue", "--accept-loss")
+    assert one(here.url, "SELECT to_regclass('extra')") is None
+
+
+def test_a_restore_says_how_many_rows_by_table_would_be_lost(desk: Callable[..., Desk]) -> None:
+    here = desk()
+    run(here)
+    with psycopg.connect(here.url, autocommit=True) as connection:
+        connection.execute("INSERT INTO sale (item) SELECT 1 FROM generate_series(1, 5)")
+        connection.execute("UPDATE item SET name = name || '!' WHERE id <= 3")
+
+    told = back(here, code=4)
+
+    assert "restoring the backup: 3 of public.item, 5 of public.sale" in told
+    assert one(here.url, "SELECT count(*) FROM sale") == 505
+
+
+def test_what_keeps_its_rows_elsewhere_and_what_has_a_journal_is_not_guessed(desk: Callable[..., Desk]) -> None:
+    book = BOOK.replace("undo: b.undo.sql}", "undo: b.undo.sql, keeps: every row is in item too}")
+    files = {"b__sql": "CREATE TABLE extra (id int);\n"}
+    here = desk(book, **files)
+    run(here)
+    with psycopg.connect(here.url, autocommit=True) as connection:
+        connection.execute("INSERT INTO extra VALUES (1)")
+    back(here)
+
+    (here.project / "runbooks/book.yaml").write_text(
+        BOOK.replace("undo: b.undo.sql}", 'undo: b.undo.sql, journal: "SELECT count(*) FROM extra WHERE id = 9"}')
+    )
+    run(here)
+    with psycopg.connect(here.url, autocommit=True) as connection:
+        connection.execute("INSERT INTO extra VALUES (1), (9)")
+    assert "1 of extra (by the step's journal)" in back(here, code=4)
+    with psycopg.connect(here.url, autocommit=True) as connection:
+        connection.execute("DELETE FROM extra WHERE id = 9")
+    back(here, "--continue")
+
+
+def test_a_trip_waits_for_a_person_where_its_undo_would_destroy_rows(desk: Callable[..., Desk]) -> None:
+    book = BOOK.replace(
+        "checks:",
+        "    soak: 30s\n    watch: [broken]\n    every: 100ms\nchecks:\n  broken: {sql: broken.sql, roll_back_if: '> 0'}",
+    )
+    files = {"b__sql": "CREATE TABLE extra (id int);\n", "broken__sql": "SELECT count(*) FROM sale WHERE id > 600\n"}
+    here = desk(book, **files)
+    told: list[str] = []
+    runner = threading.Thread(target=lambda: told.append(run(here, code=4)))
+    runner.start()
+    while one(here.url, "SELECT to_regclass('extra')") is None:
+        time.sleep(0.1)
+    with psycopg.connect(here.url, autocommit=True) as connection:
+        connection.execute("INSERT INTO extra VALUES (1); INSERT INTO sale (item) SELECT 1 FROM generate_series(1, 200)")
+    runner.join(timeout=60)
+
+    assert "TRIPPED" in told[0]
+    assert "would destroy rows that were written since: 1 of public.extra" in told[0]
+
+
+def test_an_undo_that_fails_spells_out_the_next_safe_commands_and_a_restore_takes_over(desk: Callable[..., Desk]) -> None:
+    book = RESTORES.replace("[restore, undo]", "[undo, restore]")
+    here = desk(book, b__undo__sql="DROP TABLE not_there;\n")
+    run(here)
+
+    told = back(here, code=12)
+
+    assert "gonogo rollback book --target db --continue" in told
+    assert "gonogo rollback book --target db --level restore" in told
+    shown = status("book", here.project, here.env)
+    assert [way["command"] for way in shown["ways"]][:2] == [
+        "gonogo rollback book --target db --continue",
+        "gonogo resume book --target db --settle done",
+    ]
+    back(here, "--continue", code=12)
+
+    back(here, "--level", "restore", "--accept-loss")
+    assert one(here.url, "SELECT to_regclass('extra')") is None
+    assert "rollback proved" in kinds(here.url)
+
+
+@pytest.mark.parametrize("where", ["while it is built", "before the swap"])
+def test_a_restore_whose_process_dies_leaves_the_one_or_the_other_and_goes_on(desk: Callable[..., Desk], where: str) -> None:
+    """The process is killed while the new database is built, and after nobody is let into the old one."""
+    here = desk()
+    run(here)
+    name = one(here.url, "SELECT current_database()")
+    side = f"{name}_restored_"
+    if where == "while it is built":
+        condition = f"SELECT count(*) FROM pg_database WHERE datname LIKE '{side}%'"
+    else:
+        condition = f"SELECT count(*) FROM pg_database WHERE datname = '{name}' AND NOT datallowconn"
+    maintenance = here.url.replace(f"/{name}?", "/postgres?")
+    import subprocess
+    import sys
+
+    command = [sys.executable, "-m", "gonogo", "rollback", "book", "--without-prefect", "--accept-loss"]
+    process = subprocess.Popen(command, cwd=here.project, env=here.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with psycopg.connect(maintenance, autocommit=True) as connection:
+        while process.poll() is None:
+            if connection.execute(condition.encode()).fetchone() != (0,):
+                process.kill()
+                break
+    assert process.wait() == -9, "it was killed in time"
+
+    done = here("rollback", "book", "--without-prefect", "--continue", "--accept-loss")
+    if done.returncode == 3:
+        time.sleep(6)
+        done = here("rollback", "book", "--without-prefect", "--continue", "--accept-loss")
+
+    assert done.returncode == 11, done.stdout + done.stderr
+    assert one(here.url, "SELECT to_regclass('extra')") is None
+    assert one(maintenance, f"SELECT count(*) FROM pg_database WHERE datname LIKE '{side}%'") == 0
+    assert kinds(here.url).count("backup restored") == 1
+    assert json.loads(here("ledger", "verify", "book", "--json").stdout)["ok"]
+
+
+def test_another_backup_is_taken_and_proved_at_the_end(desk: Callable[..., Desk]) -> None:
+    here = desk(BOOK.replace("phases:", "backup: {after: true}\nphases:", 1))
+
+    run(here)
+
+    assert kinds(here.url).count("backup proved") == 2
+    folders = sorted(folder.name for folder in (here.project / ".gonogo/backups").iterdir())
+    assert ["-after-" in folder for folder in folders] == [True, False]
+    listed = json.loads(here("backup", "list", "book", "--json").stdout)
+    assert len(listed) == 2
+    assert not any(row["outlived"] for row in listed)
