@@ -24,6 +24,7 @@ from gonogo.core.runbook import Updates
 from gonogo.core.schedule import actual_times
 from gonogo.core.seal import evidence_seal
 from gonogo.core.state import SHALLOW, State, Status, outcome
+from gonogo.core.way_back import Rollback
 from gonogo.database import Connection, Database, identify, transaction
 from gonogo.house import Project
 from gonogo.planning import Prepared
@@ -278,7 +279,7 @@ class _Witness:
         began = clock.monotonic()
         step = self.plan.steps[before.step]
         files, wal = observe.files(self.looking), observe.wal_position(self.looking)
-        rewritten = [name for name, node in self._files.items() if files.get(name, node) != node]
+        rewritten = [was.name for oid, was in self._files.items() if oid in files and files[oid].node != was.node]
         locks = dict.fromkeys(lock for script in step.scripts for lock in observe.locks_of(self.looking, script, self._files))
         # what cannot be transactional cannot write its locks down; the manual's rule stands in
         locks |= dict.fromkeys(lock for script in step.scripts if not script.transactional for lock in script.locks)
@@ -406,7 +407,7 @@ def only_step(plan: Plan, number: int) -> Plan:
             steps=(step.model_copy(update={"phase": 0}),),
             baseline=(),
             backup=None,
-            rollback=plan.rollback.model_copy(update={"prove": (), "levels": ("undo",)}),
+            rollback=Rollback(),
         )
     )
 

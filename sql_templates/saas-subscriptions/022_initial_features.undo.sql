@@ -1,0 +1,1 @@
+DELETE FROM product_features WHERE feature_key = 'quotes_limit';

@@ -1,0 +1,1 @@
+DELETE FROM usage_metrics WHERE metric_key = 'quotes_generated';

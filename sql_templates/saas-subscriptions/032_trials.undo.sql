@@ -1,0 +1,1 @@
+DROP TABLE user_onboarding, subscription_trials;

@@ -1,0 +1,1 @@
+SELECT abs((SELECT count(*) FROM customers WHERE stripe_customer_id IS NOT NULL) - (SELECT count(*) FROM stripe_customers))

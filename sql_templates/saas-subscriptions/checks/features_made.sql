@@ -1,0 +1,1 @@
+SELECT abs((SELECT count(*) FROM product_features) - (SELECT count(*) FROM stripe_products))

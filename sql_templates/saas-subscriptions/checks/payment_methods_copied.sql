@@ -1,0 +1,1 @@
+SELECT abs((SELECT count(*) FROM payment_methods) - (SELECT count(*) FROM stripe_payment_methods))

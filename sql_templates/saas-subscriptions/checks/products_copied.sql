@@ -1,0 +1,1 @@
+SELECT abs((SELECT count(*) FROM products) - (SELECT count(*) FROM stripe_products))

@@ -1,0 +1,185 @@
+"""Whole plans, forward and back, with live traffic: what the plan did is gone, and every row of the application is there."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from conftest import Server
+from gonogo_command import environment, gonogo
+
+from gonogo import embedded
+from gonogo.database import Database
+from gonogo.house import ROOT
+from gonogo.programs import without_password
+from gonogo.stock import Stock, take_stock
+from gonogo.template import Templates
+
+ROWS = 10_000
+#: checks that compare latencies: what two busy cores do to them is not what is tested here
+NOISY = ("consume_latency", "businesses_of_owner", "latest_health", "subscriptions_of_user")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A plan, what its users do meanwhile, and what comes of that when it is turned back."""
+
+    name: str
+    inputs: dict[str, int]
+    #: the table that the traffic adds one row to, each time
+    adds_to: str
+    #: others that it changes
+    changes: tuple[str, ...] = ()
+    #: what is written after the change, and how it is accounted for before it would be lost
+    writes: tuple[str, ...] = ()
+    accounted: tuple[str, ...] = ()
+    #: questions whose answers must hold when all is back
+    afterwards: dict[str, Any] = field(default_factory=dict)
+
+
+PLANS = (
+    Plan(
+        name="guardian-multi-credit",
+        inputs={"organizations": ROWS},
+        adds_to="public.credit_consumption_log",
+        changes=("public.organization_credits",),
+    ),
+    Plan(
+        name="goodbuy-hq",
+        inputs={"users": ROWS},
+        adds_to="public.sessions",
+        writes=(
+            "INSERT INTO usage_metrics (user_id, subscription_id, metric_type) VALUES ('user-1', 'migrated-user-1', 'ai')",
+            "INSERT INTO usage_metrics (user_id, metric_type) VALUES ('user-1', 'ai'), ('user-2', 'ai')",
+            "UPDATE user_subscriptions SET plan_id = 'plan-professional' WHERE user_id IN ('user-1', 'user-2')",
+            "INSERT INTO portfolios (user_id, name) VALUES ('user-1', 'mine')",
+        ),
+        accounted=(
+            "undoing analysis.tables: 1 of public.portfolios",
+            "undoing assign.free plan: 2 of public.user_subscriptions",
+            "undoing subscriptions.tables: 3 of public.usage_metrics, 2 of public.user_subscriptions",
+        ),
+    ),
+    Plan(
+        name="saas-subscriptions",
+        inputs={"users": ROWS},
+        adds_to="public.subscription_changes",
+        changes=("public.customers", "public.products"),
+        writes=(
+            "UPDATE customers SET stripe_customer_id = 'cus_changed' WHERE stripe_customer_id = 'cus_7'",
+            "INSERT INTO products (id, active, name) VALUES ('prod_late', true, 'Late')",
+            "DO $$ BEGIN ASSERT (SELECT count(*) FROM stripe_customers WHERE stripe_customer_id = 'cus_changed') = 1; END $$",
+            "DO $$ BEGIN ASSERT (SELECT count(*) FROM stripe_products WHERE stripe_product_id = 'prod_late') = 1; END $$",
+        ),
+        afterwards={
+            "SELECT count(*) FROM customers WHERE stripe_customer_id = 'cus_changed'": 1,
+            "SELECT name FROM products WHERE id = 'prod_late'": "Late",
+            "SELECT count(*) FROM payment_methods": ROWS,
+        },
+    ),
+)
+
+
+def lay(plan: Plan, server: Server, project: Path) -> tuple[str, dict[str, str]]:
+    """Make the database that the plan says is there, and a project with its runbook; return its URL and the environment."""
+    url = server.database()
+    templates = Templates([ROOT / "sql_templates"])
+    with psycopg.connect(url, autocommit=True) as connection:
+        for name in ("before.sql", "data.sql.j2"):
+            connection.execute(templates.render(f"{plan.name}/demo/{name}", plan.inputs).encode())
+        connection.execute("VACUUM ANALYZE")
+    text = (ROOT / "runbooks" / f"{plan.name}.yaml").read_text(encoding="utf-8")
+    text = re.sub(r"soak: \w+", "soak: 1s", text.replace("{database: embedded}", "{database: $TEST_URL}"))
+    text = re.sub(r"watch: \[(.*)\]", lambda found: f"watch: [{', '.join(_quiet(found.group(1)))}]", text)
+    (project / "runbooks").mkdir()
+    (project / "runbooks" / f"{plan.name}.yaml").write_text(text, encoding="utf-8")
+    return url, environment(TEST_URL=url)
+
+
+def _quiet(names: str) -> list[str]:
+    return [name for name in re.split(r",\s*", names) if name not in NOISY]
+
+
+@contextmanager
+def traffic(plan: Plan, url: str) -> Iterator[Callable[[], int]]:
+    """Let two clients work all the while; what is yielded ends them, and returns how many transactions they made."""
+    file = ROOT / "sql_templates" / plan.name / "demo/traffic.sql"
+    command = [
+        embedded.program("pgbench"),
+        "--no-vacuum",
+        "--client=2",
+        "--time=240",
+        "--rate=60",
+        "--max-tries=1",
+        f"--file={file}",
+    ]
+    command.append(without_password(url))
+    stopped: list[int] = []
+
+    def stop() -> int:
+        with psycopg.connect(url, autocommit=True) as connection:
+            # its clients fail when their sessions end, and it counts what they had done
+            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pgbench'")
+        said, errors = process.communicate(timeout=60)
+        stopped.append(1)
+        assert "terminating connection due to administrator command" in errors, errors
+        others = [line for line in errors.splitlines() if "ERROR" in line]
+        assert not others, others
+        found = re.search(r"transactions actually processed: (\d+)", said)
+        assert found, said
+        return int(found.group(1))
+
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        yield stop
+    finally:
+        if not stopped:
+            process.kill()
+            process.communicate()
+
+
+def stock(url: str) -> Stock:
+    with Database(url=url).connect("test") as connection:
+        return take_stock(connection)
+
+
+@pytest.mark.parametrize("plan", PLANS, ids=lambda plan: plan.name)
+def test_forward_and_back_with_live_traffic_every_row_is_accounted_for(plan: Plan, any_server: Server, tmp_path: Path) -> None:
+    url, env = lay(plan, any_server, tmp_path)
+    before = stock(url)
+    with traffic(plan, url) as stop:
+        done = gonogo("run", plan.name, "--without-prefect", "--at-once", cwd=tmp_path, env=env, timeout=200)
+        assert done.returncode == 0, done.stdout + done.stderr
+        with psycopg.connect(url, autocommit=True) as connection:
+            for statement in plan.writes:
+                connection.execute(statement.encode())
+
+        command = ["rollback", plan.name, "--without-prefect", "--reason", "tried"]
+        done = gonogo(*command, cwd=tmp_path, env=env, timeout=200)
+        for said in plan.accounted:
+            assert f"would be lost: {said}" in done.stdout
+        if plan.accounted:
+            assert done.returncode == 4, done.stdout + done.stderr
+            done = gonogo(*command, "--continue", "--accept-loss", cwd=tmp_path, env=env, timeout=200)
+        assert done.returncode == 11, done.stdout + done.stderr
+        made = stop()
+
+    after = stock(url)
+    assert made > 100, "there was traffic"
+    assert after.schema == before.schema
+    assert after.columns == before.columns
+    alive = {plan.adds_to, *plan.changes}
+    assert {t: after.rows[t] for t in after.rows if t not in alive} == {t: before.rows[t] for t in before.rows if t not in alive}
+    rows = {when: int(held.rows[plan.adds_to].split(":")[0]) for when, held in (("before", before), ("after", after))}
+    assert rows["after"] - rows["before"] == made, "each call that was answered left its row, and nothing else did"
+    with psycopg.connect(url, autocommit=True) as connection:
+        for question, answer in plan.afterwards.items():
+            row = connection.execute(question.encode()).fetchone()
+            assert row == (answer,), question
