@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
 from gonogo import clock, private
 from gonogo.compare import checksum, differences, schema_fingerprint, sequence_positions
 from gonogo.core.way_back import Backup as Rule
@@ -107,6 +109,8 @@ def take(database: Database, folder: Path, say: Say, rule: Rule | None = None) -
         raise BackupFailed(f"the backup cannot be written to {folder}: {error.strerror}") from None
     except ProgramFailed as error:
         raise BackupFailed(str(error)) from None
+    except psycopg.Error as error:
+        raise BackupFailed(f"the backup cannot be taken: {str(error).strip()}") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return Backup(folder=folder, manifest=manifest)

@@ -55,6 +55,7 @@ class Database:
             "datestyle": "ISO",
             "intervalstyle": "postgres",
             "extra_float_digits": "1",
+            "bytea_output": "hex",
             "standard_conforming_strings": "on",
         }
         if self.role:

@@ -15,6 +15,7 @@ from conftest import Server
 
 from gonogo import backup
 from gonogo.backup import BackupFailed
+from gonogo.core.way_back import Backup as Rule
 from gonogo.database import Database
 from gonogo.scratch import Room
 
@@ -43,6 +44,14 @@ CREATE SCHEMA gonogo; CREATE TABLE gonogo.mine (id int);
 @pytest.fixture
 def database(any_server: Server) -> Database:
     url = any_server.database()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(SCHEMA)
+    return Database(url=url)
+
+
+@pytest.fixture
+def database_18(server: Server) -> Database:
+    url = server.database()
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(SCHEMA)
     return Database(url=url)
@@ -129,20 +138,18 @@ def test_a_damaged_backup_proves_nothing(server: Server, tmp_path: Path, damage:
         prove(made, Database(url=url))
 
 
-def test_a_dump_that_is_killed_is_no_backup_and_leaves_nothing(server: Server, tmp_path: Path) -> None:
-    url = server.database()
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("CREATE TABLE much AS SELECT g, repeat(md5(g::text), 20) AS t FROM generate_series(1, 200000) g")
+def kill_when_seen(program: bytes, sign: bytes) -> tuple[threading.Thread, threading.Event]:
+    """Kill a program as soon as it runs with a sign in its arguments."""
     killed = threading.Event()
 
     def kill() -> None:
-        for _ in range(2000):
+        for _ in range(4000):
             for folder in Path("/proc").glob("[0-9]*"):
                 try:
                     words = (folder / "cmdline").read_bytes()
                 except OSError:
                     continue
-                if b"pg_dump" in words and str(tmp_path).encode() in words:
+                if program in words and sign in words:
                     os.kill(int(folder.name), signal.SIGKILL)
                     killed.set()
                     return
@@ -150,12 +157,85 @@ def test_a_dump_that_is_killed_is_no_backup_and_leaves_nothing(server: Server, t
 
     killer = threading.Thread(target=kill)
     killer.start()
+    return killer, killed
+
+
+MUCH = "CREATE TABLE much AS SELECT g, repeat(md5(g::text), 20) AS t FROM generate_series(1, 200000) g"
+
+
+def test_a_dump_that_is_killed_is_no_backup_and_leaves_nothing(server: Server, tmp_path: Path) -> None:
+    url = server.database()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(MUCH)
+    killer, killed = kill_when_seen(b"pg_dump", str(tmp_path).encode())
     with pytest.raises(BackupFailed, match="dumping failed"):
         backup.take(Database(url=url), tmp_path / "b", quietly)
     killer.join()
 
     assert killed.is_set()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_restore_that_is_killed_proves_nothing_and_its_scratch_database_is_gone(server: Server, tmp_path: Path) -> None:
+    url = server.database()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(MUCH)
+    made = backup.take(Database(url=url), tmp_path / "b", quietly)
+    killer, killed = kill_when_seen(b"pg_restore", str(tmp_path).encode())
+    with pytest.raises(BackupFailed, match="restoring failed"):
+        prove(made, Database(url=url))
+    killer.join()
+
+    assert killed.is_set()
+    with psycopg.connect(url) as connection:
+        query = "SELECT count(*) FROM pg_database WHERE datname LIKE 'gonogo_scratch%'"
+        assert connection.execute(query).fetchone() == (0,)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk: what happens on a full one is not seen here")
+def test_a_disk_that_fills_up_meanwhile_is_no_backup_and_leaves_nothing(server: Server, tmp_path: Path) -> None:
+    url = server.database()
+    with psycopg.connect(url, autocommit=True) as connection:
+        # as random bytes do not compress, the dump, which writes them as text, is larger than the table
+        connection.execute("CREATE TABLE noise (b bytea); ALTER TABLE noise ALTER b SET STORAGE EXTERNAL")
+        for _ in range(40):
+            connection.execute("INSERT INTO noise VALUES (%s)", [os.urandom(100_000)])
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4500k", "tmpfs", disk], check=False, capture_output=True)
+    if mounted.returncode:
+        pytest.skip(f"this machine lets nobody mount a small disk: {mounted.stderr.decode()}")
+    try:
+        with pytest.raises(BackupFailed, match=r"No space left on device|dumping failed"):
+            backup.take(Database(url=url), disk / "b", quietly)
+        assert list(disk.iterdir()) == []
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_a_role_that_may_not_read_a_table_gets_no_backup(server: Server, tmp_path: Path) -> None:
+    url = server.database()
+    name = url.split("/")[3].split("?")[0]
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("DROP ROLE IF EXISTS reader; CREATE ROLE reader LOGIN; CREATE TABLE secret AS SELECT 1")
+    weak = url.replace("postgres:@", "reader@").replace("postgres@", "reader@")
+    with pytest.raises(BackupFailed, match="permission denied for table secret"):
+        backup.take(Database(url=weak), tmp_path / "b", quietly)
+    assert list(tmp_path.iterdir()) == []
+    assert name in url
+
+
+def test_a_backup_of_some_tables_holds_their_rows_and_every_definition(tmp_path: Path, database_18: Database) -> None:
+    rule = Rule(tables=("app.parent",), schemas=())
+    made = backup.take(database_18, tmp_path / "b", quietly, rule)
+    proved = prove(made, database_18)
+
+    assert list(made.manifest["tables"]) == ["app.parent"]
+    assert "the rows of app.child" in str(proved["uncovered"])
+    with pytest.raises(BackupFailed, match=r"app\.child refers to app\.parent, whose rows the backup leaves out"):
+        backup.take(database_18, tmp_path / "c", quietly, Rule(tables=("app.child",)))
+    with pytest.raises(BackupFailed, match=r"there is no table app\.nobody"):
+        backup.take(database_18, tmp_path / "d", quietly, Rule(tables=("app.nobody",)))
 
 
 def test_a_disk_that_is_too_full_is_told_before_anything_is_dumped(

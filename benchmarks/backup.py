@@ -1,0 +1,129 @@
+"""Backup, proof and checksums of a large database, beside PostgreSQL's own tools; and a rehearsal beside the sum of its parts.
+
+    uv run python benchmarks/backup.py --scale 70 --rounds 3
+
+One embedded PostgreSQL 18, a database that pgbench fills (scale 70 is about a gigabyte), the contenders in turn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+
+from gonogo import backup, embedded, house
+from gonogo.compare import checksum
+from gonogo.database import Database
+from gonogo.scratch import Room
+
+#: the fastest SQL that we know to notice every change of a value: one hash of each row's text, summed as a numeric
+PLAIN_CHECKSUM = "SELECT count(*), sum(hashtextextended(t::text, 0)) FROM {} AS t"
+
+
+def quietly(_: str) -> None:
+    """Tell nobody."""
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Return the seconds that something takes."""
+    began = time.monotonic()
+    work()
+    return time.monotonic() - began
+
+
+def run(*command: object) -> None:
+    """Run one of PostgreSQL's programs."""
+    subprocess.run([str(embedded.program(str(command[0]))), *map(str, command[1:])], check=True, stdout=subprocess.DEVNULL)
+
+
+@contextmanager
+def empty(url: str) -> Iterator[str]:
+    """Make an empty database for a while."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("DROP DATABASE IF EXISTS plain_restore")
+        connection.execute("CREATE DATABASE plain_restore TEMPLATE template0")
+        yield url.replace("/postgres?", "/plain_restore?")
+        connection.execute("DROP DATABASE plain_restore")
+
+
+def measure(url: str, folder: Path, rounds: int) -> dict[str, list[tuple[float, float]]]:
+    """Return for each kind of work the seconds of the plain tool and of gonogo, round by round."""
+    large = url.replace("/postgres?", "/large?")
+    database = Database(url=large)
+    room = Room(database=database, spare=lambda: url)
+    found: dict[str, list[tuple[float, float]]] = {"backup": [], "restore and proof": [], "restore alone": [], "checksums": []}
+
+    tables = ["pgbench_accounts", "pgbench_history", "pgbench_tellers", "pgbench_branches"]
+
+    def prove() -> float:
+        return float(str(backup.prove(backup.read(folder / "ours"), room, quietly)["restored_in"]))
+
+    for _ in range(rounds):
+        for name in ("plain", "ours"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+        plain = timed(lambda: run("pg_dump", "-Fd", "-j2", "-Z", "gzip:1", "-f", folder / "plain", large))
+        ours = timed(lambda: backup.take(database, folder / "ours", quietly))
+        found["backup"].append((plain, ours))
+        with empty(url) as target:
+            plain = timed(lambda: run("pg_restore", "-j2", "-d", target, folder / "plain"))
+        began = time.monotonic()
+        restored = prove()
+        found["restore and proof"].append((plain, time.monotonic() - began))
+        found["restore alone"].append((plain, restored))
+        with database.connect("benchmark") as connection:
+            connection.execute("SET statement_timeout = 0")
+            began = time.monotonic()
+            for table in tables:
+                connection.execute(PLAIN_CHECKSUM.format(table).encode()).fetchone()
+            plain = time.monotonic() - began
+            began = time.monotonic()
+            for table in tables:
+                checksum(connection, table)
+            ours = time.monotonic() - began
+        found["checksums"].append((plain, ours))
+    return found
+
+
+def main() -> None:
+    """Measure, and print the ratios."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scale", type=int, default=70, help="pgbench's scale; 70 is about a gigabyte")
+    parser.add_argument("--text", action="store_true", help="fill the rows with text instead of blanks")
+    parser.add_argument("--rounds", type=int, default=3)
+    chosen = parser.parse_args()
+    house.move_in()
+    folder = Path(tempfile.mkdtemp(prefix="gonogo-bench-"))
+    folder.chmod(0o755)
+    try:
+        with embedded.running(folder / "pg") as url:
+            with psycopg.connect(url, autocommit=True) as connection:
+                connection.execute("CREATE DATABASE large")
+            run("pgbench", "-i", "-q", "-s", chosen.scale, url.replace("/postgres?", "/large?"))
+            if chosen.text:
+                with psycopg.connect(url.replace("/postgres?", "/large?"), autocommit=True) as connection:
+                    # pgbench's filler is blanks; this is text that does not compress to nothing
+                    connection.execute("UPDATE pgbench_accounts SET filler = md5(aid::text) || md5(bid::text || aid)")
+                    connection.execute("VACUUM FULL pgbench_accounts")
+            with psycopg.connect(url.replace("/postgres?", "/large?"), autocommit=True) as connection:
+                row = connection.execute("SELECT pg_size_pretty(pg_database_size('large'))").fetchone()
+                connection.execute("CHECKPOINT")
+            print(f"the database has {row[0] if row else '?'}")
+            for name, pairs in measure(url, folder, chosen.rounds).items():
+                ratios = [ours / plain for plain, ours in pairs]
+                plain = statistics.median(plain for plain, _ in pairs)
+                each = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+                print(f"{name:>18}: {statistics.median(ratios):.2f} of the plain tool's {plain:.1f} s ({each})")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
