@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -212,6 +213,19 @@ def test_a_phase_is_launched_by_its_form_and_two_people_decide_one_in_the_form_a
     report = room.command("report", "form", "--format", "md").stdout
     assert "| vote | lead | go (not proved): fine |" in report
     assert "| vote | owner | go (not proved) |" in report
+
+
+def test_a_rehearsal_is_launched_by_its_form_and_shows_what_it_found(room: Room, page: Page, urls: dict[str, str]) -> None:
+    open_form(page, room, "open: rehearse")
+    run = submit(page)
+    found = room.await_state(run, "Rehearsed", "Does not stand", seconds=120)
+
+    assert found["state"]["name"] == "Rehearsed"
+    assert ask(urls["open"], "SELECT to_regclass('made')") is None, "the target itself is not changed"
+    page.goto(f"{room.address}/v2/artifacts/key/open-rehearsal")
+    page.get_by_role("link", name=re.compile("^[0-9a-f]{8}$")).first.click(timeout=30_000)
+    expect(page.get_by_text("It went forward and back").first).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("restores exactly").first).to_be_visible(timeout=30_000)
 
 
 def test_on_a_protected_target_names_and_wrong_codes_do_not_count_and_one_no_go_ends_it(
