@@ -22,6 +22,7 @@ from gonogo.core.message import Update
 from gonogo.core.message import clock as clock_time
 from gonogo.core.plain import clean, indented
 from gonogo.core.plan import Plan, PlannedPhase
+from gonogo.core.plan_page import way_back
 from gonogo.core.schedule import Row, fraction
 from gonogo.core.state import State, Status
 from gonogo.core.story import tell
@@ -94,6 +95,9 @@ def plan_table(plan: Plan) -> None:
         say(f"  verify: {', '.join(phase.verify) or 'nothing'}")
         watched = f"{', '.join(phase.watch)} every {say_duration(phase.every)}, soak {say_duration(phase.soak)}"
         say(f"  watch: {watched if phase.watch else 'nothing'}\n")
+    for line in way_back(plan):
+        say(f"  {line.removeprefix('- ').replace('**', '')}")
+    say("")
 
 
 def _gate(phase: PlannedPhase) -> str:

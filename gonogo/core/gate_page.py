@@ -11,6 +11,7 @@ from gonogo.core.message import backup_in_words, clock
 from gonogo.core.plan import Plan, PlannedPhase
 from gonogo.core.plan_page import way_back
 from gonogo.core.rehearsal import last_safe_start
+from gonogo.core.schedule import expected_duration
 from gonogo.core.state import State, Status
 
 
@@ -62,6 +63,13 @@ def _back(plan: Plan, state: State) -> list[str]:
     if state.rehearsed:
         ways = state.rehearsed["levels"].items()
         lines += [f"- rehearsed: back by {level} in {say_duration(found['took'])}" for level, found in ways]
+    late = [task for task in plan.tasks if expected_duration(task, state) > task.end - task.start]
+    lines += [
+        f"- **{task.title}** took {say_duration(expected_duration(task, state))} in the rehearsal, and is planned to take"
+        f" {say_duration(task.end - task.start)}"
+        for task in late
+        if task.takes is not None
+    ]
     if (last := last_safe_start(plan, state)) is not None:
         lines.append(f"- turning back must begin by {clock(last, plan.zone)}")
     return lines

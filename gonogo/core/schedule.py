@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from gonogo.core.event import Event, Kind
-from gonogo.core.plan import Plan
+from gonogo.core.plan import Plan, PlannedTask
 from gonogo.core.state import TURNING_BACK, State, Status
 
 NOTHING = timedelta(0)
@@ -63,7 +63,7 @@ def forecast(plan: Plan, state: State, now: datetime, actual: Mapping[str, tuple
     for task in plan.tasks:
         while phase < task.phase:
             moved, phase = moved + plan.phases[phase].soak, phase + 1
-        takes = task.end - task.start
+        takes = expected_duration(task, state)
         began, ended = actual.get(task.name, (None, None))
         if began is not None:
             start, end = began, ended or max(now, began + takes)
@@ -81,6 +81,12 @@ def forecast(plan: Plan, state: State, now: datetime, actual: Mapping[str, tuple
         moved = end
         rows.append(Row(task=task.name, planned_start=task.start, planned_end=task.end, start=start, end=end, state=label))
     return rows
+
+
+def expected_duration(task: PlannedTask, state: State) -> timedelta:
+    """Return how long a task is expected to take: as planned, or longer where the rehearsal took longer."""
+    rehearsed = (state.rehearsed or {}).get("tasks", {}).get(task.name, 0)
+    return max(task.end - task.start, timedelta(seconds=rehearsed))
 
 
 def expected_end(plan: Plan, rows: list[Row]) -> datetime:

@@ -477,3 +477,13 @@ def test_a_task_without_steps_that_is_behind_the_run_is_over() -> None:
     rows = forecast(made, world.state, world.now, actual_times(made, world.events))
     assert [r.state for r in rows] == ["done"] * 4
     assert all(r.start <= r.end <= world.now for r in rows)
+
+
+def test_a_task_that_took_longer_in_the_rehearsal_moves_all_that_come_after_it() -> None:
+    made = plan(phase(task(sql(), takes=10 * MINUTE), task(sql(), takes=10 * MINUTE)))
+    rehearsed = State(rehearsed={"tasks": {"task-0": 1500.0, "task-1": 2.0}})
+
+    rows = forecast(made, rehearsed, START, {})
+
+    assert [row.end - row.start for row in rows] == [25 * MINUTE, 10 * MINUTE]
+    assert expected_end(made, rows) - expected_end(made, forecast(made, State(), START, {})) == 15 * MINUTE
