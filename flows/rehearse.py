@@ -243,14 +243,17 @@ class _Passage:
             took = round(clock.monotonic() - began - self._witness.spent_back, 2)
         state = conductor.state
         self.back = {"took": took, "outcome": outcome(state)}
-        if state.status is not Status.ROLLED_BACK:
+        if state.status not in (Status.ROLLED_BACK, Status.PROVING):
             self.back |= {"verdict": Restores.FAILS, "differences": [state.held or str(state.status)]}
+        elif state.held and level in SHALLOW:
+            self.back |= {"verdict": Restores.NOT, "differences": [state.held]}
         elif level in SHALLOW:
             self.back |= {"verdict": Restores.CHECKS_PASS, "differences": []}
         elif self.start is not None:
             with conductor.session.database.connect("gonogo/witness") as looking:
                 looking.execute("SET statement_timeout = 0")
                 differing, misplaced = compare_stock(self.start, looking)
+            differing = differing or ([state.held] if state.held else [])
             self.back |= {"verdict": verdict(differing, misplaced), "differences": [*differing, *misplaced]}
         if level == "undo":
             self.steps = self._witness.with_undo(self.steps, state)

@@ -530,3 +530,66 @@ def test_what_people_write_is_kept_as_text_that_every_report_can_hold(desk: Desk
     report = desk("report", "book", "--format", "md")
     assert report.returncode == 0
     assert "\x1b" not in report.stdout
+
+
+LEAD_BACK = (
+    BOOK.replace("backup: {waived: the table is empty}", "backup: {recover_within: 5m}")
+    .replace("rehearsal: {waived: it makes one table}", "rehearsal: {fresh_for: 1h}")
+    .replace("rollback:\n", "rollback:\n  levels: [undo, restore]\n")
+)
+
+
+def test_a_protected_run_begins_with_a_rehearsal_and_a_proved_backup(make_project: Make, old_url: str) -> None:
+    desk = Desk(make_project(LEAD_BACK, **FILES), old_url, "guarded")
+    desk.enroll("lead", "owner")
+    done = desk.launch("--as", "owner", "--code", desk.code("owner"))
+    assert done.returncode == 10
+    assert "rehearsal: there is none" in done.stdout
+    assert not desk.facts(Kind.BACKED_UP), "what takes long comes after what can be known at once"
+
+    assert desk("rehearse", "book", "-t", "guarded").returncode == 0
+    done = desk.launch("--as", "lead", "--code", desk.code("lead"))
+
+    assert done.returncode == 4, done.stdout
+    judged = desk.facts(Kind.ASKED)[-1]["judged"]
+    assert [row["check"] for row in judged] == ["backup_proved", "rehearsal_fresh", "quiet"]  # type: ignore[attr-defined]
+
+
+def test_both_agree_to_the_same_way_back_and_somebody_accepts_what_is_lost(make_project: Make, old_url: str) -> None:
+    desk = Desk(make_project(LEAD_BACK, **FILES), old_url, "open")
+    assert desk("rehearse", "book").returncode == 0
+    desk.launch()
+    desk.go("lead")
+    desk.go("owner")
+    assert desk.resume().returncode == 0
+    with psycopg.connect(old_url, autocommit=True) as connection:
+        connection.execute("INSERT INTO made VALUES (1)")
+
+    def back(*more: str) -> CompletedProcess[str]:
+        return desk("rollback", "book", "--without-prefect", *more)
+
+    assert back("--level", "restore", "--as", "lead").returncode == 4
+    assert back("--as", "owner").returncode == 4
+    assert desk.made(), "one agreed to restore, the other to undo: they did not agree"
+    assert not desk.facts(Kind.ROLL_BACK)
+    done = back("--level", "restore", "--as", "owner")
+    assert done.returncode == 4, done.stdout
+    assert "restoring the backup would destroy rows that were written since: 1 of public.made" in done.stdout
+    assert back("--continue", "--accept-loss").returncode == 11
+    assert not desk.made()
+    assert desk("ledger", "verify", "book").returncode == 0
+
+
+def test_a_rehearsal_whose_record_was_edited_does_not_let_a_protected_run_begin(make_project: Make, old_url: str) -> None:
+    desk = Desk(make_project(LEAD_BACK, **{**FILES, "a__undo__sql": "SELECT 1;\n"}), old_url, "guarded")
+    desk.enroll("lead", "owner")
+    assert desk("rehearse", "book", "-t", "guarded").returncode == 10
+    with psycopg.connect(old_url, autocommit=True) as connection:
+        connection.execute("ALTER TABLE gonogo.event DISABLE TRIGGER append_only")
+        better = "replace(body::text, 'does not restore', 'restores exactly')::json"
+        connection.execute(f"UPDATE gonogo.event SET body = {better} WHERE kind = 'rehearsed'".encode())
+
+    done = desk.launch("--as", "lead", "--code", desk.code("lead"))
+
+    assert done.returncode == 10
+    assert "the rehearsals: fact 1 (rehearsed" in done.stdout, done.stdout
