@@ -43,7 +43,12 @@ def recall(conductor: Conductor, _: engine.Recall) -> None:
     if found is None:
         conductor.append(Kind.RECALLED, {"why": "there is none"})
         return
-    evidence = {**found.body, "fact": found.seq}
+    evidence = dict(found.body)
+    signature = str(evidence.pop("signature", ""))
+    if plan.protected and not conductor.keys.signed_by_house(evidence, signature):
+        conductor.append(Kind.RECALLED, {"why": "its record is not signed with this project's key: somebody else wrote it"})
+        return
+    evidence["fact"] = found.seq
     schema = conductor.state.baseline.get("schema") if conductor.state.changed else None
     now = schema or schema_fingerprint(connection)
     why = ""

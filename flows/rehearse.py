@@ -5,6 +5,7 @@ What it showed is recorded on the target, bound to the seal: only a run of just 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -85,7 +86,10 @@ def rehearse(
     run = Rehearsal(
         plan=plan, texts=dict(prepared.texts), database=database, project=project, actor=actor, say=say, each_step=each_step
     )
-    evidence = _evidence(run, made)
+    # as JSON holds it, so that it is the same when it is read again
+    evidence: dict[str, Any] = json.loads(ledger.encode(_evidence(run, made)))
+    if plan.protected:
+        evidence["signature"] = keys_of(project).sign_as_house(evidence)
     with database.connect("gonogo/rehearse") as connection:
         ledger.keep_rehearsal(connection, plan, evidence, actor)
     return evidence

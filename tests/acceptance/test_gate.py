@@ -592,4 +592,4 @@ def test_a_rehearsal_whose_record_was_edited_does_not_let_a_protected_run_begin(
     done = desk.launch("--as", "lead", "--code", desk.code("lead"))
 
     assert done.returncode == 10
-    assert "the rehearsals: fact 1 (rehearsed" in done.stdout, done.stdout
+    assert "its record is not signed with this project's key: somebody else wrote it" in done.stdout, done.stdout
