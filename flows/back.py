@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from gonogo.core import engine
 from gonogo.core.duration import say_duration
 from gonogo.core.event import Kind
 from gonogo.core.plan import Plan, PlannedStep
-from gonogo.core.state import SHALLOW, State, Status
+from gonogo.core.state import SHALLOW, TURNING_BACK, State, Status
 from gonogo.core.verdict import Verdict
 from gonogo.database import Connection
 from gonogo.errors import Refused, ScriptFailed
@@ -43,19 +43,31 @@ def turn_back(conductor: Conductor, _: engine.TurnBack) -> None:
 def weigh(conductor: Conductor, command: engine.Weigh) -> None:
     """Count what would be destroyed; where rows of the application would be, a person must know of it first."""
     session, plan = conductor.session, conductor.plan
+    if command.step >= len(plan.steps) and (others := _later_runs(conductor)):
+        why = f"restore: {' and '.join(others)} changed this database after the backup; turn that back first"
+        conductor.append(Kind.UNDO_FAILED, {"why": why})
+        return
     rows, how = would_destroy(session.connection, session.run, plan, conductor.state, command.step)
     conductor.append(Kind.WEIGHED, {"step": command.step, "rows": rows, "how": how})
-    if conductor.state.weighed != command.step:
-        whole = command.step >= len(plan.steps)
-        what = "restoring the backup" if whole else f"undoing {plan.steps[command.step].name}"
-        told = rows_in_words(rows)
-        conductor.append(
-            Kind.HELD,
-            {
-                "why": f"{what} would destroy rows that were written since: {told} ({how}). Whoever may lose them says so: "
-                f"gonogo rollback {plan.runbook} --target {plan.target} --continue --accept-loss"
-            },
-        )
+    if conductor.state.weighed == command.step:
+        return
+    whole = command.step >= len(plan.steps)
+    what = "restoring the backup" if whole else f"undoing {plan.steps[command.step].name}"
+    way = f"gonogo rollback {plan.runbook} --target {plan.target} --continue --accept-loss"
+    why = (
+        f"{what} would destroy rows that were written since: {loss.in_words(rows)} ({how}). Whoever may lose them says so: {way}"
+    )
+    conductor.append(Kind.HELD, {"why": why})
+
+
+def _later_runs(conductor: Conductor) -> list[str]:
+    """Return the other runs whose work a restore would undo without their knowing."""
+    rows = conductor.session.connection.execute(
+        "SELECT DISTINCT run FROM gonogo.event WHERE run <> %s AND kind IN ('script done', 'batch done', 'undo done')"
+        " AND at > %s::timestamptz ORDER BY 1",
+        [conductor.session.run, conductor.state.backup["taken_at"]],
+    ).fetchall()
+    return [f"the run {row[0]}" for row in rows]
 
 
 def would_destroy(connection: Connection, run: str, plan: Plan, state: State, step: int) -> tuple[dict[str, int], str]:
@@ -68,16 +80,19 @@ def would_destroy(connection: Connection, run: str, plan: Plan, state: State, st
         state: where it stands.
         step: the step whose undo is meant; past the last one, a restore of the backup.
     """
+    tables, since = _at_stake(connection, run, plan, state, step)
+    if step < len(plan.steps) and (journal := plan.steps[step].journal):
+        row = connection.execute(journal.encode()).fetchone()
+        what = plan.steps[step].destroys[0] if plan.steps[step].destroys else plan.steps[step].name
+        return {what: int(row[0] or 0) if row else 0}, loss.JOURNAL
+    return (loss.written_since(connection, run, tables, since) if since else {}), loss.ESTIMATE
+
+
+def _at_stake(connection: Connection, run: str, plan: Plan, state: State, step: int) -> tuple[list[str], str]:
+    """Return the tables that a way back destroys, and the snapshot of before."""
     if step >= len(plan.steps):
-        age = loss.age_since(connection, int(state.backup["next_xid"]))
-        tables = [f"{schema}.*" for schema in _schemas(connection)]
-        return loss.written_since(connection, run, tables, age), loss.ESTIMATE
-    planned = plan.steps[step]
-    if planned.journal:
-        row = connection.execute(planned.journal.encode()).fetchone()
-        return {planned.destroys[0]: int(row[0] or 0) if row else 0}, loss.JOURNAL
-    began = loss.age_of_step(connection, run, step)
-    return ({} if began is None else loss.written_since(connection, run, planned.destroys, began)), loss.ESTIMATE
+        return loss.expand(connection, (f"{schema}.*" for schema in _schemas(connection))), str(state.backup["snapshot"])
+    return loss.expand(connection, plan.steps[step].destroys), loss.since_step(connection, run, step)
 
 
 def losses(connection: Connection, run: str, plan: Plan, state: State, level: str) -> Iterator[tuple[str, str]]:
@@ -90,22 +105,17 @@ def losses(connection: Connection, run: str, plan: Plan, state: State, level: st
         state: where it stands.
         level: the way back; the one that a trip would take without it.
     """
-    way = level or engine.first_way(state)
+    way = level or (state.level if state.status in TURNING_BACK else engine.first_way(state))
     steps: list[int] = []
     if way == "restore" and state.backup:
         steps = [len(plan.steps)]
     elif way == "undo":
-        steps = [n for n, step in enumerate(plan.steps[: state.step]) if step.destroys and not step.keeps]
+        steps = [n for n, step in enumerate(plan.steps[: state.step]) if engine.weighty(step)]
     for step in steps:
         rows, how = would_destroy(connection, run, plan, state, step)
-        if told := rows_in_words(rows):
+        if told := loss.in_words(rows):
             what = "restoring the backup" if step == len(plan.steps) else f"undoing {plan.steps[step].name}"
             yield what, f"{told} ({how})"
-
-
-def rows_in_words(rows: Mapping[str, int]) -> str:
-    """Say how many rows of which tables, or nothing where there are none."""
-    return ", ".join(f"{count:,} of {table}" for table, count in rows.items() if count)
 
 
 def _schemas(connection: Connection) -> list[str]:
@@ -122,14 +132,29 @@ def undo(conductor: Conductor, command: engine.Undo) -> None:
     body = {"step": command.step, "script": command.script, "last": command.last}
     try:
         if script.transactional:
-            conductor.absorb(session.run_script(step, script, Kind.UNDONE, body))
+            conductor.absorb(session.run_script(step, script, Kind.UNDONE, body, guard=_guard(conductor, command)))
         elif command.doubtful and (answer := probe(session, script)) is not False:
             _settle_undo(conductor, command, body, answer)
         else:
             for event in run_alone(session, step, script, Kind.UNDO_STARTED, Kind.UNDONE, body):
                 conductor.absorb(event)
     except ScriptFailed as failure:
+        if failure.sqlstate == loss.GREW:
+            # somebody wrote after it was counted: it is counted again, and a person decides
+            weigh(conductor, engine.Weigh(command.step))
+            return
         conductor.append(Kind.UNDO_FAILED, {"step": command.step, "why": f"undo of {step.name}: {failure}"})
+
+
+def _guard(conductor: Conductor, command: engine.Undo) -> str:
+    """Return what makes sure, in the undo's own transaction, that it destroys nothing that nobody knew of."""
+    step, session = conductor.plan.steps[command.step], conductor.session
+    script = (step.undo or ())[command.script]
+    if not engine.weighty(step) or conductor.state.accepts_loss or not (script.destroys or step.journal):
+        return ""
+    since = loss.since_step(session.connection, session.run, command.step)
+    tables = loss.expand(session.connection, script.destroys) if since else []
+    return loss.guard(session.run, tables, since, step.journal)
 
 
 def _settle_undo(conductor: Conductor, command: engine.Undo, body: dict[str, Any], answer: bool | None) -> None:
@@ -172,19 +197,27 @@ def restore(conductor: Conductor, _: engine.Restore) -> None:
         epoch=session.epoch,
         actor=session.actor,
         name=session.connection.info.dbname,
+        in_place=conductor.in_place,
+        since="" if conductor.state.accepts_loss else str(known["snapshot"]),
     )
     conductor.leave_target()
+    grown = False
     try:
         made = backup.read(Path(str(known["folder"])))
         body = {"folder": known["folder"], "taken_at": known["taken_at"]}
         restoring.put_back(made, runner, body, session.say)
         why = ""
+    except restoring.RowsWritten:
+        why, grown = "", True
     except (backup.BackupFailed, Refused, psycopg.Error) as error:
         why = f"restore: {str(error).strip()}"
         session.say(why)
     session.reconnect()
     # where the connection was lost after all was done, the ledger says that it was
     conductor.catch_up()
+    if grown and conductor.state.status is Status.ROLLING_BACK:
+        weigh(conductor, engine.Weigh(len(conductor.plan.steps)))
+        return
     if why and conductor.state.level == "restore" and conductor.state.status is Status.ROLLING_BACK:
         conductor.append(Kind.UNDO_FAILED, {"why": why})
 

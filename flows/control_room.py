@@ -5,7 +5,6 @@ What dies is started again; what is ended, ends: first the runs' host, then the 
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import secrets
@@ -23,6 +22,7 @@ from pathlib import Path
 from gonogo import clock, embedded, private
 from gonogo.errors import Refused, Unreachable
 from gonogo.house import Project
+from gonogo.programs import end_with_parent
 
 Say = Callable[[str], None]
 #: seconds for a server to start, for a child to end, and between two looks at the children
@@ -53,7 +53,7 @@ class _Child:
                 stderr=log,
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
-                preexec_fn=_end_with_parent,  # noqa: PLW1509 - no other thread of this process holds anything then
+                preexec_fn=end_with_parent,  # noqa: PLW1509 - no other thread of this process holds anything then
             )
 
     def end(self) -> None:
@@ -65,12 +65,6 @@ class _Child:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-
-
-def _end_with_parent() -> None:
-    """Ask Linux to end this child when its parent dies, however that happens (prctl, PR_SET_PDEATHSIG)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 def up(project: Project, say: Say, *, port: int = 4200) -> None:

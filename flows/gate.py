@@ -49,6 +49,9 @@ def recall(conductor: Conductor, _: engine.Recall) -> None:
         conductor.append(Kind.RECALLED, {"why": "its record is not signed with this project's key: somebody else wrote it"})
         return
     evidence["fact"] = found.seq
+    if not {"plan", "seal", "schema", "forward", "levels", "steps", "tasks", "each_step", "at", "on"} <= evidence.keys():
+        conductor.append(Kind.RECALLED, {"why": "its record cannot be read: somebody else wrote it"})
+        return
     schema = conductor.state.baseline.get("schema") if conductor.state.changed else None
     now = schema or schema_fingerprint(connection)
     why = ""
@@ -64,7 +67,7 @@ def take_backup(conductor: Conductor, _: engine.TakeBackup) -> None:
     """Take a backup and prove it; what cannot be proved is no-go, and nothing was changed."""
     plan, session = conductor.plan, conductor.session
     after = conductor.state.status is Status.SOAKING
-    folder = conductor.room / "backups" / f"{session.run}-{'after' if after else 'before'}-{clock.now():%Y%m%dT%H%M%S}"
+    folder = conductor.room / "backups" / f"{session.run}-{'after' if after else 'before'}-{backup.stamp()}"
     try:
         made = backup.take(session.database, folder, session.say, plan.backup)
         proved = backup.prove(made, conductor.scratch_room(), session.say)
@@ -76,7 +79,7 @@ def take_backup(conductor: Conductor, _: engine.TakeBackup) -> None:
         took, most = say_duration(proved["restored_in"]), say_duration(limit)
         conductor.append(Kind.NO_GO, {"why": f"backup: restoring it took {took}, and {most} is the most it may take"})
         return
-    conductor.append(Kind.BACKED_UP, {**proved, "next_xid": made.manifest["next_xid"]})
+    conductor.append(Kind.BACKED_UP, {**proved, "snapshot": made.manifest["snapshot"]})
 
 
 def judge_gate(conductor: Conductor, _: engine.JudgeGate) -> None:
@@ -118,6 +121,11 @@ def _unusable(conductor: Conductor) -> list[str]:
     """Say what stands against a gate beside its criteria: the baseline, the clock, the window, the ledger itself."""
     plan, now = conductor.plan, clock.now()
     told = [f"the baseline {name}: {m.error or m.missing}" for name, m in conductor.baseline.items() if m.error or m.missing]
+    rehearsed = conductor.state.rehearsed
+    if rehearsed and not conductor.state.changed:
+        schema = schema_fingerprint(conductor.session.connection)
+        if evidence_seal(plan, schema) != rehearsed["seal"]:
+            told.append("rehearsal: the target has changed since it was rehearsed")
     if why := unready(plan, conductor.state, now):
         told.append(why)
     elif plan.end_by and now > plan.end_by:

@@ -19,7 +19,7 @@ from gonogo.core.plan import Plan
 from gonogo.core.runbook import Runbook
 from gonogo.core.state import SHALLOW, TURNING_BACK, State, Status, goes_further
 from gonogo.database import Connection, Database, identify, resolve_url, transaction
-from gonogo.errors import BadInput, Exit, Refused
+from gonogo.errors import BadInput, Barred, Exit, Refused
 from gonogo.house import Project
 from gonogo.loader import choose_target
 from gonogo.sources import Library, digest_sources, given_inputs, patterns_of
@@ -51,6 +51,22 @@ def reach(runbook: Runbook, project: Project, target: str) -> Database:
     if chosen.database == "embedded":
         return Database(url=embedded.start(project.state / "postgres", database="target"), role=chosen.role)
     return Database(url=resolve_url(chosen.database), role=chosen.role)
+
+
+def let_in(database: Database, name: str) -> Connection:
+    """Connect; where a restore died as it was about to swap names, finish it first, or take it back.
+
+    Raises:
+        Unreachable: the server does not answer, or refuses the login.
+        Refused: a restore is under way.
+    """
+    try:
+        return database.connect(name)
+    except Barred:
+        from gonogo.restore import settle  # noqa: PLC0415 - nobody else needs it
+
+        settle(database)
+        return database.connect(name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -335,6 +351,11 @@ def refuse_where_over(back: Back, found: Found) -> None:
         raise Refused(f"no backup was proved for the run {found.run}, so there is none to restore")
     if back.go_on and state.status not in TURNING_BACK:
         raise Refused(f"the run {found.run} does not turn back now ({state.status}), so there is no rollback to go on with")
+    if back.level and state.status in TURNING_BACK and back.level != state.level and not goes_further(state, back.level):
+        raise Refused(
+            f"the run {found.run} turns back by {state.level}, and cannot take the way by {back.level} now; hold it first, with"
+            f" `gonogo hold {found.plan.runbook}`, or go on with `gonogo rollback {found.plan.runbook} --continue`"
+        )
     nothing_done = state.status is Status.NO_GO and not state.changed
     rolled_back = state.status is Status.ROLLED_BACK and not goes_further(state, back.level)
     if rolled_back or nothing_done or (state.status is Status.DONE and kind is Kind.ABORT):

@@ -53,6 +53,8 @@ class Conductor:
     listen: Callable[[Conductor], None] | None = None
     #: the go and the agreement that were seen to be signed
     _trusted: tuple[int, int] = (-1, -1)
+    #: restores in place even where databases may be made, as a rehearsal does for a target where they may not
+    in_place: bool = False
     _asker: Connection | None = None
     _watch: Watch | None = None
 

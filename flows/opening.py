@@ -14,7 +14,7 @@ from flows import launch
 from gonogo.core.runbook import Runbook
 from gonogo.core.window import local_time
 from gonogo.database import Connection, Database
-from gonogo.errors import BadInput, Barred
+from gonogo.errors import BadInput
 from gonogo.house import ROOT, Project, find_project, project_of
 from gonogo.loader import load_runbook, parse_yaml
 
@@ -67,17 +67,6 @@ def moment(text: str, zone: str) -> datetime | None:
         raise BadInput(f"--start: {error}") from None
 
 
-def _let_in(database: Database) -> Connection:
-    """Connect; where a restore died as it was about to swap names, finish it first, or take it back."""
-    try:
-        return database.connect("gonogo/look")
-    except Barred:
-        from gonogo.restore import settle  # noqa: PLC0415 - nobody else needs it
-
-        settle(database)
-        return database.connect("gonogo/look")
-
-
 @contextmanager
 def found_run(
     name: str, target: str, run: str, *, whole: bool = False
@@ -94,5 +83,5 @@ def found_run(
         name, run = named.group(1), name
     opened = open_runbook(name)
     database = launch.reach(opened.runbook, opened.project, target)
-    with _let_in(database) as connection:
+    with launch.let_in(database, "gonogo/look") as connection:
         yield opened, database, connection, launch.find(connection, runbook=opened.runbook.runbook, run=run, whole=whole)

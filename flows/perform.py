@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows import back, gate
 from flows.judging import SETTLE, dump, judge, refuses_forged, say_judged
-from gonogo import clock
+from gonogo import clock, loss
 from gonogo.alone import happened, run_alone
 from gonogo.backfill import keyset, makes_its_own_work, run_batch
 from gonogo.core import engine
@@ -75,7 +75,10 @@ def _perform(conductor: Conductor, command: engine.Perform) -> None:
 def _script(conductor: Conductor, number: int, index: int) -> None:
     step = conductor.plan.steps[number]
     script = step.scripts[index]
-    body = {"step": number, "script": index, "last": index == len(step.scripts) - 1}
+    body: dict[str, Any] = {"step": number, "script": index, "last": index == len(step.scripts) - 1}
+    if step.destroys and index == 0:
+        # what is written from now on is what its undo would destroy
+        body["since"] = loss.oldest_running(conductor.session.connection)
     if script.transactional:
         conductor.absorb(conductor.session.run_script(step, script, Kind.DONE, body))
         return
@@ -90,7 +93,9 @@ def _backfill(conductor: Conductor, number: int) -> None:
     began, batches = clock.monotonic(), 0
     # by whatever is more urgent it is left: a hold, a trip, people who agreed to turn back
     while conductor.next() == engine.Perform(number, 0):
-        body = {"step": number, "of": keys.estimate, "seconds": round(clock.monotonic() - began, 3)}
+        body: dict[str, Any] = {"step": number, "of": keys.estimate, "seconds": round(clock.monotonic() - began, 3)}
+        if step.destroys and conductor.state.cursor is None:
+            body["since"] = loss.oldest_running(session.connection)
         event = run_batch(session, step, batches, keys, conductor.state.cursor, body)
         if event is None:
             done = {"step": number, "script": 0, "last": True, "rows": conductor.state.rows}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,10 @@ from typing import Any
 from flows import launch
 from flows.decide import keys_of
 from flows.loop import Conductor, embark
-from gonogo import backup, clock, ledger, observe, scratch
+from gonogo import backup, clock, ledger, loss, observe, restore, scratch
 from gonogo.core.engine import undoable
 from gonogo.core.event import Event, Kind
-from gonogo.core.plan import Plan
+from gonogo.core.plan import Identity, Plan
 from gonogo.core.rehearsal import GOOD, Restores, shortcomings, verdict
 from gonogo.core.runbook import Updates
 from gonogo.core.schedule import actual_times
@@ -50,7 +50,11 @@ class Rehearsal:
     @property
     def room(self) -> scratch.Room:
         """Where its copies may be made."""
-        return scratch.room_of(self.database, self.plan.rehearse_on, self.project.state)
+        beside = scratch.room_of(self.database, self.plan.rehearse_on, self.project.state)
+        if beside.server or not any(script.shared for script in self.plan.scripts):
+            return beside
+        # what it says of roles and databases would be true of the target's whole server
+        return replace(beside, server=beside.spare())
 
 
 def rehearse(
@@ -78,11 +82,12 @@ def rehearse(
         BackupFailed: the backup cannot be taken, or does not restore what was there.
         Refused: the target must not be used, or no copy of it can be made.
     """
-    with database.connect("gonogo/rehearse") as connection:
+    with launch.let_in(database, "gonogo/rehearse") as connection:
         identity = identify(connection)
         ledger.create(connection)
     plan = prepared.plan.model_copy(update={"identity": identity})
     made = backup.read(folder) if folder else _take(plan, database, project, say)
+    _require_of(made, identity)
     run = Rehearsal(
         plan=plan, texts=dict(prepared.texts), database=database, project=project, actor=actor, say=say, each_step=each_step
     )
@@ -95,25 +100,42 @@ def rehearse(
     return evidence
 
 
+def _require_of(made: backup.Backup, identity: Identity) -> None:
+    """See that a backup is a whole one of the very target.
+
+    Raises:
+        BackupFailed: it is not.
+    """
+    of = (made.manifest["system"], made.manifest["database"])
+    if of != (identity.system_identifier, identity.database):
+        raise backup.BackupFailed(f"{made.folder} is a backup of another database ({made.manifest['database']})")
+    if made.manifest["without_rows"]:
+        raise backup.BackupFailed(f"{made.folder} leaves rows out, so nothing can be rehearsed on it; a whole one can")
+
+
 def _take(plan: Plan, database: Database, project: Project, say: Say) -> backup.Backup:
     say("taking a backup of the target")
-    return backup.take(database, project.state / "backups" / f"{plan.runbook}-rehearsal-{clock.now():%Y%m%dT%H%M%S}", say)
+    return backup.take(database, project.state / "backups" / f"{plan.runbook}-rehearsal-{backup.stamp()}", say)
 
 
 def _evidence(run: Rehearsal, made: backup.Backup) -> dict[str, Any]:
     began = clock.now()
     levels: list[dict[str, Any]] = []
     first: _Passage | None = None
+    undone: _Passage | None = None
     for level in run.plan.rollback.levels:
         passage = _rehearse_level(run, made, level)
         levels.append(passage.level_evidence(level))
         first = first or passage
+        undone = passage if level == "undo" else undone
         if passage.forward["outcome"] != "done":
             break
     alone = _rehearse_steps(run, made) if run.each_step else {}
-    steps = [{**step, **alone.get(step["step"], {})} for step in (first.steps if first else [])]
+    seen = undone or first
+    steps = [{**step, **alone.get(step["step"], {})} for step in (seen.steps if seen else [])]
     evidence = {
-        "at": clock.now().isoformat(),
+        # what is known is as old as what it was rehearsed on
+        "at": made.manifest["taken_at"],
         "took": round((clock.now() - began).total_seconds(), 1),
         "plan": run.plan.seal,
         "seal": evidence_seal(run.plan, made.manifest["schema"]),
@@ -136,9 +158,12 @@ def _rehearse_level(run: Rehearsal, made: backup.Backup, level: str) -> _Passage
     """Go forward on a fresh copy, then back by one way."""
     run.say(f"restoring the backup for the way back by {level}")
     room = run.room
+    with run.database.connect("gonogo/rehearse") as connection:
+        in_place = not restore.may_swap(connection)
     with backup.restored(made, room, run.say) as (url, proof):
         passage = _Passage(run=run, where=room.choose()[1], proof=proof)
         with _carried(run, on_a_copy(run.plan), url) as conductor:
+            conductor.in_place = in_place
             passage.go_forward(conductor)
             if passage.forward["outcome"] == "done":
                 passage.go_back(conductor, level)
@@ -229,8 +254,8 @@ class _Passage:
     def _pursue(self, conductor: Conductor) -> None:
         """Carry a phase; the backup that the copy was made from is the copy's own."""
         if conductor.plan.backup is not None and not conductor.state.backup:
-            here = observe.next_transaction(conductor.session.connection)
-            conductor.append(Kind.BACKED_UP, {**self.proof, "next_xid": here})
+            here = loss.oldest_running(conductor.session.connection)
+            conductor.append(Kind.BACKED_UP, {**self.proof, "snapshot": here})
         conductor.pursue()
 
     def go_back(self, conductor: Conductor, level: str) -> None:
@@ -242,7 +267,9 @@ class _Passage:
             began = clock.monotonic()
             if level == "undo":
                 conductor.listeners.append(self._witness.hear_back)
-            launch.turn_back(conductor, launch.Back(kind=Kind.ROLL_BACK, reason="rehearsed", level=level), by_authority=False)
+            # nobody but the run writes to a copy
+            back = launch.Back(kind=Kind.ROLL_BACK, reason="rehearsed", level=level, accept_loss=True)
+            launch.turn_back(conductor, back, by_authority=False)
             conductor.pursue()
             took = round(clock.monotonic() - began - self._witness.spent_back, 2)
         state = conductor.state
@@ -399,6 +426,11 @@ def _rehearse_steps(run: Rehearsal, made: backup.Backup) -> dict[str, dict[str, 
                     why = f"after its undo it does not go forward again: {conductor.state.held or conductor.state.cause}"
                     found[step.name] = {"verdict": Restores.FAILS, "differences": [why]}
                     break
+            if step.undo == ():
+                with Database(url=url, role=run.database.role).connect("gonogo/witness") as looking:
+                    looking.execute("SET statement_timeout = 0")
+                    left = stock_differences(before, take_stock(looking))
+                found[step.name] = {"verdict": verdict(left, ()), "differences": left}
     return found
 
 
@@ -423,7 +455,8 @@ def _up_and_back(conductor: Conductor, before: Stock, looking: Connection) -> di
     launch.go(conductor, 1, launch.carry_plainly, at_once=True)
     if (state := conductor.state).status is not Status.DONE:
         return {"verdict": Restores.FAILS, "differences": [state.held or state.cause]}
-    launch.turn_back(conductor, launch.Back(kind=Kind.ROLL_BACK, reason="rehearsed", level="undo"), by_authority=False)
+    back = launch.Back(kind=Kind.ROLL_BACK, reason="rehearsed", level="undo", accept_loss=True)
+    launch.turn_back(conductor, back, by_authority=False)
     conductor.pursue()
     differing, misplaced = compare_stock(before, looking)
     state = conductor.state

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import secrets
 import shutil
 import subprocess
 import tempfile
@@ -20,11 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 
 from gonogo import clock, private
 from gonogo.compare import checksum, differences, schema_fingerprint, sequence_positions
 from gonogo.core.way_back import Backup as Rule
-from gonogo.database import Connection, Database
+from gonogo.database import Connection, Database, identify
 from gonogo.errors import StepError
 from gonogo.programs import ProgramFailed, Say, finish, running, without_password
 from gonogo.scratch import Room, scratch
@@ -47,9 +49,11 @@ _SCHEMAS = """
 SELECT format('%I.%I', n.nspname, c.relname), n.nspname
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r'
 """
-_QUALIFIED = """
+_PARTS = """
 SELECT format('%%I.%%I', n.nspname, c.relname)
-FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = pg_catalog.to_regclass(%s)
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'r' AND (c.oid = pg_catalog.to_regclass(%s)
+  OR c.oid IN (SELECT relid FROM pg_catalog.pg_partition_tree(pg_catalog.to_regclass(%s))))
 """
 _REFERENCES = """
 SELECT format('%I.%I', n.nspname, c.relname), format('%I.%I', fn.nspname, f.relname)
@@ -61,6 +65,8 @@ WHERE k.contype = 'f' ORDER BY 1, 2
 _UNCOVERED = """
 SELECT 'large objects' WHERE EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata)
 UNION ALL SELECT 'foreign tables (their rows lie elsewhere)' WHERE EXISTS (SELECT FROM pg_catalog.pg_foreign_table)
+UNION ALL SELECT 'subscriptions' WHERE EXISTS (SELECT FROM pg_catalog.pg_stat_subscription)
+UNION ALL SELECT 'indexes that are INVALID' WHERE EXISTS (SELECT FROM pg_catalog.pg_index WHERE NOT indisvalid)
 UNION ALL SELECT 'unlogged tables' WHERE EXISTS (SELECT FROM pg_catalog.pg_class WHERE relkind = 'r' AND relpersistence = 'u')
 """
 
@@ -120,6 +126,7 @@ def _take(database: Database, partial: Path, say: Say, rule: Rule) -> Mapping[st
     began = clock.monotonic()
     with database.connect("gonogo/backup") as connection:
         connection.execute("SET idle_in_transaction_session_timeout = 0; SET statement_timeout = 0")
+        identity = identify(connection)
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         sizes = {str(name): int(size) for name, size in connection.execute(_TABLES).fetchall()}
         chosen = _in_scope(connection, rule, sizes)
@@ -132,8 +139,9 @@ def _take(database: Database, partial: Path, say: Say, rule: Rule) -> Mapping[st
                 "taken_at": clock.now().isoformat(),
                 "server": int(_one(connection, "SHOW server_version_num")),
                 "database": str(_one(connection, "SELECT pg_catalog.current_database()")),
-                # rows that a later transaction wrote were written after the restore point
-                "next_xid": int(_one(connection, "SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text")),
+                "system": identity.system_identifier,
+                # what it does not show was written after the restore point
+                "snapshot": str(_one(connection, "SELECT pg_catalog.pg_current_snapshot()::text")),
                 "tables": {name: checksum(connection, name) for name in chosen},
                 "without_rows": [name for name in sizes if name not in chosen],
                 "sequences": sequences,
@@ -157,7 +165,7 @@ def _in_scope(connection: Connection, rule: Rule, names: Iterable[str]) -> list[
     if not (rule.tables or rule.schemas):
         return list(names)
     known = {str(row[0]): str(row[1]) for row in connection.execute(_SCHEMAS).fetchall()}
-    chosen = {_qualified(connection, table) for table in rule.tables}
+    chosen = {each for table in rule.tables for each in _parts(connection, table)}
     chosen |= {table for table, schema in known.items() if schema in rule.schemas}
     if missing := [schema for schema in rule.schemas if schema not in known.values()]:
         raise BackupFailed(f"backup.schemas: there is no schema {missing[0]} with tables")
@@ -169,11 +177,12 @@ def _in_scope(connection: Connection, rule: Rule, names: Iterable[str]) -> list[
     return [name for name in names if name in chosen]
 
 
-def _qualified(connection: Connection, table: str) -> str:
-    row = connection.execute(_QUALIFIED, [table]).fetchone()
-    if row is None:
-        raise BackupFailed(f"backup.tables: there is no table {table}")
-    return str(row[0])
+def _parts(connection: Connection, table: str) -> list[str]:
+    """Return the tables that hold the rows of one: itself, or its partitions."""
+    found = [str(row[0]) for row in connection.execute(_PARTS, [table, table]).fetchall()]
+    if not found:
+        raise BackupFailed(f"backup.tables: there is no table {table} that holds rows")
+    return found
 
 
 def read(folder: Path) -> Backup:
@@ -182,11 +191,10 @@ def read(folder: Path) -> Backup:
     Raises:
         BackupFailed: a file is missing, or was changed.
     """
+    manifest = read_manifest(folder)
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        found = _sums(folder / "dump")
-        stated = manifest["files"]
-    except (OSError, ValueError, KeyError) as error:
+        found, stated = _sums(folder / "dump"), manifest["files"]
+    except OSError as error:
         raise BackupFailed(f"{folder} is no backup: {error}") from None
     for name in sorted({*stated, *found}):
         if name not in found:
@@ -194,6 +202,47 @@ def read(folder: Path) -> Backup:
         if stated.get(name) != found[name]:
             raise BackupFailed(f"{folder / 'dump' / name} is not what was written: its sha256 differs")
     return Backup(folder=folder, manifest=manifest)
+
+
+class _Manifest(BaseModel):
+    """What a backup says of itself."""
+
+    taken_at: AwareDatetime
+    seconds: float
+    server: int
+    database: str
+    system: str
+    snapshot: str
+    tables: dict[str, str]
+    without_rows: list[str]
+    sequences: dict[str, int]
+    schema_: dict[str, str] = Field(alias="schema")
+    uncovered: list[str]
+    roles: list[str]
+    files: dict[str, dict[str, str | int]]
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return what a backup says of itself; its files are not looked at.
+
+    Raises:
+        BackupFailed: it says nothing that gonogo writes.
+    """
+    try:
+        raw = (folder / MANIFEST).read_text(encoding="utf-8")
+        _Manifest.model_validate_json(raw)
+        return dict(json.loads(raw))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the whole of it"
+        raise BackupFailed(f"{folder / MANIFEST} is damaged: {where}: {first['msg']}") from None
+    except (OSError, ValueError) as error:
+        raise BackupFailed(f"{folder} is no backup: {error}") from None
+
+
+def stamp() -> str:
+    """Return what ends the name of a backup: its moment, and something that no other one of that second has."""
+    return f"{clock.now():%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
 
 
 def prove(backup: Backup, room: Room, say: Say) -> dict[str, Any]:
@@ -316,6 +365,10 @@ def require_held(backup: Backup, connection: Connection) -> None:
     if _major(manifest["server"]) != _major(connection.info.server_version):
         # versions write the same definition differently: then it is seen that every object is there
         held, there = dict.fromkeys(held, ""), dict.fromkeys(there, "")
+    else:
+        # a definition that was written out and read again may say the same with other casts and parentheses
+        alike = {name for name in held.keys() & there.keys() if _plainly(held[name]) == _plainly(there[name])}
+        held, there = ({name: "" if name in alike else text for name, text in each.items()} for each in (held, there))
     told += differences(held, there)
     now = sequence_positions(connection)
     told += [
@@ -337,13 +390,25 @@ def _count(connection: Connection, table: str) -> str:
 def portable(schema: Mapping[str, str]) -> dict[str, str]:
     """Leave out what belongs to the database itself and not to its dump, and what only newer servers list on its own."""
     own = ("setting of ", "event trigger ")
-    return {name: text for name, text in schema.items() if not name.startswith(own) and not text.startswith("NOT NULL ")}
+    return {
+        name: text
+        for name, text in schema.items()
+        if not name.startswith(own)
+        and not text.startswith("NOT NULL ")
+        # pg_dump leaves out an index that is not valid
+        and not (name.startswith("index ") and " INVALID" in text)
+    }
+
+
+def _plainly(definition: str) -> str:
+    """Return a definition without casts between text types and without parentheses."""
+    return re.sub(r"[()]", "", re.sub(r"::(character varying|varchar|text|bpchar|character)(\(\d+\))?(\[\])?", "", definition))
 
 
 @contextmanager
 def _dumping(database: Database, folder: Path, snapshot: str, without_rows: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
     command = ["pg_dump", "--format=directory", f"--jobs={_JOBS}", f"--compress={_COMPRESSION}", f"--snapshot={snapshot}"]
-    command += ["--exclude-schema=gonogo", "--lock-wait-timeout=30s", f"--file={folder}"]
+    command += ["--exclude-schema=gonogo", "--no-subscriptions", "--lock-wait-timeout=30s", f"--file={folder}"]
     command += [f"--exclude-table-data={name}" for name in without_rows]
     if database.role:
         command.append(f"--role={database.role}")

@@ -30,7 +30,8 @@ UNION ALL
 SELECT CASE relkind WHEN 'r' THEN 'table ' WHEN 'p' THEN 'table ' WHEN 'v' THEN 'view ' WHEN 'm' THEN 'view '
     WHEN 'f' THEN 'foreign table ' ELSE 'relation ' END || name,
   concat_ws(' ', 'kind', relkind, 'owner', pg_get_userbyid(relowner), 'acl',
-    (SELECT string_agg(a::text, ',' ORDER BY a::text) FROM unnest(relacl) a), 'rls', relrowsecurity, relforcerowsecurity,
+    (SELECT string_agg(a::text, ',' ORDER BY a::text) FROM
+      unnest(coalesce(relacl, acldefault('r', relowner))) a), 'rls', relrowsecurity, relforcerowsecurity,
     'persistence', relpersistence, 'options', reloptions::text, 'replica identity', relreplident,
     'comment', obj_description(oid, 'pg_class'), 'access method ' || (SELECT amname FROM pg_am WHERE pg_am.oid = relam),
     'tablespace ' || (SELECT spcname FROM pg_tablespace t WHERE t.oid = reltablespace),
@@ -46,7 +47,7 @@ SELECT format('column %s.%I', name, attname),
     'generated ' || nullif(attgenerated::text, ''), 'collation ' || nullif(attcollation, 0)::regcollation::text,
     'storage', attstorage, nullif(attcompression::text, ''), 'statistics ' || nullif(attstattarget, -1)::text,
     'options ' || (SELECT string_agg(o, ',') FROM unnest(attoptions) o WHERE o LIKE 'n_distinct%'),
-    'acl ' || attacl::text, 'comment ' || col_description(attrelid, attnum))
+    'acl ' || nullif(attacl::text, '{}'), 'comment ' || col_description(attrelid, attnum))
 FROM pg_attribute a JOIN relation r ON r.oid = a.attrelid AND r.relkind IN ('r', 'p', 'v', 'm', 'f', 'c')
 LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 WHERE attnum > 0 AND NOT attisdropped
@@ -76,7 +77,8 @@ SELECT format('%s %I.%s(%s)', CASE prokind WHEN 'p' THEN 'procedure' WHEN 'a' TH
     (SELECT concat_ws(' ', aggkind, aggtransfn, aggfinalfn, aggcombinefn, aggserialfn, aggdeserialfn, aggmtransfn, aggminvtransfn,
       aggmfinalfn, aggtranstype::regtype, aggmtranstype::regtype, aggsortop::regoperator, agginitval, aggminitval)
      FROM pg_aggregate WHERE aggfnoid = p.oid),
-    'owner', pg_get_userbyid(proowner), 'acl', (SELECT string_agg(a::text, ',' ORDER BY a::text) FROM unnest(proacl) a),
+    'owner', pg_get_userbyid(proowner), 'acl', (SELECT string_agg(a::text, ',' ORDER BY a::text) FROM
+      unnest(coalesce(proacl, acldefault('f', proowner))) a),
     'comment ' || obj_description(p.oid, 'pg_proc'))
 FROM pg_proc p JOIN own ON own.oid = p.pronamespace
 WHERE NOT EXISTS (SELECT FROM extension_owned e WHERE e.classid = 'pg_proc'::regclass AND e.objid = p.oid)

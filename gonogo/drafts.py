@@ -74,6 +74,7 @@ def _units(draft: Draft, source: str, label: str, text: str, statements: list[St
                 sets=sets,
                 locks=_locks(draft, statements),
                 destroys=_destroys(statements),
+                shared=any(statement.shared for statement in statements),
             )
         ]
     for statement in statements:
@@ -94,6 +95,7 @@ def _units(draft: Draft, source: str, label: str, text: str, statements: list[St
             object=statement.object,
             locks=_locks(draft, [statement]),
             destroys=_destroys([statement]),
+            shared=statement.shared,
         )
         for statement in statements
     ]

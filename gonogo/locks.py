@@ -6,6 +6,7 @@ knows, the stronger lock is said.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -73,19 +74,39 @@ def makes(node: str, statement: Any) -> str:
 
 def destroys(node: str, statement: Any) -> list[str]:
     """Return the tables whose rows, or columns, a statement destroys; `schema.*` for all of a schema."""
+    found = list(_in_ctes(statement))
     if node == "delete_stmt":
-        return [_name(statement.relation)]
-    if node == "truncate_stmt":
-        return [_name(item.range_var) for item in statement.relations]
-    if node == "alter_table_stmt":
+        found.append(_quoted(statement.relation))
+    elif node == "truncate_stmt":
+        found += [_quoted(item.range_var) for item in statement.relations]
+    elif node == "alter_table_stmt":
         kinds = {_label(item.alter_table_cmd, "subtype") for item in statement.cmds}
-        return [_name(statement.relation)] if "AT_DropColumn" in kinds else []
-    if node != "drop_stmt":
-        return []
-    kind = _label(statement, "remove_type")
-    if kind == "OBJECT_SCHEMA":
-        return [f"{item.string.sval}.*" for item in statement.objects]
-    return [".".join(p.string.sval for p in item.list.items) for item in statement.objects] if kind == "OBJECT_TABLE" else []
+        found += [_quoted(statement.relation)] if "AT_DropColumn" in kinds else []
+    elif node == "drop_stmt":
+        kind = _label(statement, "remove_type")
+        if kind == "OBJECT_SCHEMA":
+            found += [f"{item.string.sval}.*" for item in statement.objects]
+        elif kind == "OBJECT_TABLE":
+            found += [".".join(_quote(p.string.sval) for p in item.list.items) for item in statement.objects]
+    return found
+
+
+def _in_ctes(statement: Any) -> Iterator[str]:
+    """Yield what the statements in a WITH destroy."""
+    if "with_clause" in statement.DESCRIPTOR.fields_by_name and statement.HasField("with_clause"):
+        for item in statement.with_clause.ctes:
+            query = item.common_table_expr.ctequery
+            inner = query.WhichOneof("node") or ""
+            yield from destroys(inner, getattr(query, inner))
+
+
+def _quoted(relation: Any) -> str:
+    return ".".join(_quote(name) for name in (relation.schemaname, relation.relname) if name)
+
+
+def _quote(name: str) -> str:
+    """Quote a name where the server would read another one without."""
+    return name if re.fullmatch(r"[a-z_][a-z0-9_]*", name) else '"' + name.replace('"', '""') + '"'
 
 
 def _name(relation: Any) -> str:

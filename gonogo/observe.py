@@ -74,12 +74,6 @@ def wal_position(connection: Connection) -> int:
     return int(row[0]) if row else 0
 
 
-def next_transaction(connection: Connection) -> int:
-    """Return a number that every later transaction's is not below."""
-    row = connection.execute("SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text").fetchone()
-    return int(row[0]) if row else 0
-
-
 def query_plan(connection: Connection, text: str) -> dict[str, Any]:
     """Run a query twice, throw away what it wrote, and return its plan's shape and the buffers that it touched, once warm."""
     explain = f"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, SUMMARY OFF, FORMAT JSON) {text}"

@@ -11,6 +11,7 @@ transaction, together with that same fact.
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
@@ -22,15 +23,15 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from gonogo import ledger, private
+from gonogo import ledger, loss, private
 from gonogo.backup import Backup, BackupFailed, require_held, restore, write_script
 from gonogo.core.event import Kind
 from gonogo.database import Connection, Database, transaction
-from gonogo.errors import Refused
+from gonogo.errors import Refused, StepError
 from gonogo.programs import ProgramFailed, Say, finish, running
 
 #: what the comment of the new database says: that it is being built, or that only the names are left to swap
-_BUILDING, _READY = "gonogo builds it for the run {}", "gonogo swaps it in for the run {}"
+_BUILDING, _READY = "builds the restore", "swaps in the restore"
 _LEDGER = ("run", "event", "script", "fence", "delivery")
 _OWNED = """
 SELECT (r.rolcreatedb OR r.rolsuper) AND (pg_catalog.pg_has_role(d.datdba, 'USAGE'))
@@ -55,7 +56,19 @@ WHERE s.setdatabase = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg
 #: settings that are lists of names, whose stored text is quoted already (as pg_dump treats them)
 _LISTS = frozenset({"search_path", "temp_tablespaces", "session_preload_libraries", "local_preload_libraries"})
 #: what in a dump belongs to others than the owner of its tables, and is still there when restoring in place
-_NOT_IN_PLACE = (" EXTENSION ", " COMMENT - EXTENSION ", " EVENT TRIGGER ", " PUBLICATION ", " SCHEMA - public ")
+_NOT_IN_PLACE = (
+    *("EXTENSION - ", "COMMENT - EXTENSION ", "EVENT TRIGGER - ", "PUBLICATION - ", "SCHEMA - public "),
+    # a dump's script restores large objects in transactions of their own, which would end ours
+    *("BLOB", "ACL - LARGE OBJECT", "COMMENT - LARGE OBJECT", "SECURITY LABEL - LARGE OBJECT"),
+)
+#: a line of pg_restore's list: the kind of entry, the schema or -, and the name follow its numbers
+_ENTRY = re.compile(r"\d+; \d+ \d+ (.*)")
+_SCHEMAS_OF_EXTENSIONS = (
+    "SELECT nspname FROM pg_catalog.pg_namespace n WHERE nspname !~ '^pg_' AND nspname <> 'public'"
+    " AND EXISTS (SELECT FROM pg_catalog.pg_extension e WHERE e.extnamespace = n.oid)"
+)
+#: seconds that a restore in place waits for those who use the tables
+_LOCK_WAIT = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +82,10 @@ class Runner:
     actor: str
     #: the name of the target's database
     name: str
+    #: restore in place even where databases may be made
+    in_place: bool = False
+    #: the backup's own snapshot, where nothing may be destroyed that was written since; nothing where somebody accepted it
+    since: str = ""
 
 
 def put_back(backup: Backup, runner: Runner, body: Mapping[str, Any], say: Say) -> None:
@@ -86,8 +103,7 @@ def put_back(backup: Backup, runner: Runner, body: Mapping[str, Any], say: Say) 
         BackupFailed: it cannot be restored; what was there is still there.
         Refused: the role may neither make databases nor drop what is there.
     """
-    row = runner.connection.execute(_OWNED).fetchone()
-    if row and row[0] and not backup.manifest["without_rows"]:
+    if may_swap(runner.connection) and not runner.in_place:
         _swap(backup, runner, body, say)
     else:
         say("the role may not make databases: restoring in place")
@@ -97,49 +113,96 @@ def put_back(backup: Backup, runner: Runner, body: Mapping[str, Any], say: Say) 
 # side by side
 
 
+class RowsWritten(StepError):
+    """Somebody wrote after it was counted what a restore would destroy."""
+
+
+def may_swap(connection: Connection) -> bool:
+    """Say whether the role of a connection may build a database beside this one, and swap their names."""
+    row = connection.execute(_OWNED).fetchone()
+    return bool(row and row[0])
+
+
+def _names(name: str, run: str) -> tuple[str, str]:
+    """Return what the new database is called until the swap, and the failed one after it: PostgreSQL's names have 63 bytes."""
+    suffix, base = run.rsplit("-", 1)[-1], name.encode()[:40].decode(errors="ignore")
+    return f"{base}_restored_{suffix}", f"{base}_failed_{suffix}"
+
+
+def _mark(word: str, target: str, run: str) -> str:
+    return f"gonogo {word} of {target!r} for the run {run}"
+
+
 def _swap(backup: Backup, runner: Runner, body: Mapping[str, Any], say: Say) -> None:
-    suffix = runner.run.rsplit("-", 1)[-1]
-    # PostgreSQL's names have 63 bytes
-    side, failed = f"{runner.name[:40]}_restored_{suffix}", f"{runner.name[:40]}_failed_{suffix}"
+    side, failed = _names(runner.name, runner.run)
     with _maintenance(runner.database) as outside:
-        _drop(outside, side)
-        _make_alike(outside, runner.connection, side, _BUILDING.format(runner.run))
-        url = make_conninfo(runner.database.url, dbname=side)
-        seconds = restore(backup, url, say)
-        with Database(url=url).connect("gonogo/restore") as built:
-            require_held(backup, built)
-        say("restored and compared; nobody is let in while the names are swapped")
-        _bar(outside, runner)
+        # while this connection lives, nobody else settles what it does
+        if not _alone(outside, runner.name):
+            raise BackupFailed("another restore of this database is under way")
+        _drop(outside, side, runner)
         try:
+            _make_alike(outside, runner.connection, side, _mark(_BUILDING, runner.name, runner.run))
+            url = make_conninfo(runner.database.url, dbname=side)
+            seconds = restore(backup, url, say)
+            with Database(url=url).connect("gonogo/restore") as built:
+                require_held(backup, built)
+            say("restored and compared; nobody is let in while the names are swapped")
+            _bar(outside, runner)
+            _require_as_counted(runner)
             with Database(url=url, role=runner.database.role).connect("gonogo/restore") as built:
                 _carry_ledger(runner, built, {**body, "restored_in": seconds, "kept": failed, "how": "side by side"})
-            _comment(outside, side, _READY.format(runner.run))
+            _comment(outside, side, _mark(_READY, runner.name, runner.run))
             runner.connection.close()
             _finish_swap(outside, runner.name, side, failed)
         except BaseException:
             # what was there is still there, and open again
             _allow(outside, runner.name)
+            _drop(outside, side, runner)
             raise
+
+
+def _alone(outside: psycopg.Connection[Any], name: str) -> bool:
+    row = outside.execute("SELECT pg_catalog.pg_try_advisory_lock(7470966, pg_catalog.hashtext(%s))", [name]).fetchone()
+    return bool(row and row[0])
+
+
+def _require_as_counted(runner: Runner) -> None:
+    """See, now that nobody writes any more, that nothing was written that nobody knows of.
+
+    Raises:
+        RowsWritten: something was.
+    """
+    if runner.since:
+        schemas = runner.connection.execute("SELECT nspname || '.*' FROM pg_catalog.pg_namespace").fetchall()
+        tables = loss.expand(runner.connection, (str(row[0]) for row in schemas))
+        if any(loss.written_since(runner.connection, runner.run, tables, runner.since).values()):
+            raise RowsWritten("rows were written since they were counted")
 
 
 def settle(database: Database) -> str:
     """Finish, or take back, a swap of names whose process died; say what was done.
 
     Raises:
-        Refused: nobody is let into the target for another reason.
+        Refused: nobody is let into the target for another reason, or a restore is under way.
     """
     name = str(conninfo_to_dict(database.url).get("dbname") or "")
     with _maintenance(database) as outside:
+        if not _alone(outside, name):
+            raise Refused(
+                f"a restore of {name} is under way: nobody is let in until its names are swapped; try again in a moment"
+            )
         rows = outside.execute(
-            "SELECT datname, pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database WHERE datname LIKE %s",
-            [f"{name[:40]}\\_restored\\_%"],
+            "SELECT datname, pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database"
         ).fetchall()
         for side, comment in rows:
-            suffix = str(side).rsplit("_", 1)[-1]
-            if str(comment or "").startswith(_READY.split("{", 1)[0]):
-                _finish_swap(outside, name, str(side), f"{name[:40]}_failed_{suffix}")
-                return f"the restore that was interrupted is finished: {name} is what the backup held"
-            if str(comment or "").startswith(_BUILDING.split("{", 1)[0]):
+            for word in (_READY, _BUILDING):
+                start = _mark(word, name, "")
+                if not str(comment or "").startswith(start):
+                    continue
+                run = str(comment).removeprefix(start)
+                if word == _READY:
+                    _finish_swap(outside, name, str(side), _names(name, run)[1])
+                    return f"the restore that was interrupted is finished: {name} is what the backup held"
                 _allow(outside, name)
                 return f"the restore that was interrupted had not come to the swap: {name} is what it was, and open again"
     raise Refused(f"the server lets nobody into {name} (ALLOW_CONNECTIONS is false), and not for a restore of gonogo's")
@@ -187,15 +250,22 @@ def _make_alike(outside: psycopg.Connection[Any], there: Connection, name: str, 
 def _bar(outside: psycopg.Connection[Any], runner: Runner) -> None:
     """Let nobody into the old database any more, and end who is there; what they had not committed is undone."""
     outside.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(runner.name)))
+    others = "FROM pg_catalog.pg_stat_activity WHERE datname = %s AND pid <> pg_catalog.pg_backend_pid()"
     try:
-        runner.connection.execute(
-            "SELECT pg_catalog.pg_terminate_backend(pid, 5000) FROM pg_catalog.pg_stat_activity"
-            " WHERE datname = %s AND pid <> pg_catalog.pg_backend_pid() AND backend_type = 'client backend'",
-            [runner.name],
-        )
-    except psycopg.Error as error:
-        _allow(outside, runner.name)
-        raise BackupFailed(f"the sessions of others cannot be ended: {str(error).strip()}") from None
+        # what kind of session it is may be hidden from this role: each is asked to end, and then it is seen who is left
+        runner.connection.execute(f"SELECT pg_catalog.pg_terminate_backend(pid, 5000) {others}".encode(), [runner.name])
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise BackupFailed(
+            f"the sessions of others cannot be ended ({error.diag.message_primary}); the role needs pg_signal_backend"
+        ) from None
+    row = runner.connection.execute(f"SELECT pg_catalog.count(*) {others}".encode(), [runner.name]).fetchone()
+    prepared = runner.connection.execute(
+        "SELECT 1 FROM pg_catalog.pg_prepared_xacts WHERE database = %s", [runner.name]
+    ).fetchone()
+    if row and row[0]:
+        raise BackupFailed(f"{row[0]} sessions of others do not end")
+    if prepared:
+        raise BackupFailed("a prepared transaction is open in the database; commit it or roll it back first")
 
 
 def _carry_ledger(runner: Runner, built: Connection, body: Mapping[str, Any]) -> None:
@@ -221,10 +291,14 @@ def _carry_ledger(runner: Runner, built: Connection, body: Mapping[str, Any]) ->
 def _finish_swap(outside: psycopg.Connection[Any], name: str, side: str, failed: str) -> None:
     """Change both names at once, and close the failed database to writes."""
     old, new, kept = sql.Identifier(name), sql.Identifier(side), sql.Identifier(failed)
+    row = outside.execute(
+        "SELECT pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database WHERE datname = %s", [name]
+    ).fetchone()
+    comment = row[0] if row else None
     with transaction(outside):
         outside.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(old, kept))
         outside.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(new, old))
-        outside.execute(sql.SQL("COMMENT ON DATABASE {} IS NULL").format(old))
+        outside.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(old, sql.Literal(comment)))
         outside.execute(sql.SQL("COMMENT ON DATABASE {} IS 'what a migration left; kept for the post-mortem'").format(kept))
         outside.execute(sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = on").format(kept))
     _allow(outside, failed)
@@ -238,7 +312,17 @@ def _comment(outside: psycopg.Connection[Any], name: str, text: str) -> None:
     outside.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(text)))
 
 
-def _drop(outside: psycopg.Connection[Any], name: str) -> None:
+def _drop(outside: psycopg.Connection[Any], name: str, runner: Runner) -> None:
+    """Drop what an attempt left, and nothing else that happens to be called so."""
+    found = outside.execute(
+        "SELECT pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database WHERE datname = %s", [name]
+    ).fetchone()
+    ours = [_mark(word, runner.name, runner.run) for word in (_BUILDING, _READY)]
+    if found is None or name == runner.name:
+        return
+    # one that was killed before it could mark what it made has no mark; the run's own number is in its name
+    if found[0] not in (None, *ours):
+        raise BackupFailed(f"there is a database {name} already, and not of this run's; rename it or drop it")
     outside.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
@@ -254,7 +338,7 @@ def _in_place(backup: Backup, runner: Runner, body: Mapping[str, Any], say: Say)
         before, after = Path(folder) / "before.sql", Path(folder) / "after.sql"
         try:
             script = _in_place_script(backup, runner, Path(folder), say)
-            private.write(before, _as_role(runner) + _CLEAR.read_text(encoding="utf-8"))
+            private.write(before, _as_role(runner) + _guarded(runner) + _CLEAR.read_text(encoding="utf-8"))
             private.write(after, _recorded(runner, {**body, "how": "in place"}))
             command = ["psql", "--no-psqlrc", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1", "--output=/dev/null"]
             command += [f"--file={file}" for file in (before, script, after)]
@@ -262,7 +346,18 @@ def _in_place(backup: Backup, runner: Runner, body: Mapping[str, Any], say: Say)
             with running(command, runner.database.url) as process:
                 finish(process, say, "restoring in place")
         except ProgramFailed as error:
+            if "rows were written since they were counted" in str(error):
+                raise RowsWritten(str(error)) from None
             raise BackupFailed(f"{error}; what was there is still there") from None
+
+
+def _guarded(runner: Runner) -> str:
+    """Return SQL that keeps everybody out of every table, without waiting for long, and sees what was written since."""
+    schemas = runner.connection.execute("SELECT nspname || '.*' FROM pg_catalog.pg_namespace").fetchall()
+    tables = loss.expand(runner.connection, (str(row[0]) for row in schemas))
+    limit = f"SET lock_timeout = '{_LOCK_WAIT}s'; "
+    lock = f"LOCK TABLE {', '.join(tables)} IN ACCESS EXCLUSIVE MODE;\n" if tables else ""
+    return limit + (loss.guard(runner.run, tables, runner.since) + "\n" if runner.since else lock)
 
 
 def _as_role(runner: Runner) -> str:
@@ -274,8 +369,10 @@ def _in_place_script(backup: Backup, runner: Runner, folder: Path, say: Say) -> 
     listed = folder / "list"
     with running(["pg_restore", "--list", f"--file={listed}", str(backup.dump)], runner.database.url, connects=False) as process:
         finish(process, say, "reading the dump")
+    held = [str(row[0]) for row in runner.connection.execute(_SCHEMAS_OF_EXTENSIONS).fetchall()]
+    skipped = (*_NOT_IN_PLACE, *(f"SCHEMA - {name} " for name in held))
     lines = listed.read_text(encoding="utf-8").splitlines()
-    kept = [line for line in lines if not any(word in f"{line} " for word in _NOT_IN_PLACE)]
+    kept = [line for line in lines if not (found := _ENTRY.match(line)) or not f"{found.group(1)} ".startswith(skipped)]
     private.write(listed, "\n".join(kept) + "\n")
     return write_script(backup, folder, [f"--use-list={listed}"], runner.database.url, say)
 

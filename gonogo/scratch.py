@@ -73,7 +73,11 @@ def scratch(room: Room, roles: Sequence[str] = ()) -> Iterator[str]:
     """
     name = f"gonogo_scratch_{os.getpid()}_{secrets.token_hex(3)}"
     server, where = room.choose()
-    with psycopg.connect(server, autocommit=True) as connection:
+    try:
+        connection = psycopg.connect(server, autocommit=True)
+    except psycopg.OperationalError as error:
+        raise Refused(f"{where} cannot be reached: {str(error).strip()}") from None
+    with connection:
         try:
             if server != room.database.url:
                 _make_roles(connection, roles)

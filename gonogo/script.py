@@ -106,7 +106,7 @@ class Session:
     # scripts
 
     def run_script(
-        self, step: PlannedStep, script: Script, kind: Kind, body: Mapping[str, Any], *, text: str | None = None
+        self, step: PlannedStep, script: Script, kind: Kind, body: Mapping[str, Any], *, text: str | None = None, guard: str = ""
     ) -> Event:
         """Run a transactional script together with its event.
 
@@ -116,13 +116,14 @@ class Session:
             kind: the fact to record.
             body: its body.
             text: the SQL, where it is not the script's own (a batch).
+            guard: SQL that goes before it in the same transaction.
 
         Raises:
             ScriptFailed: the server refused it; nothing of it stayed.
             Stopped: the watch cancelled it; nothing of it stayed.
         """
         sql = self.texts[script.sha256] if text is None else text
-        prefix = self._prefix(step)
+        prefix = self._prefix(step) + guard
         message = f"{prefix}{sql}\n;{self._suffix(script, kind, ledger.encode(body))}".encode()
         blockers: list[str] = []
         try:

@@ -49,6 +49,8 @@ class Statement:
     #: the locks that it takes, and the table that it makes
     locks: tuple[Lock, ...] = ()
     makes: str = ""
+    #: whether it changes what belongs to the whole server
+    shared: bool = False
     #: the tables whose rows, or columns, it destroys
     destroys: tuple[str, ...] = ()
 
@@ -213,6 +215,15 @@ _ALONE: dict[str, Callable[[Any], tuple[str, str] | None]] = {
 }
 
 
+_SHARED = frozenset(
+    {
+        *("create_role_stmt", "alter_role_stmt", "alter_role_set_stmt", "drop_role_stmt", "grant_role_stmt"),
+        *("createdb_stmt", "dropdb_stmt", "alter_database_stmt", "alter_database_set_stmt", "alter_system_stmt"),
+        *("create_table_space_stmt", "drop_table_space_stmt", "drop_owned_stmt", "reassign_owned_stmt"),
+    }
+)
+
+
 def _classify(text: str, line: int, node: str, inner: Any) -> Statement:
     alone = _ALONE[node](inner) if node in _ALONE else None
     act, thing = alone or ("", "")
@@ -227,5 +238,6 @@ def _classify(text: str, line: int, node: str, inner: Any) -> Statement:
         object=thing,
         locks=tuple(locks_of(node, inner)),
         makes=makes(node, inner),
+        shared=node in _SHARED,
         destroys=tuple(destroys(node, inner)),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gonogo.compare import checksum, differences, schema_fingerprint
+from gonogo.compare import checksum, differences, schema_fingerprint, sequence_positions
 from gonogo.database import Connection
 from gonogo.errors import StepError
 
@@ -14,7 +14,8 @@ SELECT pg_catalog.format('%I.%I', n.nspname, c.relname),
   pg_catalog.array_agg(a.attname::text ORDER BY a.attnum) FILTER (WHERE a.attnum > 0)
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-WHERE c.relkind = 'r' AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'gonogo')
+WHERE (c.relkind = 'r' OR (c.relkind = 'm' AND c.relispopulated))
+  AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'gonogo')
 GROUP BY 1 ORDER BY 1
 """
 
@@ -26,6 +27,9 @@ class Stock:
     schema: Mapping[str, str]
     rows: Mapping[str, str]
     columns: Mapping[str, tuple[str, ...]]
+    #: how far each sequence is; ahead of where it was does no harm
+    sequences: Mapping[str, int]
+    large_objects: int
 
     @property
     def size(self) -> int:
@@ -37,7 +41,18 @@ def take_stock(connection: Connection) -> Stock:
     """Return all that a database holds."""
     columns = _columns(connection)
     rows = {table: checksum(connection, table, names) for table, names in columns.items()}
-    return Stock(schema=schema_fingerprint(connection), rows=rows, columns=columns)
+    return Stock(
+        schema=schema_fingerprint(connection),
+        rows=rows,
+        columns=columns,
+        sequences=sequence_positions(connection),
+        large_objects=_large_objects(connection),
+    )
+
+
+def _large_objects(connection: Connection) -> int:
+    row = connection.execute("SELECT pg_catalog.count(*) FROM pg_catalog.pg_largeobject_metadata").fetchone()
+    return int(row[0]) if row else 0
 
 
 def stock_differences(before: Stock, after: Stock) -> list[str]:
@@ -58,7 +73,8 @@ def compare_stock(before: Stock, connection: Connection) -> tuple[list[str], lis
     Rows are compared over the columns that there were: a column that stayed behind is told once, not for every row.
     """
     now = _columns(connection)
-    told = differences(before.schema, schema_fingerprint(connection))
+    now_schema = schema_fingerprint(connection)
+    told = differences(before.schema, now_schema)
     for table, said in before.rows.items():
         if table not in now:
             continue  # its absence is told already
@@ -69,12 +85,24 @@ def compare_stock(before: Stock, connection: Connection) -> tuple[list[str], lis
             continue
         if found != said:
             told.append(f"the rows of {table} {_rows(said, found)}")
+    at = sequence_positions(connection)
+    told += [
+        f"the sequence {name} was at {before.sequences[name]} and is back at {at.get(name, 'its start')}"
+        for name in before.sequences.keys() & _sequences(now_schema)
+        if at.get(name, 0) < before.sequences[name]
+    ]
+    if (objects := _large_objects(connection)) != before.large_objects:
+        told.append(f"there were {before.large_objects} large objects, and there are {objects}")
     misplaced = [
         f"the columns of {table} stand in another order: {', '.join(now[table])}"
         for table, names in before.columns.items()
         if table in now and now[table] != names and sorted(now[table]) == sorted(names)
     ]
     return told, misplaced
+
+
+def _sequences(schema: Mapping[str, str]) -> set[str]:
+    return {name.removeprefix("sequence ") for name in schema if name.startswith("sequence ")}
 
 
 def _rows(before: str, now: str) -> str:

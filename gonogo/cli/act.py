@@ -64,7 +64,7 @@ def run(
     prepared = prepare(opened.runbook, opened.file, opened.project, target=target, inputs=given)
     said = launcher(prepared.plan, keys_of(opened.project), ask_code(prepared.plan, speaker), override, at_once=at_once)
     carrier = Carrier(plainly, quiet=json, patient=wait, hint=hint)
-    with database.connect("gonogo/begin") as connection:
+    with launch.let_in(database, "gonogo/begin") as connection:
         run_id, found = launch.begin(connection, prepared, who, again=again)
         count = launch.phases_to_do(prepared.plan, found.state if found else State(), phase)
         # the connection holds the target until the run's own session has claimed it
@@ -73,7 +73,7 @@ def run(
 
 def _done_already(opened: Opened, database: Database, target: str, inputs: dict[str, Any]) -> str:
     """Return the run that did this already, from these very files; nothing is planned to find out."""
-    with database.connect("gonogo/begin") as connection:
+    with launch.let_in(database, "gonogo/begin") as connection:
         identify(connection)
         run_id, made_from = launch.newest_done(connection, opened.runbook.runbook)
     if not run_id:
@@ -129,9 +129,8 @@ def turn_back(
     with found_run(name, target, run_id) as (opened, database, connection, found):
         launch.refuse_where_over(back, found)
         by_authority = launch.needs_authority(found, back)
-        if not back.accept_loss:
-            _say_loss(connection, found, back)
-        elif found.plan.protected and not by_authority:
+        _say_loss(connection, found, back)
+        if back.accept_loss and found.plan.protected and not by_authority:
             prove(found.plan, keys_of(opened.project), ask_code(found.plan, speaker))
         if by_authority and (lacks := _agree(connection, found, opened, speaker, back)):
             say(f"{speaker.person} agrees: {lacks}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json as json_module
+import re
 import shutil
 from collections.abc import Iterator
 from datetime import datetime
@@ -16,7 +16,6 @@ from gonogo.cli.show import as_json, say
 from gonogo.core.duration import say_duration
 from gonogo.core.message import backup_in_words
 from gonogo.core.way_back import Backup
-from gonogo.errors import BadInput
 from gonogo.loader import choose_target
 
 
@@ -26,7 +25,7 @@ def take(name: str, target: str, json: bool) -> None:
 
     opened = open_runbook(name)
     database = launch.reach(opened.runbook, opened.project, target)
-    folder = _folder(opened) / f"{opened.runbook.runbook}-by-hand-{clock.now():%Y%m%dT%H%M%S}"
+    folder = _folder(opened) / f"{opened.runbook.runbook}-by-hand-{backup.stamp()}"
     made = backup.take(database, folder, _teller(json), opened.runbook.backup)
     _say_proof(backup.prove(made, _room(opened, target), _teller(json)), json)
 
@@ -79,18 +78,21 @@ def _folder(opened: Opened) -> Path:
 def _backups(opened: Opened) -> Iterator[dict[str, Any]]:
     """Yield a runbook's backups, the newest first."""
     keep = (opened.runbook.backup or Backup()).keep
+    from gonogo.backup import read_manifest  # noqa: PLC0415 - see take
+
     found = []
-    for file in _folder(opened).glob(f"{opened.runbook.runbook}-*/manifest.json"):
-        try:
-            manifest = json_module.loads(file.read_text(encoding="utf-8"))
-            taken = datetime.fromisoformat(manifest["taken_at"])
-        except (ValueError, KeyError) as error:
-            raise BadInput(f"{file} is not a backup's: {error}; move it away") from None
+    kinds = r"-([0-9a-f]{6}-(before|after)|by-hand|rehearsal)-\d{8}T\d{6}-[0-9a-f]{4}"
+    name = re.compile(re.escape(opened.runbook.runbook) + kinds)
+    for folder in _folder(opened).glob("*"):
+        if not name.fullmatch(folder.name):
+            continue
+        manifest = read_manifest(folder)
+        taken = datetime.fromisoformat(manifest["taken_at"])
         size = sum(int(each["bytes"]) for each in manifest["files"].values())
         age = clock.now() - taken
         found.append(
             {
-                "folder": str(file.parent),
+                "folder": str(folder),
                 "taken_at": manifest["taken_at"],
                 "bytes": size,
                 "age": age.total_seconds(),

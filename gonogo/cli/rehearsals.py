@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,6 +30,8 @@ def rehearse(
     prepared = prepare(opened.runbook, opened.file, opened.project, target=target, inputs=read_inputs(inputs))
     database = launch.reach(opened.runbook, opened.project, target)
     rule = prepared.plan.rehearsal
+    # asked to end, it cleans up as for Ctrl-C
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     evidence = rehearsing.rehearse(
         prepared,
         database,

@@ -16,7 +16,7 @@ from gonogo.core.event import Event, Kind
 from gonogo.core.people import NO_GO, Item, Vote, agreed, lacking
 from gonogo.core.plan import Plan, PlannedStep
 from gonogo.core.rehearsal import unready
-from gonogo.core.state import ANYWHERE, ENDED, NEXT, TURNING_BACK, Asked, State, Status, goes_further, heard
+from gonogo.core.state import ANYWHERE, ENDED, NEXT, SHALLOW, TURNING_BACK, Asked, State, Status, goes_further, heard
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +184,7 @@ def _turned(state: State, event: Event) -> Fields:
         switched=0,
         turned=event.seq,
         level=_way(state, str(event.body.get("level") or "")),
-        accepts_loss=bool(event.body.get("accept_loss")),
+        accepts_loss="all" if event.body.get("accept_loss") else "",
         weighed=None,
         rollback_failed=False,
     )
@@ -196,6 +196,10 @@ def _way(state: State, asked: str) -> str:
     return asked if asked in ways_back(state) else first_way(state)
 
 
+#: while a run does one of these, what a level of its own switches off, or puts back, may not be there yet
+_UNFINISHED = frozenset({Status.READY, Status.GATING, Status.DECIDING, Status.WORKING, Status.NO_GO})
+
+
 def ways_back(state: State) -> tuple[str, ...]:
     """Return the ways back that there are for a run: only a backup that was proved can be restored."""
     return tuple(level for level in state.levels if level != "restore" or state.backup)
@@ -203,7 +207,8 @@ def ways_back(state: State) -> tuple[str, ...]:
 
 def first_way(state: State) -> str:
     """Return the way back that a trip takes: the first one in the runbook's order that the rehearsal proved."""
-    there, proved = ways_back(state), (state.rehearsed or {}).get("levels", ())
+    there = [way for way in ways_back(state) if way not in SHALLOW or state.status not in _UNFINISHED]
+    proved = (state.rehearsed or {}).get("levels", ())
     return next((level for level in (*(way for way in there if way in proved), *there)), "undo")
 
 
@@ -219,8 +224,11 @@ def _evolve_anywhere(state: State, event: Event) -> State:
         why = str(event.body.get("why", "")) or "no reason given"
         return replace(state, seq=event.seq, held=why if kind is Kind.HELD else f"{event.actor} says hold: {why}")
     if kind is Kind.RESUME:
-        accepts = state.accepts_loss or bool(event.body.get("accept_loss"))
-        return replace(state, seq=event.seq, held="", rollback_failed=False, accepts_loss=accepts)
+        accepts = state.accepts_loss or ("next" if event.body.get("accept_loss") else "")
+        # time has passed, so what would be lost is counted anew
+        return replace(state, seq=event.seq, held="", rollback_failed=False, accepts_loss=accepts, weighed=None)
+    if kind is Kind.TAKEN_OVER:
+        return replace(state, seq=event.seq, weighed=None)
     return replace(state, seq=event.seq, **_said(state, event))
 
 
@@ -267,7 +275,8 @@ def _phase_started(state: State, event: Event) -> Fields:
         override=str(event.body.get("override") or ""),
         # a gate that is launched again begins with a fresh one
         backup={} if not state.changed else state.backup,
-        rehearsed=None,
+        # what the first phase rested on is what the later ones rest on
+        rehearsed=state.rehearsed if state.changed else None,
         asked=None,
         votes=(),
         confirmed={},
@@ -338,7 +347,7 @@ def _phase_done(state: State, _: Event) -> Fields:
 
 
 def _weighed(state: State, event: Event) -> Fields:
-    harmless = state.accepts_loss or not any(event.body["rows"].values())
+    harmless = bool(state.accepts_loss) or not any(event.body["rows"].values())
     return dict(weighed=int(event.body["step"]) if harmless else None)
 
 
@@ -358,14 +367,20 @@ def _undo_started(_: State, __: Event) -> Fields:
     return dict(undo_started=True)
 
 
-def _undone(_: State, event: Event) -> Fields:
+def _still_accepts(state: State) -> str:
+    """Return what is still accepted when what came next is done."""
+    return "" if state.accepts_loss == "next" else state.accepts_loss
+
+
+def _undone(state: State, event: Event) -> Fields:
     if event.body["last"]:
-        return dict(step=int(event.body["step"]), script=0, cursor=None, rows=0, left=False, undo=0, undo_started=False)
+        back = dict(step=int(event.body["step"]), script=0, cursor=None, rows=0, left=False, undo=0, undo_started=False)
+        return {**back, "weighed": None, "accepts_loss": _still_accepts(state)}
     return dict(undo=int(event.body["script"]) + 1, undo_started=False)
 
 
 def _rollback_failed(_: State, event: Event) -> Fields:
-    return dict(held=f"rollback failed: {event.body.get('why', '')}", rollback_failed=True)
+    return dict(held=f"rollback failed: {event.body.get('why', '')}", rollback_failed=True, weighed=None)
 
 
 _CHANGES: Mapping[Kind, Callable[[State, Event], Fields]] = {
@@ -543,10 +558,15 @@ def _next_undo(plan: Plan, state: State) -> Command:
     if undo is None:
         why = f"{plan.steps[step].name} has no undo; undo it by hand, then: gonogo resume --settle done"
         return Record(Kind.UNDO_FAILED, why)
-    if plan.steps[step].destroys and not plan.steps[step].keeps and state.weighed != step:
+    if weighty(plan.steps[step]) and state.weighed != step:
         return Weigh(step)
     first = max(state.undo, _first_undo(plan.steps[step], state) if step == state.step else 0)
     return Undo(step, first, first >= len(undo) - 1, state.undo_started)
+
+
+def weighty(step: PlannedStep) -> bool:
+    """Say whether it must be counted what the undo of a step would destroy."""
+    return bool(step.destroys or step.journal) and not step.keeps
 
 
 def undoable(plan: Plan, state: State) -> int | None:

@@ -45,6 +45,8 @@ class Script(Planned):
     object: str = ""
     #: the locks that it takes on tables that were there before it: `ACCESS EXCLUSIVE on orders`
     locks: tuple[str, ...] = ()
+    #: it changes what belongs to the whole server: roles, databases, settings
+    shared: bool = False
     #: the tables that it drops, empties, deletes from, or drops columns of; `schema.*` for all of a schema
     destroys: tuple[str, ...] = ()
 

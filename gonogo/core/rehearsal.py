@@ -39,7 +39,7 @@ def verdict(differing: Sequence[str], misplaced: Sequence[str]) -> Restores:
 def unready(plan: Plan, state: State, now: datetime) -> str:
     """Say why a phase must not begin now, by the rehearsal and the clock of the way back; or nothing."""
     rule, found = plan.rehearsal, state.rehearsed or {}
-    if rule is not None and not rule.waived:
+    if rule is not None and not rule.waived and not state.changed:
         if found.get("why"):
             return f"rehearsal: {found['why']}; rehearse it: gonogo rehearse {plan.runbook} --target {plan.target}"
         age = now - datetime.fromisoformat(found["at"])
@@ -86,6 +86,7 @@ def summary(evidence: Mapping[str, Any]) -> dict[str, Any]:
             if level["verdict"] in GOOD
         },
         "tasks": evidence["tasks"],
+        "seal": evidence["seal"],
         "each_step": evidence["each_step"],
     }
 

@@ -210,7 +210,8 @@ class State:
     #: the ways back that the runbook names, the one that is taken, and whether people know what it destroys
     levels: tuple[str, ...] = ("undo",)
     level: str = "undo"
-    accepts_loss: bool = False
+    #: "all" of the way back, or what comes "next" alone
+    accepts_loss: str = ""
     #: what was weighed and may be destroyed: a step, or all of it
     weighed: int | None = None
     #: what is known of the rehearsal of just this plan; None before it was looked up
@@ -250,7 +251,7 @@ def goes_further(state: State, level: str) -> bool:
     if level not in state.levels or level == state.level or (level in SHALLOW and state.level not in SHALLOW):
         return False
     if state.status in TURNING_BACK:
-        return state.rollback_failed
+        return state.rollback_failed or bool(state.held)
     return state.status is Status.ROLLED_BACK and state.level in SHALLOW
 
 

@@ -285,3 +285,65 @@ def test_the_window_must_have_room_for_the_way_back(desk: Callable[..., Desk]) -
     assert done.returncode == 10
     assert "turning back takes" in done.stdout
     assert "was the last safe start" in done.stdout
+
+
+def test_a_sequence_that_stays_behind_is_no_exact_restoration(desk: Callable[..., Desk]) -> None:
+    files = {
+        "a__sql": "ALTER SEQUENCE sale_id_seq RESTART WITH 1; SELECT nextval('sale_id_seq');\n",
+        "a__undo__sql": "SELECT 1;\n",
+    }
+
+    evidence = desk(**files).rehearse(code=10)
+
+    assert "the sequence public.sale_id_seq was at 500" in "; ".join(step(evidence, "work.first")["differences"])
+
+
+def test_a_backup_of_another_database_is_not_rehearsed_on(desk: Callable[..., Desk]) -> None:
+    here = desk()
+    assert here("backup", "take", "book").returncode == 0
+    folder = next((here.project / ".gonogo/backups").iterdir())
+    manifest = folder / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"database": "', '"database": "x'))
+
+    done = here("rehearse", "book", "--backup", str(folder))
+
+    assert done.returncode == 3
+    assert "is a backup of another database" in done.stderr
+    manifest.write_text("{}")
+    done = here("rehearse", "book", "--backup", str(folder))
+    assert done.returncode == 3
+    assert "manifest.json is damaged" in done.stderr
+
+
+def test_a_schema_that_changed_after_the_rehearsal_was_looked_up_is_no_go(desk: Callable[..., Desk]) -> None:
+    book = REQUIRED.replace("go_if: [quiet, rehearsal_fresh]", "go_if: [quiet, rehearsal_fresh], approve: {roles: lead}").replace(
+        "rehearsal: {fresh", "people: {ann: {name: Ann, roles: lead}}\nrehearsal: {fresh"
+    )
+    here = desk(book)
+    here.rehearse()
+    assert here("run", "book", "--without-prefect", "--no-wait").returncode == 4
+    with psycopg.connect(here.url, autocommit=True) as connection:
+        connection.execute("ALTER TABLE sale ADD COLUMN note text")
+    assert here("go", "book", "--as", "ann").returncode == 0
+
+    done = here("resume", "book", "--without-prefect")
+
+    assert done.returncode == 10
+    assert "the target has changed since it was rehearsed" in done.stdout
+
+
+def test_roles_and_settings_of_the_whole_server_are_not_changed_by_a_rehearsal(desk: Callable[..., Desk]) -> None:
+    here = desk(a__sql="CREATE ROLE made_by_a_rehearsal;\n", a__undo__sql="DROP ROLE made_by_a_rehearsal;\n")
+
+    evidence = here.rehearse()
+
+    assert evidence["on"] == "the server named by rehearse_on"
+    with psycopg.connect(here.url, autocommit=True) as connection:
+        query = "SELECT count(*) FROM pg_roles WHERE rolname = 'made_by_a_rehearsal'"
+        assert connection.execute(query).fetchone() == (0,)
+
+
+def test_an_exception_block_of_the_runs_own_is_not_taken_for_the_application(desk: Callable[..., Desk]) -> None:
+    block = "DO $$ BEGIN BEGIN INSERT INTO extra SELECT 1; EXCEPTION WHEN division_by_zero THEN NULL; END; END $$;\n"
+    evidence = desk(b__sql="CREATE TABLE extra (id int); " + block).rehearse()
+    assert evidence["shortcomings"] == ""

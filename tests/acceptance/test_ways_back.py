@@ -12,7 +12,9 @@ from typing import Any
 import psycopg
 import pytest
 from conftest import Server
-from gonogo_command import status
+from gonogo_command import start, status
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
 from test_rehearsal import BEFORE, BOOK, GOOD, Desk, lay
 
 Make = Callable[..., Path]
@@ -305,3 +307,234 @@ def test_another_backup_is_taken_and_proved_at_the_end(desk: Callable[..., Desk]
     listed = json.loads(here("backup", "list", "book", "--json").stdout)
     assert len(listed) == 2
     assert not any(row["outlived"] for row in listed)
+
+
+def write(url: str, statements: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(statements.encode())
+
+
+def test_a_name_as_long_as_they_get_in_letters_of_two_bytes_is_restored_and_not_dropped(
+    make_project: Make, server: Server
+) -> None:
+    name = "ä" * 31 + "x"
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    url = make_conninfo(server.url, dbname=name)
+    write(url, BEFORE)
+    here = Desk(make_project(RESTORES, **GOOD), url)
+    run(here)
+
+    back(here, "--accept-loss")
+
+    assert one(url, "SELECT count(*) FROM item") == 2000
+
+
+def test_rows_that_are_committed_while_the_restore_is_built_are_not_lost_without_a_word(desk: Callable[..., Desk]) -> None:
+    here = desk()
+    write(here.url, "CREATE TABLE bulk AS SELECT g, md5(g::text) FROM generate_series(1, 200000) g")
+    run(here)
+    over = threading.Event()
+    written: list[int] = []
+
+    def keep_writing() -> None:
+        while not over.is_set():
+            try:
+                with psycopg.connect(here.url, autocommit=True) as connection:
+                    while not over.is_set():
+                        connection.execute("INSERT INTO sale (item) VALUES (1)")
+                        written.append(1)
+                        time.sleep(0.02)
+            except psycopg.Error:
+                time.sleep(0.05)
+
+    writer = threading.Thread(target=keep_writing)
+    with psycopg.connect(
+        here.url.replace(f"/{one(here.url, 'SELECT current_database()')}?", "/postgres?"), autocommit=True
+    ) as look:
+        process = start("rollback", "book", "--without-prefect", cwd=here.project, env=here.env)
+        while look.execute("SELECT count(*) FROM pg_database WHERE datname LIKE '%\\_restored\\_%'").fetchone() == (0,):
+            assert process.poll() is None
+        writer.start()
+    said, _ = process.communicate(timeout=60)
+    over.set()
+    writer.join()
+
+    assert process.returncode == 4, said
+    assert "would destroy rows that were written since" in said
+    assert one(here.url, "SELECT count(*) FROM sale") == 500 + len(written), "the target is open again, and has them all"
+
+
+def test_status_does_not_open_a_target_that_is_being_swapped_nor_swaps_in_a_strangers_database(desk: Callable[..., Desk]) -> None:
+    here = desk()
+    run(here)
+    name = one(here.url, "SELECT current_database()")
+    outside = here.url.replace(f"/{name}?", "/postgres?")
+    other = name.replace("_", "z")
+    with psycopg.connect(outside, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {other}_restored_abcdef")
+        connection.execute(
+            f"COMMENT ON DATABASE {other}_restored_abcdef IS 'gonogo swaps in the restore of ''{other}'' for the run book-abcdef'"
+        )
+        connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        stranger = here("status", "book")
+        connection.execute("SELECT pg_advisory_lock(7470966, hashtext(%s))", [name])
+        busy = here("status", "book")
+        connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+        connection.execute(f"DROP DATABASE {other}_restored_abcdef")
+
+    assert (stranger.returncode, busy.returncode) == (3, 3)
+    assert "and not for a restore of gonogo's" in stranger.stderr
+    assert "is under way" in busy.stderr
+    assert one(here.url, "SELECT to_regclass('extra')::text") == "extra"
+
+
+def test_a_prepared_transaction_stops_the_swap_and_what_was_there_is_open_and_whole(make_project: Make, server: Server) -> None:
+    if one(server.url, "SHOW max_prepared_transactions") == "0":
+        pytest.skip("this server prepares no transactions")
+    here = lay(make_project, server, RESTORES)
+    run(here)
+    write(here.url, "BEGIN; INSERT INTO sale (item) VALUES (1); PREPARE TRANSACTION 'open'")
+    told = back(here, "--accept-loss", code=12)
+    write(here.url, "COMMIT PREPARED 'open'")
+    assert "a prepared transaction is open" in told
+    assert one(here.url, "SELECT count(*) FROM sale") == 501
+
+
+@pytest.mark.parametrize(
+    ("made", "undo"),
+    [
+        ('CREATE TABLE "Extra" (id int);', 'DROP TABLE "Extra";'),
+        ("CREATE SCHEMA app; CREATE TABLE app.extra (id int);", "SET search_path = app; DROP TABLE extra; DROP SCHEMA app;"),
+        (
+            "CREATE TABLE extra (id int);",
+            "WITH gone AS (DELETE FROM extra RETURNING 1) SELECT count(*) FROM gone; DROP TABLE extra;",
+        ),
+        ("CREATE SCHEMA app; CREATE TABLE app.extra (id int);", "DROP SCHEMA app CASCADE;"),
+    ],
+    ids=["a quoted name", "another search_path", "a delete in a WITH", "a whole schema"],
+)
+def test_what_an_undo_destroys_is_found_however_it_is_written(desk: Callable[..., Desk], made: str, undo: str) -> None:
+    here = desk(BOOK, b__sql=made + "\n", b__undo__sql=undo + "\n")
+    run(here)
+    table = '"Extra"' if "Extra" in made else "app.extra" if "app" in made else "extra"
+    write(here.url, f"INSERT INTO {table} VALUES (1), (2)")
+
+    told = back(here, code=4)
+
+    assert "would destroy rows that were written since: 2 of" in told
+    assert one(here.url, f"SELECT count(*) FROM {table}") == 2
+
+
+def test_a_transaction_that_was_open_as_the_backup_was_taken_and_commits_later_is_counted(desk: Callable[..., Desk]) -> None:
+    here = desk(RESTORES, a__sql="CREATE TABLE other (id int);\n", a__undo__sql="DROP TABLE other;\n")
+    with psycopg.connect(here.url) as older:
+        older.execute("INSERT INTO sale (item) SELECT 1 FROM generate_series(1, 7)")
+        run(here)
+        older.commit()
+
+    assert "restoring the backup: 7 of public.sale" in back(here, code=4)
+    assert one(here.url, "SELECT count(*) FROM sale") == 507
+
+
+def test_what_was_accepted_or_counted_once_does_not_stand_for_what_was_written_later(desk: Callable[..., Desk]) -> None:
+    here = desk(
+        BOOK,
+        b__sql="CREATE TABLE extra (id int);\n",
+        b__undo__sql="SELECT 1/(SELECT count(*)::int FROM old); DROP TABLE extra;\n",
+    )
+    write(here.url, "CREATE TABLE old (id int)")
+    run(here)
+    assert "division by zero" in back(here, code=12)
+    write(here.url, "INSERT INTO extra VALUES (1); INSERT INTO old VALUES (1)")
+
+    told = back(here, "--continue", code=4)
+
+    assert "1 of public.extra" in told
+    assert one(here.url, "SELECT count(*) FROM extra") == 1
+
+
+def test_the_way_that_is_named_is_the_one_that_is_taken(desk: Callable[..., Desk]) -> None:
+    here = desk()
+    run(here)
+    write(here.url, "INSERT INTO sale (item) VALUES (1)")
+    assert "restoring the backup would destroy" in back(here, code=4)
+
+    back(here, "--level", "undo")
+
+    assert "backup restored" not in kinds(here.url)
+    assert one(here.url, "SELECT count(*) FROM sale") == 501
+    assert one(here.url, "SELECT to_regclass('extra')") is None
+
+
+def test_a_restore_is_refused_where_another_run_changed_the_database_after_the_backup(desk: Callable[..., Desk]) -> None:
+    here = desk()
+    run(here)
+    other = BOOK.replace("runbook: book", "runbook: other").replace("work", "more")
+    (here.project / "runbooks/other.yaml").write_text(other)
+    folder = here.project / "sql_templates/other"
+    folder.mkdir()
+    for name in ("a", "b"):
+        (folder / f"{name}.sql").write_text(f"CREATE TABLE other_{name} (id int);\n")
+        (folder / f"{name}.undo.sql").write_text(f"DROP TABLE other_{name};\n")
+    (folder / "quiet.sql").write_text("SELECT 0\n")
+    assert here("run", "other", "--without-prefect").returncode == 0
+
+    told = back(here, "--accept-loss", code=12)
+
+    assert "the run other-" in told
+    assert "changed this database after the backup; turn that back first" in told
+
+
+def test_tables_that_are_called_like_what_is_left_alone_come_back_in_place(make_project: Make, server: Server) -> None:
+    owner = server.database()
+    name = one(owner, "SELECT current_database()")
+    with psycopg.connect(owner, autocommit=True) as connection:
+        connection.execute("DROP ROLE IF EXISTS plain_owner")
+        connection.execute("CREATE ROLE plain_owner LOGIN; ALTER SCHEMA public OWNER TO plain_owner")
+        connection.execute(f"ALTER DATABASE {name} OWNER TO plain_owner")
+    weak = owner.replace("postgres:@", "plain_owner@").replace("postgres@", "plain_owner@")
+    write(
+        weak,
+        BEFORE
+        + 'CREATE TABLE "PUBLICATION" AS SELECT 1 AS id; CREATE TABLE "EXTENSION" AS SELECT 1 AS id; SELECT lo_create(4711)',
+    )
+    here = Desk(make_project(RESTORES, **GOOD), weak)
+    run(here)
+    with psycopg.connect(weak) as idle:
+        idle.execute("SELECT count(*) FROM item")
+        told = back(here, "--accept-loss", code=12)
+        assert "lock timeout" in told, "it does not wait for ever, nor queue everybody behind it"
+
+    back(here, "--continue", "--accept-loss")
+
+    assert one(weak, 'SELECT (SELECT count(*) FROM "PUBLICATION") + (SELECT count(*) FROM "EXTENSION")') == 2
+    assert one(weak, "SELECT count(*) FROM pg_largeobject_metadata") == 1
+
+
+def test_a_trip_in_the_middle_of_the_work_does_not_switch_off_what_is_not_there_yet(desk: Callable[..., Desk]) -> None:
+    here = desk(WAYS, **{**SWITCHES, "b__sql": "SELECT 1/0;\n"})
+
+    assert "schema objects are as they were" in run(here, code=11)
+
+
+def test_prune_leaves_the_backups_of_a_runbook_whose_name_begins_alike(desk: Callable[..., Desk]) -> None:
+    here = desk()
+    assert here("backup", "take", "book").returncode == 0
+    taken = next((here.project / ".gonogo/backups").iterdir())
+    old = taken.with_name(taken.name.replace("book-", "book-orders-"))
+    taken.rename(old)
+    for _ in range(2):
+        assert here("backup", "take", "book").returncode == 0
+    (here.project / "runbooks/book.yaml").write_text(RESTORES.replace("backup: {}", "backup: {keep: 1ms}"))
+
+    done = here("backup", "prune", "book", "--yes", "--json")
+
+    assert len(json.loads(done.stdout)["backups"]) == 1
+    assert old.is_dir()
+    (old / "manifest.json").write_text("[]")
+    old.rename(taken)
+    damaged = here("backup", "list", "book")
+    assert damaged.returncode == 3
+    assert "is damaged" in damaged.stderr

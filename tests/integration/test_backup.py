@@ -286,3 +286,33 @@ def test_no_password_is_in_a_process_list(server: Server, tmp_path: Path) -> Non
     mine = [line for line in seen if name.encode() in line and b"pg_dump" in line]
     assert mine, "the dump was seen"
     assert not [line for line in mine if b"c4nary" in line]
+
+
+def test_definitions_that_are_written_another_way_after_a_restore_are_the_same(any_server: Server, tmp_path: Path) -> None:
+    url = any_server.database()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            "CREATE TABLE t (s varchar CHECK (s IN ('a', 'b'))); CREATE VIEW v AS SELECT s FROM t WHERE s IN ('a', 'b');"
+            " GRANT SELECT ON t TO PUBLIC; REVOKE SELECT ON t FROM PUBLIC; INSERT INTO t VALUES ('a'), ('a');"
+        )
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            connection.execute("CREATE UNIQUE INDEX CONCURRENTLY broken ON t (s)")
+    made = backup.take(Database(url=url), tmp_path / "b", quietly)
+
+    proved = prove(made, Database(url=url))
+
+    assert "indexes that are INVALID" in str(proved["uncovered"])
+
+
+def test_a_partitioned_table_is_its_partitions(database_18: Database, tmp_path: Path) -> None:
+    with psycopg.connect(database_18.url, autocommit=True) as connection:
+        connection.execute(
+            "CREATE TABLE app.log (at date) PARTITION BY RANGE (at);"
+            " CREATE TABLE app.log_25 PARTITION OF app.log FOR VALUES FROM ('2025-01-01') TO ('2026-01-01');"
+            " INSERT INTO app.log VALUES ('2025-05-05')"
+        )
+    made = backup.take(database_18, tmp_path / "b", quietly, Rule(tables=("app.log",)))
+
+    assert made.manifest["tables"]["app.log_25"].startswith("1:")
+    with pytest.raises(BackupFailed, match=r"no table app\.seen that holds rows"):
+        backup.take(database_18, tmp_path / "c", quietly, Rule(tables=("app.seen",)))

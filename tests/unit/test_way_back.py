@@ -29,6 +29,7 @@ def evidence(**more: Any) -> dict[str, Any]:
         "forward": {"outcome": "done", "why": "", "took": 1},
         "levels": [{"level": "undo", "verdict": "restores exactly", "took": 60, "differences": []}],
         "steps": [{"step": "task-0.1", "verdict": "restores exactly"}],
+        "seal": "s",
         "tasks": {},
         "each_step": False,
         **more,
