@@ -184,7 +184,7 @@ def _turned(state: State, event: Event) -> Fields:
         switched=0,
         turned=event.seq,
         level=_way(state, str(event.body.get("level") or "")),
-        accepts_loss="all" if event.body.get("accept_loss") else "",
+        accepts_loss=bool(event.body.get("accept_loss")),
         weighed=None,
         rollback_failed=False,
     )
@@ -224,11 +224,11 @@ def _evolve_anywhere(state: State, event: Event) -> State:
         why = str(event.body.get("why", "")) or "no reason given"
         return replace(state, seq=event.seq, held=why if kind is Kind.HELD else f"{event.actor} says hold: {why}")
     if kind is Kind.RESUME:
-        accepts = state.accepts_loss or ("next" if event.body.get("accept_loss") else "")
         # time has passed, so what would be lost is counted anew
+        accepts = bool(event.body.get("accept_loss"))
         return replace(state, seq=event.seq, held="", rollback_failed=False, accepts_loss=accepts, weighed=None)
     if kind is Kind.TAKEN_OVER:
-        return replace(state, seq=event.seq, weighed=None)
+        return replace(state, seq=event.seq, weighed=None, accepts_loss=False)
     return replace(state, seq=event.seq, **_said(state, event))
 
 
@@ -347,7 +347,7 @@ def _phase_done(state: State, _: Event) -> Fields:
 
 
 def _weighed(state: State, event: Event) -> Fields:
-    harmless = bool(state.accepts_loss) or not any(event.body["rows"].values())
+    harmless = state.accepts_loss or not any(event.body["rows"].values())
     return dict(weighed=int(event.body["step"]) if harmless else None)
 
 
@@ -367,20 +367,15 @@ def _undo_started(_: State, __: Event) -> Fields:
     return dict(undo_started=True)
 
 
-def _still_accepts(state: State) -> str:
-    """Return what is still accepted when what came next is done."""
-    return "" if state.accepts_loss == "next" else state.accepts_loss
-
-
-def _undone(state: State, event: Event) -> Fields:
+def _undone(_: State, event: Event) -> Fields:
     if event.body["last"]:
         back = dict(step=int(event.body["step"]), script=0, cursor=None, rows=0, left=False, undo=0, undo_started=False)
-        return {**back, "weighed": None, "accepts_loss": _still_accepts(state)}
+        return {**back, "weighed": None}
     return dict(undo=int(event.body["script"]) + 1, undo_started=False)
 
 
 def _rollback_failed(_: State, event: Event) -> Fields:
-    return dict(held=f"rollback failed: {event.body.get('why', '')}", rollback_failed=True, weighed=None)
+    return dict(held=f"rollback failed: {event.body.get('why', '')}", rollback_failed=True, weighed=None, accepts_loss=False)
 
 
 _CHANGES: Mapping[Kind, Callable[[State, Event], Fields]] = {

@@ -210,8 +210,8 @@ class State:
     #: the ways back that the runbook names, the one that is taken, and whether people know what it destroys
     levels: tuple[str, ...] = ("undo",)
     level: str = "undo"
-    #: "all" of the way back, or what comes "next" alone
-    accepts_loss: str = ""
+    #: a person accepted what would be lost, and the run has not stopped since
+    accepts_loss: bool = False
     #: what was weighed and may be destroyed: a step, or all of it
     weighed: int | None = None
     #: what is known of the rehearsal of just this plan; None before it was looked up
