@@ -22,6 +22,7 @@ import psycopg
 from gonogo import backup, embedded, house
 from gonogo.compare import checksum
 from gonogo.database import Database
+from gonogo.manifest import read
 from gonogo.scratch import Room
 
 #: the fastest SQL that we know to notice every change of a value: one hash of each row's text, summed as a numeric
@@ -64,7 +65,7 @@ def measure(url: str, folder: Path, rounds: int) -> dict[str, list[tuple[float, 
     tables = ["pgbench_accounts", "pgbench_history", "pgbench_tellers", "pgbench_branches"]
 
     def prove() -> float:
-        return float(str(backup.prove(backup.read(folder / "ours"), room, quietly)["restored_in"]))
+        return float(str(backup.prove(read(folder / "ours"), room, quietly)["restored_in"]))
 
     for _ in range(rounds):
         for name in ("plain", "ours"):

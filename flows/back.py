@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from flows.judging import SETTLE, dump, judge, refuses_forged, say_judged
-from gonogo import backup, clock, ledger, loss
+from gonogo import clock, ledger, loss, manifest
 from gonogo import restore as restoring
 from gonogo.alone import probe, run_alone
 from gonogo.compare import differences, schema_fingerprint
 from gonogo.core import engine
 from gonogo.core.duration import say_duration
 from gonogo.core.event import Kind
+from gonogo.core.evolve import first_way
 from gonogo.core.plan import Plan, PlannedStep
 from gonogo.core.state import SHALLOW, TURNING_BACK, State, Status
 from gonogo.core.verdict import Verdict
@@ -105,7 +106,7 @@ def losses(connection: Connection, run: str, plan: Plan, state: State, level: st
         state: where it stands.
         level: the way back; the one that a trip would take without it.
     """
-    way = level or (state.level if state.status in TURNING_BACK else engine.first_way(state))
+    way = level or (state.level if state.status in TURNING_BACK else first_way(state))
     steps: list[int] = []
     if way == "restore" and state.backup:
         steps = [len(plan.steps)]
@@ -203,13 +204,13 @@ def restore(conductor: Conductor, _: engine.Restore) -> None:
     conductor.leave_target()
     grown = False
     try:
-        made = backup.read(Path(str(known["folder"])))
+        made = manifest.read(Path(str(known["folder"])))
         body = {"folder": known["folder"], "taken_at": known["taken_at"]}
         restoring.put_back(made, runner, body, session.say)
         why = ""
     except restoring.RowsWritten:
         why, grown = "", True
-    except (backup.BackupFailed, Refused, psycopg.Error) as error:
+    except (manifest.BackupFailed, Refused, psycopg.Error) as error:
         why = f"restore: {str(error).strip()}"
         session.say(why)
     session.reconnect()

@@ -14,8 +14,9 @@ from typing import Any
 
 from flows.launch import Found, find
 from gonogo import clock, ledger
-from gonogo.core.engine import ROLLBACK, agreed_to_turn_back, awaited, recent_agreement
+from gonogo.core.engine import agreed_to_turn_back, awaited, recent_agreement
 from gonogo.core.event import Kind
+from gonogo.core.evolve import ROLLBACK
 from gonogo.core.message import clock as say_clock
 from gonogo.core.people import NO_GO, Approve, Vote, agreed, holds, lacking, objection
 from gonogo.core.plain import tidy

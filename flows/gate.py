@@ -21,6 +21,7 @@ from gonogo.core.verdict import Judgement, Verdict
 from gonogo.core.way_back import BACKUP_PROVED, REHEARSAL_FRESH
 from gonogo.core.window import closed
 from gonogo.errors import Refused
+from gonogo.manifest import BackupFailed
 
 if TYPE_CHECKING:
     from flows.loop import Conductor
@@ -71,7 +72,7 @@ def take_backup(conductor: Conductor, _: engine.TakeBackup) -> None:
     try:
         made = backup.take(session.database, folder, session.say, plan.backup)
         proved = backup.prove(made, conductor.scratch_room(), session.say)
-    except (backup.BackupFailed, Refused) as error:
+    except (BackupFailed, Refused) as error:
         conductor.append(Kind.HELD if after else Kind.NO_GO, {"why": f"backup: {error}"})
         return
     limit = plan.backup.recover_within if plan.backup else None

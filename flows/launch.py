@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import platform
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from gonogo import clock, embedded, fence, ledger
 from gonogo.core.changes import changes
-from gonogo.core.engine import Record, TurnBack, Undo, decide, fold, undoable
+from gonogo.core.engine import Record, TurnBack, Undo, decide, undoable
 from gonogo.core.event import Event, Kind
+from gonogo.core.evolve import fold
 from gonogo.core.plain import tidy
 from gonogo.core.plan import Plan
 from gonogo.core.runbook import Runbook
@@ -65,7 +67,7 @@ def let_in(database: Database, name: str) -> Connection:
     except Barred:
         from gonogo.restore import settle  # noqa: PLC0415 - nobody else needs it
 
-        settle(database)
+        sys.stderr.write(f"gonogo: {settle(database)}\n")
         return database.connect(name)
 
 

@@ -16,6 +16,7 @@ from flows.watch import Watch
 from gonogo import clock, fence, ledger, scratch
 from gonogo.core import engine
 from gonogo.core.event import Event, Kind
+from gonogo.core.evolve import evolve, fold
 from gonogo.core.plan import Plan
 from gonogo.core.state import TURNING_BACK, State, Status
 from gonogo.core.verdict import Measurement
@@ -79,7 +80,7 @@ class Conductor:
             self.catch_up()
 
     def _take(self, event: Event) -> None:
-        before, self.state = self.state, engine.evolve(self.state, event)
+        before, self.state = self.state, evolve(self.state, event)
         self.session.known = self.state.seq
         for listener in self.listeners:
             listener(before, event, self.state)
@@ -293,7 +294,7 @@ def embark(
     session.epoch = fence.claim(session.connection, run, take_over=take_over)
     session.connection.execute("SELECT pg_catalog.set_config('application_name', %s, false)", [session.name[:63]])
     session.connection.execute("LISTEN gonogo")
-    conductor = Conductor(session=session, plan=plan, state=engine.fold(events), keys=keys)
+    conductor = Conductor(session=session, plan=plan, state=fold(events), keys=keys)
     session.known = conductor.state.seq
     # what was recorded between the first look and the claim
     conductor.catch_up()

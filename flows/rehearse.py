@@ -16,18 +16,19 @@ from typing import Any
 from flows import launch
 from flows.decide import keys_of
 from flows.loop import Conductor, embark
+from flows.witness import Witness, key_queries
 from gonogo import backup, clock, ledger, loss, observe, restore, scratch
-from gonogo.core.engine import undoable
 from gonogo.core.event import Event, Kind
 from gonogo.core.plan import Identity, Plan
 from gonogo.core.rehearsal import GOOD, Restores, shortcomings, verdict
 from gonogo.core.runbook import Updates
 from gonogo.core.schedule import actual_times
 from gonogo.core.seal import evidence_seal
-from gonogo.core.state import SHALLOW, State, Status, outcome
+from gonogo.core.state import SHALLOW, Status, outcome
 from gonogo.core.way_back import Rollback
 from gonogo.database import Connection, Database, identify, transaction
 from gonogo.house import Project
+from gonogo.manifest import Backup, BackupFailed, read
 from gonogo.planning import Prepared
 from gonogo.stock import Stock, compare_stock, stock_differences, take_stock
 
@@ -86,7 +87,7 @@ def rehearse(
         identity = identify(connection)
         ledger.create(connection)
     plan = prepared.plan.model_copy(update={"identity": identity})
-    made = backup.read(folder) if folder else _take(plan, database, project, say)
+    made = read(folder) if folder else _take(plan, database, project, say)
     _require_of(made, identity)
     run = Rehearsal(
         plan=plan, texts=dict(prepared.texts), database=database, project=project, actor=actor, say=say, each_step=each_step
@@ -100,7 +101,7 @@ def rehearse(
     return evidence
 
 
-def _require_of(made: backup.Backup, identity: Identity) -> None:
+def _require_of(made: Backup, identity: Identity) -> None:
     """See that a backup is a whole one of the very target.
 
     Raises:
@@ -108,17 +109,17 @@ def _require_of(made: backup.Backup, identity: Identity) -> None:
     """
     of = (made.manifest["system"], made.manifest["database"])
     if of != (identity.system_identifier, identity.database):
-        raise backup.BackupFailed(f"{made.folder} is a backup of another database ({made.manifest['database']})")
+        raise BackupFailed(f"{made.folder} is a backup of another database ({made.manifest['database']})")
     if made.manifest["without_rows"]:
-        raise backup.BackupFailed(f"{made.folder} leaves rows out, so nothing can be rehearsed on it; a whole one can")
+        raise BackupFailed(f"{made.folder} leaves rows out, so nothing can be rehearsed on it; a whole one can")
 
 
-def _take(plan: Plan, database: Database, project: Project, say: Say) -> backup.Backup:
+def _take(plan: Plan, database: Database, project: Project, say: Say) -> Backup:
     say("taking a backup of the target")
     return backup.take(database, project.state / "backups" / f"{plan.runbook}-rehearsal-{backup.stamp()}", say)
 
 
-def _evidence(run: Rehearsal, made: backup.Backup) -> dict[str, Any]:
+def _evidence(run: Rehearsal, made: Backup) -> dict[str, Any]:
     began = clock.now()
     levels: list[dict[str, Any]] = []
     first: _Passage | None = None
@@ -154,7 +155,7 @@ def _evidence(run: Rehearsal, made: backup.Backup) -> dict[str, Any]:
     return {**evidence, "shortcomings": shortcomings(run.plan, evidence)}
 
 
-def _rehearse_level(run: Rehearsal, made: backup.Backup, level: str) -> _Passage:
+def _rehearse_level(run: Rehearsal, made: Backup, level: str) -> _Passage:
     """Go forward on a fresh copy, then back by one way."""
     run.say(f"restoring the backup for the way back by {level}")
     room = run.room
@@ -232,15 +233,15 @@ class _Passage:
         plan, run = conductor.plan, conductor.session.run
         with conductor.session.database.connect("gonogo/witness") as looking:
             looking.execute("SET statement_timeout = 0")
-            witness = _Witness(conductor, looking)
+            witness = Witness(conductor, looking)
             self.start = witness.before[0]
-            self.queries = [{"check": name, "before": plan_} for name, plan_ in _key_queries(conductor, looking)]
+            self.queries = [{"check": name, "before": plan_} for name, plan_ in key_queries(conductor, looking)]
             conductor.listeners.append(witness.hear)
             began = clock.monotonic()
             launch.go(conductor, len(plan.phases), self._pursue, at_once=True)
             conductor.listeners.remove(witness.hear)
             if conductor.state.status is Status.DONE:
-                after = dict(_key_queries(conductor, looking))
+                after = dict(key_queries(conductor, looking))
                 self.queries = [{**query, "after": after.get(query["check"])} for query in self.queries]
         state = conductor.state
         events = ledger.read(conductor.session.connection, run)
@@ -294,108 +295,6 @@ class _Passage:
         return {"level": level, **(self.back or {"took": 0, "verdict": Restores.NOT_REACHED, "differences": []})}
 
 
-class _Witness:
-    """Looks at the copy between the steps: what each one cost, and whether its undo led back to what was there before it."""
-
-    def __init__(self, conductor: Conductor, looking: Connection) -> None:
-        self.plan, self.looking = conductor.plan, looking
-        self.before: dict[int, Stock] = {0: take_stock(looking)}
-        self.spent = self.spent_back = 0.0
-        self._cost: dict[int, dict[str, Any]] = {}
-        self._undo: dict[int, dict[str, Any]] = {}
-        self._told: set[str] = set()
-        self._files, self._wal = observe.files(looking), observe.wal_position(looking)
-
-    def hear(self, before: State, _: Event, after: State) -> None:
-        """Look, whenever a step is done."""
-        if after.step == before.step or after.status is not Status.WORKING:
-            return
-        began = clock.monotonic()
-        step = self.plan.steps[before.step]
-        files, wal = observe.files(self.looking), observe.wal_position(self.looking)
-        rewritten = [was.name for oid, was in self._files.items() if oid in files and files[oid].node != was.node]
-        locks = dict.fromkeys(lock for script in step.scripts for lock in observe.locks_of(self.looking, script, self._files))
-        # what cannot be transactional cannot write its locks down; the manual's rule stands in
-        locks |= dict.fromkeys(lock for script in step.scripts if not script.transactional for lock in script.locks)
-        self._cost[before.step] = {"wal": wal - self._wal, "rewrites": rewritten, "locks": list(locks)}
-        changes = step.kind in ("sql", "backfill")
-        self.before[after.step] = take_stock(self.looking) if changes else self.before[before.step]
-        self._files, self._wal = observe.files(self.looking), observe.wal_position(self.looking)
-        self.spent += clock.monotonic() - began
-
-    def look_back(self, looking: Connection) -> None:
-        """Get ready to look at the way back, on a connection of its own."""
-        self.looking = looking
-
-    def hear_back(self, _: State, event: Event, __: State) -> None:
-        """Compare, whenever a step is undone."""
-        if event.kind is not Kind.UNDONE or not event.body["last"]:
-            return
-        began = clock.monotonic()
-        number = int(event.body["step"])
-        differing, misplaced = compare_stock(self.before[number], self.looking)
-        # what a later step's undo left behind is told there
-        own = [told for told in differing if told not in self._told]
-        self._told |= {*differing, *misplaced}
-        self._undo[number] = {"verdict": verdict(own, misplaced), "differences": [*own, *misplaced]}
-        self.spent_back += clock.monotonic() - began
-
-    def steps(self, events: Sequence[Event]) -> list[dict[str, Any]]:
-        """Return what each step cost; how long it took is how long it held its locks, at most."""
-        took: dict[int, float] = {}
-        started: Event | None = None
-        for event in events:
-            if event.kind in (Kind.STARTED, Kind.DONE, Kind.BATCH):
-                number = int(event.body["step"])
-                # what runs alone began with the fact before it
-                began = started.at if started is not None and event.kind is Kind.DONE else event.began
-                started = event if event.kind is Kind.STARTED else None
-                took[number] = took.get(number, 0.0) + (event.at - began).total_seconds()
-        return [
-            {
-                "step": step.name,
-                "kind": step.kind,
-                "took": round(took.get(number, 0.0), 3),
-                **self._cost.get(number, {"wal": 0, "rewrites": [], "locks": []}),
-                "verdict": Restores.NO_UNDO if step.undo is None else Restores.NOT_REACHED,
-                "differences": [],
-            }
-            for number, step in enumerate(self.plan.steps)
-            if step.kind in ("sql", "backfill")
-        ]
-
-    def with_undo(self, steps: list[dict[str, Any]], state: State) -> list[dict[str, Any]]:
-        """Add what each undo did."""
-        numbers = {step.name: number for number, step in enumerate(self.plan.steps)}
-        remains = undoable(self.plan, state)
-        told = []
-        for step in steps:
-            number = numbers[step["step"]]
-            found = self._undo.get(number)
-            if found is None and self.plan.steps[number].undo == () and (remains is None or remains < number):
-                found = self._undo_of_nothing(number)
-            if found is None and number == remains:
-                found = {"verdict": Restores.FAILS, "differences": [state.held]}
-            told.append({**step, **(found or {})})
-        return told
-
-    def _undo_of_nothing(self, number: int) -> dict[str, Any]:
-        """See whether a step that is said to leave nothing to undo left nothing."""
-        differing = stock_differences(self.before[number], self.before[number + 1]) if number + 1 in self.before else []
-        return {"verdict": verdict(differing, ()), "differences": differing}
-
-
-def _key_queries(conductor: Conductor, looking: Connection) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the plans of the queries whose latency the runbook measures."""
-    plan = conductor.plan
-    for name, check in plan.checks.items():
-        if check.time and name in plan.questions:
-            try:
-                yield name, observe.query_plan(looking, conductor.session.texts[plan.questions[name].sha256])
-            except Exception as error:  # noqa: BLE001 - a query that cannot be explained is told, and nothing else
-                yield name, {"shape": [str(error).strip()[:200]], "buffers": 0}
-
-
 def _why_no_go(events: Sequence[Event]) -> str:
     return next((str(event.body.get("why")) for event in reversed(events) if event.kind is Kind.NO_GO), "")
 
@@ -403,7 +302,7 @@ def _why_no_go(events: Sequence[Event]) -> str:
 # each step by itself
 
 
-def _rehearse_steps(run: Rehearsal, made: backup.Backup) -> dict[str, dict[str, Any]]:
+def _rehearse_steps(run: Rehearsal, made: Backup) -> dict[str, dict[str, Any]]:
     """Take each step up, undo it, compare, and take it up again, so that a later undo cannot hide what an earlier one misses."""
     found: dict[str, dict[str, Any]] = {}
     run.say("proving each step's undo by itself")

@@ -7,7 +7,6 @@ the snapshot had, and the same schema object by object. The ledger's own schema 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import secrets
@@ -16,22 +15,20 @@ import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psycopg
-from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 
 from gonogo import clock, private
 from gonogo.compare import checksum, differences, schema_fingerprint, sequence_positions
 from gonogo.core.way_back import Backup as Rule
 from gonogo.database import Connection, Database, identify
 from gonogo.errors import StepError
+from gonogo.manifest import MANIFEST, Backup, BackupFailed, read, sums
 from gonogo.programs import ProgramFailed, Say, finish, running, without_password
 from gonogo.scratch import Room, scratch
 
-MANIFEST = "manifest.json"
 #: connections that dump and restore at a time, and the compression: quick, and a third of the size
 _JOBS, _COMPRESSION = 2, "gzip:1"
 _TABLES = """
@@ -69,28 +66,6 @@ UNION ALL SELECT 'subscriptions' WHERE EXISTS (SELECT FROM pg_catalog.pg_stat_su
 UNION ALL SELECT 'indexes that are INVALID' WHERE EXISTS (SELECT FROM pg_catalog.pg_index WHERE NOT indisvalid)
 UNION ALL SELECT 'unlogged tables' WHERE EXISTS (SELECT FROM pg_catalog.pg_class WHERE relkind = 'r' AND relpersistence = 'u')
 """
-
-
-class BackupFailed(StepError):
-    """A backup was not made, or proved nothing."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Backup:
-    """A backup on disk."""
-
-    folder: Path
-    manifest: Mapping[str, Any]
-
-    @property
-    def dump(self) -> Path:
-        """The folder that pg_dump wrote."""
-        return self.folder / "dump"
-
-    @property
-    def size(self) -> int:
-        """How many bytes its files have."""
-        return sum(int(file["bytes"]) for file in self.manifest["files"].values())
 
 
 def take(database: Database, folder: Path, say: Say, rule: Rule | None = None) -> Backup:
@@ -151,7 +126,7 @@ def _take(database: Database, partial: Path, say: Say, rule: Rule) -> Mapping[st
             }
             finish(process, say, "dumping", writes=partial / "dump")
         connection.execute("ROLLBACK")
-    manifest = {**manifest, "files": _sums(partial / "dump"), "seconds": round(clock.monotonic() - began, 1)}
+    manifest = {**manifest, "files": sums(partial / "dump"), "seconds": round(clock.monotonic() - began, 1)}
     private.write(partial / MANIFEST, json.dumps(manifest, indent=1))
     return manifest
 
@@ -183,61 +158,6 @@ def _parts(connection: Connection, table: str) -> list[str]:
     if not found:
         raise BackupFailed(f"backup.tables: there is no table {table} that holds rows")
     return found
-
-
-def read(folder: Path) -> Backup:
-    """Return a backup from disk, once each of its files is seen to be what it was.
-
-    Raises:
-        BackupFailed: a file is missing, or was changed.
-    """
-    manifest = read_manifest(folder)
-    try:
-        found, stated = _sums(folder / "dump"), manifest["files"]
-    except OSError as error:
-        raise BackupFailed(f"{folder} is no backup: {error}") from None
-    for name in sorted({*stated, *found}):
-        if name not in found:
-            raise BackupFailed(f"{folder / 'dump' / name} is missing")
-        if stated.get(name) != found[name]:
-            raise BackupFailed(f"{folder / 'dump' / name} is not what was written: its sha256 differs")
-    return Backup(folder=folder, manifest=manifest)
-
-
-class _Manifest(BaseModel):
-    """What a backup says of itself."""
-
-    taken_at: AwareDatetime
-    seconds: float
-    server: int
-    database: str
-    system: str
-    snapshot: str
-    tables: dict[str, str]
-    without_rows: list[str]
-    sequences: dict[str, int]
-    schema_: dict[str, str] = Field(alias="schema")
-    uncovered: list[str]
-    roles: list[str]
-    files: dict[str, dict[str, str | int]]
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """Return what a backup says of itself; its files are not looked at.
-
-    Raises:
-        BackupFailed: it says nothing that gonogo writes.
-    """
-    try:
-        raw = (folder / MANIFEST).read_text(encoding="utf-8")
-        _Manifest.model_validate_json(raw)
-        return dict(json.loads(raw))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the whole of it"
-        raise BackupFailed(f"{folder / MANIFEST} is damaged: {where}: {first['msg']}") from None
-    except (OSError, ValueError) as error:
-        raise BackupFailed(f"{folder} is no backup: {error}") from None
 
 
 def stamp() -> str:
@@ -421,14 +341,6 @@ def _require_room(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise BackupFailed(f"the disk of {folder.parent} has {free / 1e6:,.0f} MB free; the tables have {needed / 1e6:,.0f} MB")
-
-
-def _sums(folder: Path) -> dict[str, dict[str, object]]:
-    made = {}
-    for file in sorted(folder.iterdir()):
-        with file.open("rb") as opened:
-            made[file.name] = {"sha256": hashlib.file_digest(opened, "sha256").hexdigest(), "bytes": file.stat().st_size}
-    return made
 
 
 def _one(connection: Connection, query: str) -> Any:

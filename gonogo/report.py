@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from gonogo.core.duration import say_duration
-from gonogo.core.engine import ROLLBACK, fold
 from gonogo.core.event import Event, Kind
+from gonogo.core.evolve import ROLLBACK, fold
 from gonogo.core.plain import clean
 from gonogo.core.plan import Plan
 from gonogo.core.schedule import actual_times, fraction

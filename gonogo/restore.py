@@ -24,10 +24,11 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from gonogo import ledger, loss, private
-from gonogo.backup import Backup, BackupFailed, require_held, restore, write_script
+from gonogo.backup import require_held, restore, write_script
 from gonogo.core.event import Kind
 from gonogo.database import Connection, Database, transaction
 from gonogo.errors import Refused, StepError
+from gonogo.manifest import Backup, BackupFailed
 from gonogo.programs import ProgramFailed, Say, finish, running
 
 #: what the comment of the new database says: that it is being built, or that only the names are left to swap

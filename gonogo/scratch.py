@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from psycopg.conninfo import make_conninfo
 from gonogo import embedded
 from gonogo.database import Database, resolve_url
 from gonogo.errors import Refused
+
+_NAME, _MARK = "gonogo_scratch_", "scratch of process "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +74,7 @@ def scratch(room: Room, roles: Sequence[str] = ()) -> Iterator[str]:
     Raises:
         Refused: none can be made there.
     """
-    name = f"gonogo_scratch_{os.getpid()}_{secrets.token_hex(3)}"
+    name = f"{_NAME}{os.getpid()}_{secrets.token_hex(3)}"
     server, where = room.choose()
     try:
         connection = psycopg.connect(server, autocommit=True)
@@ -83,7 +86,10 @@ def scratch(room: Room, roles: Sequence[str] = ()) -> Iterator[str]:
                 _make_roles(connection, roles)
             # its owner can make the ledger in it
             owner = sql.SQL(" OWNER {}").format(sql.Identifier(room.database.role)) if room.database.role else sql.SQL("")
+            _sweep(connection)
             connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)) + owner)
+            mark = sql.Literal(_mark(os.getpid()))
+            connection.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), mark))
         except psycopg.Error as error:
             raise Refused(f"no scratch database can be made on {where}: {str(error).strip()}") from None
         try:
@@ -93,6 +99,32 @@ def scratch(room: Room, roles: Sequence[str] = ()) -> Iterator[str]:
             made = connection.execute("SELECT datname FROM pg_catalog.pg_database WHERE starts_with(datname, %s)", [name[:40]])
             for (each,) in made.fetchall():
                 connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(each)))
+
+
+def _mark(process: int) -> str:
+    return f"{_MARK}{process} on {platform.node()}"
+
+
+def _sweep(connection: psycopg.Connection[Any]) -> None:
+    """Drop the scratch databases of this machine's processes that were killed before they could."""
+    rows = connection.execute(
+        "SELECT datname, shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database WHERE starts_with(datname, %s)",
+        [_NAME],
+    ).fetchall()
+    for name, comment in rows:
+        process = str(comment or "").removeprefix(_MARK).split(" ", 1)[0]
+        if process.isdigit() and comment == _mark(int(process)) and not _lives(int(process)):
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _make_roles(connection: psycopg.Connection[Any], roles: Sequence[str]) -> None:

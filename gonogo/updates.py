@@ -14,7 +14,7 @@ from contextlib import suppress
 import psycopg
 
 from gonogo import ledger
-from gonogo.core.engine import evolve
+from gonogo.core.evolve import evolve
 from gonogo.core.message import Update, headline, updates
 from gonogo.core.plan import Plan
 from gonogo.core.state import State

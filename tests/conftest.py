@@ -104,7 +104,7 @@ def _run_15(folder: Path) -> Iterator[Server]:
 
     data = str(folder / "data")
     run("initdb", "-D", data, "-U", "postgres", "--auth=trust", "--encoding=UTF8")
-    run("pg_ctl", "-D", data, "-w", "-l", f"{folder}/log", "-o", f"-h '' -k {folder}", "start")
+    run("pg_ctl", "-D", data, "-w", "-l", f"{folder}/log", "-o", f"-h '' -k {folder} -c max_prepared_transactions=5", "start")
     try:
         yield Server(f"postgresql://postgres@/postgres?host={folder}")
     finally:

@@ -33,9 +33,10 @@ def take(name: str, target: str, json: bool) -> None:
 def prove(name: str, folder: Path, target: str, json: bool) -> None:
     """Prove a backup that is there."""
     from gonogo import backup  # noqa: PLC0415 - see take
+    from gonogo.manifest import read  # noqa: PLC0415 - see take
 
     opened = open_runbook(name)
-    made = backup.read(folder)
+    made = read(folder)
     _say_proof(backup.prove(made, _room(opened, target), _teller(json)), json)
 
 
@@ -78,7 +79,7 @@ def _folder(opened: Opened) -> Path:
 def _backups(opened: Opened) -> Iterator[dict[str, Any]]:
     """Yield a runbook's backups, the newest first."""
     keep = (opened.runbook.backup or Backup()).keep
-    from gonogo.backup import read_manifest  # noqa: PLC0415 - see take
+    from gonogo.manifest import read_manifest  # noqa: PLC0415 - see take
 
     found = []
     kinds = r"-([0-9a-f]{6}-(before|after)|by-hand|rehearsal)-\d{8}T\d{6}-[0-9a-f]{4}"

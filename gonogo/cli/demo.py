@@ -19,7 +19,7 @@ from flows import launch
 from gonogo import embedded
 from gonogo.cli import act
 from gonogo.cli.show import console, say
-from gonogo.core.engine import evolve
+from gonogo.core.evolve import evolve
 from gonogo.core.message import updates
 from gonogo.core.state import State
 from gonogo.database import Database

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gonogo.core.duration import say_duration
-from gonogo.core.engine import ROLLBACK, awaited
+from gonogo.core.engine import awaited
 from gonogo.core.event import Event, Kind
+from gonogo.core.evolve import ROLLBACK
 from gonogo.core.message import backup_in_words, clock
 from gonogo.core.plan import Plan, PlannedStep
 from gonogo.core.rehearsal import in_words

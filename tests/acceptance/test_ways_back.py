@@ -390,10 +390,10 @@ def test_status_does_not_open_a_target_that_is_being_swapped_nor_swaps_in_a_stra
     assert one(here.url, "SELECT to_regclass('extra')::text") == "extra"
 
 
-def test_a_prepared_transaction_stops_the_swap_and_what_was_there_is_open_and_whole(make_project: Make, server: Server) -> None:
-    if one(server.url, "SHOW max_prepared_transactions") == "0":
-        pytest.skip("this server prepares no transactions")
-    here = lay(make_project, server, RESTORES)
+def test_a_prepared_transaction_stops_the_swap_and_what_was_there_is_open_and_whole(
+    make_project: Make, server_15: Server
+) -> None:
+    here = lay(make_project, server_15, RESTORES)
     run(here)
     write(here.url, "BEGIN; INSERT INTO sale (item) VALUES (1); PREPARE TRANSACTION 'open'")
     told = back(here, "--accept-loss", code=12)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import signal
 import subprocess
 import threading
@@ -14,9 +15,9 @@ import pytest
 from conftest import Server
 
 from gonogo import backup
-from gonogo.backup import BackupFailed
 from gonogo.core.way_back import Backup as Rule
 from gonogo.database import Database
+from gonogo.manifest import Backup, BackupFailed
 from gonogo.scratch import Room
 
 SCHEMA = """
@@ -65,7 +66,7 @@ def nowhere() -> str:
     raise AssertionError("the target's own server can prove it")
 
 
-def prove(made: backup.Backup, database: Database) -> dict[str, object]:
+def prove(made: Backup, database: Database) -> dict[str, object]:
     return backup.prove(made, Room(database=database, spare=nowhere), quietly)
 
 
@@ -316,3 +317,21 @@ def test_a_partitioned_table_is_its_partitions(database_18: Database, tmp_path: 
     assert made.manifest["tables"]["app.log_25"].startswith("1:")
     with pytest.raises(BackupFailed, match=r"no table app\.seen that holds rows"):
         backup.take(database_18, tmp_path / "c", quietly, Rule(tables=("app.seen",)))
+
+
+def test_a_scratch_database_that_a_killed_process_left_is_gone_with_the_next_proof(database_18: Database, tmp_path: Path) -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    here = platform.node()
+    with psycopg.connect(database_18.url, autocommit=True) as connection:
+        for process in (dead.pid, os.getpid()):
+            connection.execute(f"CREATE DATABASE gonogo_scratch_{process}_left".encode())
+            connection.execute(
+                f"COMMENT ON DATABASE gonogo_scratch_{process}_left IS 'scratch of process {process} on {here}'".encode()
+            )
+
+        prove(backup.take(database_18, tmp_path / "b", quietly), database_18)
+
+        query = "SELECT datname FROM pg_database WHERE datname LIKE 'gonogo_scratch%left'"
+        assert connection.execute(query).fetchall() == [(f"gonogo_scratch_{os.getpid()}_left",)], "only those of the dead"
+        connection.execute(f"DROP DATABASE gonogo_scratch_{os.getpid()}_left".encode())

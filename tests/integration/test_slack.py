@@ -42,8 +42,8 @@ from flows.loop import Conductor, embark
 from gonogo import ledger, updates
 from gonogo import slack as slack_module
 from gonogo.core import message
-from gonogo.core.engine import evolve
 from gonogo.core.event import Event, Kind
+from gonogo.core.evolve import evolve
 from gonogo.core.message import Update
 from gonogo.core.people import Person
 from gonogo.core.state import State, Status

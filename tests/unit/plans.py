@@ -10,6 +10,7 @@ from typing import Any
 from gonogo.core import engine
 from gonogo.core.check import Check
 from gonogo.core.event import Event, Kind
+from gonogo.core.evolve import ROLLBACK, evolve, fold
 from gonogo.core.people import GO, NO_GO, Approve, Item, Person, objection
 from gonogo.core.plan import Plan, PlannedPhase, PlannedStep, PlannedTask, Script
 from gonogo.core.runbook import SqlSettings, Updates
@@ -243,7 +244,7 @@ class World:
         self.now += timedelta(seconds=1)
         event = Event(seq=len(self.events) + 1, kind=kind, at=self.now, began=self.now, actor=actor, body=body)
         self.events.append(event)
-        self.state = engine.evolve(self.state, event)
+        self.state = evolve(self.state, event)
         return self.state
 
     def decide(self) -> engine.Command | None:
@@ -270,7 +271,7 @@ class World:
 
     def agree(self, person: str) -> int:
         """Write down that somebody agrees to a rollback; return its number."""
-        body = {"on": engine.ROLLBACK, "decision": GO, "person": person, "proved": False, "seal": self.plan.seal}
+        body = {"on": ROLLBACK, "decision": GO, "person": person, "proved": False, "seal": self.plan.seal}
         self.tell(Kind.VOTE, person, **body)
         return self.state.seq
 
@@ -341,7 +342,7 @@ class World:
     def agreed_to_go_back(self) -> bool:
         """Say whether those who must agree to a rollback have, lately enough."""
         rule = self.plan.rollback.authority
-        votes = [e for e in self._votes() if e.body["on"] == engine.ROLLBACK]
+        votes = [e for e in self._votes() if e.body["on"] == ROLLBACK]
         return rule is not None and self._enough(rule, [e for e in votes if self.now - e.at <= rule.within])
 
     def ticked(self, items: Sequence[Item]) -> bool:
@@ -398,7 +399,7 @@ class World:
 
     def refold(self) -> None:
         """Crash: all that is left is the ledger."""
-        folded = engine.fold(self.events)
+        folded = fold(self.events)
         assert folded == self.state
         self.state = folded
         self.tell(Kind.TAKEN_OVER, epoch=2)

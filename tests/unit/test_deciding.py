@@ -11,6 +11,7 @@ from plans import START, World, approve, check, confirm, phase, plan, sql, task
 from gonogo.core import engine
 from gonogo.core.engine import Ask, JudgeGate, MeasureBaseline, Perform, Record, TurnBack, Undo, Wait
 from gonogo.core.event import Kind
+from gonogo.core.evolve import evolve
 from gonogo.core.people import NO_GO, Approve
 from gonogo.core.plan import Plan
 from gonogo.core.state import ENDED, State, Status
@@ -918,7 +919,7 @@ def test_agreement_outlasts_a_launch_and_votes_and_boxes_do_not() -> None:
 def told(world: World) -> list[str]:
     state, lines = State(), []
     for event in world.events:
-        before, state = state, engine.evolve(state, event)
+        before, state = state, evolve(state, event)
         lines.append(tell(world.plan, before, event, state))
     return [line for line in lines if line]
 

@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 from plans import START, World, backfill, check, phase, plan, script, sql, task
 
-from gonogo.core import engine
 from gonogo.core.engine import JudgeGate, MeasureBaseline, Perform, Prove, Record, Resolve, Undo, Verify, Wait
 from gonogo.core.event import Event, Kind
+from gonogo.core.evolve import evolve, fold
 from gonogo.core.plan import Plan
 from gonogo.core.state import EDGES, ENDED, NEXT, Edge, State, Status
 
@@ -656,7 +656,7 @@ def test_what_a_script_left_that_failed_after_the_run_turned_back_is_undone() ->
 def test_a_fact_that_the_table_does_not_name_leads_nowhere(status: Status, kind: Kind) -> None:
     before = State(status=status, seq=7, phase=1, step=2, script=1)
     body = {"why": "late", "step": 2, "script": 0, "last": True, "upto": ["1"], "rows": 1}
-    after = engine.evolve(before, Event(seq=8, kind=kind, at=START, began=START, actor="ben", body=body))
+    after = evolve(before, Event(seq=8, kind=kind, at=START, began=START, actor="ben", body=body))
     assert (after.status, after.phase, after.step, after.script, after.cursor) == (status, 1, 2, 1, None)
     assert after.seq == 8
     assert (after.held != "") == (kind in (Kind.HOLD, Kind.HELD) and status not in ENDED)
@@ -668,7 +668,7 @@ def test_a_fact_that_the_table_names_leads_where_it_says(edge: Edge) -> None:
     body = {"why": "because", "step": 0, "script": 0, "last": True, "upto": ["1"], "rows": {} if weighed else 1, "level": "undo"}
     event = Event(seq=8, kind=edge.kind, at=START, began=START, actor="ben", body=body)
     levels = State(status=edge.source, seq=7, levels=("feature", "undo"), level="feature", rollback_failed=True)
-    assert engine.evolve(levels, event).status is edge.target
+    assert evolve(levels, event).status is edge.target
 
 
 def test_the_table_says_one_thing_only_for_a_fact_in_a_status() -> None:
@@ -688,7 +688,7 @@ def test_the_first_and_the_last_of_a_steps_scripts_say_where_it_stands() -> None
     world.go_on(until=lambda state: state.step == 1 and state.script == 7)
     inner = [e.seq for e in world.events if e.kind is Kind.DONE and e.body["step"] == 1 and 0 < e.body["script"] < 6]
     assert len(inner) == 5
-    assert engine.fold([e for e in world.events if e.seq not in inner]) == world.state
+    assert fold([e for e in world.events if e.seq not in inner]) == world.state
 
 
 def test_folding_the_ledger_gives_the_state_again() -> None:
@@ -698,5 +698,5 @@ def test_folding_the_ledger_gives_the_state_again() -> None:
     world.go_on()
     world.tell(Kind.ROLL_BACK, "ben")
     world.go_on()
-    assert engine.fold(world.events) == world.state
-    assert engine.fold([]) == State()
+    assert fold(world.events) == world.state
+    assert fold([]) == State()

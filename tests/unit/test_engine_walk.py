@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from plans import LAUNCHER, PEOPLE, START, APhase, AStep, ATask, World, backfill, check, confirm, phase, plan, script, task
 
-from gonogo.core.engine import Wait, decide, fold
+from gonogo.core.engine import Wait, decide
 from gonogo.core.event import REQUESTS, Kind
+from gonogo.core.evolve import fold
 from gonogo.core.people import GO, NO_GO, Approve, most_votes
 from gonogo.core.plan import Plan, Script
 from gonogo.core.state import AT_REST, NEEDS_AUTHORITY, SHALLOW, Status

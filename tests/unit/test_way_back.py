@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from plans import START, AStep, World, phase, plan, script, sql, task
 
-from gonogo.core.engine import Record, Restore, Switch, Undo, Weigh, first_way
+from gonogo.core.engine import Record, Restore, Switch, Undo, Weigh
 from gonogo.core.event import Kind
+from gonogo.core.evolve import first_way
 from gonogo.core.plan import Plan
 from gonogo.core.rehearsal import last_safe_start, shortcomings, summary, too_late, unready, verdict
 from gonogo.core.state import State, Status, goes_further

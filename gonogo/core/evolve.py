@@ -1,0 +1,272 @@
+"""The first half of the loop: `evolve` takes a fact into the state.
+
+The table of states (`gonogo/core/state.py`) says where each fact leads; here is what else it changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, TypeAlias
+
+from gonogo.core.event import Event, Kind
+from gonogo.core.people import Vote
+from gonogo.core.state import ANYWHERE, ENDED, NEXT, SHALLOW, TURNING_BACK, Asked, State, Status, heard
+
+#: what a vote is about, where it is not the gate
+ROLLBACK = "roll back"
+#: the fields of the state that a fact changes
+Fields: TypeAlias = dict[str, Any]
+
+
+def fold(events: Iterable[Event]) -> State:
+    """Return where a run stands after these facts."""
+    state = State()
+    for event in events:
+        state = evolve(state, event)
+    return state
+
+
+def evolve(state: State, event: Event) -> State:
+    """Return where a run stands after one more fact."""
+    target = NEXT.get((state.status, event.kind)) if heard(state, event) else None
+    if target is None:
+        return _evolve_anywhere(state, event)
+    change = _CHANGES.get(event.kind)
+    changed: Fields = change(state, event) if change is not None else {}
+    if target in TURNING_BACK and state.status not in TURNING_BACK:
+        changed = {**changed, **_turned(state, event)}
+    if target in ENDED:
+        # a hold that came too late to stop the last step holds nothing any more
+        changed = {**changed, "held": ""}
+    return replace(state, seq=event.seq, status=target, changed_at=event.at, **changed)
+
+
+def _turned(state: State, event: Event) -> Fields:
+    """Return what turning back changes: why, and by which of the runbook's ways."""
+    return dict(
+        held="",
+        cause=str(event.body.get("why") or event.kind),
+        switched=0,
+        turned=event.seq,
+        level=_way(state, str(event.body.get("level") or "")),
+        accepts_loss=bool(event.body.get("accept_loss")),
+        weighed=None,
+        rollback_failed=False,
+    )
+
+
+def _way(state: State, asked: str) -> str:
+    if not state.changed:
+        return "undo"  # there is nothing to be undone, and nothing else to be done
+    return asked if asked in ways_back(state) else first_way(state)
+
+
+#: while a run does one of these, what a level of its own switches off, or puts back, may not be there yet
+_UNFINISHED = frozenset({Status.READY, Status.GATING, Status.DECIDING, Status.WORKING, Status.NO_GO})
+
+
+def ways_back(state: State) -> tuple[str, ...]:
+    """Return the ways back that there are for a run: only a backup that was proved can be restored."""
+    return tuple(level for level in state.levels if level != "restore" or state.backup)
+
+
+def first_way(state: State) -> str:
+    """Return the way back that a trip takes: the first one in the runbook's order that the rehearsal proved."""
+    there = [way for way in ways_back(state) if way not in SHALLOW or state.status not in _UNFINISHED]
+    proved = (state.rehearsed or {}).get("levels", ())
+    return next((level for level in (*(way for way in there if way in proved), *there)), "undo")
+
+
+def _evolve_anywhere(state: State, event: Event) -> State:
+    kind = event.kind
+    if kind is Kind.RUN_OPENED:
+        rollback = event.body.get("plan", {}).get("rollback", {})
+        levels = tuple(rollback.get("levels") or ("undo",))
+        return replace(state, seq=event.seq, opened_at=event.at, authority=bool(rollback.get("authority")), levels=levels)
+    if state.status in ENDED or kind not in ANYWHERE:
+        return replace(state, seq=event.seq)
+    if kind in (Kind.HOLD, Kind.HELD):
+        why = str(event.body.get("why", "")) or "no reason given"
+        return replace(state, seq=event.seq, held=why if kind is Kind.HELD else f"{event.actor} says hold: {why}")
+    if kind is Kind.RESUME:
+        # time has passed, so what would be lost is counted anew
+        accepts = bool(event.body.get("accept_loss"))
+        return replace(state, seq=event.seq, held="", rollback_failed=False, accepts_loss=accepts, weighed=None)
+    if kind is Kind.TAKEN_OVER:
+        return replace(state, seq=event.seq, weighed=None, accepts_loss=False)
+    return replace(state, seq=event.seq, **_said(state, event))
+
+
+def _said(state: State, event: Event) -> Fields:
+    """Return what a person's vote or confirmation changes, wherever the run stands."""
+    body = event.body
+    if event.kind is Kind.CONFIRMED:
+        return dict(confirmed={**state.confirmed, str(body.get("item")): event.seq})
+    if event.kind is Kind.VOTE_REFUSED:
+        refused = body.get("vote")
+        return dict(
+            votes=tuple(vote for vote in state.votes if vote.seq != refused),
+            back=tuple(vote for vote in state.back if vote.seq != refused),
+            confirmed={item: seq for item, seq in state.confirmed.items() if seq != refused},
+        )
+    if event.kind is not Kind.VOTE:
+        return {}
+    vote = Vote(
+        seq=event.seq,
+        decision=str(body.get("decision")),
+        person=str(body.get("person")),
+        proved=bool(body.get("proved")),
+        at=event.at,
+        level=str(body.get("level") or ""),
+    )
+    if body.get("on") == ROLLBACK:
+        return dict(back=(*state.back, vote))
+    asked = state.asked if state.status is Status.DECIDING else None
+    if asked is None or (body.get("seal"), body.get("asked")) != (asked.seal, asked.seq):
+        return {}
+    in_time = asked.deadline is None or event.at <= asked.deadline
+    return dict(votes=(*state.votes, vote)) if in_time else {}
+
+
+def _phase_started(state: State, event: Event) -> Fields:
+    return dict(
+        held="",
+        measured=False,
+        phase_at=event.at,
+        soak_from=None,
+        at_once=bool(event.body.get("at_once")),
+        launched=event.seq,
+        launcher=str(event.body.get("person") or event.actor),
+        override=str(event.body.get("override") or ""),
+        # a gate that is launched again begins with a fresh one
+        backup={} if not state.changed else state.backup,
+        # what the first phase rested on is what the later ones rest on
+        rehearsed=state.rehearsed if state.changed else None,
+        asked=None,
+        votes=(),
+        confirmed={},
+        went=0,
+    )
+
+
+def _asked(state: State, event: Event) -> Fields:
+    deadline, step = event.body.get("deadline"), event.body.get("step")
+    asked = Asked(
+        seq=event.seq,
+        at=event.at,
+        seal=str(event.body.get("seal", "")),
+        deadline=datetime.fromisoformat(deadline) if deadline else None,
+        step=None if step is None else int(step),
+    )
+    return dict(asked=asked, votes=() if state.status in (Status.GATING, Status.DECIDING) else state.votes)
+
+
+def _baseline(state: State, event: Event) -> Fields:
+    # what was measured before the first change is what a rollback leads back to; later phases compare with it too
+    return dict(measured=True, baseline=state.baseline if state.changed else event.body)
+
+
+def _go(_: State, event: Event) -> Fields:
+    return dict(went=event.seq)
+
+
+def _recalled(_: State, event: Event) -> Fields:
+    return dict(rehearsed=event.body)
+
+
+def _backed_up(state: State, event: Event) -> Fields:
+    return dict(backed_up_after=True) if state.status is Status.SOAKING else dict(backup=event.body)
+
+
+def _started(_: State, event: Event) -> Fields:
+    return dict(started=int(event.body["script"]), changed=True)
+
+
+def _done(state: State, event: Event) -> Fields:
+    rows = int(event.body.get("rows", 0))
+    if event.body["last"]:
+        return dict(step=state.step + 1, script=0, cursor=None, rows=0, started=None, left=False, changed=True)
+    # absolute, so that a state can be folded without every script of a step (ledger.read_state)
+    return dict(script=int(event.body["script"]) + 1, rows=state.rows + rows, started=None, changed=True)
+
+
+def _not_done(_: State, __: Event) -> Fields:
+    return dict(started=None, undo_started=False)
+
+
+def _batch(state: State, event: Event) -> Fields:
+    cursor = tuple(event.body["upto"])
+    return dict(cursor=cursor, rows=state.rows + int(event.body["rows"]), changed=True)
+
+
+def _failed(_: State, event: Event) -> Fields:
+    return dict(started=None, left=bool(event.body.get("left")))
+
+
+def _verified(_: State, event: Event) -> Fields:
+    return dict(soak_from=event.at)
+
+
+def _phase_done(state: State, _: Event) -> Fields:
+    return dict(phase=state.phase + 1, phase_at=None)
+
+
+def _weighed(state: State, event: Event) -> Fields:
+    harmless = state.accepts_loss or not any(event.body["rows"].values())
+    return dict(weighed=int(event.body["step"]) if harmless else None)
+
+
+def _switched(_: State, event: Event) -> Fields:
+    return dict(switched=int(event.body["script"]) + 1)
+
+
+def _restored(_: State, __: Event) -> Fields:
+    return dict(step=0, script=0, cursor=None, rows=0, started=None, left=False, undo=0, undo_started=False)
+
+
+def _further_back(state: State, event: Event) -> Fields:
+    return _turned(state, event) if state.status in TURNING_BACK else {}
+
+
+def _undo_started(_: State, __: Event) -> Fields:
+    return dict(undo_started=True)
+
+
+def _undone(_: State, event: Event) -> Fields:
+    if event.body["last"]:
+        back = dict(step=int(event.body["step"]), script=0, cursor=None, rows=0, left=False, undo=0, undo_started=False)
+        return {**back, "weighed": None}
+    return dict(undo=int(event.body["script"]) + 1, undo_started=False)
+
+
+def _rollback_failed(_: State, event: Event) -> Fields:
+    return dict(held=f"rollback failed: {event.body.get('why', '')}", rollback_failed=True, weighed=None, accepts_loss=False)
+
+
+_CHANGES: Mapping[Kind, Callable[[State, Event], Fields]] = {
+    Kind.PHASE_STARTED: _phase_started,
+    Kind.RECALLED: _recalled,
+    Kind.BACKED_UP: _backed_up,
+    Kind.ASKED: _asked,
+    Kind.VOTE: _said,
+    Kind.VOTE_REFUSED: _said,
+    Kind.GO: _go,
+    Kind.BASELINE: _baseline,
+    Kind.STARTED: _started,
+    Kind.DONE: _done,
+    Kind.NOT_DONE: _not_done,
+    Kind.BATCH: _batch,
+    Kind.FAILED: _failed,
+    Kind.VERIFIED: _verified,
+    Kind.PHASE_DONE: _phase_done,
+    Kind.WEIGHED: _weighed,
+    Kind.SWITCHED: _switched,
+    Kind.RESTORED: _restored,
+    Kind.ROLL_BACK: _further_back,
+    Kind.UNDO_STARTED: _undo_started,
+    Kind.UNDONE: _undone,
+    Kind.UNDO_FAILED: _rollback_failed,
+    Kind.NOT_PROVED: _rollback_failed,
+}
