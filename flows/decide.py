@@ -15,7 +15,7 @@ from typing import Any
 from flows.launch import Found, find
 from gonogo import clock, ledger
 from gonogo.core.engine import agreed_to_turn_back, awaited, recent_agreement
-from gonogo.core.event import Kind
+from gonogo.core.event import Event, Kind
 from gonogo.core.evolve import ROLLBACK
 from gonogo.core.message import clock as say_clock
 from gonogo.core.people import NO_GO, Approve, Vote, agreed, holds, lacking, objection
@@ -61,6 +61,18 @@ def prove(plan: Plan, keys: Keys, speaker: Speaker) -> bool:
             f" yet enrolls: gonogo people enroll {speaker.person}"
         )
     return False
+
+
+def accept_loss(plan: Plan, keys: Keys, speaker: Speaker) -> None:
+    """See that somebody may let rows be destroyed: on a protected target, one of its people who proves it.
+
+    Raises:
+        Refused: they may not.
+    """
+    if plan.protected and speaker.person not in plan.people:
+        who = ", ".join(plan.people) or "none"
+        raise Refused(f"the target is protected, so one of its people accepts what is lost ({who}): --as PERSON, and prove it")
+    prove(plan, keys, speaker)
 
 
 def vote(
@@ -239,9 +251,7 @@ def go_stands(connection: Connection, run: str, plan: Plan, keys: Keys, state: S
         and not unsigned(connection, run, plan, keys, [fact.seq])
     ]
     votes = [
-        Vote(seq=f.seq, decision=str(f.body["decision"]), person=str(f.body["person"]), proved=True, at=f.at)
-        for f in signed
-        if f.kind is Kind.VOTE and (f.body.get("asked"), f.body.get("on")) == (asked, phase.name)
+        _signed_vote(f) for f in signed if f.kind is Kind.VOTE and (f.body.get("asked"), f.body.get("on")) == (asked, phase.name)
     ]
     ticked = {str(fact.body["item"]) for fact in signed if fact.kind is Kind.CONFIRMED}
     if against := [vote.person for vote in votes if vote.decision == NO_GO]:
@@ -263,13 +273,16 @@ def agreement_stands(connection: Connection, run: str, plan: Plan, keys: Keys, s
     if forged := unsigned(connection, run, plan, keys, numbers):
         return forged[1]
     facts = [ledger.read_fact(connection, run, seq) for seq in numbers]
-    votes = [
-        Vote(seq=f.seq, decision=str(f.body["decision"]), person=str(f.body["person"]), proved=True, at=f.at)
-        for f in facts
-        if f.kind is Kind.VOTE and f.body["on"] == ROLLBACK
-    ]
+    level = fact.body.get("level", "")
+    meant = [f for f in facts if f.kind is Kind.VOTE and f.body["on"] == ROLLBACK and f.body.get("level", "") == level]
+    votes = [_signed_vote(f) for f in meant]
     stands = agreed(rule, plan.people, votes) and all(fact.at - vote.at <= rule.within for vote in votes)
     return "" if stands else f"the rollback (fact {state.turned}) does not rest on enough signed agreements"
+
+
+def _signed_vote(fact: Event) -> Vote:
+    body = fact.body
+    return Vote(seq=fact.seq, decision=str(body["decision"]), person=str(body["person"]), proved=True, at=fact.at)
 
 
 def _cast(

@@ -155,7 +155,9 @@ def roll_back(
         keys = decide.keys_of(opened.project)
         if by_authority and (lacks := decide.agree(connection, found, keys, speaker, reason, level)):
             return Failed(name="Waiting for agreement", message=f"{speaker.person} agrees: {lacks}")
-        if not by_authority:
+        if accept_loss and not by_authority:
+            decide.accept_loss(found.plan, keys, speaker)
+        elif not by_authority:
             _prove_if_said(found, keys, speaker)
         if found.carried and not take_over:
             if not by_authority:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from flows import decide, launch
-from flows.decide import Speaker, agree, keys_of, launcher, prove
+from flows.decide import Speaker, agree, keys_of, launcher
 from flows.opening import Opened, found_run, open_runbook, read_inputs
 from gonogo import fence
 from gonogo.cli.show import as_json, say
@@ -130,8 +130,8 @@ def turn_back(
         launch.refuse_where_over(back, found)
         by_authority = launch.needs_authority(found, back)
         _say_loss(connection, found, back)
-        if back.accept_loss and found.plan.protected and not by_authority:
-            prove(found.plan, keys_of(opened.project), ask_code(found.plan, speaker))
+        if back.accept_loss and not by_authority:
+            decide.accept_loss(found.plan, keys_of(opened.project), ask_code(found.plan, speaker))
         if by_authority and (lacks := _agree(connection, found, opened, speaker, back)):
             say(f"{speaker.person} agrees: {lacks}")
             say(f"next: gonogo rollback {name} --target {found.plan.target} --as PERSON")
