@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from flows.judging import SETTLE, dump, judge, refuses_forged, say_judged
+from flows.judging import SETTLE, dump, judge, not_passing, refuses_forged, say_judged
 from gonogo import clock, ledger, loss, manifest
 from gonogo import restore as restoring
 from gonogo.alone import probe, run_alone
@@ -17,9 +17,9 @@ from gonogo.core import engine
 from gonogo.core.duration import say_duration
 from gonogo.core.event import Kind
 from gonogo.core.evolve import first_way
+from gonogo.core.message import weighed_in_words
 from gonogo.core.plan import Plan, PlannedStep
 from gonogo.core.state import SHALLOW, TURNING_BACK, State, Status
-from gonogo.core.verdict import Verdict
 from gonogo.database import Connection
 from gonogo.errors import Refused, ScriptFailed
 
@@ -52,8 +52,7 @@ def weigh(conductor: Conductor, command: engine.Weigh) -> None:
     conductor.append(Kind.WEIGHED, {"step": command.step, "rows": rows, "how": how})
     if conductor.state.weighed == command.step:
         return
-    whole = command.step >= len(plan.steps)
-    what = "restoring the backup" if whole else f"undoing {plan.steps[command.step].name}"
+    what = weighed_in_words(plan, command.step)
     way = f"gonogo rollback {plan.runbook} --target {plan.target} --continue --accept-loss"
     why = (
         f"{what} would destroy rows that were written since: {loss.in_words(rows)} ({how}). Whoever may lose them says so: {way}"
@@ -92,7 +91,7 @@ def would_destroy(connection: Connection, run: str, plan: Plan, state: State, st
 def _at_stake(connection: Connection, run: str, plan: Plan, state: State, step: int) -> tuple[list[str], str]:
     """Return the tables that a way back destroys, and the snapshot of before."""
     if step >= len(plan.steps):
-        return loss.expand(connection, (f"{schema}.*" for schema in _schemas(connection))), str(state.backup["snapshot"])
+        return loss.every_table(connection), str(state.backup["snapshot"])
     return loss.expand(connection, plan.steps[step].destroys), loss.since_step(connection, run, step)
 
 
@@ -115,15 +114,7 @@ def losses(connection: Connection, run: str, plan: Plan, state: State, level: st
     for step in steps:
         rows, how = would_destroy(connection, run, plan, state, step)
         if told := loss.in_words(rows):
-            what = "restoring the backup" if step == len(plan.steps) else f"undoing {plan.steps[step].name}"
-            yield what, f"{told} ({how})"
-
-
-def _schemas(connection: Connection) -> list[str]:
-    rows = connection.execute(
-        "SELECT nspname FROM pg_catalog.pg_namespace WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', 'gonogo')"
-    ).fetchall()
-    return [str(row[0]) for row in rows]
+            yield weighed_in_words(plan, step), f"{told} ({how})"
 
 
 def undo(conductor: Conductor, command: engine.Undo) -> None:
@@ -241,7 +232,7 @@ def _prove_switch(conductor: Conductor) -> None:
     plan, level = conductor.plan, conductor.state.level
     switch = plan.rollback.feature if level == "feature" else plan.rollback.data
     judged = judge(conductor, switch.prove if switch else ())
-    failing = [f"{j.check}: {j.sentence} ({j.verdict})" for j in judged if j.verdict is not Verdict.PASS]
+    failing = not_passing(judged)
     if failing:
         conductor.append(Kind.NOT_PROVED, {"why": "; ".join(failing), "judged": dump(judged)})
     else:
@@ -254,7 +245,7 @@ def _prove_as_before(conductor: Conductor, names: Sequence[str]) -> None:
     found = schema_fingerprint(conductor.session.connection)
     differing = differences(before, found)
     judged = judge(conductor, names)
-    failing = [f"{j.check}: {j.sentence} ({j.verdict})" for j in judged if j.verdict is not Verdict.PASS]
+    failing = not_passing(judged)
     body = {"judged": dump(judged), "differences": differing, "objects": len(before)}
     if differing or failing:
         conductor.append(Kind.NOT_PROVED, {"why": "; ".join([*differing, *failing]), **body})

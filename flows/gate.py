@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from flows.judging import dump, judge, refuses_forged
+from flows.judging import dump, judge, not_passing, refuses_forged
 from gonogo import backup, clock, ledger
 from gonogo.compare import differences, schema_fingerprint
 from gonogo.core import engine
@@ -98,8 +98,7 @@ def judge_gate(conductor: Conductor, _: engine.JudgeGate) -> None:
         # the way back leads to just before the first change, not to where it was when people were asked
         measure_baseline(conductor, engine.MeasureBaseline())
     judged = [*_ways_back(conductor), *judge(conductor, phase.go_if)]
-    failing = [f"{j.check}: {j.sentence} ({j.verdict})" for j in judged if j.verdict is not Verdict.PASS]
-    if why := "; ".join([*_unusable(conductor), *failing]):
+    if why := "; ".join([*_unusable(conductor), *not_passing(judged)]):
         conductor.append(Kind.NO_GO, {"why": why, "judged": dump(judged)})
     elif phase.asks_people:
         _ask_people(conductor, judged)

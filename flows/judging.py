@@ -27,10 +27,14 @@ def judge(conductor: Conductor, names: Sequence[str]) -> list[Judgement]:
     return judged
 
 
+def not_passing(judged: Sequence[Judgement]) -> list[str]:
+    """Say of each verdict that is no pass what it is about, and its numbers."""
+    return [f"{j.check}: {j.sentence} ({j.verdict})" for j in judged if j.verdict is not Verdict.PASS]
+
+
 def say_judged(judged: Sequence[Judgement]) -> str:
     """Say what did not pass."""
-    told = [f"{j.check}: {j.sentence} ({j.verdict})" for j in judged if j.verdict is not Verdict.PASS]
-    return "; ".join(told) or "every check passes"
+    return "; ".join(not_passing(judged)) or "every check passes"
 
 
 def dump(judged: Sequence[Judgement]) -> list[dict[str, str]]:

@@ -76,7 +76,7 @@ def rehearse(
         project: whose backups and embedded server are used.
         actor: who rehearses, for the record.
         say: where its progress is told.
-        each_step: whether every step's undo is proved by itself too, right after the step.
+        each_step: whether every step's undo is proved by itself too, right after the step; also where the runbook asks for it.
         folder: a backup to rehearse on, instead of a new one.
 
     Raises:
@@ -90,7 +90,13 @@ def rehearse(
     made = read(folder) if folder else _take(plan, database, project, say)
     _require_of(made, identity)
     run = Rehearsal(
-        plan=plan, texts=dict(prepared.texts), database=database, project=project, actor=actor, say=say, each_step=each_step
+        plan=plan,
+        texts=dict(prepared.texts),
+        database=database,
+        project=project,
+        actor=actor,
+        say=say,
+        each_step=each_step or bool(plan.rehearsal and plan.rehearsal.each_step),
     )
     # as JSON holds it, so that it is the same when it is read again
     evidence: dict[str, Any] = json.loads(ledger.encode(_evidence(run, made)))
@@ -214,6 +220,14 @@ def _carried(run: Rehearsal, plan: Plan, url: str) -> Iterator[Conductor]:
         conductor.close()
 
 
+@contextmanager
+def _looking(copy: Database) -> Iterator[Connection]:
+    """Look at a copy, for as long as that takes."""
+    with copy.connect("gonogo/witness") as connection:
+        connection.execute("SET statement_timeout = 0")
+        yield connection
+
+
 @dataclass(kw_only=True)
 class _Passage:
     """What is seen of one way forward and back."""
@@ -231,8 +245,7 @@ class _Passage:
     def go_forward(self, conductor: Conductor) -> None:
         """Run everything, taking stock before every step."""
         plan, run = conductor.plan, conductor.session.run
-        with conductor.session.database.connect("gonogo/witness") as looking:
-            looking.execute("SET statement_timeout = 0")
+        with _looking(conductor.session.database) as looking:
             witness = Witness(conductor, looking)
             self.start = witness.before[0]
             self.queries = [{"check": name, "before": plan_} for name, plan_ in key_queries(conductor, looking)]
@@ -262,8 +275,7 @@ class _Passage:
     def go_back(self, conductor: Conductor, level: str) -> None:
         """Turn back by one way, and compare with what there was."""
         self.run.say(f"turning back by {level}")
-        with conductor.session.database.connect("gonogo/witness") as looking:
-            looking.execute("SET statement_timeout = 0")
+        with _looking(conductor.session.database) as looking:
             self._witness.look_back(looking)
             began = clock.monotonic()
             if level == "undo":
@@ -282,8 +294,7 @@ class _Passage:
         elif level in SHALLOW:
             self.back |= {"verdict": Restores.CHECKS_PASS, "differences": []}
         elif self.start is not None:
-            with conductor.session.database.connect("gonogo/witness") as looking:
-                looking.execute("SET statement_timeout = 0")
+            with _looking(conductor.session.database) as looking:
                 differing, misplaced = compare_stock(self.start, looking)
             differing = differing or ([state.held] if state.held else [])
             self.back |= {"verdict": verdict(differing, misplaced), "differences": [*differing, *misplaced]}
@@ -311,8 +322,7 @@ def _rehearse_steps(run: Rehearsal, made: Backup) -> dict[str, dict[str, Any]]:
             if step.kind not in ("sql", "backfill"):
                 continue
             alone = only_step(on_a_copy(run.plan), number)
-            with Database(url=url, role=run.database.role).connect("gonogo/witness") as looking:
-                looking.execute("SET statement_timeout = 0")
+            with _looking(Database(url=url, role=run.database.role)) as looking:
                 before = take_stock(looking)
                 if step.undo:
                     with _carried(run, alone, url) as conductor:
@@ -326,8 +336,7 @@ def _rehearse_steps(run: Rehearsal, made: Backup) -> dict[str, dict[str, Any]]:
                     found[step.name] = {"verdict": Restores.FAILS, "differences": [why]}
                     break
             if step.undo == ():
-                with Database(url=url, role=run.database.role).connect("gonogo/witness") as looking:
-                    looking.execute("SET statement_timeout = 0")
+                with _looking(Database(url=url, role=run.database.role)) as looking:
                     left = stock_differences(before, take_stock(looking))
                 found[step.name] = {"verdict": verdict(left, ()), "differences": left}
     return found

@@ -156,19 +156,19 @@ def deployments(runbook: Runbook, name: str) -> list[RunnerDeployment]:
     """
     about = f"{runbook.title or runbook.runbook}\n\n{runbook.about}".strip()
     schemas = {
-        "run": (RUN, "flows.served.run", _run_form(runbook), "Launch a phase, or all that are left."),
-        "rehearse": (REHEARSE, "flows.served.rehearse", _rehearsal_form(runbook), "Forward and back on a restored copy."),
-        "resume": (RESUME, "flows.served.resume", _resume_form(runbook), "Go on with a run that is held or lost its process."),
-        "roll back": (ROLL_BACK, "flows.served.roll_back", _rollback_form(runbook), "Undo what a run did, and prove it."),
+        "run": ("flows.served.run", _run_form(runbook), "Launch a phase, or all that are left."),
+        "rehearse": ("flows.served.rehearse", _rehearsal_form(runbook), "Forward and back on a restored copy."),
+        "resume": ("flows.served.resume", _resume_form(runbook), "Go on with a run that is held or lost its process."),
+        "roll back": ("flows.served.roll_back", _rollback_form(runbook), "Undo what a run did, and prove it."),
     }
     made = []
-    for word, (flow_name, entrypoint, form, does) in schemas.items():
+    for word, (entrypoint, form, does) in schemas.items():
         properties = {"runbook": _field("This runbook.", enum=[name], default=name), **form}
         for position, (label, field) in enumerate(properties.items()):
             field.update(position=position, title=label)
         deployment = RunnerDeployment(
             name=f"{runbook.runbook}: {word}",
-            flow_name=flow_name,
+            flow_name=_WORDS[word],
             entrypoint=entrypoint,
             description=f"{about}\n\n{does}",
             tags=["gonogo", runbook.runbook, word],

@@ -91,14 +91,13 @@ def rehearse(runbook: str, target: str, each_step: bool = False, inputs: dict[st
     """Run the plan forward and back on a restored copy, and record what that showed; the target itself is not changed."""
     opened, logger = open_runbook(runbook), get_run_logger()
     prepared = _prepare(opened, target, inputs)
-    rule = prepared.plan.rehearsal
     evidence = rehearsing.rehearse(
         prepared,
         launch.reach(opened.runbook, opened.project, target),
         opened.project,
         actor="the Prefect UI",
         say=lambda text: logger.info("%s", text),
-        each_step=each_step or bool(rule and rule.each_step),
+        each_step=each_step,
     )
     show_page(f"{runbook}-rehearsal", rehearsal_page(prepared.plan.title, evidence), "What the rehearsal showed")
     if evidence["shortcomings"]:

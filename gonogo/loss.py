@@ -32,6 +32,11 @@ WHERE c.relkind = 'r' AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information
     OR (pg_catalog.to_regclass(%(name)s) IS NULL AND c.relname = %(bare)s))
 ORDER BY 1
 """
+_EVERY_TABLE = """
+SELECT pg_catalog.format('%I.%I', n.nspname, c.relname)
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'r' AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'gonogo') ORDER BY 1
+"""
 #: the row's 32 bits, with the epoch that they are of; 1 and 2 are older than everything
 _WRITTEN_SINCE = (
     "t.xmin::text::bigint > 2 AND NOT pg_catalog.pg_visible_in_snapshot((((next.id >> 32) - CASE WHEN t.xmin::text::bigint >"
@@ -69,6 +74,11 @@ def expand(connection: Connection, tables: Iterable[str]) -> list[str]:
         named = {"name": None if schema else table, "schema": schema, "bare": None if schema else bare}
         found |= {str(row[0]): None for row in connection.execute(_TABLES, named).fetchall()}
     return list(found)
+
+
+def every_table(connection: Connection) -> list[str]:
+    """Return every ordinary table that a restore replaces."""
+    return [str(row[0]) for row in connection.execute(_EVERY_TABLE).fetchall()]
 
 
 def written_since(connection: Connection, run: str, tables: Sequence[str], since: str) -> dict[str, int]:

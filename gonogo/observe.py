@@ -92,12 +92,5 @@ def _nodes(plan: Mapping[str, Any]) -> Iterator[str]:
         yield from _nodes(child)
 
 
-#: PostgreSQL's names of the locks that block somebody's writes or reads
-_WORDS = {
-    "RowExclusiveLock": "ROW EXCLUSIVE",
-    "ShareUpdateExclusiveLock": "SHARE UPDATE EXCLUSIVE",
-    "ShareLock": "SHARE",
-    "ShareRowExclusiveLock": "SHARE ROW EXCLUSIVE",
-    "ExclusiveLock": "EXCLUSIVE",
-    "AccessExclusiveLock": "ACCESS EXCLUSIVE",
-}
+#: pg_locks' names of the locks that block somebody's writes or reads: ACCESS EXCLUSIVE is AccessExclusiveLock there
+_WORDS = {f"{mode.title().replace(' ', '')}Lock": mode for mode in MODES}

@@ -174,8 +174,7 @@ def _require_as_counted(runner: Runner) -> None:
         RowsWritten: something was.
     """
     if runner.since:
-        schemas = runner.connection.execute("SELECT nspname || '.*' FROM pg_catalog.pg_namespace").fetchall()
-        tables = loss.expand(runner.connection, (str(row[0]) for row in schemas))
+        tables = loss.every_table(runner.connection)
         if any(loss.written_since(runner.connection, runner.run, tables, runner.since).values()):
             raise RowsWritten("rows were written since they were counted")
 
@@ -354,8 +353,7 @@ def _in_place(backup: Backup, runner: Runner, body: Mapping[str, Any], say: Say)
 
 def _guarded(runner: Runner) -> str:
     """Return SQL that keeps everybody out of every table, without waiting for long, and sees what was written since."""
-    schemas = runner.connection.execute("SELECT nspname || '.*' FROM pg_catalog.pg_namespace").fetchall()
-    tables = loss.expand(runner.connection, (str(row[0]) for row in schemas))
+    tables = loss.every_table(runner.connection)
     limit = f"SET lock_timeout = '{_LOCK_WAIT}s'; "
     lock = f"LOCK TABLE {', '.join(tables)} IN ACCESS EXCLUSIVE MODE;\n" if tables else ""
     return limit + (loss.guard(runner.run, tables, runner.since) + "\n" if runner.since else lock)

@@ -29,7 +29,6 @@ def rehearse(
     opened = open_runbook(name)
     prepared = prepare(opened.runbook, opened.file, opened.project, target=target, inputs=read_inputs(inputs))
     database = launch.reach(opened.runbook, opened.project, target)
-    rule = prepared.plan.rehearsal
     # asked to end, it cleans up as for Ctrl-C
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     evidence = rehearsing.rehearse(
@@ -38,7 +37,7 @@ def rehearse(
         opened.project,
         actor=actor or launch.whoami(),
         say=(lambda _: None) if json else lambda text: say(text, "dim"),
-        each_step=each_step or bool(rule and rule.each_step),
+        each_step=each_step,
         folder=backup,
     )
     file = opened.project.state / "rehearsals" / f"{prepared.plan.runbook}-{evidence['at'][:19].replace(':', '')}.md"

@@ -236,8 +236,8 @@ def _undo_started(_: State, __: Event) -> Fields:
 
 def _undone(_: State, event: Event) -> Fields:
     if event.body["last"]:
-        back = dict(step=int(event.body["step"]), script=0, cursor=None, rows=0, left=False, undo=0, undo_started=False)
-        return {**back, "weighed": None}
+        step = int(event.body["step"])
+        return dict(step=step, script=0, cursor=None, rows=0, left=False, undo=0, undo_started=False, weighed=None)
     return dict(undo=int(event.body["script"]) + 1, undo_started=False)
 
 

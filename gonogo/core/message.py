@@ -100,6 +100,11 @@ def backup_in_words(body: Mapping[str, Any]) -> str:
     )
 
 
+def weighed_in_words(plan: Plan, step: int) -> str:
+    """Say what a loss was counted for: the undo of a step; past the last one, the restore."""
+    return "restoring the backup" if step >= len(plan.steps) else f"undoing {plan.steps[step].name}"
+
+
 def asked_of(plan: Plan, state: State) -> tuple[str, ...]:
     """Return the people, or the roles, whose word a run waits for."""
     phase = plan.phases[state.phase]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from gonogo.core.duration import say_duration
 from gonogo.core.message import clock
 from gonogo.core.plan import Plan, PlannedPhase, PlannedStep, PlannedTask
+from gonogo.core.rehearsal import last_safe_start
+from gonogo.core.state import State
 
 
 def plan_page(plan: Plan) -> str:
@@ -84,9 +86,8 @@ def way_back(plan: Plan) -> list[str]:
     takes = f", planned to take {say_duration(plan.rollback.takes)}" if plan.rollback.takes else ""
     levels = plan.rollback.levels
     lines = [f"- by {', else '.join(levels)}{takes}: {'; '.join(_LEVELS[level] for level in levels)}"]
-    if plan.end_by is not None and plan.rollback.takes:
-        last = clock(plan.end_by - plan.rollback.takes, plan.zone)
-        lines.append(f"- the last safe start, of a phase or of the way back, is {last}")
+    if (last := last_safe_start(plan, State())) is not None:
+        lines.append(f"- the last safe start, of a phase or of the way back, is {clock(last, plan.zone)}")
     lines += _before(plan)
     lines.append(f"- then it is measured: the schema object by object, and {', '.join(plan.proof) or 'no check'}")
     if without := [step.name for step in plan.steps if step.undo is None]:

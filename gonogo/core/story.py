@@ -9,7 +9,7 @@ from gonogo.core.duration import say_duration
 from gonogo.core.engine import awaited
 from gonogo.core.event import Event, Kind
 from gonogo.core.evolve import ROLLBACK
-from gonogo.core.message import backup_in_words, clock
+from gonogo.core.message import backup_in_words, clock, weighed_in_words
 from gonogo.core.plan import Plan, PlannedStep
 from gonogo.core.rehearsal import in_words
 from gonogo.core.state import State, Status, heard
@@ -135,9 +135,8 @@ def _undone(plan: Plan, _: State, event: Event, __: State) -> str:
 
 
 def _weighed(plan: Plan, _: State, event: Event, __: State) -> str:
-    step, rows = int(event.body["step"]), sum(event.body["rows"].values())
-    what = "restoring the backup" if step >= len(plan.steps) else f"undoing {plan.steps[step].name}"
-    return f"{what} destroys {rows:,} rows that were written since" if rows else ""
+    rows = sum(event.body["rows"].values())
+    return f"{weighed_in_words(plan, int(event.body['step']))} destroys {rows:,} rows that were written since" if rows else ""
 
 
 def _switch(plan: Plan, event: Event) -> str:

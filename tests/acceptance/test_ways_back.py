@@ -49,6 +49,16 @@ def kinds(url: str) -> list[str]:
         return [str(row[0]) for row in connection.execute("SELECT kind FROM gonogo.event ORDER BY seq").fetchall()]
 
 
+def owned_by(server: Server, role: str) -> tuple[str, str]:
+    """Make a database whose owner may make none; return its URL for the superuser, and for the owner."""
+    url = server.database()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"DROP ROLE IF EXISTS {role}")
+        connection.execute(f"CREATE ROLE {role} LOGIN; ALTER SCHEMA public OWNER TO {role}")
+        connection.execute(f"ALTER DATABASE {connection.info.dbname} OWNER TO {role}")
+    return url, url.replace("postgres:@", f"{role}@").replace("postgres@", f"{role}@")
+
+
 def run(desk: Desk, code: int = 0) -> str:
     done = desk("run", "book", "--without-prefect")
     assert done.returncode == code, done.stdout + done.stderr
@@ -138,14 +148,9 @@ def test_a_backup_is_restored_beside_and_swapped_in_and_the_failed_database_is_k
 
 
 def test_a_role_that_may_not_make_databases_restores_in_place(make_project: Make, any_server: Server) -> None:
-    owner = any_server.database()
-    name = one(owner, "SELECT current_database()")
+    owner, weak = owned_by(any_server, "weak_owner")
     with psycopg.connect(owner, autocommit=True) as connection:
-        connection.execute("DROP ROLE IF EXISTS weak_owner")
-        connection.execute("CREATE ROLE weak_owner LOGIN; ALTER SCHEMA public OWNER TO weak_owner")
-        connection.execute(f"ALTER DATABASE {name} OWNER TO weak_owner")
         connection.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm" if _has(connection, "pg_trgm") else "SELECT 1")
-    weak = owner.replace("postgres@", "weak_owner@") if "postgres@" in owner else owner.replace("postgres:@", "weak_owner@")
     with psycopg.connect(weak, autocommit=True) as connection:
         connection.execute(
             BEFORE + "CREATE SCHEMA app; CREATE VIEW app.names AS SELECT name FROM item; CREATE TYPE mood AS ENUM ('a');"
@@ -488,13 +493,7 @@ def test_a_restore_is_refused_where_another_run_changed_the_database_after_the_b
 
 
 def test_tables_that_are_called_like_what_is_left_alone_come_back_in_place(make_project: Make, server: Server) -> None:
-    owner = server.database()
-    name = one(owner, "SELECT current_database()")
-    with psycopg.connect(owner, autocommit=True) as connection:
-        connection.execute("DROP ROLE IF EXISTS plain_owner")
-        connection.execute("CREATE ROLE plain_owner LOGIN; ALTER SCHEMA public OWNER TO plain_owner")
-        connection.execute(f"ALTER DATABASE {name} OWNER TO plain_owner")
-    weak = owner.replace("postgres:@", "plain_owner@").replace("postgres@", "plain_owner@")
+    _, weak = owned_by(server, "plain_owner")
     write(
         weak,
         BEFORE
