@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from gonogo.compare import differences, schema_fingerprint
 from gonogo.core import engine
 from gonogo.core.duration import say_duration
 from gonogo.core.event import Kind
-from gonogo.core.evolve import first_way
+from gonogo.core.evolve import first_way, usual_reach
 from gonogo.core.message import weighed_in_words
 from gonogo.core.plan import Plan, PlannedStep
 from gonogo.core.state import SHALLOW, TURNING_BACK, State, Status
@@ -38,6 +39,8 @@ def turn_back(conductor: Conductor, _: engine.TurnBack) -> None:
     body: dict[str, Any] = {"agreed": [vote.person for vote in votes], "votes": [vote.seq for vote in votes]}
     if votes and votes[-1].level:
         body["level"] = votes[-1].level
+    if votes and votes[-1].back_to is not None:
+        body["back_to"] = votes[-1].back_to
     conductor.append(Kind.ROLL_BACK, {"why": reasons or "as agreed", **body})
 
 
@@ -95,7 +98,9 @@ def _at_stake(connection: Connection, run: str, plan: Plan, state: State, step: 
     return loss.expand(connection, plan.steps[step].destroys), loss.since_step(connection, run, step)
 
 
-def losses(connection: Connection, run: str, plan: Plan, state: State, level: str) -> Iterator[tuple[str, str]]:
+def losses(
+    connection: Connection, run: str, plan: Plan, state: State, level: str, back_to: int | None
+) -> Iterator[tuple[str, str]]:
     """Yield what a way back would destroy before it is taken: what does it, and the rows.
 
     Args:
@@ -104,13 +109,17 @@ def losses(connection: Connection, run: str, plan: Plan, state: State, level: st
         plan: its plan.
         state: where it stands.
         level: the way back; the one that a trip would take without it.
+        back_to: the phase whose start it leads to; as far as a trip would without it.
     """
-    way = level or (state.level if state.status in TURNING_BACK else first_way(state))
+    to = usual_reach(state) if back_to is None else back_to
+    way = level or (state.level if state.status in TURNING_BACK and to == state.back_to else first_way(state, to))
+    state = replace(state, status=Status.ROLLING_BACK, back_to=to)
     steps: list[int] = []
     if way == "restore" and state.backup:
         steps = [len(plan.steps)]
     elif way == "undo":
-        steps = [n for n, step in enumerate(plan.steps[: state.step]) if engine.weighty(step)]
+        first = plan.phases[to].first
+        steps = [n for n, step in enumerate(plan.steps[: state.step]) if n >= first and engine.weighty(step)]
     for step in steps:
         rows, how = would_destroy(connection, run, plan, state, step)
         if told := loss.in_words(rows):
@@ -196,7 +205,8 @@ def restore(conductor: Conductor, _: engine.Restore) -> None:
     grown = False
     try:
         made = manifest.read(Path(str(known["folder"])))
-        body = {"folder": known["folder"], "taken_at": known["taken_at"]}
+        first = conductor.plan.phases[conductor.state.back_to].first
+        body = {"folder": known["folder"], "taken_at": known["taken_at"], "step": first}
         restoring.put_back(made, runner, body, session.say)
         why = ""
     except restoring.RowsWritten:
@@ -224,7 +234,7 @@ def prove(conductor: Conductor, _: engine.Prove) -> None:
     else:
         restored = state.level == "restore"
         # rows may have changed between the backup and the baseline; those of the backup were compared before the swap
-        names = [name for name in plan.proof if not (restored and plan.checks[name].needs_baseline)]
+        names = [name for name in plan.proof(state.back_to) if not (restored and plan.checks[name].needs_baseline)]
         _prove_as_before(conductor, names)
 
 
@@ -241,7 +251,8 @@ def _prove_switch(conductor: Conductor) -> None:
 
 
 def _prove_as_before(conductor: Conductor, names: Sequence[str]) -> None:
-    before = conductor.state.baseline.get("schema", {})
+    state = conductor.state
+    before = state.start.get("schema", {})
     found = schema_fingerprint(conductor.session.connection)
     differing = differences(before, found)
     judged = judge(conductor, names)
@@ -250,6 +261,9 @@ def _prove_as_before(conductor: Conductor, names: Sequence[str]) -> None:
     if differing or failing:
         conductor.append(Kind.NOT_PROVED, {"why": "; ".join([*differing, *failing]), **body})
         return
-    took = say_duration(clock.now() - conductor.state.changed_at) if conductor.state.changed_at else ""
-    why = f"{len(before)} schema objects are as they were, {len(judged)} checks pass as at the start"
-    conductor.append(Kind.PROVED, {"why": why, "proof_took": took, **body})
+    took = say_duration(clock.now() - state.changed_at) if state.changed_at else ""
+    phase = conductor.plan.phases[state.back_to]
+    where = f" of phase {phase.name}" if state.back_to else ""
+    why = f"{len(before)} schema objects are as they were, {len(judged)} checks pass as at the start{where}"
+    kind = Kind.PHASE_PROVED if state.back_to else Kind.PROVED
+    conductor.append(kind, {"why": why, "proof_took": took, "step": phase.first, **body})

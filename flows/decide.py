@@ -103,7 +103,15 @@ def vote(
     return awaited(plan, find(connection, run=found.run).state)
 
 
-def agree(connection: Connection, found: Found, keys: Keys, speaker: Speaker, reason: str, level: str = "") -> str:
+def agree(
+    connection: Connection,
+    found: Found,
+    keys: Keys,
+    speaker: Speaker,
+    reason: str,
+    level: str = "",
+    back_to: int | None = None,
+) -> str:
     """Agree to a rollback, where the runbook lets nobody ask for one alone; return who else must, or nothing.
 
     Args:
@@ -113,6 +121,7 @@ def agree(connection: Connection, found: Found, keys: Keys, speaker: Speaker, re
         speaker: who agrees.
         reason: why.
         level: the way back that they agree to; the runbook's first without one.
+        back_to: the phase whose start it leads to; as far as the runbook says without one.
 
     Raises:
         Refused: the vote does not count; the reason is recorded.
@@ -124,10 +133,14 @@ def agree(connection: Connection, found: Found, keys: Keys, speaker: Speaker, re
     if agreed_to_turn_back(plan, state, clock.now()):
         return ""  # they have agreed already; only what follows was not done
     given = recent_agreement(plan, state, clock.now())
-    body = {"on": ROLLBACK, "decision": "go", "person": speaker.person, "seal": plan.seal, "comment": tidy(reason)}
+    body: dict[str, Any] = {"on": ROLLBACK, "decision": "go", "person": speaker.person}
+    body |= {"seal": plan.seal, "comment": tidy(reason)}
     if level:
         body["level"] = level
-    _cast(connection, found, keys, speaker, rule, [vote for vote in given if vote.level == level], body)
+    if back_to is not None:
+        body["back_to"] = back_to
+    same = [vote for vote in given if (vote.level, vote.back_to) == (level, back_to)]
+    _cast(connection, found, keys, speaker, rule, same, body)
     after = find(connection, run=found.run).state
     now = clock.now()
     return "" if agreed_to_turn_back(plan, after, now) else lacking(rule, plan.people, recent_agreement(plan, after, now))
@@ -273,8 +286,12 @@ def agreement_stands(connection: Connection, run: str, plan: Plan, keys: Keys, s
     if forged := unsigned(connection, run, plan, keys, numbers):
         return forged[1]
     facts = [ledger.read_fact(connection, run, seq) for seq in numbers]
-    level = fact.body.get("level", "")
-    meant = [f for f in facts if f.kind is Kind.VOTE and f.body["on"] == ROLLBACK and f.body.get("level", "") == level]
+    way = [fact.body.get(key) for key in ("level", "back_to")]
+    meant = [
+        f
+        for f in facts
+        if f.kind is Kind.VOTE and f.body["on"] == ROLLBACK and [f.body.get(key) for key in ("level", "back_to")] == way
+    ]
     votes = [_signed_vote(f) for f in meant]
     stands = agreed(rule, plan.people, votes) and all(fact.at - vote.at <= rule.within for vote in votes)
     return "" if stands else f"the rollback (fact {state.turned}) does not rest on enough signed agreements"

@@ -28,11 +28,12 @@ if TYPE_CHECKING:
 
 
 def measure_baseline(conductor: Conductor, _: engine.MeasureBaseline) -> None:
-    """Measure what everything is compared with later; a later phase keeps the first phase's, the restore point."""
-    if conductor.state.changed:
-        conductor.append(Kind.BASELINE, {})
-        return
-    measured = {name: conductor.ask(name).model_dump(mode="json") for name in conductor.plan.measured_before}
+    """Measure what is compared with later: before the first change, and what a later phase is turned back to."""
+    plan, state = conductor.plan, conductor.state
+    # to prove that a later phase was turned back takes less than to judge what the run comes to
+    later = [name for name in plan.proof(state.phase) if plan.checks[name].needs_baseline]
+    names = later if state.changed else plan.measured_before
+    measured = {name: conductor.ask(name).model_dump(mode="json") for name in names}
     schema = schema_fingerprint(conductor.session.connection)
     conductor.append(Kind.BASELINE, {"measurements": measured, "schema": schema})
 
@@ -94,7 +95,7 @@ def judge_gate(conductor: Conductor, _: engine.JudgeGate) -> None:
         comment = ledger.read_fact(conductor.session.connection, conductor.session.run, against[0].seq).body.get("comment")
         conductor.append(Kind.NO_GO, {"why": f"{against[0].person} says no-go: {comment or 'no reason given'}"})
         return
-    if state.status is Status.DECIDING and not state.changed:
+    if state.status is Status.DECIDING:
         # the way back leads to just before the first change, not to where it was when people were asked
         measure_baseline(conductor, engine.MeasureBaseline())
     judged = [*_ways_back(conductor), *judge(conductor, phase.go_if)]

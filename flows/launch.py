@@ -15,7 +15,7 @@ from gonogo import clock, embedded, fence, ledger
 from gonogo.core.changes import changes
 from gonogo.core.engine import Record, TurnBack, Undo, decide, undoable
 from gonogo.core.event import Event, Kind
-from gonogo.core.evolve import fold
+from gonogo.core.evolve import fold, usual_reach
 from gonogo.core.plain import tidy
 from gonogo.core.plan import Plan
 from gonogo.core.runbook import Runbook
@@ -236,7 +236,7 @@ def go(conductor: Conductor, count: int, carry: Carry, *, at_once: bool = False,
         phase = conductor.plan.phases[conductor.state.phase].name
         conductor.append(Kind.PHASE_STARTED, {**(said or {}), "phase": phase, "through": through, "at_once": at_once})
         carry(conductor)
-        if conductor.state.status is not Status.READY:
+        if conductor.state.status is not Status.READY or conductor.state.came_back:
             return
 
 
@@ -274,7 +274,8 @@ def go_on(
     carry(conductor)
     launched = [event for event in events if event.kind is Kind.PHASE_STARTED]
     through = int(launched[-1].body.get("through", 0)) if launched else -1
-    if conductor.state.status is Status.READY and not conductor.state.held and conductor.state.phase <= through:
+    goes_on = conductor.state.status is Status.READY and not conductor.state.held and not conductor.state.came_back
+    if goes_on and conductor.state.phase <= through:
         said = {key: launched[-1].body[key] for key in ("person", "proved", "override") if key in launched[-1].body}
         at_once = bool(launched[-1].body.get("at_once"))
         go(conductor, through - conductor.state.phase + 1, carry, at_once=at_once, said=said)
@@ -295,6 +296,8 @@ class Back:
     reason: str = ""
     #: the way back; the first one that counts without it
     level: str = ""
+    #: the phase whose start it leads to; as far as the runbook says without one
+    back_to: int | None = None
     #: rows of the application may be destroyed: whoever asks knows of them
     accept_loss: bool = False
     #: only a rollback that has begun is meant
@@ -304,13 +307,14 @@ class Back:
     def body(self) -> dict[str, Any]:
         """The body of the fact that says so."""
         said = {"why": tidy(self.reason), "level": self.level, "accept_loss": self.accept_loss}
-        return {key: value for key, value in said.items() if value}
+        far = {} if self.back_to is None else {"back_to": self.back_to}
+        return {key: value for key, value in said.items() if value} | far
 
 
 def needs_authority(found: Found, back: Back) -> bool:
     """Say whether others must agree to what a person asks for."""
     state = found.state
-    going = state.status in TURNING_BACK and not goes_further(state, back.level)
+    going = state.status in TURNING_BACK and not goes_further(state, back.level, back.back_to)
     return state.authority and state.changed and not going
 
 
@@ -326,7 +330,7 @@ def turn_back(conductor: Conductor, back: Back, *, by_authority: bool) -> None:
         Refused: what they are said to have agreed is not signed by them.
     """
     state = conductor.state
-    if state.status in TURNING_BACK and not goes_further(state, back.level):
+    if state.status in TURNING_BACK and not goes_further(state, back.level, back.back_to):
         if state.held:
             conductor.append(Kind.RESUME, {"accept_loss": True} if back.accept_loss else {})
     elif by_authority:
@@ -339,6 +343,18 @@ def turn_back(conductor: Conductor, back: Back, *, by_authority: bool) -> None:
         conductor.append(back.kind, back.body)
 
 
+def phase_number(plan: Plan, name: str) -> int | None:
+    """Return the number of the phase whose start somebody wants to be turned back to; None where they named none.
+
+    Raises:
+        BadInput: there is no such phase.
+    """
+    names = [phase.name for phase in plan.phases]
+    if name and name not in names:
+        raise BadInput(f"--phase {name!r}: this run's phases are {', '.join(names)}")
+    return names.index(name) if name else None
+
+
 def refuse_where_over(back: Back, found: Found) -> None:
     """Refuse to turn back a run that did nothing, or has been turned back, or by a way that it does not have.
 
@@ -349,13 +365,18 @@ def refuse_where_over(back: Back, found: Found) -> None:
     state, kind = found.state, back.kind
     if back.level and back.level not in state.levels:
         raise BadInput(f"--level {back.level!r}: this run's ways back are {', '.join(state.levels)}")
-    if back.level == "restore" and not state.backup:
-        raise Refused(f"no backup was proved for the run {found.run}, so there is none to restore")
+    _refuse_the_phase(back, found)
+    to = usual_reach(state) if back.back_to is None else back.back_to
+    if back.level == "restore" and to not in state.backups:
+        what = f"phase {found.plan.phases[to].name} of the run {found.run}" if to else f"the run {found.run}"
+        raise Refused(f"no backup was proved for {what}, so there is none to restore")
     if back.go_on and state.status not in TURNING_BACK:
         raise Refused(f"the run {found.run} does not turn back now ({state.status}), so there is no rollback to go on with")
-    if back.level and state.status in TURNING_BACK and back.level != state.level and not goes_further(state, back.level):
+    other = (back.level or state.level, to) != (state.level, state.back_to)
+    if other and state.status in TURNING_BACK and not goes_further(state, back.level, back.back_to):
+        wanted = f"by {back.level}" if back.level else f"to the start of {found.plan.phases[to].name}"
         raise Refused(
-            f"the run {found.run} turns back by {state.level}, and cannot take the way by {back.level} now; hold it first, with"
+            f"the run {found.run} turns back by {state.level}, and cannot take the way {wanted} now; hold it first, with"
             f" `gonogo hold {found.plan.runbook}`, or go on with `gonogo rollback {found.plan.runbook} --continue`"
         )
     nothing_done = state.status is Status.NO_GO and not state.changed
@@ -365,12 +386,28 @@ def refuse_where_over(back: Back, found: Found) -> None:
         raise Refused(f"the run {found.run} is over ({state.status}), so there is nothing to {kind}{hint}")
 
 
+def _refuse_the_phase(back: Back, found: Found) -> None:
+    """Refuse to turn back by phase where that leads nowhere."""
+    state, plan = found.state, found.plan
+    if not back.back_to:
+        return
+    name = plan.phases[back.back_to].name
+    if back.level in SHALLOW:
+        raise BadInput(f"--phase {name} --level {back.level}: what that level does is the whole run's, not a phase's")
+    if back.back_to > state.begun:
+        raise Refused(f"the phase {name} of the run {found.run} has not begun, so there is nothing to turn back")
+    if "schema" not in state.starts.get(back.back_to, {}):
+        raise Refused(f"what there was before the phase {name} was not measured, so nobody could prove that it is back")
+
+
 def exit_code(state: State) -> Exit:
     """Return what the command line answers for where a run stands."""
     if state.rollback_failed:
         return Exit.ROLLBACK_FAILED
     if state.held or state.status is Status.DECIDING:
         return Exit.HOLDING
+    if state.came_back:
+        return Exit.ROLLED_BACK
     return {Status.NO_GO: Exit.NO_GO, Status.ROLLED_BACK: Exit.ROLLED_BACK}.get(state.status, Exit.DONE)
 
 

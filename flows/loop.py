@@ -61,8 +61,9 @@ class Conductor:
 
     @property
     def baseline(self) -> Mapping[str, Measurement]:
-        """What was measured before the first change."""
-        found = self.state.baseline.get("measurements", {})
+        """What was measured before the first change; while a later phase is turned back, as that began."""
+        state = self.state
+        found = (state.start if state.status in TURNING_BACK else state.baseline).get("measurements", {})
         return {name: Measurement.model_validate(measured) for name, measured in found.items()}
 
     # facts

@@ -179,6 +179,8 @@ def as_state(state: State) -> Any:
         return Failed(name="Deciding", message="people decide; `gonogo resume` goes on")
     if state.status in (Status.NO_GO, Status.ROLLED_BACK):
         return Failed(name=str(state.status).capitalize(), message=state.cause or "the gate said no-go")
+    if state.came_back:
+        return Failed(name="Rolled back", message=f"the phase only: {state.cause}")
     return Completed(name="Done" if state.status is Status.DONE else "Phase done")
 
 

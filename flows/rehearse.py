@@ -18,6 +18,7 @@ from flows.decide import keys_of
 from flows.loop import Conductor, embark
 from flows.witness import Witness, key_queries
 from gonogo import backup, clock, ledger, loss, observe, restore, scratch
+from gonogo.core.engine import wants_backup
 from gonogo.core.event import Event, Kind
 from gonogo.core.plan import Identity, Plan
 from gonogo.core.rehearsal import GOOD, Restores, shortcomings, verdict
@@ -55,7 +56,7 @@ class Rehearsal:
         if beside.server or not any(script.shared for script in self.plan.scripts):
             return beside
         # what it says of roles and databases would be true of the target's whole server
-        return replace(beside, server=beside.spare())
+        return replace(beside, server=beside.spare(), called=scratch.EMBEDDED)
 
 
 def rehearse(
@@ -137,6 +138,8 @@ def _evidence(run: Rehearsal, made: Backup) -> dict[str, Any]:
         undone = passage if level == "undo" else undone
         if passage.forward["outcome"] != "done":
             break
+    went = bool(first and first.forward["outcome"] == "done")
+    phases = _rehearse_phases(run, made) if went and run.plan.rollback.reach == "phase" else []
     alone = _rehearse_steps(run, made) if run.each_step else {}
     seen = undone or first
     steps = [{**step, **alone.get(step["step"], {})} for step in (seen.steps if seen else [])]
@@ -155,6 +158,7 @@ def _evidence(run: Rehearsal, made: Backup) -> dict[str, Any]:
         "tasks": first.tasks if first else {},
         "steps": steps,
         "levels": levels,
+        "phases": phases,
         "queries": first.queries if first else [],
         "each_step": run.each_step,
     }
@@ -180,7 +184,7 @@ def _rehearse_level(run: Rehearsal, made: Backup, level: str) -> _Passage:
 def on_a_copy(plan: Plan) -> Plan:
     """Return the plan as it runs on a copy: the same work and checks, but nobody is asked or told, and no clock waited for."""
     quiet = dict(before=(), approve=None, after=(), watch=(), soak=NOTHING)
-    kept = plan.backup.model_copy(update={"after": False}) if plan.backup else None
+    kept = plan.backup.model_copy(update={"after": False, "each_phase": False}) if plan.backup else None
     return plan.model_copy(
         update=dict(
             protected=False,
@@ -281,7 +285,7 @@ class _Passage:
             if level == "undo":
                 conductor.listeners.append(self._witness.hear_back)
             # nobody but the run writes to a copy
-            back = launch.Back(kind=Kind.ROLL_BACK, reason="rehearsed", level=level, accept_loss=True)
+            back = launch.Back(kind=Kind.ROLL_BACK, reason="rehearsed", level=level, back_to=0, accept_loss=True)
             launch.turn_back(conductor, back, by_authority=False)
             conductor.pursue()
             took = round(clock.monotonic() - began - self._witness.spent_back, 2)
@@ -310,7 +314,37 @@ def _why_no_go(events: Sequence[Event]) -> str:
     return next((str(event.body.get("why")) for event in reversed(events) if event.kind is Kind.NO_GO), "")
 
 
-# each step by itself
+# each phase, and each step, by itself
+
+
+def _rehearse_phases(run: Rehearsal, made: Backup) -> list[dict[str, Any]]:
+    """Take each later phase forward, back to its start, compare, and take it forward again."""
+    found: list[dict[str, Any]] = []
+    run.say("turning back each phase by itself")
+    plan = on_a_copy(run.plan)
+    with backup.restored(made, run.room, run.say) as (url, _), _carried(run, plan, url) as conductor:
+        if wants_backup(plan, conductor.state):
+            plan = conductor.plan = plan.model_copy(update={"backup": None})
+        launch.go(conductor, 1, launch.carry_plainly, at_once=True)
+        for number, phase in list(enumerate(plan.phases))[1:]:
+            with _looking(conductor.session.database) as looking:
+                before = take_stock(looking)
+                launch.go(conductor, 1, launch.carry_plainly, at_once=True)
+                began = clock.monotonic()
+                back = launch.Back(kind=Kind.ROLL_BACK, reason="rehearsed", level="undo", back_to=number, accept_loss=True)
+                launch.turn_back(conductor, back, by_authority=False)
+                conductor.pursue()
+                took = round(clock.monotonic() - began, 2)
+                differing, misplaced = compare_stock(before, looking)
+            state = conductor.state
+            kind = Restores.FAILS if state.held and not differing else verdict(differing, misplaced)
+            found.append(
+                {"phase": phase.name, "took": took, "verdict": kind, "differences": [*differing, *misplaced, state.held]}
+            )
+            if not state.came_back:
+                break
+            launch.go(conductor, 1, launch.carry_plainly, at_once=True)
+    return found
 
 
 def _rehearse_steps(run: Rehearsal, made: Backup) -> dict[str, dict[str, Any]]:

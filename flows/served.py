@@ -144,15 +144,17 @@ def roll_back(
     take_over: bool = False,
     level: str = "",
     accept_loss: bool = False,
+    phase: str = "",
 ) -> Any:
-    """Undo everything that the newest run did, newest first, and prove it; where a process carries it, that one does."""
+    """Undo what the newest run did, newest first, and prove it; where a process carries it, that one does."""
     speaker = Speaker(person=asked_by, code=code)
-    back = launch.Back(kind=Kind.ROLL_BACK, reason=reason, level=level, accept_loss=accept_loss)
     with found_run(runbook, target, "") as (opened, database, connection, found):
+        back_to = launch.phase_number(found.plan, phase)
+        back = launch.Back(kind=Kind.ROLL_BACK, reason=reason, level=level, back_to=back_to, accept_loss=accept_loss)
         launch.refuse_where_over(back, found)
         by_authority = launch.needs_authority(found, back)
         keys = decide.keys_of(opened.project)
-        if by_authority and (lacks := decide.agree(connection, found, keys, speaker, reason, level)):
+        if by_authority and (lacks := decide.agree(connection, found, keys, speaker, reason, level, back_to)):
             return Failed(name="Waiting for agreement", message=f"{speaker.person} agrees: {lacks}")
         if accept_loss and not by_authority:
             decide.accept_loss(found.plan, keys, speaker)

@@ -56,10 +56,10 @@ def oldest_running(connection: Connection) -> str:
 
 
 def since_step(connection: Connection, run: str, step: int) -> str:
-    """Return the snapshot that was noted as a step began; nothing where it never did."""
+    """Return the snapshot that was noted as a step began, the last time it did; nothing where it never did."""
     row = connection.execute(
         "SELECT body->>'since' FROM gonogo.event WHERE run = %s AND kind IN ('script done', 'batch done')"
-        " AND (body->>'step')::int = %s AND body->>'since' IS NOT NULL ORDER BY seq LIMIT 1",
+        " AND (body->>'step')::int = %s AND body->>'since' IS NOT NULL ORDER BY seq DESC LIMIT 1",
         [run, step],
     ).fetchone()
     return str(row[0]) if row else ""

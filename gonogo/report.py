@@ -27,6 +27,7 @@ _JUDGED = {
     Kind.VERIFIED: "verify",
     Kind.VERIFY_FAILED: "verify",
     Kind.PROVED: "proof of the rollback",
+    Kind.PHASE_PROVED: "proof of the phase's rollback",
     Kind.NOT_PROVED: "proof of the rollback",
 }
 #: facts that are too many to list one by one

@@ -19,6 +19,8 @@ from gonogo import embedded
 from gonogo.database import Database, resolve_url
 from gonogo.errors import Refused
 
+#: what gonogo's own server is called
+EMBEDDED = "the embedded PostgreSQL"
 _NAME, _MARK = "gonogo_scratch_", "scratch of process "
 
 
@@ -30,18 +32,19 @@ class Room:
     database: Database
     #: starts a server of our own, and returns its URL
     spare: Callable[[], str]
-    #: a server that was named for it, instead of both
+    #: a server to use instead of both, and what it is, for people
     server: str = ""
+    called: str = "the server named by rehearse_on"
 
     def choose(self) -> tuple[str, str]:
         """Return the URL of the server to use, and what it is, for people."""
         if self.server:
-            return self.server, "the server named by rehearse_on"
+            return self.server, self.called
         with psycopg.connect(self.database.url, autocommit=True) as beside:
             may = beside.execute(
                 "SELECT rolcreatedb OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user"
             ).fetchone()
-        return (self.database.url, "the target's own server") if may and may[0] else (self.spare(), "the embedded PostgreSQL")
+        return (self.database.url, "the target's own server") if may and may[0] else (self.spare(), EMBEDDED)
 
 
 def room_of(database: Database, rehearse_on: str, state: Path) -> Room:
@@ -59,8 +62,9 @@ def room_of(database: Database, rehearse_on: str, state: Path) -> Room:
     def spare() -> str:
         return embedded.start(state / "scratch")
 
-    named = rehearse_on and (spare() if rehearse_on == "embedded" else resolve_url(rehearse_on))
-    return Room(database=database, spare=spare, server=named)
+    if rehearse_on == "embedded":
+        return Room(database=database, spare=spare, server=spare(), called=EMBEDDED)
+    return Room(database=database, spare=spare, server=resolve_url(rehearse_on) if rehearse_on else "")
 
 
 @contextmanager

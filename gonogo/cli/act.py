@@ -120,13 +120,22 @@ def hold(name: str, target: str, run_id: str, reason: str, actor: str) -> None:
 
 
 def turn_back(
-    back: launch.Back, name: str, target: str, run_id: str, take_over: bool, plainly: bool, speaker: Speaker, json: bool
+    back: launch.Back,
+    name: str,
+    target: str,
+    run_id: str,
+    take_over: bool,
+    plainly: bool,
+    speaker: Speaker,
+    json: bool,
+    phase: str = "",
 ) -> None:
     """Roll a run back; where a process carries it, that process does."""
     from gonogo.cli.carry import Carrier  # noqa: PLC0415
 
     who = speaker.person or launch.whoami()
     with found_run(name, target, run_id) as (opened, database, connection, found):
+        back = replace(back, back_to=launch.phase_number(found.plan, phase))
         launch.refuse_where_over(back, found)
         by_authority = launch.needs_authority(found, back)
         _say_loss(connection, found, back)
@@ -155,7 +164,7 @@ def _say_loss(connection: Connection, found: launch.Found, back: launch.Back) ->
     """Say beforehand what a way back would destroy."""
     from flows.back import losses  # noqa: PLC0415 - see the top
 
-    for what, told in losses(connection, found.run, found.plan, found.state, back.level):
+    for what, told in losses(connection, found.run, found.plan, found.state, back.level, back.back_to):
         say(f"would be lost: {what}: {told}", "yellow")
 
 
@@ -164,7 +173,8 @@ def _agree(connection: Connection, found: launch.Found, opened: Opened, speaker:
     if not speaker.person:
         waits = lacking(rule, found.plan.people, found.state.back) if rule else ""
         raise Refused(f"this runbook's rollback needs agreement ({waits}). Say who you are with --as PERSON")
-    return agree(connection, found, keys_of(opened.project), ask_code(found.plan, speaker), back.reason, back.level)
+    speaker = ask_code(found.plan, speaker)
+    return agree(connection, found, keys_of(opened.project), speaker, back.reason, back.level, back.back_to)
 
 
 def vote(decision: str, name: str, gate: str, target: str, run_id: str, comment: str, speaker: Speaker, json: bool) -> None:

@@ -300,6 +300,9 @@ def rollback(
     target: TargetOption = "",
     run_id: RunOption = "",
     level: Annotated[str, typer.Option("--level", "-l", help="feature, undo, data or restore; else the runbook's first.")] = "",
+    phase: Annotated[
+        str, typer.Option("--phase", "-p", help="Only back to the start of this phase; the first one's is the whole run's.")
+    ] = "",
     reason: ReasonOption = "",
     go_on: Annotated[bool, typer.Option("--continue", help="Go on with a rollback that holds or was lost.")] = False,
     accept_loss: Annotated[bool, typer.Option("--accept-loss", help="Rows written since may be destroyed.")] = False,
@@ -317,7 +320,7 @@ def rollback(
     from gonogo.cli import act  # noqa: PLC0415
 
     back = Back(kind=Kind.ROLL_BACK, reason=reason, level=level, accept_loss=accept_loss, go_on=go_on)
-    act.turn_back(back, runbook, target, run_id, take_over, without_prefect, act.speaker(actor, code), json)
+    act.turn_back(back, runbook, target, run_id, take_over, without_prefect, act.speaker(actor, code), json, phase)
 
 
 @app.command()

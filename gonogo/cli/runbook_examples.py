@@ -265,6 +265,7 @@ backup:
   tables: [orders, customers]     # the rows of these; without `tables` and `schemas`, of the whole database
   schemas: [billing]              # and of all tables in this schema
   recover_within: 15m             # where restoring it takes longer, the gate is no-go
+  each_phase: true                # every phase takes one of its own, so that it can be restored by itself
   after: true                     # and another one when all is done
   keep: 90d
   waived: ""                      # or why there is none: the provider takes snapshots every hour
@@ -282,6 +283,7 @@ rollback:
   levels: [feature, undo, data, restore]    # a trip takes the first one that the rehearsal proved
   feature: {sql: off.sql, prove: [nobody_uses_it]}
   data: {sql: put_back.sql, prove: [rows_are_back]}
+  reach: phase                              # a trip turns back the phase that is under way, not the weeks before it
   takes: 45m
   authority: {roles: [technical_lead, project_owner], within: 1h}   # one of them agrees
   prove: [failures, customers_untouched]

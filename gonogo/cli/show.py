@@ -40,11 +40,18 @@ _LOUD = (
     "VERIFY FAILED",
     "HOLDING",
     "ROLLED BACK",
+    "PHASE ROLLED BACK",
     "ROLLBACK FAILED",
     "ROLLBACK NOT PROVED",
     "DONE",
 )
-_STYLE = {"ASKED": "bold cyan", "GO": "bold green", "DONE": "bold green", "ROLLED BACK": "bold yellow"}
+_STYLE = {
+    "ASKED": "bold cyan",
+    "GO": "bold green",
+    "DONE": "bold green",
+    "ROLLED BACK": "bold yellow",
+    "PHASE ROLLED BACK": "bold yellow",
+}
 
 
 def complain(error: GonogoError) -> None:

@@ -184,14 +184,15 @@ def _next_at_the_gate(plan: Plan, state: State, now: datetime) -> Command:
         return Recall()
     if not state.measured and (why := unready(plan, state, now)):
         return Record(Kind.NO_GO, why)
-    if wants_backup(plan) and not state.backup and not state.changed:
+    if wants_backup(plan, state) and state.phase not in state.backups:
         return TakeBackup()
     return JudgeGate() if state.measured else MeasureBaseline()
 
 
-def wants_backup(plan: Plan) -> bool:
-    """Say whether a backup is taken before the first change."""
-    return plan.backup is not None and not plan.backup.waived
+def wants_backup(plan: Plan, state: State) -> bool:
+    """Say whether a backup is taken before the phase in work: before the first change, or before every phase."""
+    asked = plan.backup is not None and not plan.backup.waived
+    return asked and (not state.changed or bool(plan.backup and plan.backup.each_phase))
 
 
 def agreed_to_turn_back(plan: Plan, state: State, now: datetime) -> bool:
@@ -199,7 +200,7 @@ def agreed_to_turn_back(plan: Plan, state: State, now: datetime) -> bool:
     rule, given = plan.rollback.authority, recent_agreement(plan, state, now)
     if rule is None or not given:
         return False
-    if state.status in TURNING_BACK and not goes_further(state, given[-1].level):
+    if state.status in TURNING_BACK and not goes_further(state, given[-1].level, given[-1].back_to):
         return False
     return agreed(rule, plan.people, given)
 
@@ -208,7 +209,7 @@ def recent_agreement(plan: Plan, state: State, now: datetime) -> tuple[Vote, ...
     """Return who agreed to the way back that was named last, not too long ago, and not before the run turned back."""
     rule = plan.rollback.authority
     given = [vote for vote in state.back if rule is not None and now - vote.at <= rule.within and vote.seq > state.turned]
-    return tuple(vote for vote in given if vote.level == given[-1].level)
+    return tuple(vote for vote in given if (vote.level, vote.back_to) == (given[-1].level, given[-1].back_to))
 
 
 def open_items(state: State, items: Iterable[Item]) -> tuple[str, ...]:
@@ -308,9 +309,9 @@ def weighty(step: PlannedStep) -> bool:
 
 
 def undoable(plan: Plan, state: State) -> int | None:
-    """Return the newest step that did something and has something to undo or lacks its undo."""
+    """Return the newest step, of those to be turned back, that did something and has something to undo or lacks its undo."""
     touched = state.script > 0 or state.cursor is not None or state.left
-    for step in range(state.step if touched else state.step - 1, -1, -1):
+    for step in range(state.step if touched else state.step - 1, plan.phases[state.back_to].first - 1, -1):
         if plan.steps[step].undo != ():
             return step
     return None

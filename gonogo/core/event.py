@@ -44,6 +44,7 @@ class Kind(StrEnum):
     RESTORED = "backup restored"
     ALL_UNDONE = "all undone"
     PROVED = "rollback proved"
+    PHASE_PROVED = "phase rollback proved"
     NOT_PROVED = "rollback not proved"
     TAKEN_OVER = "taken over"
     REHEARSED = "rehearsed"

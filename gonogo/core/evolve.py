@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from gonogo.core.event import Event, Kind
 from gonogo.core.people import Vote
-from gonogo.core.state import ANYWHERE, ENDED, NEXT, SHALLOW, TURNING_BACK, Asked, State, Status, heard
+from gonogo.core.state import ANYWHERE, ENDED, NEXT, SHALLOW, TURNING_BACK, Asked, State, Status, heard, ways_back
 
 #: what a vote is about, where it is not the gate
 ROLLBACK = "roll back"
@@ -44,37 +44,51 @@ def evolve(state: State, event: Event) -> State:
 
 
 def _turned(state: State, event: Event) -> Fields:
-    """Return what turning back changes: why, and by which of the runbook's ways."""
+    """Return what turning back changes: why, how far, and by which of the runbook's ways."""
+    back_to = _how_far(state, event)
     return dict(
         held="",
         cause=str(event.body.get("why") or event.kind),
         switched=0,
         turned=event.seq,
-        level=_way(state, str(event.body.get("level") or "")),
+        back_to=back_to,
+        level=_way(state, str(event.body.get("level") or ""), back_to),
         accepts_loss=bool(event.body.get("accept_loss")),
         weighed=None,
         rollback_failed=False,
     )
 
 
-def _way(state: State, asked: str) -> str:
+def _how_far(state: State, event: Event) -> int:
+    """Return the phase whose start it is turned back to."""
+    asked = event.body.get("back_to")
+    if event.kind is Kind.ABORT or event.body.get("level") in SHALLOW:
+        return 0
+    if asked is not None:
+        return min(int(asked), state.begun)
+    return usual_reach(state)
+
+
+def usual_reach(state: State) -> int:
+    """Return the phase to whose start a run is turned back where nobody says otherwise."""
+    if state.status in TURNING_BACK or state.status is Status.ROLLED_BACK:
+        return state.back_to
+    return state.begun if state.reach == "phase" else 0
+
+
+def _way(state: State, asked: str, back_to: int) -> str:
     if not state.changed:
         return "undo"  # there is nothing to be undone, and nothing else to be done
-    return asked if asked in ways_back(state) else first_way(state)
+    return asked if asked in ways_back(state, back_to) else first_way(state, back_to)
 
 
 #: while a run does one of these, what a level of its own switches off, or puts back, may not be there yet
 _UNFINISHED = frozenset({Status.READY, Status.GATING, Status.DECIDING, Status.WORKING, Status.NO_GO})
 
 
-def ways_back(state: State) -> tuple[str, ...]:
-    """Return the ways back that there are for a run: only a backup that was proved can be restored."""
-    return tuple(level for level in state.levels if level != "restore" or state.backup)
-
-
-def first_way(state: State) -> str:
+def first_way(state: State, back_to: int) -> str:
     """Return the way back that a trip takes: the first one in the runbook's order that the rehearsal proved."""
-    there = [way for way in ways_back(state) if way not in SHALLOW or state.status not in _UNFINISHED]
+    there = [way for way in ways_back(state, back_to) if way not in SHALLOW or state.status not in _UNFINISHED]
     proved = (state.rehearsed or {}).get("levels", ())
     return next((level for level in (*(way for way in there if way in proved), *there)), "undo")
 
@@ -84,7 +98,14 @@ def _evolve_anywhere(state: State, event: Event) -> State:
     if kind is Kind.RUN_OPENED:
         rollback = event.body.get("plan", {}).get("rollback", {})
         levels = tuple(rollback.get("levels") or ("undo",))
-        return replace(state, seq=event.seq, opened_at=event.at, authority=bool(rollback.get("authority")), levels=levels)
+        return replace(
+            state,
+            seq=event.seq,
+            opened_at=event.at,
+            authority=bool(rollback.get("authority")),
+            levels=levels,
+            reach=str(rollback.get("reach") or "run"),
+        )
     if state.status in ENDED or kind not in ANYWHERE:
         return replace(state, seq=event.seq)
     if kind in (Kind.HOLD, Kind.HELD):
@@ -120,6 +141,7 @@ def _said(state: State, event: Event) -> Fields:
         proved=bool(body.get("proved")),
         at=event.at,
         level=str(body.get("level") or ""),
+        back_to=body.get("back_to"),
     )
     if body.get("on") == ROLLBACK:
         return dict(back=(*state.back, vote))
@@ -141,13 +163,16 @@ def _phase_started(state: State, event: Event) -> Fields:
         launcher=str(event.body.get("person") or event.actor),
         override=str(event.body.get("override") or ""),
         # a gate that is launched again begins with a fresh one
-        backup={} if not state.changed else state.backup,
+        backups={phase: known for phase, known in state.backups.items() if state.changed and phase < state.phase},
         # what the first phase rested on is what the later ones rest on
         rehearsed=state.rehearsed if state.changed else None,
         asked=None,
         votes=(),
         confirmed={},
         went=0,
+        # a phase that was rolled back by itself begins anew
+        cause="",
+        back_to=0,
     )
 
 
@@ -164,8 +189,10 @@ def _asked(state: State, event: Event) -> Fields:
 
 
 def _baseline(state: State, event: Event) -> Fields:
-    # what was measured before the first change is what a rollback leads back to; later phases compare with it too
-    return dict(measured=True, baseline=state.baseline if state.changed else event.body)
+    # what was measured before the first change is what later phases compare with too; they themselves are turned back to
+    # what was measured as they began
+    baseline = state.baseline if state.changed else event.body
+    return dict(measured=True, baseline=baseline, starts={**state.starts, state.phase: event.body})
 
 
 def _go(_: State, event: Event) -> Fields:
@@ -177,7 +204,9 @@ def _recalled(_: State, event: Event) -> Fields:
 
 
 def _backed_up(state: State, event: Event) -> Fields:
-    return dict(backed_up_after=True) if state.status is Status.SOAKING else dict(backup=event.body)
+    if state.status is Status.SOAKING:
+        return dict(backed_up_after=True)
+    return dict(backups={**state.backups, state.phase: event.body})
 
 
 def _started(_: State, event: Event) -> Fields:
@@ -222,8 +251,10 @@ def _switched(_: State, event: Event) -> Fields:
     return dict(switched=int(event.body["script"]) + 1)
 
 
-def _restored(_: State, __: Event) -> Fields:
-    return dict(step=0, script=0, cursor=None, rows=0, started=None, left=False, undo=0, undo_started=False)
+def _restored(_: State, event: Event) -> Fields:
+    return dict(
+        step=int(event.body.get("step", 0)), script=0, cursor=None, rows=0, started=None, left=False, undo=0, undo_started=False
+    )
 
 
 def _further_back(state: State, event: Event) -> Fields:
@@ -239,6 +270,10 @@ def _undone(_: State, event: Event) -> Fields:
         step = int(event.body["step"])
         return dict(step=step, script=0, cursor=None, rows=0, left=False, undo=0, undo_started=False, weighed=None)
     return dict(undo=int(event.body["script"]) + 1, undo_started=False)
+
+
+def _phase_proved(state: State, event: Event) -> Fields:
+    return {**_restored(state, event), "phase": state.back_to, "phase_at": None, "soak_from": None, "held": ""}
 
 
 def _rollback_failed(_: State, event: Event) -> Fields:
@@ -269,4 +304,5 @@ _CHANGES: Mapping[Kind, Callable[[State, Event], Fields]] = {
     Kind.UNDONE: _undone,
     Kind.UNDO_FAILED: _rollback_failed,
     Kind.NOT_PROVED: _rollback_failed,
+    Kind.PHASE_PROVED: _phase_proved,
 }

@@ -14,7 +14,7 @@ from gonogo.core.people import Item
 from gonogo.core.plan import Plan
 from gonogo.core.rehearsal import last_safe_start
 from gonogo.core.schedule import fraction
-from gonogo.core.state import State, Status, heard
+from gonogo.core.state import State, Status, heard, outcome
 
 MARKS = {
     Status.DONE: "✅",
@@ -48,7 +48,7 @@ def clock(when: datetime, zone: str) -> str:
 def headline(plan: Plan, state: State, run: str) -> str:
     """Write the run's one message: its state, a progress bar, its planned end."""
     mark = "🚨" if state.rollback_failed else "✋" if state.held else MARKS.get(state.status, "🚀")
-    word = "rollback failed" if state.rollback_failed else f"holding while {state.status}" if state.held else state.status
+    word = "rollback failed" if state.rollback_failed else outcome(state)
     share = fraction(plan, state)
     bar = "▓" * round(share * 20) + "░" * (20 - round(share * 20))
     lines = [f"{mark} *{plan.title}* on {plan.target}: *{word}*", f"`{bar}` {share:.0%} · run {run}"]
@@ -186,6 +186,10 @@ _TELL: Mapping[Kind, Callable[[Plan, State, Event, State], str]] = {
     Kind.HOLD: lambda _, __, ___, after: f"✋ Holding: {first_line(after.held)}",
     Kind.RESUME: lambda _, __, event, ___: f"▶️ {event.actor} lets it go on.",
     Kind.PROVED: lambda _, __, event, ___: f"↩️ Rolled back, and proved: {event.body['why']}.",
+    Kind.PHASE_PROVED: lambda plan, _, event, after: (
+        f"↩️ Phase *{plan.phases[after.phase].title}* is rolled back, and that is proved: {event.body['why']}."
+        " It can be launched again."
+    ),
     Kind.PHASE_DONE: lambda plan, before, _, __: f"Phase *{plan.phases[before.phase].title}* is done.",
     Kind.RUN_DONE: _done,
 }

@@ -62,8 +62,9 @@ class Vote:
     person: str
     proved: bool
     at: datetime
-    #: the way back that they agree to, where it is about that and they named one
+    #: the way back that they agree to, where it is about that and they named one; and the phase whose start it leads to
     level: str = ""
+    back_to: int | None = None
 
 
 def holds(people: Mapping[str, Person], person: str, names: Iterable[str]) -> bool:

@@ -207,12 +207,10 @@ class Plan(Planned):
         """For each step, and for the end, how many scripts come before it."""
         return (0, *accumulate(step.units for step in self.steps))
 
-    @cached_property
-    def proof(self) -> tuple[str, ...]:
-        """The checks that must pass again before anyone says *rolled back*."""
+    def proof(self, back_to: int = 0) -> tuple[str, ...]:
+        """Return the checks that must pass again before anyone says *rolled back* to the start of a phase."""
         unchanged = (name for name in self.baseline if any(t.unchanged for t in self.checks[name].expectations))
-        gates = (name for phase in self.phases[:1] for name in phase.go_if)
-        return tuple(dict.fromkeys((*gates, *unchanged, *self.rollback.prove)))
+        return tuple(dict.fromkeys((*self.phases[back_to].go_if, *unchanged, *self.rollback.prove)))
 
     @cached_property
     def measured_before(self) -> tuple[str, ...]:

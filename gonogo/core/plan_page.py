@@ -89,7 +89,7 @@ def way_back(plan: Plan) -> list[str]:
     if (last := last_safe_start(plan, State())) is not None:
         lines.append(f"- the last safe start, of a phase or of the way back, is {clock(last, plan.zone)}")
     lines += _before(plan)
-    lines.append(f"- then it is measured: the schema object by object, and {', '.join(plan.proof) or 'no check'}")
+    lines.append(f"- then it is measured: the schema object by object, and {', '.join(plan.proof()) or 'no check'}")
     if without := [step.name for step in plan.steps if step.undo is None]:
         lines.append(f"- **no way back** past {', '.join(without)}")
     if rule := plan.rollback.authority:

@@ -103,6 +103,9 @@ def shortcomings(plan: Plan, evidence: Mapping[str, Any]) -> str:
         rehearsed = [known for known in evidence["levels"] if known["level"] == unproved[0]]
         why = "; ".join([rehearsed[0]["verdict"], *rehearsed[0]["differences"][:3]]) if rehearsed else "was not rehearsed"
         return f"the way back by {unproved[0]} {why}"
+    if wrong := [phase for phase in evidence.get("phases", ()) if phase["verdict"] not in GOOD]:
+        why = "; ".join([wrong[0]["verdict"], *wrong[0]["differences"][:3]])
+        return f"the way back of the phase {wrong[0]['phase']} by itself {why}"
     if plan.rehearsal is not None and plan.rehearsal.each_step:
         if not evidence["each_step"]:
             return "it did not prove each step's undo by itself (--each-step)"

@@ -30,6 +30,9 @@ def rehearsal_page(title: str, evidence: Mapping[str, Any]) -> str:
         "",
         *_table(("step", "its undo", "took", "locks", "rewrites", "WAL", "difference"), [_step(s) for s in evidence["steps"]]),
     ]
+    if phases := evidence.get("phases"):
+        rows = [_level({**phase, "level": phase["phase"]}) for phase in phases]
+        parts += ["", *_table(("phase by itself", "verdict", "took", "difference"), rows)]
     if queries := evidence["queries"]:
         parts += ["", *_table(("key query", "plan before", "plan after", "buffers"), [_query(q) for q in queries])]
     return "\n".join(parts)

@@ -104,6 +104,10 @@ def actual_times(plan: Plan, events: Iterable[Event]) -> dict[str, tuple[datetim
     """
     times: dict[str, tuple[datetime, datetime | None]] = {}
     for event in events:
+        if event.kind is Kind.PHASE_PROVED:
+            # what is launched again is timed again
+            again = {step.task for step in plan.steps[int(event.body["step"]) :]}
+            times = {name: found for name, found in times.items() if name not in again}
         if event.kind not in _WORK or "step" not in event.body:
             continue
         number = int(event.body["step"])

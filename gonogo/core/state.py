@@ -38,6 +38,7 @@ AT_REST = frozenset({Status.READY, Status.DONE, Status.NO_GO, Status.ROLLED_BACK
 #: ... and in one of these it is over
 ENDED = frozenset({Status.DONE, Status.NO_GO, Status.ROLLED_BACK})
 TURNING_BACK = frozenset({Status.ROLLING_BACK, Status.PROVING})
+_BEFORE_WORK = frozenset({Status.READY, Status.GATING, Status.DECIDING, Status.NO_GO})
 #: the levels after which what was done is still there
 SHALLOW = frozenset({"feature", "data"})
 
@@ -127,6 +128,7 @@ EDGES: tuple[Edge, ...] = (
     ),
     Edge(_S.ROLLING_BACK, _K.ALL_UNDONE, _S.PROVING, "everything that was done is undone"),
     Edge(_S.PROVING, _K.PROVED, _S.ROLLED_BACK, "the first checks pass again and the schema is what it was"),
+    Edge(_S.PROVING, _K.PHASE_PROVED, _S.READY, "a later phase is as it was before it began; it can be launched again"),
     Edge(
         _S.PROVING, _K.NOT_PROVED, _S.PROVING, "something is not as before: *rollback failed*, the run holds, a person is needed"
     ),
@@ -207,9 +209,12 @@ class State:
     #: whether a person's rollback needs others to agree, and who has
     authority: bool = False
     back: tuple[Vote, ...] = ()
-    #: the ways back that the runbook names, the one that is taken, and whether people know what it destroys
+    #: the ways back that the runbook names, the one that is taken, and the phase whose start it leads to
     levels: tuple[str, ...] = ("undo",)
     level: str = "undo"
+    back_to: int = 0
+    #: how far the runbook turns back where nobody says otherwise: the `run`, or the `phase`
+    reach: str = "run"
     #: a person accepted what would be lost, and the run has not stopped since
     accepts_loss: bool = False
     #: what was weighed and may be destroyed: a step, or all of it
@@ -217,8 +222,10 @@ class State:
     #: what is known of the rehearsal of just this plan; None before it was looked up
     rehearsed: Mapping[str, Any] | None = None
     backed_up_after: bool = False
-    #: what is known of the backup that was proved for this run
-    backup: Mapping[str, Any] = field(default_factory=dict)
+    #: what is known of the backups that were proved for this run, by the phase that each was taken before
+    backups: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    #: what was measured as each later phase began
+    starts: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     asked: Asked | None = None
     votes: tuple[Vote, ...] = ()
     #: the boxes that are ticked, with the fact that ticked each
@@ -226,6 +233,27 @@ class State:
     #: the facts that let the phase begin, and that turned the run back
     went: int = 0
     turned: int = 0
+
+    @property
+    def backup(self) -> Mapping[str, Any]:
+        """What is known of the backup that a restore would put back; while nothing is turned back, of the newest one."""
+        newest = max(self.backups, default=0)
+        return self.backups.get(self.back_to if self.status in TURNING_BACK else newest, {})
+
+    @property
+    def start(self) -> Mapping[str, Any]:
+        """What was measured where the way back leads to."""
+        return self.starts.get(self.back_to, {}) if self.back_to else self.baseline
+
+    @property
+    def came_back(self) -> bool:
+        """Whether its newest phase was rolled back by itself."""
+        return self.status is Status.READY and self.turned > self.launched
+
+    @property
+    def begun(self) -> int:
+        """The newest phase that did anything, or may have."""
+        return max(0, self.phase - 1) if self.status in _BEFORE_WORK else self.phase
 
     @property
     def at_rest(self) -> bool:
@@ -240,23 +268,42 @@ def heard(state: State, event: Event) -> bool:
     if event.kind in NEEDS_AUTHORITY and state.authority and state.changed and not event.body.get("agreed"):
         return False
     if event.kind is Kind.ROLL_BACK and (state.status in TURNING_BACK or state.status is Status.ROLLED_BACK):
-        return goes_further(state, str(event.body.get("level") or ""))
+        return goes_further(state, str(event.body.get("level") or ""), event.body.get("back_to"))
     return (state.status, event.kind) in NEXT or (event.kind in ANYWHERE and state.status not in ENDED)
 
 
-def goes_further(state: State, level: str) -> bool:
-    """Say whether a run that turns back, or has been switched off, can take another way back."""
-    if level == "restore" and not state.backup:
+def goes_further(state: State, level: str, back_to: int | None = None) -> bool:
+    """Say whether a run that turns back, or has been switched off, can take another way back.
+
+    Args:
+        state: where it stands.
+        level: the other way; where it only leads further back, the runbook's first without one.
+        back_to: the phase whose start it leads to; the same as now without one.
+    """
+    to = state.back_to if back_to is None else back_to
+    wider = to < state.back_to
+    if to > state.back_to or (level and level not in ways_back(state, to)):
         return False
-    if level not in state.levels or level == state.level or (level in SHALLOW and state.level not in SHALLOW):
+    if not wider and (not level or level == state.level or (level in SHALLOW and state.level not in SHALLOW)):
         return False
     if state.status in TURNING_BACK:
         return state.rollback_failed or bool(state.held)
     return state.status is Status.ROLLED_BACK and state.level in SHALLOW
 
 
+def ways_back(state: State, back_to: int) -> tuple[str, ...]:
+    """Return the ways back to the start of a phase: only a backup that was proved can be restored.
+
+    What a runbook's own scripts switch off, or put back, is the whole run's.
+    """
+    there = [level for level in state.levels if level != "restore" or back_to in state.backups]
+    return tuple(level for level in there if not back_to or level not in SHALLOW)
+
+
 def outcome(state: State) -> str:
     """Say in words how a run ended, or where it stands."""
     if state.rollback_failed:
         return "rollback failed: a person is needed"
+    if state.came_back:
+        return "ready: its newest phase was rolled back"
     return f"holding while {state.status}" if state.held else str(state.status)

@@ -191,6 +191,7 @@ _TELLERS: Mapping[Kind, Callable[[Plan, State, Event, State], str]] = {
     Kind.UNDO_FAILED: _why("ROLLBACK FAILED"),
     Kind.ALL_UNDONE: lambda *_: "everything is undone; proving it",
     Kind.PROVED: _why("ROLLED BACK"),
+    Kind.PHASE_PROVED: _why("PHASE ROLLED BACK"),
     Kind.NOT_PROVED: _why("ROLLBACK NOT PROVED"),
     Kind.PHASE_DONE: lambda plan, before, _, __: f"phase {plan.phases[before.phase].name} is done",
     Kind.RUN_DONE: lambda *_: "DONE",

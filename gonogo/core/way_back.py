@@ -24,6 +24,11 @@ class Backup(Part):
     recover_within: Duration | None = Field(
         default=None, description="How long restoring it may take; where the proof takes longer, the gate is no-go."
     )
+    each_phase: bool = Field(
+        default=False,
+        description="Whether the gate of every phase takes one, so that a later phase can be restored by itself; else only the"
+        " first phase's does.",
+    )
     after: bool = Field(default=False, description="Whether another one is taken and proved when the last phase is done.")
     keep: Duration = Field(
         default=timedelta(days=30),
@@ -67,6 +72,11 @@ class Rollback(Part):
         min_length=1,
         description="The ways back, the first choice first: `feature` (switch off), `undo` (reverse each step), `data` (put rows"
         " back), `restore` (the backup). A trip takes the first one that the rehearsal proved.",
+    )
+    reach: Literal["run", "phase"] = Field(
+        default="run",
+        description="How far it is turned back where nobody says otherwise: all of the `run`, or only the `phase` that is under"
+        " way, which can then be launched again. By phase there are the ways `undo` and `restore`.",
     )
     feature: Switch | None = Field(default=None, description="What the level `feature` does.")
     data: Switch | None = Field(default=None, description="What the level `data` does.")

@@ -56,6 +56,9 @@ def _after_a_failed_rollback(plan: Plan, state: State, where: str) -> list[Way]:
         for level in state.levels
         if goes_further(state, level)
     ]
+    if goes_further(state, "", 0):
+        first = plan.phases[0].name
+        told.append(Way(command=f"gonogo rollback {where} --phase {first}", when="it cannot be mended: the whole run"))
     return told
 
 

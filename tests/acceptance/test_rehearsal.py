@@ -337,7 +337,7 @@ def test_roles_and_settings_of_the_whole_server_are_not_changed_by_a_rehearsal(d
 
     evidence = here.rehearse()
 
-    assert evidence["on"] == "the server named by rehearse_on"
+    assert evidence["on"] == "the embedded PostgreSQL"
     with psycopg.connect(here.url, autocommit=True) as connection:
         query = "SELECT count(*) FROM pg_roles WHERE rolname = 'made_by_a_rehearsal'"
         assert connection.execute(query).fetchone() == (0,)

@@ -537,3 +537,84 @@ def test_prune_leaves_the_backups_of_a_runbook_whose_name_begins_alike(desk: Cal
     damaged = here("backup", "list", "book")
     assert damaged.returncode == 3
     assert "is damaged" in damaged.stderr
+
+
+PHASES = """
+runbook: book
+targets: {db: {database: $TEST_URL}}
+backup: {each_phase: true}
+rollback: {levels: [undo, restore], reach: phase}
+phases:
+  - phase: one
+    tasks: [{task: first, steps: [{step: colour, sql: a.sql, undo: a.undo.sql}]}]
+  - phase: two
+    gate: {go_if: [quiet]}
+    tasks: [{task: second, steps: [{step: extra, sql: b.sql, undo: b.undo.sql}]}]
+    verify: [fine]
+checks:
+  quiet: {sql: quiet.sql, expect: "= 0"}
+  fine: {sql: fine.sql, expect: "= 0"}
+"""
+FINE = {"fine__sql": "SELECT 0\n"}
+
+
+def colour_and_extra(url: str) -> tuple[bool, bool]:
+    colour = "SELECT count(*) = 1 FROM information_schema.columns WHERE column_name = 'colour'"
+    return bool(one(url, colour)), one(url, "SELECT to_regclass('extra')") is not None
+
+
+def test_a_phase_is_turned_back_by_itself_and_launched_again_by_undo_and_by_restore(any_desk: Callable[..., Desk]) -> None:
+    here = any_desk(PHASES, **FINE)
+    run(here)
+    refused = here("rollback", "book", "--phase", "three")
+    assert refused.returncode == 2
+    assert "this run's phases are one, two" in refused.stderr
+
+    told = back(here)
+    assert "PHASE ROLLED BACK" in told
+    assert "as at the start of phase two" in told
+    assert colour_and_extra(here.url) == (True, False)
+    assert "its newest phase was rolled back" in here("status", "book").stdout
+
+    run(here)
+    assert colour_and_extra(here.url) == (True, True)
+    assert kinds(here.url).count("run opened") == 1, "the same run goes on"
+
+    one(here.url, "INSERT INTO item (id, name) VALUES (9999, 'late') RETURNING id")
+    held = back(here, "--phase", "two", "--level", "restore", code=4)
+    assert "restoring the backup would destroy rows that were written since: 1 of public.item" in held
+    back(here, "--continue", "--accept-loss")
+    assert colour_and_extra(here.url) == (True, False)
+    assert one(here.url, "SELECT count(*) FROM item WHERE id = 9999") == 0
+
+    # to the estimate every row that was restored is new
+    told = back(here, "--phase", "one", "--accept-loss")
+    assert "ROLLED BACK" in told
+    assert colour_and_extra(here.url) == (False, False)
+
+
+def test_a_phase_that_fails_turns_back_only_itself_where_the_runbook_says_so(desk: Callable[..., Desk]) -> None:
+    here = desk(PHASES, fine__sql="SELECT count(*) FROM extra\n")
+    told = run(here, code=11)
+    assert "VERIFY FAILED" in told
+    assert "PHASE ROLLED BACK" in told
+    assert colour_and_extra(here.url) == (True, False)
+    refused = here("rollback", "book", "--phase", "two", "--level", "feature")
+    assert refused.returncode == 2
+
+
+def test_a_rehearsal_names_a_phase_whose_way_back_takes_something_of_an_earlier_one(desk: Callable[..., Desk]) -> None:
+    greedy = {
+        "b__undo__sql": "DROP TABLE extra; ALTER TABLE item DROP COLUMN colour;\n",
+        "a__undo__sql": "ALTER TABLE item DROP COLUMN IF EXISTS colour;\n",
+    }
+    here = desk(PHASES, **{**FINE, **greedy})
+    done = here("rehearse", "book")
+    assert done.returncode == 10, done.stdout + done.stderr
+    assert "the way back of the phase two by itself does not restore" in done.stdout
+    assert "column public.item.colour is missing" in done.stdout
+
+    good = desk(PHASES, **FINE)("rehearse", "book", "--json")
+    assert good.returncode == 0, good.stdout + good.stderr
+    evidence = json.loads(good.stdout)
+    assert [(phase["phase"], phase["verdict"]) for phase in evidence["phases"]] == [("two", "restores exactly")]

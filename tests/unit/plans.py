@@ -275,9 +275,14 @@ class World:
         self.tell(Kind.VOTE, person, **body)
         return self.state.seq
 
-    def take_another_way(self, level: str) -> None:
-        """Ask to be turned back by a way."""
-        self.tell(Kind.ROLL_BACK, "ben", level=level)
+    def take_another_way(self, level: str, **far: int) -> None:
+        """Ask to be turned back by a way; `back_to` is the phase to whose start."""
+        self.tell(Kind.ROLL_BACK, "ben", level=level, **far)
+
+    def forget(self, first: int) -> None:
+        """Let a phase be as it was before it began: what has no undo may be done again."""
+        self.effects = {effect: when for effect, when in self.effects.items() if effect[0] < first}
+        self.undone = {(step, script) for step, script in self.undone if step < first}
 
     def confirm(self, *items: str, person: str = "carla") -> None:
         """Tick some boxes."""
@@ -484,7 +489,8 @@ class _Hands:
             outcome = self.choose(("proved", "not proved"))
             self.tell(Kind.BACKED_UP if outcome == "proved" else Kind.HELD, why="backup: the disk is full", tables=1)
             return
-        assert not self.world.effects, "a backup is of what was there before the first change"
+        first = self.world.plan.phases[self.world.state.phase].first
+        assert not [e for e in self.world.effects if e[0] >= first], "a backup is of what was there before its phase"
         if self.choose(("proved", "not proved")) == "proved":
             self.tell(Kind.BACKED_UP, tables=1)
         else:
@@ -654,9 +660,9 @@ class _Hands:
     def restore(self, _: engine.Restore) -> None:
         assert self.world.state.backup, "only what was proved is restored"
         if self.choose(("done", "failed")) == "done":
-            self.world.effects.clear()
-            self.world.undone.clear()
-            self.tell(Kind.RESTORED, how="side by side")
+            first = self.world.plan.phases[self.world.state.back_to].first
+            self.world.forget(first)
+            self.tell(Kind.RESTORED, how="side by side", step=first)
         else:
             self.tell(Kind.UNDO_FAILED, why="restore: no")
 
@@ -691,14 +697,21 @@ class _Hands:
         self.tell(Kind.UNDONE, step=command.step, script=command.script, last=command.last)
 
     def nothing_is_left(self) -> None:
-        left = [e for e in self.world.effects if self.world.plan.steps[e[0]].undo != ()]
+        plan, first = self.world.plan, self.world.plan.phases[self.world.state.back_to].first
+        left = [e for e in self.world.effects if e[0] >= first and plan.steps[e[0]].undo != ()]
         assert not left, f"all is said to be undone, but these are there: {left}"
 
     def prove(self, _: engine.Prove) -> None:
         if self.world.state.level not in SHALLOW:
             self.nothing_is_left()
+        state = self.world.state
+        first = self.world.plan.phases[state.back_to].first
         if self.choose(("proved", "not proved")) == "proved":
-            self.tell(Kind.PROVED, why="nothing differs")
+            if state.back_to and state.changed:
+                assert "schema" in state.start, "what a phase began with was measured"
+                self.world.forget(first)
+            kind = Kind.PHASE_PROVED if state.back_to and state.changed else Kind.PROVED
+            self.tell(kind, why="nothing differs", step=first)
         else:
             self.tell(Kind.NOT_PROVED, why="table a differs")
 

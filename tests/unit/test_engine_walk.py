@@ -88,13 +88,13 @@ def phases(draw: st.DrawFn) -> APhase:
 
 @st.composite
 def plans(draw: st.DrawFn) -> Plan:
-    backup = draw(st.sampled_from((None, Backup(), Backup(after=True), Backup(waived="snapshots"))))
+    backup = draw(st.sampled_from((None, Backup(), Backup(after=True), Backup(each_phase=True), Backup(waived="snapshots"))))
     rehearsal = draw(st.sampled_from((None, None, Rehearsal(), Rehearsal(waived="small"))))
     ways: list[Level] = draw(st.lists(st.sampled_from(LEVELS), min_size=1, max_size=4, unique=True))  # type: ignore[arg-type]
     switch = Switch(sql=("s.sql",), prove=("c",))
     there = {name: switch for name in ("feature", "data") if name in ways}
     made = draw(st.lists(phases(), min_size=1, max_size=3))
-    rollback = Rollback(levels=tuple(ways), **there)
+    rollback = Rollback(levels=tuple(ways), reach=draw(st.sampled_from(("run", "phase"))), **there)
     return plan(*made, authority=draw(st.none() | rules()), backup=backup, rehearsal=rehearsal, rollback=rollback)
 
 
@@ -218,9 +218,9 @@ class ARun(RuleBasedStateMachine):
     def settle(self) -> None:
         self.world.settle()
 
-    @rule(level=st.sampled_from(LEVELS))
-    def take_another_way(self, level: str) -> None:
-        self.world.take_another_way(level)
+    @rule(level=st.sampled_from(("", *LEVELS)), back_to=st.none() | st.integers(0, 2))
+    def take_another_way(self, level: str, back_to: int | None) -> None:
+        self.world.take_another_way(level, **({} if back_to is None else {"back_to": back_to}))
 
     @precondition(lambda self: self.world.state.status in WATCHED)
     @rule(kind=st.sampled_from((Kind.TRIPPED, Kind.HELD, Kind.SAMPLE)))

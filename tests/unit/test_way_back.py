@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from plans import START, AStep, World, phase, plan, script, sql, task
@@ -13,7 +14,8 @@ from gonogo.core.event import Kind
 from gonogo.core.evolve import first_way
 from gonogo.core.plan import Plan
 from gonogo.core.rehearsal import last_safe_start, shortcomings, summary, too_late, unready, verdict
-from gonogo.core.state import State, Status, goes_further
+from gonogo.core.schedule import fraction
+from gonogo.core.state import State, Status, goes_further, outcome
 from gonogo.core.way_back import Backup, Rehearsal, Rollback
 from gonogo.core.way_back import Switch as OwnScripts
 from gonogo.core.ways import ways
@@ -117,10 +119,12 @@ def test_where_each_step_is_asked_for_each_step_must_be_proved() -> None:
 
 def test_a_trip_takes_the_first_way_that_the_rehearsal_proved_and_a_restore_only_of_a_backup_that_was() -> None:
     levels = ("restore", "undo")
-    assert first_way(State(levels=levels)) == "undo"
-    assert first_way(State(levels=levels, backup={"folder": "b"})) == "restore"
-    assert first_way(State(levels=levels, backup={"folder": "b"}, rehearsed={"levels": {"undo": {}}})) == "undo"
-    assert first_way(State(levels=("restore",))) == "undo", "what can be undone is"
+    proved = State(levels=levels, backups={0: {"folder": "b"}})
+    assert first_way(State(levels=levels), 0) == "undo"
+    assert first_way(proved, 0) == "restore"
+    assert first_way(proved, 1) == "undo", "a backup of before the run is none of before its second phase"
+    assert first_way(replace(proved, rehearsed={"levels": {"undo": {}}}), 0) == "undo"
+    assert first_way(State(levels=("restore",)), 0) == "undo", "what can be undone is"
 
 
 @pytest.mark.parametrize(
@@ -139,15 +143,16 @@ def test_a_run_goes_further_back_only_where_that_leads_somewhere(
     status: Status, level: str, failed: bool, to: str, may: bool
 ) -> None:
     state = State(
-        status=status, level=level, levels=EVERY_WAY.levels, rollback_failed=failed, backup={"folder": "b"}, changed=True
+        status=status, level=level, levels=EVERY_WAY.levels, rollback_failed=failed, backups={0: {"folder": "b"}}, changed=True
     )
     assert goes_further(state, to) is may
 
 
 def done(made: Plan) -> World:
     world = World(plan=made)
-    world.launch()
-    world.go_on()
+    for _ in made.phases:
+        world.launch()
+        world.go_on()
     assert world.state.status is Status.DONE
     return world
 
@@ -182,6 +187,71 @@ def test_scripts_of_a_level_run_in_their_order_and_once() -> None:
     assert world.decide() == Switch("data", 1)
     world.tell(Kind.SWITCHED, level="data", script=1)
     assert world.decide() == Record(Kind.ALL_UNDONE)
+
+
+def test_a_phase_is_turned_back_by_itself_and_can_be_launched_again() -> None:
+    made = plan(phase(task(sql())), phase(task(sql(), sql())), rollback=Rollback(reach="phase"))
+    world = done(made)
+    world.take_another_way("")
+    assert world.decide() == Undo(2, 0, True, False)
+    world.go_on()
+    assert (world.state.status, world.state.phase, world.state.step) == (Status.READY, 1, 1)
+    assert world.went_back == [(2, 0), (1, 0)], "the first phase stays"
+    assert outcome(world.state) == "ready: its newest phase was rolled back"
+    assert fraction(made, world.state) == pytest.approx(1 / 3)
+    world.launch()
+    world.go_on()
+    assert world.state.status is Status.DONE
+
+
+@pytest.mark.parametrize(("reach", "back_to", "undone"), [("run", None, 3), ("phase", None, 2), ("run", 1, 2), ("phase", 0, 3)])
+def test_how_far_it_is_turned_back_is_what_was_asked_else_what_the_runbook_says(
+    reach: Literal["run", "phase"], back_to: int | None, undone: int
+) -> None:
+    world = done(plan(phase(task(sql())), phase(task(sql(), sql())), rollback=Rollback(reach=reach)))
+    world.take_another_way("", **({} if back_to is None else {"back_to": back_to}))
+    world.go_on()
+    assert len(world.went_back) == undone
+
+
+def test_a_trip_turns_back_as_far_as_the_runbook_says_and_an_abort_everything() -> None:
+    for kind, undone in ((Kind.TRIPPED, [(1, 0)]), (Kind.ABORT, [(1, 0), (0, 0)])):
+        soaking = phase(task(sql()), soak=timedelta(minutes=10))
+        world = World(plan=plan(phase(task(sql())), soaking, rollback=Rollback(reach="phase")))
+        for _ in range(2):
+            world.launch()
+            world.go_on(until=lambda state: state.status is Status.SOAKING and state.phase == 1)
+        world.tell(kind, "watch", why="c: 3 of 5")
+        world.go_on()
+        assert world.went_back == undone
+
+
+def test_a_rollback_of_a_phase_that_failed_can_be_widened_to_the_whole_run_and_never_narrowed() -> None:
+    made = plan(phase(task(sql())), phase(task(sql())), rollback=Rollback(reach="phase"))
+    world = done(made)
+    world.take_another_way("")
+    world.tell(Kind.UNDO_FAILED, step=1, why="no")
+    assert ways(made, world.state, carried=False)[-1].command == "gonogo rollback example --target demo --phase phase-0"
+    world.take_another_way("", back_to=0)
+    assert (world.state.back_to, world.state.held) == (0, "")
+    world.tell(Kind.UNDO_FAILED, step=1, why="no")
+    world.take_another_way("", back_to=1)
+    assert world.state.back_to == 0
+
+
+def test_what_switches_a_feature_off_is_the_whole_runs() -> None:
+    everything = EVERY_WAY.model_copy(update={"reach": "phase"})
+    world = done(plan(phase(task(sql())), phase(task(sql())), rollback=everything))
+    world.take_another_way("feature")
+    assert (world.state.back_to, world.state.level) == (0, "feature")
+
+
+def test_each_phase_has_a_backup_of_its_own_where_the_runbook_says_so() -> None:
+    world = World(plan=plan(phase(task(sql())), phase(task(sql())), backup=Backup(each_phase=True)))
+    for _ in range(2):
+        world.launch()
+        world.go_on()
+    assert sorted(world.state.backups) == [0, 1]
 
 
 def test_after_a_restore_nothing_is_left_to_undo() -> None:
