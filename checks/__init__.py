@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeAlias
 
 import psycopg
@@ -12,8 +13,21 @@ from gonogo import clock
 from gonogo.core.check import Check
 from gonogo.core.plan import Plan
 from gonogo.core.verdict import Measurement
-from gonogo.database import Connection
+from gonogo.database import Connection, Database
 from gonogo.errors import StepError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Around:
+    """What is around a check: all that it may need beside its connection."""
+
+    #: the SQL of the plan's scripts, by sha256
+    texts: Mapping[str, str] = field(default_factory=dict)
+    #: the project, whose programs and own checks may be run
+    root: Path = field(default_factory=Path)
+    database: Database | None = None
+    #: why no program may be run, where none may: the plan is not one that this project opened
+    distrust: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,9 +36,23 @@ class Question:
 
     name: str
     check: Check
-    text: str
+    text: str = ""
+    #: the file that it asks with, and its sha256
+    source: tuple[str, str] = ("", "")
+    root: Path = field(default_factory=Path)
+    database: Database | None = None
+    distrust: str = ""
     #: what it measured before the first change, if that is known
     baseline: Measurement | None = None
+
+    def require_trust(self) -> None:
+        """See that what is about to be run was written by the project, and not by whoever may write to the ledger.
+
+        Raises:
+            StepError: it cannot be seen.
+        """
+        if self.distrust:
+            raise StepError(self.distrust)
 
 
 Measure: TypeAlias = Callable[[Question, Connection], Measurement]
@@ -41,24 +69,30 @@ def measures(kind: str) -> Callable[[Measure], Measure]:
     return register
 
 
-def measure(
-    plan: Plan, name: str, texts: Mapping[str, str], connection: Connection, baseline: Measurement | None = None
-) -> Measurement:
+def measure(plan: Plan, name: str, around: Around, connection: Connection, baseline: Measurement | None = None) -> Measurement:
     """Ask one check; whatever goes wrong is part of the answer.
 
     Args:
         plan: where the check is defined.
         name: the check.
-        texts: the SQL of the plan's scripts.
+        around: what else it may need.
         connection: a connection that is not the one running steps.
         baseline: what it measured before the first change.
     """
-    check = plan.checks[name]
     script = plan.questions.get(name)
-    question = Question(name=name, check=check, text=texts[script.sha256] if script else "", baseline=baseline)
+    question = Question(
+        name=name,
+        check=plan.checks[name],
+        text=around.texts[script.sha256] if script else "",
+        source=(script.source, script.sha256) if script else ("", ""),
+        root=around.root,
+        database=around.database,
+        distrust=around.distrust,
+        baseline=baseline,
+    )
     began = clock.monotonic()
     try:
-        measured = _KINDS[check.kind](question, connection)
+        measured = _KINDS[question.check.kind](question, connection)
     except (psycopg.Error, StepError) as error:
         if isinstance(error, psycopg.Error):
             why = f"{error.sqlstate or type(error).__name__} {(error.diag.message_primary or str(error)).strip()[:500]}"
@@ -68,6 +102,40 @@ def measure(
     return measured.model_copy(update={"seconds": round(clock.monotonic() - began, 3)})
 
 
-from checks import latency, query, tables  # noqa: E402 - they register themselves
+from checks import (  # noqa: E402 - they register themselves
+    activity,
+    buffers,
+    latency,
+    own,
+    program,
+    query,
+    references,
+    sound,
+    statements,
+    structure,
+    tables,
+    throughput,
+    values,
+    web,
+)
 
-__all__ = ["Question", "latency", "measure", "measures", "query", "tables"]
+__all__ = [
+    "Around",
+    "Question",
+    "activity",
+    "buffers",
+    "latency",
+    "measure",
+    "measures",
+    "own",
+    "program",
+    "query",
+    "references",
+    "sound",
+    "statements",
+    "structure",
+    "tables",
+    "throughput",
+    "values",
+    "web",
+]

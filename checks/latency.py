@@ -11,9 +11,10 @@ import statistics
 import psycopg
 
 from checks import Question, measures
+from checks.asking import asking
 from gonogo import clock
 from gonogo.core.verdict import Measurement
-from gonogo.database import Connection, milliseconds, transaction
+from gonogo.database import Connection, milliseconds
 
 #: fewer calls than this say nothing about a percentile
 LEAST = 5
@@ -47,7 +48,7 @@ def measure_latency(question: Question, connection: Connection) -> Measurement:
 
 def _call(question: Question, connection: Connection) -> tuple[float, bool]:
     """Return how many milliseconds a call took, and whether its time limit cut it."""
-    with transaction(connection, read_only=not question.check.writes, keep=False):
+    with asking(question, connection):
         began = clock.monotonic()
         try:
             answer = connection.execute(question.text.encode())

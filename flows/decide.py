@@ -46,6 +46,22 @@ def keys_of(project: Project) -> Keys:
     return Keys(file=project.root / named if named else project.state / "keys.json")
 
 
+def trusted(plan: Plan, keys: Keys) -> Plan:
+    """Sign the programs that a plan runs, so that whoever carries it later knows who wrote them."""
+    programs = plan.programs
+    return plan.model_copy(update={"trust": keys.sign_as_house({"programs": programs})}) if programs else plan
+
+
+def distrust(plan: Plan, keys: Keys) -> str:
+    """Say why no program of a plan may be run, or nothing where they may."""
+    if not plan.programs or keys.signed_by_house({"programs": plan.programs}, plan.trust):
+        return ""
+    return (
+        "the programs of this run are not signed with this project's key: it was begun elsewhere (give this process the file"
+        " with GONOGO_KEYS), or somebody wrote them into the ledger"
+    )
+
+
 def prove(plan: Plan, keys: Keys, speaker: Speaker) -> bool:
     """See whether a speaker proves who they are; say whether they did.
 

@@ -24,7 +24,7 @@ from gonogo.database import Connection, Database, identify, resolve_url, transac
 from gonogo.errors import BadInput, Barred, Exit, Refused
 from gonogo.house import Project
 from gonogo.loader import choose_target
-from gonogo.sources import Library, digest_sources, given_inputs, patterns_of
+from gonogo.sources import Library, digest_sources, given_inputs, own_checks_of, patterns_of
 
 if TYPE_CHECKING:
     from flows.loop import Conductor
@@ -184,6 +184,7 @@ def sources_of(runbook: Runbook, file: Path, project: Project, *, target: str, i
     variables = given_inputs(runbook, inputs)
     names = [name for pattern in patterns_of(runbook) for name in library.find(pattern, runbook.runbook)]
     library.used.update(map(library.file, names))
+    library.used |= own_checks_of(runbook, project.root)
     if templates := [name for name in names if name.endswith(".j2")]:
         from gonogo.template import Templates  # noqa: PLC0415 - Jinja2 is for those who have templates
 

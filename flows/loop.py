@@ -48,6 +48,8 @@ class Conductor:
     listeners: list[Listener] = field(default_factory=list)
     #: where backups lie, and the scratch server that may have to prove them
     room: Path = Path(".gonogo")
+    #: the project, in which programs run and whose own checks are asked
+    root: Path = Path()
     #: whether it waits at a gate for as long as people have to decide
     patient: bool = True
     #: lets a moment pass while people decide; Prefect's form listens meanwhile
@@ -199,7 +201,12 @@ class Conductor:
         """Measure a check on a connection that runs no steps."""
         if self._asker is None or self._asker.closed:
             self._asker = self.session.database.connect(f"{self.session.name}/checks", self.plan.sql)
-        return checks.measure(self.plan, name, self.session.texts, self._asker, self.baseline.get(name))
+        return checks.measure(self.plan, name, self.around(), self._asker, self.baseline.get(name))
+
+    def around(self) -> checks.Around:
+        """Return what is around the checks of this run."""
+        distrust = decide.distrust(self.plan, self.keys)
+        return checks.Around(texts=self.session.texts, root=self.root, database=self.session.database, distrust=distrust)
 
     def _tend_watch(self) -> None:
         phase = self.plan.phases[min(self.state.phase, len(self.plan.phases) - 1)]
@@ -207,7 +214,7 @@ class Conductor:
         if not wanted:
             self.end_watch()
         elif self._watch is None:
-            self._watch = Watch(self.session, phase, self.baseline)
+            self._watch = Watch(self.session, phase, self.baseline, self.around())
             self._watch.start()
         elif self._watch.died:
             why = f"the watch ended: {self._watch.died}"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from flows import launch
-from flows.decide import keys_of
+from flows.decide import keys_of, trusted
 from flows.loop import Conductor, embark
 from flows.witness import Witness, key_queries
 from gonogo import backup, clock, ledger, loss, observe, restore, scratch
@@ -214,9 +214,10 @@ def _carried(run: Rehearsal, plan: Plan, url: str) -> Iterator[Conductor]:
             connection.execute(observe.MAKE.encode())
         with transaction(connection):
             identity = identify(connection)
-            name = ledger.open_run(connection, plan.model_copy(update={"identity": identity}), run.texts, run.actor)
+            signed = trusted(plan.model_copy(update={"identity": identity}), keys_of(run.project))
+            name = ledger.open_run(connection, signed, run.texts, run.actor)
     conductor = embark(copy, name, actor=run.actor, keys=keys_of(run.project), session_type=observe.ObservedSession)
-    conductor.room = run.project.state
+    conductor.room, conductor.root = run.project.state, run.project.root
     conductor.session.say = run.say
     try:
         yield conductor

@@ -8,6 +8,7 @@ killed goes on from the ledger when its flow run is retried, or by the flow *res
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import wraps
 from typing import Any, ParamSpec
 
@@ -107,7 +108,8 @@ def rehearse(runbook: str, target: str, each_step: bool = False, inputs: dict[st
 
 def _prepare(opened: Opened, target: str, inputs: dict[str, Any] | None) -> Prepared:
     given = {name: _value(opened, name, value) for name, value in (inputs or {}).items()}
-    return prepare(opened.runbook, opened.file, opened.project, target=target, inputs=given)
+    prepared = prepare(opened.runbook, opened.file, opened.project, target=target, inputs=given)
+    return replace(prepared, plan=decide.trusted(prepared.plan, decide.keys_of(opened.project)))
 
 
 @flow(name=RESUME, flow_run_name="resume {runbook}@{target}", **_HOW)

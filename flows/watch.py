@@ -26,9 +26,9 @@ from gonogo.script import Session
 class Watch(threading.Thread):
     """Samples a phase's watched checks until it is stopped or trips."""
 
-    def __init__(self, session: Session, phase: PlannedPhase, baseline: Mapping[str, Measurement]) -> None:
+    def __init__(self, session: Session, phase: PlannedPhase, baseline: Mapping[str, Measurement], around: checks.Around) -> None:
         super().__init__(name=f"watch {phase.name}", daemon=True)
-        self.session, self.phase, self.baseline = session, phase, baseline
+        self.session, self.phase, self.baseline, self.around = session, phase, baseline, around
         self.over = threading.Event()
         #: why it ended by itself without a trip; the loop holds the run for it
         self.died = ""
@@ -72,7 +72,7 @@ class Watch(threading.Thread):
     def _ask(self, connection: Connection, name: str) -> tuple[Measurement, Judgement]:
         plan, check = self.session.plan, self.session.plan.checks[name]
         before = self.baseline.get(name)
-        measured = checks.measure(plan, name, self.session.texts, connection, before)
+        measured = checks.measure(plan, name, self.around, connection, before)
         if check.breach is None:  # the loader refuses a watched check without one
             return measured, Judgement(check=name, verdict=Verdict.INCONCLUSIVE, sentence="it has no roll_back_if")
         return measured, judge(check.breach, measured, before, at_least=check.least)

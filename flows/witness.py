@@ -110,7 +110,7 @@ def key_queries(conductor: Conductor, looking: Connection) -> Iterator[tuple[str
     """Yield the plans of the queries whose latency the runbook measures."""
     plan = conductor.plan
     for name, check in plan.checks.items():
-        if check.time and name in plan.questions:
+        if (check.time or check.buffers) and name in plan.questions:
             try:
                 yield name, observe.query_plan(looking, conductor.session.texts[plan.questions[name].sha256])
             except Exception as error:  # noqa: BLE001 - a query that cannot be explained is told, and nothing else

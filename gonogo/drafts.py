@@ -136,8 +136,21 @@ def check_batch(draft: Draft, path: str, made: list[Script], sources: int) -> No
             draft.problems.append(Problem(file=str(draft.file), path=path, message=message))
 
 
-def question(draft: Draft, name: str, source: str) -> Script | None:
-    """Render the query of a check: one statement."""
+def own_check(draft: Draft, name: str, root: Path) -> Script | None:
+    """Read the file of a check of the project's own; only this very file is ever run."""
+    path, file = f"checks.{name}", Path("checks") / f"{draft.runbook.checks[name].own}.py"
+    try:
+        text = (root / file).read_text(encoding="utf-8")
+    except OSError as error:
+        message = f"the check of the project's own is read from {root / file}: {error.strerror}"
+        draft.problems.append(Problem(file=str(draft.file), path=path, message=message))
+        return None
+    draft.templates.used.add(str(root / file))
+    return Script(source=str(file), sha256=_keep(draft, text))
+
+
+def question(draft: Draft, name: str, source: str, *, is_query: bool = True) -> Script | None:
+    """Render what a check asks with: one statement, where it is a query."""
     path = f"checks.{name}"
     found = draft.attempt(path, draft.templates.find, source, draft.runbook.runbook)
     if not found:
@@ -145,12 +158,22 @@ def question(draft: Draft, name: str, source: str) -> Script | None:
     text = draft.attempt(path, draft.templates.render, found[0], draft.variables)
     if text is None:
         return None
-    label = draft.templates.label(found[0], text)
+    if is_query:
+        read_query(draft, path, text, draft.templates.label(found[0], text))
+    return Script(source=found[0], sha256=_keep(draft, text))
+
+
+def read_query(draft: Draft, path: str, text: str, label: str) -> None:
+    """See that a text is one query."""
     statements = draft.attempt(path, split, text, label)
     if statements is not None and len(statements) != 1:
         message = f"a check is one query; this has {len(statements)} statements"
         draft.problems.append(Problem(file=label, path=path, message=message))
-    return Script(source=found[0], sha256=_keep(draft, text))
+
+
+def words(draft: Draft, path: str, texts: Sequence[str]) -> tuple[str, ...]:
+    """Fill the templates in some words that are no SQL: the arguments of a program, an address."""
+    return tuple(draft.attempt(path, draft.templates.words, text, draft.variables) or "" for text in texts)
 
 
 def _keep(draft: Draft, text: str) -> str:

@@ -76,10 +76,14 @@ def wal_position(connection: Connection) -> int:
 
 def query_plan(connection: Connection, text: str) -> dict[str, Any]:
     """Run a query twice, throw away what it wrote, and return its plan's shape and the buffers that it touched, once warm."""
-    explain = f"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, SUMMARY OFF, FORMAT JSON) {text}"
-    for _ in range(2):
-        with transaction(connection, keep=False):
-            row = connection.execute(explain.encode()).fetchone()
+    with transaction(connection, keep=False):
+        explain(connection, text)
+        return explain(connection, text)
+
+
+def explain(connection: Connection, text: str) -> dict[str, Any]:
+    """Run a query, and return its plan's shape and the buffers that it touched."""
+    row = connection.execute(f"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, SUMMARY OFF, FORMAT JSON) {text}".encode()).fetchone()
     plan = row[0][0]["Plan"] if row else {}
     touched = int(plan.get("Shared Hit Blocks", 0)) + int(plan.get("Shared Read Blocks", 0))
     return {"shape": list(_nodes(plan)), "buffers": touched}

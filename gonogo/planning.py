@@ -10,13 +10,14 @@ from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from gonogo import clock
+from gonogo.core.check import Check
 from gonogo.core.people import Approve, Item
 from gonogo.core.plan import Plan, PlannedPhase, PlannedStep, PlannedTask, Script
 from gonogo.core.runbook import Phase, Runbook, Step, Task
 from gonogo.core.seal import seal
 from gonogo.core.way_back import BACKUP_PROVED, REHEARSAL_FRESH, Backup, Rehearsal, Rollback
 from gonogo.core.window import Schedule, local_time
-from gonogo.drafts import Draft, check_batch, check_no_batch, question, scripts
+from gonogo.drafts import Draft, check_batch, check_no_batch, own_check, question, read_query, scripts, words
 from gonogo.errors import BadInput, Problem
 from gonogo.house import Project
 from gonogo.loader import choose_target, place
@@ -74,11 +75,8 @@ def prepare(
             moment = planned.end
     except OverflowError:
         raise BadInput(Problem(file=str(file), message="its times lead beyond the calendar")) from None
-    questions = {
-        name: script
-        for name, check in runbook.checks.items()
-        if (source := check.sql or check.time) and (script := question(draft, name, source))
-    }
+    asked = {name: _check(draft, name, check) for name, check in runbook.checks.items()}
+    questions = {name: script for name, check in asked.items() if (script := _question(draft, name, check, project))}
     switches = _switches(draft)
     _protect(draft, target)
     if draft.problems:
@@ -105,7 +103,7 @@ def prepare(
         rehearsal=next(iter(_asked_here(draft, [runbook.rehearsal])), None),
         rehearse_on=runbook.targets[target].rehearse_on,
         baseline=runbook.baseline,
-        checks=runbook.checks,
+        checks=asked,
         questions=questions,
         phases=tuple(phases),
         tasks=tuple(tasks),
@@ -131,6 +129,28 @@ def _rollback(draft: Draft) -> Rollback:
     levels = tuple(level for level in rollback.levels if level != "restore" or (backup and not backup.waived))
     authority = next(iter(_asked_here(draft, [rollback.authority])), None)
     return rollback.model_copy(update={"levels": levels or ("undo",), "authority": authority})
+
+
+def _check(draft: Draft, name: str, check: Check) -> Check:
+    """Fill the templates that stand in a check itself, and see that its own queries can be read."""
+    path = f"checks.{name}"
+    for query in (check.query, *(check.equal or ())):
+        if query is not None:
+            read_query(draft, path, query, path)
+    filled: dict[str, Any] = {}
+    if check.run:
+        filled["run"] = check.run.model_copy(update={"argv": words(draft, f"{path}.run", check.run.argv)})
+    if check.http:
+        filled["http"] = check.http.model_copy(update={"url": words(draft, f"{path}.http", (check.http.url,))[0]})
+    return check.model_copy(update=filled) if filled else check
+
+
+def _question(draft: Draft, name: str, check: Check, project: Project) -> Script | None:
+    """Return what a check asks with, where that is a file."""
+    if check.own:
+        return own_check(draft, name, project.root)
+    is_query = bool(check.sql or check.time or check.buffers)
+    return question(draft, name, check.source, is_query=is_query) if check.source else None
 
 
 def _switches(draft: Draft) -> dict[str, tuple[Script, ...]]:

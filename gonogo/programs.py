@@ -28,13 +28,14 @@ class ProgramFailed(StepError):
 
 
 @contextmanager
-def running(command: Sequence[str], url: str, *, connects: bool = True) -> Iterator[subprocess.Popen[str]]:
+def running(command: Sequence[str], url: str, *, connects: bool = True, answers: bool = False) -> Iterator[subprocess.Popen[str]]:
     """Run one of PostgreSQL's programs; its password is in a file that only this account may read.
 
     Args:
         command: its name and its arguments.
         url: the database that it works on.
         connects: whether to name that database to it; else the command does.
+        answers: whether what it prints is wanted.
     """
     with tempfile.TemporaryDirectory(prefix="gonogo-") as folder:
         passfile = Path(folder) / "pgpass"
@@ -46,7 +47,7 @@ def running(command: Sequence[str], url: str, *, connects: bool = True) -> Itera
         process = subprocess.Popen(
             program,
             env=environment,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if answers else subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
             text=True,
@@ -59,6 +60,28 @@ def running(command: Sequence[str], url: str, *, connects: bool = True) -> Itera
             if process.poll() is None:
                 process.kill()
             process.communicate()
+
+
+def answer_of(command: Sequence[str], url: str, *, limit: float) -> str:
+    """Return what one of PostgreSQL's programs prints.
+
+    Args:
+        command: its name and its arguments; the database comes last, as pgbench wants it.
+        url: the database that it works on.
+        limit: the seconds that it may take.
+
+    Raises:
+        ProgramFailed: it failed, or takes too long.
+    """
+    with running([*command, without_password(url)], url, connects=False, answers=True) as process:
+        try:
+            said, errors = process.communicate(timeout=limit)
+        except subprocess.TimeoutExpired:
+            raise ProgramFailed(f"{command[0]} took longer than {say_duration(limit)}") from None
+    if process.returncode:
+        worst = [line for line in errors.splitlines() if "error" in line.lower()] or errors.splitlines()
+        raise ProgramFailed(f"{command[0]} failed ({process.returncode}): {' '.join(worst[:3])[:800]}")
+    return said
 
 
 def end_with_parent() -> None:

@@ -108,11 +108,16 @@ def type_of(default: object) -> str | None:
 
 def patterns_of(runbook: Runbook) -> list[str]:
     """Return every name and glob of a template that a runbook has."""
-    patterns = [source for check in runbook.checks.values() if (source := check.sql or check.time)]
+    patterns = [source for check in runbook.checks.values() if (source := check.source)]
     for step in (step for phase in runbook.phases for task in phase.tasks for step in task.steps):
         patterns += [*(step.sql or ()), *([step.backfill.sql] if step.backfill else ())]
         patterns += [undo for undo in step.undo or () if step.undo != ("nothing",)]
     return patterns
+
+
+def own_checks_of(runbook: Runbook, root: Path) -> set[str]:
+    """Return the files of the checks of the project's own."""
+    return {str(root / "checks" / f"{check.own}.py") for check in runbook.checks.values() if check.own}
 
 
 def digest_sources(file: Path, library: Library, variables: Mapping[str, Any], target: str) -> str:

@@ -73,6 +73,10 @@ def _finalize(value: object) -> object:
     raise UndefinedError(f"a bare {shown} in SQL text; pass it through `| ident` or `| literal`")
 
 
+def _as_it_is(value: object) -> object:
+    return value
+
+
 class Templates(Library):
     """Templates that render."""
 
@@ -130,6 +134,21 @@ class Templates(Library):
             where, line = self._line_of(error, file)
             raise BadInput(Problem(file=where, line=line, message=f"template: {error}")) from None
         return "".join(pieces)
+
+    def words(self, text: str, variables: Mapping[str, Any]) -> str:
+        """Return a text that is no SQL, with its variables filled in as they are.
+
+        Raises:
+            BadInput: a variable is missing, or the syntax is wrong.
+        """
+        if "{{" not in text and "{%" not in text:
+            return text
+        try:
+            return str(self._jinja().overlay(finalize=_as_it_is).from_string(text).render(**variables))
+        except TemplateSyntaxError as error:
+            raise BadInput(f"template syntax: {error.message}") from None
+        except Exception as error:  # noqa: BLE001 - whatever it raises, it is the template that is wrong
+            raise BadInput(f"template: {error}") from None
 
     def _line_of(self, error: BaseException, file: str) -> tuple[str, int]:
         frames = traceback.extract_tb(error.__traceback__)

@@ -104,7 +104,17 @@ def _run_15(folder: Path) -> Iterator[Server]:
 
     data = str(folder / "data")
     run("initdb", "-D", data, "-U", "postgres", "--auth=trust", "--encoding=UTF8")
-    run("pg_ctl", "-D", data, "-w", "-l", f"{folder}/log", "-o", f"-h '' -k {folder} -c max_prepared_transactions=5", "start")
+    run(
+        "pg_ctl",
+        "-D",
+        data,
+        "-w",
+        "-l",
+        f"{folder}/log",
+        "-o",
+        f"-h '' -k {folder} -c max_prepared_transactions=5 -c shared_preload_libraries=pg_stat_statements",
+        "start",
+    )
     try:
         yield Server(f"postgresql://postgres@/postgres?host={folder}")
     finally:

@@ -62,6 +62,7 @@ def run(
     from gonogo.planning import prepare  # noqa: PLC0415
 
     prepared = prepare(opened.runbook, opened.file, opened.project, target=target, inputs=given)
+    prepared = replace(prepared, plan=decide.trusted(prepared.plan, keys_of(opened.project)))
     said = launcher(prepared.plan, keys_of(opened.project), ask_code(prepared.plan, speaker), override, at_once=at_once)
     carrier = Carrier(plainly, quiet=json, patient=wait, hint=hint)
     with launch.let_in(database, "gonogo/begin") as connection:

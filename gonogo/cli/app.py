@@ -105,6 +105,40 @@ def plan(
 
 
 @app.command()
+def check(
+    runbook: RunbookArg,
+    names: Annotated[list[str] | None, typer.Argument(help="Which checks; all of them without one.", show_default=False)] = None,
+    target: TargetOption = "",
+    inputs: InputOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Ask a runbook's checks now, and judge the answers; exit 10 where one does not pass. Changes nothing.
+
+    What compares with the baseline is compared with that of the newest run, where there is one.
+
+    Example: [bold]gonogo check guardian-multi-credit credits_consistent[/]
+    """
+    from gonogo.cli import ask  # noqa: PLC0415
+
+    ask.check(runbook, names or [], target, inputs or [], json)
+
+
+@app.command()
+def objects(
+    runbook: RunbookArg,
+    target: TargetOption = "",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The file to write; else it is printed.")] = None,
+) -> None:
+    """Print every object of a target's schema with its definition: what a `structure` check compares with.
+
+    Example: [bold]gonogo objects guardian-multi-credit --output expected.json[/]
+    """
+    from gonogo.cli import ask  # noqa: PLC0415
+
+    ask.objects(runbook, target, output)
+
+
+@app.command()
 def run(
     runbook: RunbookArg,
     target: TargetOption = "",

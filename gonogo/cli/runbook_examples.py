@@ -259,6 +259,84 @@ checks:
     checksum: [customers]
     within: 2m
     expect: unchanged
+  no_price_is_missing: {query: "SELECT count(*) FROM products WHERE price IS NULL", expect: "= 0"}
+  books_balance:
+    about: What the orders add up to is what was paid.
+    equal: ["SELECT sum(total) FROM orders", "SELECT sum(amount) FROM payments"]
+    expect: "= 0"
+  no_orphans: {orphans: all, within: 1m, expect: "= 0"}
+  emails_are_good: {values: {table: customers, columns: email, null: false, unique: true}, expect: "= 0"}
+  nothing_half_done: {sound: [constraints, indexes, sequences], expect: "= 0"}
+  new_tables_are_there: {objects: {exist: ["table public.shipments"]}, expect: "= 0"}
+  grants_as_before: {structure: {only: [grants, policies, triggers]}, expect: "= 0"}
+  keys_can_join: {same_type: [[orders.customer_id, customers.id]], expect: "= 0"}
+  tenants_are_apart:
+    query: SELECT count(*) FROM orders
+    role: shop_app
+    settings: {app.tenant: "7"}
+    expect: "= 2673"
+  one_order_touches: {buffers: checks/one_order.sql, expect: ["<= baseline + 20%", unchanged]}
+  busiest_statements: {statements: 10, expect: "<= 1.2"}
+  enough_orders: {throughput: {script: checks/order_mix.sql, clients: 4, lasts: 10s}, expect: ">= 1000"}
+  nobody_waits: {activity: blocked, expect: "= 0", roll_back_if: "> 5 in 3 of 3"}
+  no_long_queries: {activity: long_queries, older_than: 10m, expect: "= 0"}
+  shop_answers: {http: "https://shop.example/health", samples: 5, expect: ["p95 < 500 ms", "errors = 0"]}
+  error_share: {prometheus: {url: $PROMETHEUS_URL, query: 'rate(shop_errors[1m])'}, expect: "< 1%"}
+  contract_tests: {run: [npm, run, "test:contracts"], within: 10m, expect: "= 0"}
+  margin: {own: margin, given: {price: 3}, expect: ">= 82%"}
+"""
+REFERENCES = """\
+orphans:
+  - {child: orders.customer_id, parent: customers.id}     # a key that the schema lacks
+"""
+VALUES = """\
+values:
+  table: billing.invoices
+  columns: [number, country]
+  null: false
+  unique: true
+  min: 1
+  max: 999999
+  one_of: [IT, DE, FR]
+"""
+OBJECTS = """\
+objects:
+  exist: ["table public.orders", "index public.orders_customer", "function public.total(integer)"]
+  absent: ["table public.orders_old"]
+"""
+STRUCTURE = """\
+structure:
+  only: [tables, columns, constraints]
+  like: checks/expected.json      # written by: gonogo objects shop-orders --output sql_templates/shop-orders/checks/expected.json
+"""
+THROUGHPUT = """\
+throughput:
+  script: checks/order_mix.sql    # as pgbench reads it
+  clients: 4
+  lasts: 10s
+"""
+HTTP = """\
+http:
+  url: $SHOP_URL/health
+  method: GET
+  headers: {authorization: Bearer $SHOP_TOKEN}
+  body: null
+  status: [200, 204]
+  field: database.status
+  equals: healthy
+"""
+PROMETHEUS = """\
+prometheus:
+  url: $PROMETHEUS_URL
+  query: 'sum(rate(http_requests_total{status=~"5.."}[1m])) / sum(rate(http_requests_total[1m]))'
+"""
+RUN = """\
+run:
+  argv: [k6, run, --summary-export, /dev/stdout, "load/{{ stage }}.js"]
+  environment: [K6_TOKEN]
+  folder: tests
+  field: metrics.http_req_duration.p95     # of its JSON
+  pattern: "p95=([0-9.]+)"                 # or where its output is text
 """
 BACKUP = """\
 backup:

@@ -14,6 +14,7 @@ from gonogo.core.check import Check
 from gonogo.core.duration import say_duration
 from gonogo.core.parts import Part
 from gonogo.core.people import Approve, Item, Person
+from gonogo.core.question import Http, Objects, Prometheus, Reference, Run, Structure, Throughput, Values
 from gonogo.core.runbook import Backfill, Gate, Input, Phase, Runbook, SqlSettings, Step, Target, Task, Updates
 from gonogo.core.way_back import Backup, Rehearsal, Rollback, Switch
 from gonogo.core.window import Freeze, Schedule, Window
@@ -166,10 +167,60 @@ SECTIONS: tuple[Section, ...] = (
     ),
     Section(
         model=Check,
-        intro="A question with the line drawn beforehand. Exactly one of `sql`, `time`, `rows` and `checksum`. See"
+        intro="A question with the line drawn beforehand: exactly one of the kinds from `sql` to `own`. See"
         " [Checks and verdicts](concepts/checks-and-verdicts.md).",
         example=examples.CHECKS,
         path=("checks", "*"),
+    ),
+    Section(
+        model=Reference,
+        intro="A column that should only hold what another one has. A NULL refers to nothing on purpose.",
+        example=examples.REFERENCES,
+        path=("orphans", "*"),
+    ),
+    Section(
+        model=Values,
+        intro="Rules for the values of a table; the number is how many rows break them.",
+        example=examples.VALUES,
+        path=("values",),
+    ),
+    Section(
+        model=Objects,
+        intro="Objects of the schema, by the names that `gonogo objects` prints.",
+        example=examples.OBJECTS,
+        path=("objects",),
+    ),
+    Section(
+        model=Structure,
+        intro="The schema, object by object; the number is how many differ, and the first ten are named.",
+        example=examples.STRUCTURE,
+        path=("structure",),
+    ),
+    Section(
+        model=Throughput,
+        intro="Transactions a second, by pgbench. What its script writes stays written.",
+        example=examples.THROUGHPUT,
+        path=("throughput",),
+    ),
+    Section(
+        model=Http,
+        intro="A request to a web service; an address alone is enough. Without `field` it is sent `samples` times, and the number"
+        " is the 95th percentile of its latency; `errors` is the share of answers without one of the expected statuses.",
+        example=examples.HTTP,
+        path=("http",),
+    ),
+    Section(
+        model=Prometheus,
+        intro="One number of a Prometheus server: the answer of an instant query.",
+        example=examples.PROMETHEUS,
+        path=("prometheus",),
+    ),
+    Section(
+        model=Run,
+        intro="A program with its arguments; a list of them is enough. There is no shell. It reaches the target by PGHOST,"
+        " PGPORT, PGUSER, PGDATABASE and PGPASSFILE. Without `field` and `pattern` the number is its exit code.",
+        example=examples.RUN,
+        path=("run",),
     ),
     Section(
         model=Backup,
@@ -229,14 +280,16 @@ def _type(schema: dict[str, Any]) -> str:
         return f"[{name}](#{name.lower()})" if name in _PARTS else name
     if "anyOf" in schema:
         return " or ".join(dict.fromkeys(_type(option) for option in schema["anyOf"] if option.get("type") != "null"))
+    if "const" in schema:
+        return f"`{schema['const']}`"
     if "enum" in schema:
         return " or ".join(f"`{word}`" for word in schema["enum"] if word)
     match schema.get("type"):
         case "array":
-            return _list(schema["items"])
+            return "two of: " + _type(schema["prefixItems"][0]) if "prefixItems" in schema else _list(schema["items"])
         case "object":
             values = schema.get("additionalProperties") or next(iter(schema["patternProperties"].values()))
-            return f"names, each with: {_type(values)}"
+            return f"names, each with: {'any value' if values is True else _type(values)}"
         case "string":
             return _text(schema)
         case "integer" | "number":

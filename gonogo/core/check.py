@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from gonogo.core.parts import Duration, Names, Part, as_list
+from gonogo.core.question import (
+    ACTIVITIES,
+    METRICS_OF,
+    SOUND,
+    Column,
+    Http,
+    Objects,
+    Prometheus,
+    References,
+    Run,
+    Structure,
+    Throughput,
+    Values,
+)
 from gonogo.core.threshold import Threshold, parse_threshold
 
 
@@ -21,15 +35,58 @@ Rules = Annotated[tuple[Rule, ...], BeforeValidator(as_list)]
 
 
 class Check(Part):
-    """A question with a threshold: exactly one of sql, time, rows and checksum."""
+    """A question with a threshold: exactly one of the kinds below, and what must hold of its answer."""
 
     about: str = Field(default="", description="What it means when it fails, for people.")
     sql: str | None = Field(
         default=None, description="A template of a query: one row with one number, and optionally how much data it rests on."
     )
     time: str | None = Field(default=None, description="A template of a query whose latency is measured, in milliseconds.")
+    query: str | None = Field(default=None, description="The same as `sql`, with the query written here.")
+    equal: tuple[str, str] | None = Field(
+        default=None, description="Two queries, each with one number; the check's number is the first minus the second."
+    )
     rows: Names | None = Field(default=None, description="Tables to count.")
     checksum: Names | None = Field(default=None, description="Tables to checksum, whatever the order of their rows.")
+    orphans: References | None = Field(
+        default=None,
+        description="How many rows refer to nothing: by `all` foreign keys, also those that are not validated, or by the columns"
+        " that you name.",
+    )
+    values: Values | None = Field(default=None, description="How many rows break a rule for their values.")
+    sound: Annotated[tuple[Literal[SOUND], ...], BeforeValidator(as_list)] | None = Field(  # type: ignore[valid-type]
+        default=None,
+        description="How many of these are unsound: `constraints` that are not validated, `indexes` that are not valid,"
+        " `sequences` that stand behind their columns.",
+    )
+    objects: Objects | None = Field(default=None, description="How many objects are missing, or there although they must not be.")
+    structure: Structure | None = Field(default=None, description="How many objects of the schema differ.")
+    same_type: tuple[tuple[Column, Column], ...] | None = Field(
+        default=None, description="How many of these pairs of columns have different types, so that no key could join them."
+    )
+    buffers: str | None = Field(
+        default=None,
+        description="A template of a query: how many buffers one call touches, without noise. `unchanged` compares its plan's"
+        " shape.",
+    )
+    statements: Annotated[int, Field(ge=1, le=1000)] | None = Field(
+        default=None,
+        description="By pg_stat_statements: how many times slower the worst of that many busiest statements has become.",
+    )
+    throughput: Throughput | None = Field(default=None, description="How many transactions a second pgbench makes.")
+    activity: Literal[ACTIVITIES] | None = Field(  # type: ignore[valid-type]
+        default=None,
+        description="What the server is doing: `connections` (share of those allowed), `blocked` (sessions that wait for a lock),"
+        " `oldest_transaction` (seconds), `long_queries` (those older than `older_than`), `dumps` that run, `replication_lag`"
+        " (seconds), `wal_rate` (bytes a second), `dead_rows` (the worst table's share), `disk_free` (bytes).",
+    )
+    http: Http | None = Field(default=None, description="What a web service answers: its latency, or a field of its JSON.")
+    prometheus: Prometheus | None = Field(default=None, description="What a Prometheus server knows.")
+    run: Run | None = Field(default=None, description="What a program answers: its exit code, or a number in its output.")
+    own: str | None = Field(
+        default=None, description="A check of the project's own: a function in its folder `checks/`, by the name it registers."
+    )
+    given: dict[str, Any] = Field(default={}, description="What that function is given.")
     expect: Rules = Field(default=(), description="What must hold, such as `= 0` or `p95 <= baseline + 10%`.")
     roll_back_if: Rule | None = Field(default=None, description="What turns the run back, such as `> 10% in 2 of 3`.")
     at_least: str | int = Field(default=0, description="How much data an answer must rest on, such as `50 calls`.")
@@ -41,6 +98,11 @@ class Check(Part):
     within: Duration = Field(
         default=timedelta(seconds=5), description="The time a measurement may take; a latency then rests on fewer calls."
     )
+    older_than: Duration = Field(default=timedelta(minutes=5), description="What `long_queries` counts as long.")
+    role: str = Field(
+        default="", description="The role to ask as; it sees what that role may see. `settings` are set before it is taken on."
+    )
+    settings: dict[str, str] = Field(default={}, description="Session settings, such as `app.tenant`, for that question alone.")
     writes: bool = Field(
         default=False,
         description="The query may write: it runs in a transaction that is rolled back. Otherwise it runs read-only.",
@@ -54,18 +116,34 @@ class Check(Part):
             raise ValueError(f"a check asks exactly one of {', '.join(CHECK_KINDS)}; this one has {found}")
         if getattr(self, kinds[0]) == ():
             raise ValueError(f"{kinds[0]}: an empty list names nothing")
+        self._thresholds_fit()
+        if (self.role or self.settings) and self.kind not in ASKED_AS:
+            raise ValueError(f"role, settings: a `{self.kind}` check asks as gonogo's own role")
+        if self.given and self.own is None:
+            raise ValueError("given: it is for a check of your own, which `own:` names")
+        words = str(self.at_least).split()
+        if not words or not words[0].isdecimal():
+            raise ValueError(f"at_least: {self.at_least!r} does not start with a whole number, such as 50 calls")
+        return self
+
+    def _thresholds_fit(self) -> None:
         if self.breach and self.breach.unchanged:
             raise ValueError("roll_back_if: `unchanged` would turn back what is as it was; write what is wrong, such as `> 0`")
         for threshold in self.expectations:
             if threshold.n > 1:
                 raise ValueError(f"expect: {threshold.text!r} asks for several samples; only roll_back_if has them")
         for threshold in (*self.expectations, *([self.breach] if self.breach else [])):
-            if threshold.metric != "value" and self.time is None:
-                raise ValueError(f"{threshold.text!r} names the metric {threshold.metric!r}, which only a `time` check has")
-        words = str(self.at_least).split()
-        if not words or not words[0].isdecimal():
-            raise ValueError(f"at_least: {self.at_least!r} does not start with a whole number, such as 50 calls")
-        return self
+            known = METRICS_OF.get(self.kind, ())
+            if threshold.metric != "value" and threshold.metric not in known:
+                named = f"{threshold.text!r} names the metric {threshold.metric!r}"
+                there = f"; it has {', '.join(('value', *known))}" if known else ", which has its value only"
+                raise ValueError(f"{named}, and this is a `{self.kind}` check{there}")
+
+    @property
+    def source(self) -> str:
+        """The template that it asks with, if it has one."""
+        other = self.throughput.script if self.throughput else self.structure.like if self.structure else ""
+        return self.sql or self.time or self.buffers or other
 
     @property
     def kind(self) -> str:
@@ -90,7 +168,13 @@ class Check(Part):
     @property
     def needs_baseline(self) -> bool:
         """Whether it compares with what was before the first change."""
-        return any(t.needs_baseline for t in (*self.expectations, *([self.breach] if self.breach else [])))
+        compares = (self.structure is not None and not self.structure.like) or self.statements is not None
+        return compares or any(t.needs_baseline for t in (*self.expectations, *([self.breach] if self.breach else [])))
 
 
-CHECK_KINDS = ("sql", "time", "rows", "checksum")
+CHECK_KINDS = (
+    "sql", "query", "equal", "time", "rows", "checksum", "orphans", "values", "sound", "objects", "structure", "same_type",
+    "buffers", "statements", "throughput", "activity", "http", "prometheus", "run", "own",
+)  # fmt: skip
+#: the kinds that a role and settings of their own make sense for
+ASKED_AS = ("sql", "query", "equal", "time", "rows", "orphans", "values", "buffers")

@@ -170,12 +170,19 @@ class Plan(Planned):
     #: digest over the files it was made from, to know quickly that nothing changed
     sources: str = ""
     seal: str = ""
+    #: the project's own signature under the programs that it runs: who may write to the ledger may not run any
+    trust: str = ""
 
     def items(self, phase: int) -> dict[str, Item]:
         """Return every box of a phase's checklists, by name."""
         found = self.phases[phase]
         steps = self.steps[found.first : found.last + 1]
         return {item.item: item for item in (*found.before, *(i for step in steps for i in step.confirm), *found.after)}
+
+    @property
+    def programs(self) -> dict[str, Any]:
+        """Every program that it may run, by the check that asks it."""
+        return {f"check {name}": check.run.model_dump(mode="json") for name, check in self.checks.items() if check.run}
 
     @property
     def scripts(self) -> Iterator[Script]:

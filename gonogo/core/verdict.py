@@ -25,6 +25,8 @@ class Verdict(StrEnum):
     FAIL = "fail"
 
 
+#: how many of the things that a number counts a sentence names
+_FEW = 5
 _SEVERITY = {verdict: rank for rank, verdict in enumerate(Verdict)}
 
 
@@ -38,6 +40,10 @@ class Measurement(BaseModel):
     count: int | None = None
     facts: Mapping[str, str] = {}
     error: str = ""
+    #: what the number counts, or rests on, for people
+    told: tuple[str, ...] = ()
+    #: every single measurement that the numbers were made of, in milliseconds
+    samples: tuple[float, ...] = ()
     #: why there is no number, when the question could be asked
     missing: str = ""
     seconds: float = 0.0
@@ -122,6 +128,8 @@ def judge(threshold: Threshold, measured: Measurement, baseline: Measurement | N
     sentence = f"{label}{told[0]} {'is' if met else 'is not'} {threshold.op} {told[1]}"
     if threshold.needs_baseline and before is not None:
         sentence += f" (baseline {say(before)})"
+    if measured.told and not met:
+        sentence += f": {'; '.join(measured.told[:_FEW])}"
     return Judgement(check=measured.check, verdict=Verdict.PASS if met else Verdict.FAIL, sentence=sentence)
 
 

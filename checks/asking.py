@@ -1,0 +1,87 @@
+"""How a question is put to the database: read-only, for a time, as a role that may see less than its owner."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import Any
+
+from psycopg import sql
+
+from checks import Question
+from gonogo.core.verdict import Measurement
+from gonogo.database import Connection, milliseconds, transaction
+from gonogo.errors import StepError
+
+#: how many of the things that a number counts are told
+FEW = 10
+
+
+@contextmanager
+def asking(question: Question, connection: Connection, *, one_snapshot: bool = False) -> Iterator[None]:
+    """Ask inside one transaction that leaves nothing behind, under the check's own time limit, role and settings."""
+    check = question.check
+    with transaction(connection, read_only=not check.writes, keep=False):
+        if one_snapshot:
+            connection.execute(b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        connection.execute(f"SET LOCAL statement_timeout = {milliseconds(check.within)}".encode())
+        for name, value in check.settings.items():
+            connection.execute("SELECT pg_catalog.set_config(%s, %s, true)", [name, value])
+        if check.role:
+            connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(check.role)))
+        yield
+
+
+def table_name(text: str) -> sql.Identifier:
+    """Return a table's name, quoted; without a schema it is one of `public`."""
+    schema, _, table = text.rpartition(".")
+    return sql.Identifier(schema or "public", table)
+
+
+def column_name(text: str) -> tuple[sql.Identifier, sql.Identifier]:
+    """Return the table and the column that `table.column` or `schema.table.column` means, quoted."""
+    table, _, column = text.rpartition(".")
+    return table_name(table), sql.Identifier(column)
+
+
+def one_number(connection: Connection, text: str) -> tuple[Decimal | float | int | None, int | None, str]:
+    """Return what a query answers: its number, how much data that rests on, and why there is none.
+
+    Raises:
+        StepError: what it answers is not one number.
+    """
+    cursor = connection.execute(text.encode())
+    if cursor.description is None:
+        raise StepError("the query answers no rows at all; a check is a SELECT")
+    width, rows = len(cursor.description), cursor.fetchmany(2)
+    if width > 2:
+        raise StepError(f"the query has {width} columns; one number, and how much data")
+    if not rows:
+        return None, None, "the query answered no row"
+    if len(rows) > 1:
+        raise StepError("the query answered more than one row; one number is asked for")
+    value, count = rows[0][0], rows[0][1] if width == 2 else None
+    rests_on = int(count) if isinstance(count, (int, float, Decimal)) else None
+    if value is None:
+        return None, rests_on, "the query answered NULL"
+    if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
+        raise StepError(f"the query answered {type(value).__name__}, not a number")
+    return value, rests_on, ""
+
+
+def counted(name: str, found: dict[str, int], *, about: str = "") -> Measurement:
+    """Return a measurement that counts things, and tells of the first few.
+
+    Args:
+        name: the check.
+        found: how many of each there are.
+        about: what they are.
+    """
+    told = tuple(f"{what}: {count:,}{about}" for what, count in list(found.items())[:FEW] if count)
+    return Measurement(check=name, numbers={"value": str(sum(found.values()))}, told=told)
+
+
+def listed(name: str, found: list[str], **more: Any) -> Measurement:
+    """Return a measurement whose number is how many things there are, and that tells of the first few."""
+    return Measurement(check=name, numbers={"value": str(len(found))}, told=tuple(found[:FEW]), **more)

@@ -1,0 +1,24 @@
+"""What a query touches, without noise: `buffers: checks/orders_of.sql`, `expect: ["<= baseline + 20%", unchanged]`.
+
+A call touches the same buffers however slow the machine is, so that this alone can turn a run back. `unchanged` compares the
+shape of its plan: an index scan that became a sequential scan.
+"""
+
+from __future__ import annotations
+
+from checks import Question, measures
+from checks.asking import asking
+from gonogo.core.verdict import Measurement
+from gonogo.database import Connection
+from gonogo.observe import explain
+
+
+@measures("buffers")
+def measure_buffers(question: Question, connection: Connection) -> Measurement:
+    """Run the query twice, and count what the second call touches."""
+    with asking(question, connection):
+        explain(connection, question.text)
+        found = explain(connection, question.text)
+    shape = " > ".join(found["shape"])
+    numbers = {"value": str(found["buffers"])}
+    return Measurement(check=question.name, numbers=numbers, facts={"plan": shape}, told=(f"plan: {shape}",))

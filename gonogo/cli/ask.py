@@ -1,0 +1,80 @@
+"""Commands that ask a target and change nothing: its checks, and the objects of its schema."""
+
+from __future__ import annotations
+
+import json as json_
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+
+from flows import launch
+from flows.decide import distrust, keys_of, trusted
+from flows.opening import open_runbook, read_inputs
+from gonogo.cli.show import as_json, say, table
+from gonogo.core.evolve import fold
+from gonogo.core.verdict import Measurement, Verdict, judge_all, worst
+from gonogo.database import Connection
+from gonogo.errors import BadInput, Exit, GonogoError
+from gonogo.loader import choose_target
+
+_STYLE = {Verdict.PASS: "green", Verdict.AMBER: "yellow", Verdict.FAIL: "bold red"}
+
+
+def check(name: str, names: Sequence[str], target: str, inputs: Sequence[str], json: bool) -> None:
+    """Ask checks now, and judge the answers."""
+    import checks  # noqa: PLC0415 - what asks is imported where something is asked
+    from gonogo.planning import prepare  # noqa: PLC0415
+
+    opened = open_runbook(name)
+    if unknown := [check for check in names if check not in opened.runbook.checks]:
+        raise BadInput(f"the runbook has no check {unknown[0]!r}; there are {', '.join(opened.runbook.checks) or 'none'}")
+    prepared = prepare(opened.runbook, opened.file, opened.project, target=target, inputs=read_inputs(inputs))
+    database, keys = launch.reach(opened.runbook, opened.project, target), keys_of(opened.project)
+    # what is asked here was just read from the project's own files
+    plan = trusted(prepared.plan, keys)
+    around = checks.Around(texts=prepared.texts, root=opened.project.root, database=database, distrust=distrust(plan, keys))
+    told = []
+    with launch.let_in(database, "gonogo/check") as connection:
+        before = _baseline(connection, opened.runbook.runbook)
+        for asked in names or opened.runbook.checks:
+            rule = plan.checks[asked]
+            measured = checks.measure(plan, asked, around, connection, before.get(asked))
+            judged = judge_all(rule.expectations, rule.breach, measured, before.get(asked), at_least=rule.least)
+            told.append((measured, judged))
+    verdict = worst(judged.verdict for _, judged in told)
+    if json:
+        made = [{**j.model_dump(mode="json"), **m.model_dump(mode="json", exclude={"check", "samples"})} for m, j in told]
+        as_json({"target": choose_target(opened.runbook, target), "verdict": verdict, "checks": made})
+    else:
+        rows = [(judged.check, judged.verdict, judged.sentence, f"{measured.seconds:.3f} s") for measured, judged in told]
+        table(f"Checks on {plan.target}", ["check", "verdict", "measured", "took"], rows)
+        say(f"worst: {verdict}", _STYLE.get(verdict, "magenta"))
+    raise typer.Exit(Exit.DONE if verdict is Verdict.PASS else Exit.NO_GO)
+
+
+def _baseline(connection: Connection, runbook: str) -> dict[str, Measurement]:
+    """Return what the newest run measured before its first change, if there is one."""
+    try:
+        state = fold(launch.find(connection, runbook=runbook).events)
+    except GonogoError:
+        return {}
+    return {name: Measurement.model_validate(found) for name, found in state.baseline.get("measurements", {}).items()}
+
+
+def objects(name: str, target: str, output: Path | None) -> None:
+    """Write down every object of a target's schema."""
+    from gonogo.compare import schema_fingerprint  # noqa: PLC0415
+
+    opened = open_runbook(name)
+    with launch.let_in(launch.reach(opened.runbook, opened.project, target), "gonogo/objects") as connection:
+        found = schema_fingerprint(connection)
+    text = json_.dumps(found, indent=1, ensure_ascii=False, sort_keys=True)
+    if output is None:
+        typer.echo(text)
+        return
+    try:
+        output.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise BadInput(f"--output {output}: {error.strerror}") from None
+    say(f"{output}: {len(found)} objects")

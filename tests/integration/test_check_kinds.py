@@ -1,0 +1,415 @@
+"""Every kind of check, on a real server: what it counts, and that it names what it counted."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+
+import psycopg
+import pytest
+from conftest import Server
+
+import checks
+from gonogo.compare import schema_fingerprint
+from gonogo.core.check import CHECK_KINDS, Check
+from gonogo.core.plan import Plan, Script
+from gonogo.core.seal import digest
+from gonogo.core.verdict import Judgement, Measurement, Verdict, judge_all
+from gonogo.database import Connection, Database
+
+SCHEMA = """
+CREATE TABLE customer (id int PRIMARY KEY, email text, country text NOT NULL, age int);
+INSERT INTO customer SELECT g, 'c' || g || '@example.org', 'IT', 20 + g FROM generate_series(1, 10) g;
+CREATE TABLE bill (id serial PRIMARY KEY, customer int, total numeric, tenant int DEFAULT 1);
+INSERT INTO bill (customer, total) SELECT g, 10 FROM generate_series(1, 10) g;
+CREATE TABLE payment (amount numeric);
+INSERT INTO payment VALUES (60), (40);
+CREATE ROLE {role};
+GRANT SELECT ON bill TO {role};
+ALTER TABLE bill ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON bill USING (tenant = current_setting('app.tenant')::int);
+"""
+Ask = Callable[..., Measurement]
+_roles = itertools.count()
+
+
+@pytest.fixture
+def database(any_server: Server) -> Iterator[tuple[Connection, Database, str]]:
+    url = any_server.database()
+    role = f"app_{next(_roles)}"
+    with Database(url=url).connect("test") as connection:
+        connection.execute(SCHEMA.format(role=role).encode())
+        yield connection, Database(url=url), role
+        connection.execute(f"DROP OWNED BY {role}; DROP ROLE {role}".encode())
+
+
+@pytest.fixture
+def ask(database: tuple[Connection, Database, str], tmp_path: Path) -> Ask:
+    connection, reached, _ = database
+
+    def put(check: dict[str, Any], text: str = "", before: Measurement | None = None, distrust: str = "") -> Measurement:
+        made = Check.model_validate({"expect": "= 0", **check})
+        script = Script(source=f"checks/{made.own}.py" if made.own else "q.sql", sha256=digest(text))
+        plan = Plan.model_construct(checks={"c": made}, questions={"c": script} if text else {})
+        around = checks.Around(texts={script.sha256: text}, root=tmp_path, database=reached, distrust=distrust)
+        return checks.measure(plan, "c", around, connection, before)
+
+    return put
+
+
+def value(measured: Measurement) -> float:
+    assert (measured.error, measured.missing) == ("", "")
+    return float(measured.numbers["value"])
+
+
+def judged(check: dict[str, Any], measured: Measurement, before: Measurement | None = None) -> Judgement:
+    made = Check.model_validate({"expect": "= 0", **check})
+    return judge_all(made.expectations, made.breach, measured, before, at_least=made.least)
+
+
+def test_every_kind_that_a_runbook_can_name_is_measured_by_a_module() -> None:
+    assert set(checks._KINDS) == set(CHECK_KINDS)
+
+
+def test_a_query_in_the_runbook_and_two_that_must_agree(ask: Ask, database: tuple[Connection, Database, str]) -> None:
+    assert value(ask({"query": "SELECT count(*) FROM customer"})) == 10
+    books = {"equal": ["SELECT sum(total) FROM bill", "SELECT sum(amount) FROM payment"]}
+    assert value(ask(books)) == 0
+    database[0].execute("INSERT INTO payment VALUES (0.01)")
+    assert judged(books, ask(books)).sentence == "-0.01 is not = 0: the first is 100, the second 100.01"
+    assert ask({"equal": ["SELECT NULL::int", "SELECT 1"]}).missing == "the query answered NULL: SELECT NULL::int"
+    assert "more than one row" in ask({"equal": ["SELECT 1", "SELECT id FROM bill"]}).error
+
+
+def test_orphans_are_counted_by_every_foreign_key_also_a_composite_or_unvalidated_one_and_by_columns_without(
+    ask: Ask, database: tuple[Connection, Database, str]
+) -> None:
+    connection = database[0]
+    connection.execute("INSERT INTO bill (customer) VALUES (77), (78), (NULL)")
+    lacking = {"orphans": {"child": "bill.customer", "parent": "public.customer.id"}}
+    assert judged(lacking, ask(lacking)).sentence == "2 is not = 0: bill.customer in public.customer.id: 2"
+    assert value(ask({"orphans": "all"})) == 0, "there is no foreign key yet"
+    connection.execute("ALTER TABLE bill ADD CONSTRAINT paid_by FOREIGN KEY (customer) REFERENCES customer NOT VALID")
+    assert ask({"orphans": "all"}).told == ("bill (paid_by): 2",)
+    connection.execute("""CREATE TABLE "Odd Name" (a int, b int, UNIQUE (a, b)); CREATE TABLE c (x int, y int);
+        INSERT INTO "Odd Name" VALUES (1, 1); INSERT INTO c VALUES (1, 1), (1, 2), (NULL, 9);
+        ALTER TABLE c ADD CONSTRAINT two FOREIGN KEY (x, y) REFERENCES "Odd Name" (a, b) NOT VALID""")
+    assert ask({"orphans": "all"}).told == ("bill (paid_by): 2", "c (two): 1")
+
+
+def test_values_that_break_a_rule_are_counted_by_rule(ask: Ask, database: tuple[Connection, Database, str]) -> None:
+    rules = {"table": "customer", "columns": "age", "min": 21, "max": 30}
+    assert value(ask({"values": rules})) == 0
+    database[0].execute("""INSERT INTO customer VALUES (11, NULL, 'IT', 20), (12, 'c1@example.org', 'XX', 31)""")
+    assert ask({"values": rules}).told == ("age below 21: 1", "age above 30: 1")
+    assert value(ask({"values": {"table": "customer", "columns": "email", "null": False, "unique": True}})) == 2
+    assert value(ask({"values": {"table": "public.customer", "columns": "country", "one_of": ["IT"]}})) == 1
+    assert "42P01" in ask({"values": {"table": "nowhere", "columns": "a", "null": False}}).error
+
+
+def test_what_postgresql_keeps_although_it_is_not_sound(ask: Ask, database: tuple[Connection, Database, str]) -> None:
+    connection, sound = database[0], {"sound": ["constraints", "indexes", "sequences"]}
+    assert value(ask(sound)) == 0
+    connection.execute("ALTER TABLE bill ADD CONSTRAINT big CHECK (total > 0) NOT VALID")
+    connection.execute("INSERT INTO customer VALUES (20, 'c1@example.org', 'IT', 1)")
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        connection.execute("CREATE UNIQUE INDEX CONCURRENTLY once ON customer (email)")
+    connection.execute("INSERT INTO bill (id, customer) VALUES (500, 1)")
+    told = ask(sound).told
+    assert [line.split(" ")[0:2] for line in told] == [
+        ["constraint", "big"],
+        ["index", "once"],
+        ["sequence", "public.bill_id_seq"],
+    ]
+
+
+def test_objects_that_are_missing_or_there_and_a_schema_that_drifts(ask: Ask, database: tuple[Connection, Database, str]) -> None:
+    connection, _, role = database
+    wanted = {"objects": {"exist": ["table public.bill", "table public.gone"], "absent": ["table public.payment"]}}
+    assert ask(wanted).told == ("table public.gone is missing", "table public.payment is there")
+
+    grants = {"structure": {"only": "grants"}}
+    everything: dict[str, Any] = {"structure": {}}
+    before, whole = ask(grants), ask(everything)
+    expected = json.dumps(schema_fingerprint(connection))
+    connection.execute("ALTER TABLE customer ADD COLUMN note text")
+    assert value(ask(grants, before=before)) == 0, "a column is no grant"
+    assert judged(everything, ask(everything, before=whole)).sentence == "1 is not = 0: column public.customer.note is new"
+    assert value(ask({"structure": {"like": "expected.json"}}, expected)) == 1
+    assert "gonogo objects" in ask({"structure": {"like": "expected.json"}}, "no json").error
+    connection.execute(f"REVOKE ALL ON bill FROM {role}".encode())
+    told = ask(grants, before=before).told
+    assert len(told) == 1
+    assert told[0].startswith("grants on table public.bill was")
+
+
+def test_columns_that_no_key_could_join(ask: Ask) -> None:
+    pairs = {"same_type": [["bill.customer", "customer.id"], ["bill.customer", "customer.email"], ["bill.id", "customer.x"]]}
+    assert ask(pairs).told == ("bill.customer is integer, customer.email is text", "bill.id is integer, customer.x is not there")
+
+
+def test_a_role_sees_what_its_policies_show_it(ask: Ask, database: tuple[Connection, Database, str]) -> None:
+    asked = {"query": "SELECT count(*) FROM bill", "role": database[2]}
+    assert value(ask({**asked, "settings": {"app.tenant": "1"}})) == 10
+    assert value(ask({**asked, "settings": {"app.tenant": "2"}})) == 0
+    assert "42501" in ask({"query": "SELECT count(*) FROM customer", "role": database[2]}).error
+    assert value(ask({"query": "SELECT count(*) FROM customer"})) == 10, "the role was for that question alone"
+
+
+def test_buffers_and_the_shape_of_a_plan_change_with_an_index_and_nothing_else(
+    ask: Ask, database: tuple[Connection, Database, str]
+) -> None:
+    connection, text = database[0], "SELECT * FROM big WHERE id = 777"
+    connection.execute("CREATE TABLE big AS SELECT g AS id, repeat('x', 100) AS pad FROM generate_series(1, 20000) g")
+    connection.execute("CREATE INDEX big_id ON big (id)")
+    connection.execute("VACUUM ANALYZE big")
+    kind = {"buffers": "q.sql", "expect": ["<= baseline + 20%", "unchanged"]}
+    before = ask(kind, text)
+    assert judged(kind, ask(kind, text, before), before).verdict is Verdict.PASS
+    connection.execute("DROP INDEX big_id")
+    found = judged(kind, ask(kind, text, before), before)
+    assert found.verdict is Verdict.FAIL
+    assert "Index Scan on big_id" in found.sentence
+    assert "Seq Scan on big" in found.sentence
+
+
+def test_throughput_is_what_pgbench_says(ask: Ask) -> None:
+    made = ask({"throughput": {"script": "q.sql", "clients": 2, "lasts": "1s"}, "expect": ">= 1"}, "SELECT 1;\n")
+    assert value(made) > 10
+    assert made.count is not None
+    assert float(made.numbers["latency"]) > 0
+    broken = ask({"throughput": {"script": "q.sql", "lasts": "1s"}}, "SELECT * FROM nowhere;")
+    assert broken.error or broken.missing
+
+
+def test_the_busiest_statements_are_compared_with_what_they_took_before(server_15: Server) -> None:
+    url = server_15.database()
+    with Database(url=url).connect("test") as connection:
+        check = Check.model_validate({"statements": 5, "expect": "<= 2"})
+        plan = Plan.model_construct(checks={"c": check}, questions={})
+        around = checks.Around()
+        assert "pg_stat_statements is not there" in checks.measure(plan, "c", around, connection).error
+        connection.execute("CREATE EXTENSION pg_stat_statements")
+        connection.execute("CREATE FUNCTION work(s float8) RETURNS int LANGUAGE sql AS 'SELECT pg_sleep(s); SELECT 1'")
+        for _ in range(6):
+            connection.execute("SELECT work(0.005)")
+        before = checks.measure(plan, "c", around, connection)
+        assert before.facts
+        assert checks.measure(plan, "c", around, connection, before).missing
+        for _ in range(6):
+            connection.execute("SELECT work(0.05)")
+        after = checks.measure(plan, "c", around, connection, before)
+        assert value(after) > 4
+        assert "SELECT work" in after.told[0]
+        assert judge_all(check.expectations, None, after, before).verdict is Verdict.FAIL
+
+
+# what the server is doing
+
+
+@pytest.mark.parametrize("what", ["connections", "blocked", "oldest_transaction", "long_queries", "dumps", "wal_rate"])
+def test_a_quiet_server_answers_with_a_small_number(ask: Ask, what: str) -> None:
+    assert value(ask({"activity": what})) < (0.9 if what == "connections" else 1e9)
+
+
+def test_no_standby_and_no_large_table_are_no_data_and_never_a_pass(ask: Ask) -> None:
+    for what, why in (("replication_lag", "no standby"), ("dead_rows", "no table has a thousand rows")):
+        assert why in ask({"activity": what}).missing
+
+
+def test_who_waits_for_a_lock_and_who_blocks_are_named(ask: Ask, database: tuple[Connection, Database, str]) -> None:
+    url = database[1].url
+    with psycopg.connect(url) as blocker, psycopg.connect(url) as waiter:
+        blocker.execute("LOCK TABLE customer")
+        waiting = threading.Thread(target=lambda: waiter.execute("SELECT * FROM customer"))
+        waiting.start()
+        for _ in range(50):
+            if value(found := ask({"activity": "blocked"})):
+                break
+            time.sleep(0.05)
+        assert value(found) == 1
+        assert f"{waiter.info.backend_pid} waits" in found.told[0]
+        assert f"blocked by {blocker.info.backend_pid}: SELECT * FROM customer" in found.told[0]
+        old = ask({"activity": "oldest_transaction"})
+        assert value(old) > 0
+        assert "LOCK TABLE customer" in old.told[0]
+        blocker.rollback()
+        waiting.join()
+
+
+def test_queries_are_long_by_the_line_that_is_drawn(ask: Ask, database: tuple[Connection, Database, str]) -> None:
+    with psycopg.connect(database[1].url) as busy:
+        running = threading.Thread(target=lambda: busy.execute("SELECT pg_sleep(1.5)"))
+        running.start()
+        time.sleep(0.6)
+        assert value(ask({"activity": "long_queries", "older_than": "300ms"})) == 1
+        assert value(ask({"activity": "long_queries", "older_than": "5m"})) == 0
+        running.join()
+
+
+def test_dead_rows_are_told_by_table(ask: Ask, database: tuple[Connection, Database, str]) -> None:
+    connection = database[0]
+    connection.execute("CREATE TABLE churned AS SELECT g FROM generate_series(1, 2000) g")
+    connection.execute("ALTER TABLE churned SET (autovacuum_enabled = off)")
+    connection.execute("DELETE FROM churned WHERE g <= 1000")
+    connection.execute("SELECT pg_stat_force_next_flush()")
+    for _ in range(50):
+        if not (found := ask({"activity": "dead_rows"})).missing and value(found) > 0:
+            break
+        time.sleep(0.1)
+    assert value(found) == pytest.approx(0.5)
+    assert found.told[0].startswith("churned: 1000 dead rows")
+
+
+def test_the_disk_is_that_of_the_server_where_it_is_here(ask: Ask) -> None:
+    found = ask({"activity": "disk_free", "expect": "> 0"})
+    # another account's folder cannot always be looked into, and then it says so
+    assert found.error or value(found) > 0
+
+
+# outside
+
+
+class Service(BaseHTTPRequestHandler):
+    """A small web service, and a Prometheus beside it."""
+
+    answers: ClassVar[dict[str, tuple[int, Any]]] = {}
+
+    def do_GET(self) -> None:
+        status, body = self.answers.get(self.path.split("?")[0], (404, {}))
+        text = json.dumps(body).encode() if not isinstance(body, bytes) else body
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[str]:
+    def vector(*values: str) -> tuple[int, Any]:
+        return 200, {"status": "success", "data": {"resultType": "vector", "result": [{"value": [0, v]} for v in values]}}
+
+    Service.answers = {
+        "/health": (200, {"status": "healthy", "database": {"pool": [3, 20]}}),
+        "/ill": (500, {"status": "unhealthy"}),
+        "/text": (200, b"no json"),
+        "/one/api/v1/query": vector("0.25"),
+        "/two/api/v1/query": vector("1", "2"),
+        "/none/api/v1/query": vector(),
+        "/nan/api/v1/query": vector("NaN"),
+        "/bad/api/v1/query": (400, {"status": "error", "errorType": "bad_data", "error": "parse error"}),
+    }
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Service)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_a_service_is_judged_by_status_latency_share_of_errors_and_a_field(
+    ask: Ask, service: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SERVICE", service)
+    good = {"http": "$SERVICE/health", "samples": 5, "expect": ["errors = 0", "p95 < 5 s"]}
+    assert judged(good, ask(good)).verdict is Verdict.PASS
+    ill = {"http": f"{service}/ill", "samples": 4, "expect": "errors <= 1%"}
+    assert judged(ill, ask(ill)).sentence == "errors 1 is not <= 0.01: it answered 500"
+    field = {"http": {"url": f"{service}/health", "field": "database.pool.1"}, "expect": "= 20"}
+    assert value(ask(field)) == 20
+    healthy = {"http": {"url": f"{service}/health", "field": "status", "equals": "healthy"}, "expect": "= 1"}
+    assert judged(healthy, ask(healthy)).verdict is Verdict.PASS
+    for url, why in (("/ill", "it answered 500"), ("/text", "no JSON")):
+        assert why in ask({"http": {"url": service + url, "field": "status"}, "expect": "= 1"}).missing
+    gone = {"http": "http://127.0.0.1:9/", "samples": 2, "within": "2s", "expect": "errors = 0"}
+    assert judged(gone, ask(gone)).verdict is Verdict.FAIL
+    assert "NOT_SET is not set" in ask({"http": "$NOT_SET/x"}).error
+
+
+@pytest.mark.parametrize(
+    ("at", "verdict", "why"),
+    [
+        ("one", Verdict.PASS, "0.25 is < 0.5"),
+        ("two", Verdict.ERROR, "answered 2 series"),
+        ("none", Verdict.INCONCLUSIVE, "answered no series"),
+        ("nan", Verdict.INCONCLUSIVE, "no finite number for value: NaN"),
+        ("bad", Verdict.ERROR, "bad_data: parse error"),
+    ],
+)
+def test_prometheus_answers_one_number_or_none(ask: Ask, service: str, at: str, verdict: Verdict, why: str) -> None:
+    check = {"prometheus": {"url": f"{service}/{at}", "query": "rate(errors[1m])"}, "expect": "< 50%"}
+    found = judged(check, ask(check))
+    assert (found.verdict, why in found.sentence) == (verdict, True), found
+
+
+def test_a_program_answers_by_its_exit_code_or_a_number_in_its_output(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch, database: tuple[Connection, Database, str]
+) -> None:
+    def program(code: str, **more: Any) -> dict[str, Any]:
+        return {"run": {"argv": [sys.executable, "-c", code], **more}}
+
+    assert value(ask(program("pass"))) == 0
+    failed = program("import sys; print('table orders is missing', file=sys.stderr); sys.exit(3)")
+    assert judged(failed, ask(failed)).sentence == "3 is not = 0: table orders is missing"
+    assert value(ask(program('print(\'{"metrics": {"p95": 12.5}}\')', field="metrics.p95"))) == 12.5
+    assert value(ask(program("print('p95=41.5 ms')", pattern=r"p95=([0-9.]+)"))) == 41.5
+    assert ask(program("print('p95 is gone')", pattern=r"p95=([0-9.]+)")).missing.startswith("its output has nothing like")
+    assert "ended with 1" in ask(program("raise SystemExit(1)", field="a")).error
+    assert "no such program" in ask({"run": ["not-to-be-found"]}).error
+    slow = ask({**program("import time; time.sleep(9)"), "within": "300ms"})
+    assert "took longer than 300ms" in slow.error
+
+    monkeypatch.setenv("API_TOKEN", "s3cr3t-token")
+    shown = program("import os; print(os.environ['API_TOKEN'], os.environ.get('EDITOR'))", environment="API_TOKEN", pattern="(x)")
+    monkeypatch.setenv("EDITOR", "vi")
+    assert "s3cr3t" not in str(ask({**shown, "run": {**shown["run"], "pattern": ""}}).told)
+    assert "*** None" in ask({**shown, "run": {**shown["run"], "pattern": ""}}).told[0]
+    reach = "import os; print(os.environ['PGDATABASE'])"
+    assert ask(program(reach)).told[0] == database[0].info.dbname
+    assert "is not set" in ask(program("pass", environment="NOT_SET_AT_ALL")).error
+
+
+def test_no_program_is_run_that_somebody_wrote_into_the_ledger(ask: Ask, tmp_path: Path) -> None:
+    mark = tmp_path / "ran"
+    asked = ask({"run": ["touch", str(mark)]}, distrust="the programs of this run are not signed")
+    assert asked.error == "the programs of this run are not signed"
+    assert not mark.exists()
+
+
+OWN = """
+from checks.own import Ask, check
+
+@check("margin")
+def margin(ask: Ask):
+    return ask.number("SELECT %s::numeric * count(*) FROM bill", ask.given["price"]), 7
+
+@check("word")
+def word(ask: Ask):
+    return "no number"
+"""
+
+
+def test_a_check_of_the_projects_own_is_asked_and_only_as_it_was_approved(ask: Ask, tmp_path: Path) -> None:
+    (tmp_path / "checks").mkdir()
+    (tmp_path / "checks/margin.py").write_text(OWN, encoding="utf-8")
+    (tmp_path / "checks/word.py").write_text(OWN, encoding="utf-8")
+    made = ask({"own": "margin", "given": {"price": 3}}, OWN)
+    assert (value(made), made.count) == (30, 7)
+    assert "KeyError" in ask({"own": "margin"}, OWN).error
+    assert ask({"own": "word"}, OWN).error == "word answered str, not a number"
+    (tmp_path / "checks/margin.py").write_text(OWN + "# changed", encoding="utf-8")
+    assert "is not the file that was approved" in ask({"own": "margin", "given": {"price": 3}}, OWN).error
+    writes = OWN.replace("SELECT %s::numeric * count(*) FROM bill", "DELETE FROM bill WHERE %s = 3 RETURNING 1")
+    (tmp_path / "checks/margin.py").write_text(writes, encoding="utf-8")
+    assert "25006" in ask({"own": "margin", "given": {"price": 3}}, writes).error
