@@ -18,6 +18,9 @@ from gonogo.database import Connection, milliseconds
 
 #: fewer calls than this say nothing about a percentile
 LEAST = 5
+#: after each so many calls, one of the yardstick: work in memory, of no table
+_STRIDE = 2
+_WORK = b"SELECT pg_catalog.count(*) FROM pg_catalog.generate_series(1, 1500)"
 
 
 @measures("time")
@@ -27,6 +30,7 @@ def measure_latency(question: Question, connection: Connection) -> Measurement:
     budget = check.within.total_seconds()
     deadline = clock.monotonic() + budget
     samples: list[float] = []
+    pace: list[float] = []
     cut = False
     limit = f"SET statement_timeout = {milliseconds(check.within)}"
     connection.execute(limit.encode())
@@ -37,13 +41,29 @@ def measure_latency(question: Question, connection: Connection) -> Measurement:
                 samples.append(took)
             if cut or clock.monotonic() > deadline:
                 break
+            if number % _STRIDE == 0:
+                pace.append(_yardstick(connection))
     finally:
         connection.execute(b"RESET statement_timeout")
     if len(samples) < min(LEAST, check.samples) and not cut:
         return Measurement(check=question.name, missing=f"only {len(samples)} calls in {budget:g} s", count=len(samples))
     # a call that was cut took at least that long: its numbers can show that a line is crossed, never that it is kept
     facts = {"cut": f"a call was cut after {budget:g} s"} if cut else {}
-    return Measurement(check=question.name, numbers=summarise(samples), count=len(samples), facts=facts)
+    return Measurement(
+        check=question.name,
+        numbers=summarise(samples),
+        count=len(samples),
+        facts=facts,
+        samples=tuple(round(sample, 3) for sample in samples),
+        yardstick=round(statistics.median(pace), 4) if pace else None,
+    )
+
+
+def _yardstick(connection: Connection) -> float:
+    """Return how many milliseconds a fixed piece of work takes, which no change of the database can make slower."""
+    began = clock.monotonic()
+    connection.execute(_WORK)
+    return (clock.monotonic() - began) * 1000
 
 
 def _call(question: Question, connection: Connection) -> tuple[float, bool]:

@@ -75,7 +75,7 @@ class Watch(threading.Thread):
         measured = checks.measure(plan, name, self.around, connection, before)
         if check.breach is None:  # the loader refuses a watched check without one
             return measured, Judgement(check=name, verdict=Verdict.INCONCLUSIVE, sentence="it has no roll_back_if")
-        return measured, judge(check.breach, measured, before, at_least=check.least)
+        return measured, judge(check.breach, measured, before, at_least=check.least, surely=True)
 
     def _act(self, connection: Connection, name: str, judged: Judgement) -> bool:
         """Trip, hold or go on; say whether the watch is over."""

@@ -7,11 +7,13 @@ A verdict is *pass*, *amber* (neither success nor a reason to turn back), *fail*
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
+from gonogo.core.degradation import TOO_SLOW, bounds, percentile_of, slowness
 from gonogo.core.threshold import Threshold
 
 
@@ -27,6 +29,8 @@ class Verdict(StrEnum):
 
 #: how many of the things that a number counts a sentence names
 _FEW = 5
+#: what a line is when it is missed
+_MISSED = {"<": ">=", "<=": ">"}
 _SEVERITY = {verdict: rank for rank, verdict in enumerate(Verdict)}
 
 
@@ -44,6 +48,8 @@ class Measurement(BaseModel):
     told: tuple[str, ...] = ()
     #: every single measurement that the numbers were made of, in milliseconds
     samples: tuple[float, ...] = ()
+    #: how long a fixed piece of work took meanwhile, in milliseconds: the machine's own pace
+    yardstick: float | None = None
     #: why there is no number, when the question could be asked
     missing: str = ""
     seconds: float = 0.0
@@ -93,7 +99,9 @@ def _unusable(measured: Measurement, at_least: int) -> Judgement | None:
     return None
 
 
-def judge(threshold: Threshold, measured: Measurement, baseline: Measurement | None, *, at_least: int = 0) -> Judgement:
+def judge(
+    threshold: Threshold, measured: Measurement, baseline: Measurement | None, *, at_least: int = 0, surely: bool = False
+) -> Judgement:
     """Judge one measurement by one expectation: pass where it holds, fail where it does not.
 
     Args:
@@ -101,6 +109,7 @@ def judge(threshold: Threshold, measured: Measurement, baseline: Measurement | N
         measured: the answer now.
         baseline: the answer before the first change, where there is one.
         at_least: how much data the answer must rest on.
+        surely: whether it only counts as met where chance and a slow machine do not explain it.
     """
     if unusable := _unusable(measured, at_least):
         return unusable
@@ -128,9 +137,35 @@ def judge(threshold: Threshold, measured: Measurement, baseline: Measurement | N
     sentence = f"{label}{told[0]} {'is' if met else 'is not'} {threshold.op} {told[1]}"
     if threshold.needs_baseline and before is not None:
         sentence += f" (baseline {say(before)})"
+    if met and surely and usable is not None and (doubt := _doubt(threshold, measured, usable)):
+        if doubt.verdict is Verdict.INCONCLUSIVE:
+            return doubt
+        met, sentence = False, f"{sentence}, {doubt.sentence}"
     if measured.told and not met:
         sentence += f": {'; '.join(measured.told[:_FEW])}"
     return Judgement(check=measured.check, verdict=Verdict.PASS if met else Verdict.FAIL, sentence=sentence)
+
+
+def _doubt(threshold: Threshold, measured: Measurement, baseline: Measurement) -> Judgement | None:
+    """Say why a line that is crossed may not really be, where both sides are made of calls that were seen."""
+    percent = percentile_of(threshold.metric)
+    rises = threshold.op[0] == ">"
+    if not threshold.needs_baseline or percent is None or not (measured.samples and baseline.samples) or not rises:
+        return None
+    slow = slowness(measured.yardstick, baseline.yardstick)
+    pace = f"the machine is {slow:.1f} times as slow as then" if slow > 1 else ""
+    if slow > TOO_SLOW:
+        sentence = f"{pace}, which says nothing about the change"
+        return Judgement(check=measured.check, verdict=Verdict.INCONCLUSIVE, sentence=sentence)
+    low, high = bounds(measured.samples, percent).low, bounds(baseline.samples, percent).high
+    if low is None or high is None:
+        few = f"but {len(measured.samples)} calls, compared with {len(baseline.samples)}, are too few to be sure"
+        return Judgement(check=measured.check, verdict=Verdict.FAIL, sentence=few)
+    line = threshold.line(Decimal(str(high)) * Decimal(str(round(slow, 4))))
+    if line is not None and threshold.holds(Decimal(str(low)), line):
+        return None
+    said = f"but surely only {low:.3g} against a line of {float(line or 0):.3g}" + (f"; {pace}" if pace else "")
+    return Judgement(check=measured.check, verdict=Verdict.FAIL, sentence=said)
 
 
 def _judge_unchanged(measured: Measurement, baseline: Measurement | None) -> Judgement:
@@ -175,16 +210,27 @@ def judge_all(
     Where it misses an expectation but stays short of the line that rolls back, it is amber:
     neither success nor a reason to turn back.
     """
-    judged = [judge(threshold, measured, baseline, at_least=at_least) for threshold in expectations]
+    judged = [_expected(threshold, measured, baseline, at_least) for threshold in expectations]
     verdict = worst(j.verdict for j in judged)
     if not judged:
         return _unusable(measured, at_least) or _measured(measured)
     if verdict is Verdict.FAIL and breach is not None:
-        tripping = judge(breach, measured, baseline, at_least=at_least)
+        tripping = judge(breach, measured, baseline, at_least=at_least, surely=True)
         if tripping.verdict is Verdict.FAIL:
             verdict = Verdict.AMBER
     told = [j.sentence for j in judged if j.verdict is not Verdict.PASS] or [j.sentence for j in judged]
     return Judgement(check=measured.check, verdict=verdict, sentence="; ".join(dict.fromkeys(told)))
+
+
+def _expected(threshold: Threshold, measured: Measurement, baseline: Measurement | None, at_least: int) -> Judgement:
+    """Judge by one expectation; a latency that only seems to miss it, by chance or on a slow machine, is amber."""
+    found = judge(threshold, measured, baseline, at_least=at_least)
+    if found.verdict is Verdict.FAIL and baseline is not None and threshold.op in _MISSED:
+        missed = replace(threshold, op=_MISSED[threshold.op])
+        doubtful = judge(missed, measured, baseline, at_least=at_least, surely=True)
+        if doubtful.verdict is not Verdict.PASS:
+            return found.model_copy(update={"verdict": Verdict.AMBER, "sentence": f"{found.sentence} ({doubtful.sentence})"})
+    return found
 
 
 def trips(threshold: Threshold, breaches: Sequence[bool]) -> bool:

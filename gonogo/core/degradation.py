@@ -1,0 +1,73 @@
+"""Whether something has become slower, or only looks so: percentiles with their confidence, and the machine's own pace.
+
+A latency is never one number. Of some calls, the bounds of a percentile are themselves two of the calls that were seen,
+whatever their distribution: with how many of n calls below it a percentile is met is binomial (Conover, Practical
+Nonparametric Statistics, 3.2). Beside each call of a check stands a call of a fixed piece of work, the yardstick: where the
+machine itself has become slower, the line is drawn higher by as much.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+#: how sure it must be that a line is crossed, for each of two bounds
+CONFIDENCE = 0.99
+#: a machine that is slower than before by more than this says nothing about what runs on it
+TOO_SLOW = 3.0
+#: fewer calls than this have their binomial distribution summed up; more are taken as normal
+_FEW = 2000
+_PERCENT = {"value": 95, "p50": 50, "p90": 90, "p95": 95, "p99": 99}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """Between what a percentile surely lies; a bound is missing where there are too few calls to have one."""
+
+    low: float | None
+    high: float | None
+
+
+def bounds(samples: Sequence[float], percent: int, confidence: float = CONFIDENCE) -> Bounds:
+    """Return the one-sided bounds of a percentile, each held with the confidence that is asked for.
+
+    Args:
+        samples: what was seen, in any order and unit.
+        percent: which percentile.
+        confidence: the probability with which each bound holds.
+    """
+    ordered, n, share = sorted(samples), len(samples), percent / 100
+    if n == 0:
+        return Bounds(low=None, high=None)
+    # of n calls, so many are at or below the percentile
+    below = _quantile(n, share, 1 - confidence)
+    above = _quantile(n, share, confidence) + 1
+    return Bounds(low=ordered[below - 1] if below >= 1 else None, high=ordered[above - 1] if above <= n else None)
+
+
+def _quantile(n: int, share: float, probability: float) -> int:
+    """Return the least k such that a binomial count is at most k with this probability, less one for a small one."""
+    if n > _FEW:
+        spread = math.sqrt(n * share * (1 - share))
+        return math.floor(n * share + NormalDist().inv_cdf(probability) * spread)
+    total, term = 0.0, (1 - share) ** n
+    for k in range(n + 1):
+        total += term
+        if total >= probability:
+            return k
+        term *= (n - k) / (k + 1) * share / (1 - share)
+    return n
+
+
+def percentile_of(metric: str) -> int | None:
+    """Return which percentile a metric is; None where it is none."""
+    return _PERCENT.get(metric)
+
+
+def slowness(now: float | None, before: float | None) -> float:
+    """Return how many times slower the machine is than before, by the yardstick; a faster one forgives nothing."""
+    if not now or not before:
+        return 1.0
+    return max(1.0, now / before)
