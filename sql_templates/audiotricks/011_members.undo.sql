@@ -1,0 +1,3 @@
+ALTER TABLE workspace_users
+  DROP COLUMN permissions,
+  DROP COLUMN last_active_at;

@@ -1,0 +1,1 @@
+ALTER TABLE workspace_invitations DROP COLUMN invited_by_id;

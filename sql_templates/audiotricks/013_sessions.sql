@@ -1,0 +1,3 @@
+ALTER TABLE sessions
+  ADD COLUMN ip_address inet,
+  ADD COLUMN user_agent text;

@@ -1,0 +1,13 @@
+ALTER TABLE audio_history
+  DROP COLUMN upload_id,
+  DROP COLUMN language,
+  DROP COLUMN confidence,
+  DROP COLUMN word_count,
+  DROP COLUMN speaker_count,
+  DROP COLUMN processing_time,
+  DROP COLUMN api_provider,
+  DROP COLUMN model_version,
+  DROP COLUMN transcription_cost,
+  DROP COLUMN summarization_cost,
+  DROP COLUMN total_cost,
+  DROP COLUMN updated_at;

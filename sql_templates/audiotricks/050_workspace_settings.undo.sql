@@ -1,0 +1,1 @@
+DROP TABLE processing_templates, workspace_settings;

@@ -1,0 +1,1 @@
+DROP TABLE billing_records, workspace_subscriptions, subscription_plans;

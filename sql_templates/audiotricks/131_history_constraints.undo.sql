@@ -1,0 +1,2 @@
+ALTER TABLE audio_history DROP CONSTRAINT IF EXISTS audio_history_costs;
+ALTER TABLE audio_history DROP CONSTRAINT IF EXISTS audio_history_analysis;

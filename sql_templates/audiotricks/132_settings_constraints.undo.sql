@@ -1,0 +1,1 @@
+ALTER TABLE user_settings DROP CONSTRAINT IF EXISTS user_settings_defaults;

@@ -1,0 +1,1 @@
+ALTER TABLE workspace_invitations DROP CONSTRAINT IF EXISTS workspace_invitations_invited_by_id_fkey;

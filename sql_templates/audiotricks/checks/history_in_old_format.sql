@@ -1,0 +1,1 @@
+SELECT count(*) FROM audio_history WHERE updated_at IS NULL

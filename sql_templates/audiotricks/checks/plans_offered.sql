@@ -1,0 +1,1 @@
+SELECT count(*) FROM subscription_plans WHERE is_active
