@@ -12,6 +12,8 @@ from gonogo.core.verdict import Judgement, Verdict, judge_all
 if TYPE_CHECKING:
     from flows.loop import Conductor
 
+#: what is said where nothing turns back by itself any more
+PASSED = "the point of no return ({}) is passed, so nothing turns back by itself"
 SETTLE = "Look at the database, then say so: gonogo resume --settle done, or gonogo resume --settle not-done"
 
 

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from gonogo import clock, embedded, fence, ledger
 from gonogo.core.changes import changes
-from gonogo.core.engine import Record, TurnBack, Undo, decide, undoable
+from gonogo.core.engine import Record, TurnBack, Undo, decide, past_return, undoable
 from gonogo.core.event import Event, Kind
-from gonogo.core.evolve import fold, usual_reach
+from gonogo.core.evolve import first_way, fold, usual_reach
 from gonogo.core.plain import tidy
 from gonogo.core.plan import Plan
 from gonogo.core.runbook import Runbook
-from gonogo.core.state import SHALLOW, TURNING_BACK, State, Status, goes_further
+from gonogo.core.state import SHALLOW, TURNING_BACK, State, Status, goes_further, ways_back
 from gonogo.database import Connection, Database, identify, resolve_url, transaction
 from gonogo.errors import BadInput, Barred, Exit, Refused
 from gonogo.house import Project
@@ -367,6 +367,7 @@ def refuse_where_over(back: Back, found: Found) -> None:
     if back.level and back.level not in state.levels:
         raise BadInput(f"--level {back.level!r}: this run's ways back are {', '.join(state.levels)}")
     _refuse_the_phase(back, found)
+    _refuse_past_return(back, found)
     to = usual_reach(state) if back.back_to is None else back.back_to
     if back.level == "restore" and to not in state.backups:
         what = f"phase {found.plan.phases[to].name} of the run {found.run}" if to else f"the run {found.run}"
@@ -385,6 +386,20 @@ def refuse_where_over(back: Back, found: Found) -> None:
     if rolled_back or nothing_done or (state.status is Status.DONE and kind is Kind.ABORT):
         hint = "; `gonogo rollback` turns it back" if state.status is Status.DONE else ""
         raise Refused(f"the run {found.run} is over ({state.status}), so there is nothing to {kind}{hint}")
+
+
+def _refuse_past_return(back: Back, found: Found) -> None:
+    """Refuse to undo what cannot be undone any more; a backup can still be restored."""
+    state, plan = found.state, found.plan
+    to = usual_reach(state) if back.back_to is None else back.back_to
+    way = back.level or first_way(state, to)
+    passed = past_return(plan, state, plan.phases[to].first)
+    if passed and way == "undo" and state.status not in TURNING_BACK:
+        last = "; --level restore puts the backup back" if "restore" in ways_back(state, to) else ""
+        raise Refused(
+            f"the run {found.run} has passed its point of no return ({passed}), so it cannot be undone; go forward with `gonogo"
+            f" resume`{last}"
+        )
 
 
 def _refuse_the_phase(back: Back, found: Found) -> None:

@@ -214,7 +214,8 @@ class Conductor:
         if not wanted:
             self.end_watch()
         elif self._watch is None:
-            self._watch = Watch(self.session, phase, self.baseline, self.around())
+            passed = lambda: engine.past_return(self.plan, self.state)  # noqa: E731 - it is asked anew at each trip
+            self._watch = Watch(self.session, phase, self.baseline, self.around(), passed)
             self._watch.start()
         elif self._watch.died:
             why = f"the watch ended: {self._watch.died}"

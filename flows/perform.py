@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from flows import back, gate
-from flows.judging import SETTLE, dump, judge, refuses_forged, say_judged
+from flows.judging import PASSED, SETTLE, dump, judge, refuses_forged, say_judged
 from gonogo import clock, loss
 from gonogo.alone import happened, run_alone
 from gonogo.backfill import keyset, makes_its_own_work, run_batch
@@ -128,7 +128,10 @@ def _fail(conductor: Conductor, number: int, why: str, *, left: bool = False, **
     story = f"{step.name} failed: {why}"
     # an abort or a trip may have come while it ran: then it is turned back whatever its phase says
     conductor.catch_up()
-    if conductor.plan.phases[step.phase].on_failure == "hold" and conductor.state.status is Status.WORKING:
+    passed = engine.past_return(conductor.plan, conductor.state)
+    story += f"; {PASSED.format(passed)}" if passed else ""
+    holds = passed or conductor.plan.phases[step.phase].on_failure == "hold"
+    if holds and conductor.state.status is Status.WORKING:
         if conductor.state.started is not None and not left:
             conductor.append(Kind.NOT_DONE, {"step": number})
         conductor.append(Kind.HELD, {"why": story, **more})
@@ -156,12 +159,14 @@ def _verify(conductor: Conductor, _: engine.Verify) -> None:
     phase = conductor.plan.phases[conductor.state.phase]
     judged = judge(conductor, phase.verify)
     verdict, why = worst(j.verdict for j in judged), say_judged(judged)
+    passed = engine.past_return(conductor.plan, conductor.state)
     if verdict is Verdict.PASS:
         conductor.append(Kind.VERIFIED, {"judged": dump(judged)})
-    elif verdict is Verdict.FAIL and phase.on_failure == "roll back":
+    elif verdict is Verdict.FAIL and phase.on_failure == "roll back" and not passed:
         conductor.append(Kind.VERIFY_FAILED, {"why": why, "judged": dump(judged)})
     else:
-        conductor.append(Kind.HELD, {"why": f"verify: {why}", "judged": dump(judged)})
+        told = f"; {PASSED.format(passed)}" if passed else ""
+        conductor.append(Kind.HELD, {"why": f"verify: {why}{told}", "judged": dump(judged)})
 
 
 _HOW: Mapping[type, Callable[[Conductor, Any], None]] = {

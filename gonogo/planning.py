@@ -252,6 +252,7 @@ def _plan_phase(
         verify=phase.verify,
         watch=phase.watch,
         every=phase.every,
+        would_trip=phase.would_trip,
         soak=phase.soak,
         on_failure=phase.on_failure,
         on_cancel=phase.on_cancel,
@@ -279,7 +280,7 @@ def _plan_step(draft: Draft, path: str, phase: int, task: Task, number: int, ste
         check_no_batch(draft, f"{path}.undo", backward)
         paired = sources == undo_sources > 1
         undo = tuple(sorted(backward, key=lambda s: -s.part)) if paired else tuple(backward)
-    elif undo is None:
+    elif undo is None and not step.no_return:
         draft.warnings.append(f"{path}: the step has no undo, so the run cannot be turned back past it; write `undo:`")
     for field in ("done_if", "journal"):
         if query := getattr(step, field):
@@ -306,6 +307,7 @@ def _plan_step(draft: Draft, path: str, phase: int, task: Task, number: int, ste
         destroys=tuple(dict.fromkeys(table for script in undo or () for table in script.destroys)),
         keeps=step.keeps,
         journal=step.journal,
+        no_return=step.no_return,
     )
 
 

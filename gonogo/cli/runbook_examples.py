@@ -137,6 +137,7 @@ phases:
     verify: [every_order_has_a_status]
     watch: [order_latency, failures]
     every: 5s
+    would_trip: true              # the watch only tells what it would do
     soak: 10m
     confirm:                      # once the soak is over
       - {item: support-is-quiet, title: Support sees nothing unusual, owner: project_owner}
@@ -212,6 +213,9 @@ steps:
     sql: 026_notes.sql
     undo: 026_notes.undo.sql                          # DROP TABLE order_notes
     keeps: every note is also written to orders.note
+  - step: drop the old table
+    sql: 030_drop_old.sql
+    no_return: true                                   # from here on only forward, or by restoring the backup
   - step: all of them
     check: [every_order_has_a_status]
   - step: look at it
@@ -241,6 +245,7 @@ checks:
     at_least: 50 calls
     expect: "= 0"
     roll_back_if: "> 10% in 2 of 3"
+    then: hold                    # roll back is the default; tell only tells
     no_data: ignore
     within: 20s
   order_latency:

@@ -90,6 +90,9 @@ class Check(Part):
     expect: Rules = Field(default=(), description="What must hold, such as `= 0` or `p95 <= baseline + 10%`.")
     roll_back_if: Rule | None = Field(default=None, description="What turns the run back, such as `> 10% in 2 of 3`.")
     at_least: str | int = Field(default=0, description="How much data an answer must rest on, such as `50 calls`.")
+    then: Literal["roll back", "hold", "tell"] = Field(
+        default="roll back", description="What it leads to when the watch trips on it: back, a hold, or only an update."
+    )
     no_data: Literal["hold", "roll back", "ignore"] = Field(
         default="hold", description="What it leads to in the watch when it cannot be asked or answers nothing."
     )

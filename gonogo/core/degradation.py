@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
-#: how sure it must be that a line is crossed, for each of two bounds
-CONFIDENCE = 0.99
+#: how sure each of two bounds must be: where both are crossed, the difference of the two is sure to about 99 %
+CONFIDENCE = 0.95
 #: a machine that is slower than before by more than this says nothing about what runs on it
 TOO_SLOW = 3.0
 #: fewer calls than this have their binomial distribution summed up; more are taken as normal
@@ -52,12 +52,12 @@ def _quantile(n: int, share: float, probability: float) -> int:
     if n > _FEW:
         spread = math.sqrt(n * share * (1 - share))
         return math.floor(n * share + NormalDist().inv_cdf(probability) * spread)
-    total, term = 0.0, (1 - share) ** n
+    total = 0.0
     for k in range(n + 1):
-        total += term
+        ways = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+        total += math.exp(ways + k * math.log(share) + (n - k) * math.log(1 - share))
         if total >= probability:
             return k
-        term *= (n - k) / (k + 1) * share / (1 - share)
     return n
 
 

@@ -317,6 +317,19 @@ def undoable(plan: Plan, state: State) -> int | None:
     return None
 
 
+def past_return(plan: Plan, state: State, first: int = 0) -> str:
+    """Return the name of the point of no return that a run has passed, or has begun to; nothing where there is none.
+
+    Args:
+        plan: the plan.
+        state: where the run stands.
+        first: the first step that would be turned back.
+    """
+    begun = state.script > 0 or state.cursor is not None or state.started is not None or state.left
+    last = state.step if begun else state.step - 1
+    return next((step.name for step in plan.steps[first : last + 1] if step.no_return), "")
+
+
 def _first_undo(step: PlannedStep, state: State) -> int:
     """Skip the undo scripts of sources that were never reached, where each source has its own."""
     if not step.paired or step.undo is None:

@@ -35,6 +35,7 @@ class Kind(StrEnum):
     RUN_DONE = "run done"
     SAMPLE = "sample"
     TRIPPED = "tripped"
+    WOULD_TRIP = "would trip"
     HELD = "held"
     WEIGHED = "loss weighed"
     UNDO_STARTED = "undo started"

@@ -168,6 +168,12 @@ def _rollback_failed(_: Plan, __: State, event: Event, ___: State) -> str:
     return f"🚨 *Rollback failed, a person is needed*: {first_line(event.body['why'])}"
 
 
+def _would_trip(event: Event) -> str:
+    would = event.body.get("then", "tell")
+    did = "" if would == "tell" else f" With the watch in force this would {would}."
+    return f"👀 {first_line(event.body['why'])}.{did}"
+
+
 #: what each fact makes people hear in the run's thread
 _TELL: Mapping[Kind, Callable[[Plan, State, Event, State], str]] = {
     Kind.PHASE_STARTED: _phase_starts,
@@ -175,6 +181,7 @@ _TELL: Mapping[Kind, Callable[[Plan, State, Event, State], str]] = {
     Kind.VOTE: _voted,
     Kind.NO_GO: _no_go,
     Kind.TRIPPED: lambda _, __, event, ___: f"⏪ The watch tripped: {event.body['why']}. Rolling back.",
+    Kind.WOULD_TRIP: lambda _, __, event, ___: _would_trip(event),
     Kind.FAILED: lambda _, __, event, ___: f"⏪ {first_line(event.body['why'])}. Rolling back.",
     Kind.VERIFY_FAILED: lambda _, __, event, ___: f"⏪ {first_line(event.body['why'])}. Rolling back.",
     Kind.ROLL_BACK: _turned_back,

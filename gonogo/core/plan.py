@@ -75,6 +75,7 @@ class PlannedStep(Planned):
     destroys: tuple[str, ...] = ()
     keeps: str = ""
     journal: str = ""
+    no_return: bool = False
 
     @property
     def units(self) -> int:
@@ -112,6 +113,7 @@ class PlannedPhase(Planned):
     verify: tuple[str, ...] = ()
     watch: tuple[str, ...] = ()
     every: Duration
+    would_trip: bool = False
     soak: Duration
     on_failure: str
     on_cancel: str = "hold"

@@ -70,9 +70,8 @@ def _does(step: PlannedStep) -> str:
 def _watch(plan: Plan, phase: PlannedPhase) -> list[str]:
     lines = [f"- verified: {', '.join(phase.verify) or 'nothing'}"]
     for name in phase.watch:
-        lines.append(
-            f"- watched every {say_duration(phase.every)}: {name} turns the run back at `{plan.checks[name].roll_back_if}`"
-        )
+        does = "is told" if phase.would_trip else _THEN[plan.checks[name].then]
+        lines.append(f"- watched every {say_duration(phase.every)}: {name} {does} at `{plan.checks[name].roll_back_if}`")
     if phase.watch:
         lines.append(f"- watched for {say_duration(phase.soak)} after the work")
     lines += [
@@ -90,13 +89,16 @@ def way_back(plan: Plan) -> list[str]:
         lines.append(f"- the last safe start, of a phase or of the way back, is {clock(last, plan.zone)}")
     lines += _before(plan)
     lines.append(f"- then it is measured: the schema object by object, and {', '.join(plan.proof()) or 'no check'}")
-    if without := [step.name for step in plan.steps if step.undo is None]:
+    if without := [step.name for step in plan.steps if step.undo is None and not step.no_return]:
         lines.append(f"- **no way back** past {', '.join(without)}")
+    if returns := [step.name for step in plan.steps if step.no_return]:
+        lines.append(f"- **point of no return**: {', '.join(returns)}; from there on nothing turns back by itself")
     if rule := plan.rollback.authority:
         lines.append(f"- a person's request needs {rule.quorum} of {', '.join(rule.roles)}; a trip needs nobody")
     return lines
 
 
+_THEN = {"roll back": "turns the run back", "hold": "holds the run", "tell": "is told"}
 _LEVELS = {
     "feature": "it is switched off",
     "undo": "each step is undone, newest first",

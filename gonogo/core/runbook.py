@@ -110,6 +110,11 @@ class Step(Part):
         default="",
         description="A query with one number: the rows that the application wrote since the step; else it is estimated.",
     )
+    no_return: bool = Field(
+        default=False,
+        description="Whether this is the point of no return: once it has begun, nothing turns back by itself any more; the run"
+        " holds, and a person goes forward or restores.",
+    )
     done_if: str = Field(
         default="", description="A query with one boolean: whether the step has happened, when a crash left it in doubt."
     )
@@ -163,6 +168,9 @@ class Phase(Part):
     watch: Names = Field(default=(), description="The checks that are sampled all the while, and can turn it back.")
     every: Annotated[Duration, Field(ge=timedelta(milliseconds=100))] = Field(
         default=timedelta(seconds=5), description="How often the watch takes a sample; 100ms at the least."
+    )
+    would_trip: bool = Field(
+        default=False, description="Whether the watch only tells what it would do: to see what a rule comes to before it acts."
     )
     soak: Duration = Field(default=timedelta(0), description="How long it is watched after its tasks are done.")
     confirm: tuple[Item, ...] = Field(

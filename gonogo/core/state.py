@@ -142,6 +142,7 @@ ANYWHERE: Mapping[Kind, str] = {
     _K.RESUME: "a person lets a held run go on",
     _K.TAKEN_OVER: "another process carries the run on, under a higher epoch",
     _K.SAMPLE: "the watch took a sample",
+    _K.WOULD_TRIP: "the watch tripped where it is only to tell",
     _K.CONFIRMED: "a person ticks a box of a checklist",
     _K.VOTE: "a person agrees to a rollback that the runbook lets nobody ask for alone",
     _K.VOTE_REFUSED: "a vote is not counted, with the reason",

@@ -178,6 +178,7 @@ _TELLERS: Mapping[Kind, Callable[[Plan, State, Event, State], str]] = {
     Kind.VERIFIED: _verified,
     Kind.VERIFY_FAILED: _why("VERIFY FAILED"),
     Kind.TRIPPED: _why("TRIPPED"),
+    Kind.WOULD_TRIP: _why("WOULD TRIP"),
     Kind.HELD: _why("HOLDING"),
     Kind.HOLD: lambda _, __, event, ___: f"{event.actor} says hold: {event.body.get('why') or 'no reason given'}",
     Kind.RESUME: lambda _, __, event, ___: f"{event.actor} says resume",

@@ -1,0 +1,153 @@
+"""What the watch sees leads to the end that the runbook states, and people hear of it in the right words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import psycopg
+import pytest
+from gonogo_command import environment, gonogo
+
+Make = Callable[..., Path]
+BOOK = """
+runbook: book
+targets: {{db: {{database: $TEST_URL}}}}
+{more}
+phases:
+  - phase: one
+    tasks: [{{task: work, steps: [{{step: change, sql: change.sql, {undo}}}]}}]
+    watch: [seen]
+    every: 100ms
+    soak: 4s
+    {phase}
+checks:
+  seen: {seen}
+"""
+BEFORE = """
+CREATE TABLE item AS SELECT g AS id, repeat('x', 200) AS pad FROM generate_series(1, 20000) g;
+CREATE INDEX item_id ON item (id);
+CREATE TABLE call (ok bool, at timestamptz DEFAULT now());
+INSERT INTO call SELECT true FROM generate_series(1, 100);
+CREATE TABLE metric (value float8);
+INSERT INTO metric VALUES (1);
+CREATE FUNCTION priced() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM generate_series(1, 100)';
+"""
+RECREATE = "CREATE INDEX item_id ON item (id);\n"
+SLOW = "CREATE OR REPLACE FUNCTION priced() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM generate_series(1, 200000)';\n"
+QUICK = "CREATE OR REPLACE FUNCTION priced() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM generate_series(1, 100)';\n"
+FAILS = "INSERT INTO call SELECT false FROM generate_series(1, 20);\n"
+SHARE = "SELECT count(*) FILTER (WHERE NOT ok)::numeric / count(*), count(*) FROM call"
+
+
+class Desk:
+    """A project with one change and one thing that is watched."""
+
+    def __init__(self, make: Make, url: str) -> None:
+        self.make, self.url = make, url
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(BEFORE)
+            connection.execute("VACUUM ANALYZE")
+
+    def run(
+        self, seen: str, change: str = "SELECT 1;\n", undo: str = "", *, phase: str = "", more: str = "", no_return: bool = False
+    ) -> CompletedProcess[str]:
+        way = "no_return: true" if no_return else "undo: undo.sql"
+        book = BOOK.format(seen=seen, undo=way, phase=phase, more=more)
+        files = {"change__sql": change, "undo__sql": undo or "SELECT 1;\n", "q__sql": "SELECT * FROM item WHERE id = 777\n"}
+        self.project = self.make(book, **files)
+        return self("run", "book", "--without-prefect")
+
+    def __call__(self, *command: str) -> CompletedProcess[str]:
+        return gonogo(*command, cwd=self.project, env=environment(TEST_URL=self.url))
+
+
+@pytest.fixture
+def desk(make_project: Make, url: str) -> Desk:
+    return Desk(make_project, url)
+
+
+def update(done: CompletedProcess[str]) -> str:
+    """Return what people were told, in one text."""
+    return "\n".join(re.findall(r"update: (.*)", done.stdout))
+
+
+def test_a_dropped_index_trips_by_the_buffers_alone_and_is_there_again(desk: Desk) -> None:
+    done = desk.run(
+        '{buffers: q.sql, expect: "<= baseline + 20%", roll_back_if: "> baseline + 100%"}', "DROP INDEX item_id;\n", RECREATE
+    )
+    assert done.returncode == 11, done.stdout + done.stderr
+    assert re.search(r"The watch tripped: seen: \d+ is > \d+ \(baseline \d+\) \(plan: Seq Scan on item\)", update(done))
+
+
+def test_a_function_that_has_become_slow_trips_surely(desk: Desk) -> None:
+    seen = '{time: p.sql, samples: 20, expect: "p50 <= 9 s", roll_back_if: "p50 > baseline + 50% in 2 of 3"}'
+    desk.make(BOOK.format(seen=seen, undo="undo: undo.sql", phase="", more=""), p__sql="SELECT priced()\n")
+    done = desk.run(seen, SLOW, QUICK)
+    assert done.returncode == 11, done.stdout + done.stderr
+    assert re.search(r"The watch tripped: seen: p50 [\d.]+ is > [\d.]+ \(baseline [\d.]+\), 2 of 3 samples", update(done))
+
+
+def test_a_lock_that_a_bystander_holds_is_told_with_who_blocks_whom(desk: Desk) -> None:
+    seen = '{activity: blocked, then: hold, expect: "= 0", roll_back_if: "> 0 in 2 of 3"}'
+    with ExitStack() as stack:
+        blocker = stack.enter_context(psycopg.connect(desk.url))
+        blocker.execute("LOCK TABLE call")
+        pid = blocker.info.backend_pid
+        waiter = stack.enter_context(psycopg.connect(desk.url))
+        waiter.pgconn.send_query(b"SELECT * FROM call")
+        done = desk.run(seen)
+        waiter.pgconn.finish()
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert f"blocked by {pid}: SELECT * FROM call" in update(done)
+
+
+def test_a_share_of_errors_that_grows_trips_when_it_rests_on_enough_calls(desk: Desk) -> None:
+    seen = f'{{query: "{SHARE}", at_least: 50 calls, expect: "= 0", roll_back_if: "> 10% in 2 of 3"}}'
+    done = desk.run(seen, FAILS, "DELETE FROM call WHERE NOT ok;\n")
+    assert done.returncode == 11, done.stdout + done.stderr
+    assert "The watch tripped: seen: 0.167 is > 0.1, 2 of 3 samples" in update(done)
+
+
+def test_a_broken_metric_is_no_number_and_holds(desk: Desk) -> None:
+    seen = '{query: SELECT value FROM metric, expect: "< 5", roll_back_if: "> 5 in 2 of 3"}'
+    done = desk.run(seen, "UPDATE metric SET value = 'NaN';\n", "UPDATE metric SET value = 1;\n")
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert "seen gives no data: no finite number for value: nan" in update(done)
+
+
+@pytest.mark.parametrize(("no_data", "code"), [("roll back", 11), ("ignore", 0), ("hold", 4)])
+def test_a_metric_that_goes_missing_leads_where_no_data_says(desk: Desk, no_data: str, code: int) -> None:
+    seen = f'{{query: SELECT value FROM metric, expect: "< 5", no_data: {no_data}, roll_back_if: "> 5 in 2 of 3"}}'
+    done = desk.run(seen, "DELETE FROM metric;\n", "INSERT INTO metric VALUES (1);\n")
+    assert done.returncode == code, done.stdout + done.stderr
+    assert ("seen gives no data: the query answered no row" in update(done)) is (no_data != "ignore")
+
+
+@pytest.mark.parametrize(("then", "phase"), [("tell", ""), ("roll back", "would_trip: true")])
+def test_what_is_only_to_be_told_is_told_once_and_nothing_is_turned_back(desk: Desk, then: str, phase: str) -> None:
+    seen = f'{{query: "{SHARE}", then: {then}, expect: "= 0", roll_back_if: "> 10% in 2 of 3"}}'
+    done = desk.run(seen, FAILS, phase=phase)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert update(done).count("👀 seen: 0.167 is > 0.1") == 1
+    assert ("this would roll back" in update(done)) is bool(phase)
+
+
+def test_past_the_point_of_no_return_a_trip_holds_and_only_a_restore_leads_back(desk: Desk) -> None:
+    seen = f'{{query: "{SHARE}", expect: "= 0", roll_back_if: "> 10% in 2 of 3"}}'
+    more = "backup: {}\nrollback: {levels: [undo, restore]}"
+    done = desk.run(seen, FAILS, more=more, no_return=True)
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert "the point of no return (work.change) is passed, so nothing turns back by itself" in update(done)
+    assert "point of no return" in desk("plan", "book").stdout
+
+    refused = desk("rollback", "book", "--without-prefect")
+    assert refused.returncode == 3, refused.stdout + refused.stderr
+    assert "go forward with `gonogo resume`; --level restore puts the backup back" in refused.stderr
+    back = desk("rollback", "book", "--without-prefect", "--level", "restore", "--accept-loss")
+    assert back.returncode == 11, back.stdout + back.stderr
+    with psycopg.connect(desk.url) as connection:
+        assert connection.execute("SELECT count(*) FROM call").fetchone() == (100,)
