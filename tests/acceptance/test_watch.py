@@ -95,14 +95,14 @@ def test_a_lock_that_a_bystander_holds_is_told_with_who_blocks_whom(desk: Desk) 
     seen = '{activity: blocked, then: hold, expect: "= 0", roll_back_if: "> 0 in 2 of 3"}'
     with ExitStack() as stack:
         blocker = stack.enter_context(psycopg.connect(desk.url))
-        blocker.execute("LOCK TABLE call")
+        blocker.execute("LOCK TABLE call IN EXCLUSIVE MODE")
         pid = blocker.info.backend_pid
         waiter = stack.enter_context(psycopg.connect(desk.url))
-        waiter.pgconn.send_query(b"SELECT * FROM call")
+        waiter.pgconn.send_query(b"DELETE FROM call")
         done = desk.run(seen)
         waiter.pgconn.finish()
     assert done.returncode == 4, done.stdout + done.stderr
-    assert f"blocked by {pid}: SELECT * FROM call" in update(done)
+    assert f"blocked by {pid}: DELETE FROM call" in update(done)
 
 
 def test_a_share_of_errors_that_grows_trips_when_it_rests_on_enough_calls(desk: Desk) -> None:
