@@ -2,8 +2,8 @@
 
 A latency is never one number. Of some calls, the bounds of a percentile are themselves two of the calls that were seen,
 whatever their distribution: with how many of n calls below it a percentile is met is binomial (Conover, Practical
-Nonparametric Statistics, 3.2). Beside each call of a check stands a call of a fixed piece of work, the yardstick: where the
-machine itself has become slower, the line is drawn higher by as much.
+Nonparametric Statistics, 3.2). Beside the calls of a check stand calls of a fixed piece of work, the yardstick: where the
+machine itself has become slower or faster, the line moves by as much.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from statistics import NormalDist
 
 #: how sure each of two bounds must be: where both are crossed, the difference of the two is sure to about 99 %
 CONFIDENCE = 0.95
-#: a machine that is slower than before by more than this says nothing about what runs on it
-TOO_SLOW = 3.0
+#: a machine whose pace has changed by more than this, either way, says nothing about what runs on it
+TOO_FAR = 3.0
 #: fewer calls than this have their binomial distribution summed up; more are taken as normal
 _FEW = 2000
 _PERCENT = {"value": 95, "p50": 50, "p90": 90, "p95": 95, "p99": 99}
@@ -66,8 +66,6 @@ def percentile_of(metric: str) -> int | None:
     return _PERCENT.get(metric)
 
 
-def slowness(now: float | None, before: float | None) -> float:
-    """Return how many times slower the machine is than before, by the yardstick; a faster one forgives nothing."""
-    if not now or not before:
-        return 1.0
-    return max(1.0, now / before)
+def pace(now: float | None, before: float | None) -> float:
+    """Return how many times as long as before the machine takes for the same work, by the yardstick; 1 where nobody knows."""
+    return now / before if now and before else 1.0

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
-from gonogo.core.degradation import TOO_SLOW, bounds, percentile_of, slowness
+from gonogo.core.degradation import TOO_FAR, bounds, pace, percentile_of
 from gonogo.core.threshold import Threshold
 
 
@@ -29,6 +29,8 @@ class Verdict(StrEnum):
 
 #: how many of the things that a number counts a sentence names
 _FEW = 5
+#: a change of the machine's pace that is worth telling
+_PACE_TOLD = 0.05
 #: what a line is when it is missed
 _MISSED = {"<": ">=", "<=": ">"}
 _SEVERITY = {verdict: rank for rank, verdict in enumerate(Verdict)}
@@ -121,7 +123,7 @@ def judge(
         sentence = f"no finite number for {threshold.metric}: {found}"
         return Judgement(check=measured.check, verdict=Verdict.INCONCLUSIVE, sentence=sentence)
     usable = baseline if baseline and "cut" not in baseline.facts else None
-    before = number(usable.numbers.get(threshold.metric)) if usable else None
+    before = _before(threshold, measured, usable, surely=surely)
     line = threshold.line(before)
     if line is None:
         why = "the baseline is zero" if before == 0 else "there is no baseline"
@@ -146,16 +148,31 @@ def judge(
     return Judgement(check=measured.check, verdict=Verdict.PASS if met else Verdict.FAIL, sentence=sentence)
 
 
+def _before(threshold: Threshold, measured: Measurement, baseline: Measurement | None, *, surely: bool) -> Decimal | None:
+    """Return what the line is drawn by; where it was measured in a slow moment of the machine, at the pace of now."""
+    if baseline is None:
+        return None
+    before = number(baseline.numbers.get(threshold.metric))
+    if before is None or not surely or not _by_calls(threshold, measured, baseline):
+        return before
+    return before * Decimal(str(round(min(1.0, pace(measured.yardstick, baseline.yardstick)), 4)))
+
+
+def _by_calls(threshold: Threshold, measured: Measurement, baseline: Measurement) -> bool:
+    """Say whether both sides of a line that is drawn by the baseline are percentiles of calls that were seen."""
+    both = bool(measured.samples and baseline.samples)
+    return both and threshold.needs_baseline and threshold.op[0] == ">" and percentile_of(threshold.metric) is not None
+
+
 def _doubt(threshold: Threshold, measured: Measurement, baseline: Measurement) -> Judgement | None:
     """Say why a line that is crossed may not really be, where both sides are made of calls that were seen."""
     percent = percentile_of(threshold.metric)
-    rises = threshold.op[0] == ">"
-    if not threshold.needs_baseline or percent is None or not (measured.samples and baseline.samples) or not rises:
+    if percent is None or not _by_calls(threshold, measured, baseline):
         return None
-    slow = slowness(measured.yardstick, baseline.yardstick)
-    pace = f"the machine is {slow:.1f} times as slow as then" if slow > 1 else ""
-    if slow > TOO_SLOW:
-        sentence = f"{pace}, which says nothing about the change"
+    slow = pace(measured.yardstick, baseline.yardstick)
+    told = f"the machine takes {slow:.1f} times as long as then" if abs(slow - 1) >= _PACE_TOLD else ""
+    if not 1 / TOO_FAR <= slow <= TOO_FAR:
+        sentence = f"{told} for the same work, which says nothing about the change"
         return Judgement(check=measured.check, verdict=Verdict.INCONCLUSIVE, sentence=sentence)
     low, high = bounds(measured.samples, percent).low, bounds(baseline.samples, percent).high
     if low is None or high is None:
@@ -164,7 +181,7 @@ def _doubt(threshold: Threshold, measured: Measurement, baseline: Measurement) -
     line = threshold.line(Decimal(str(high)) * Decimal(str(round(slow, 4))))
     if line is not None and threshold.holds(Decimal(str(low)), line):
         return None
-    said = f"but surely only {low:.3g} against a line of {float(line or 0):.3g}" + (f"; {pace}" if pace else "")
+    said = f"but surely only {low:.3g} against a line of {float(line or 0):.3g}" + (f"; {told}" if told else "")
     return Judgement(check=measured.check, verdict=Verdict.FAIL, sentence=said)
 
 

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from gonogo.core.degradation import bounds, slowness
+from gonogo.core.degradation import bounds, pace
 from gonogo.core.threshold import parse_threshold
 from gonogo.core.verdict import Measurement, Verdict, judge, judge_all
 
@@ -61,19 +61,22 @@ def test_a_line_that_is_crossed_by_chance_is_no_breach_and_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pace", "verdict"), [(1.0, Verdict.PASS), (1.2, Verdict.PASS), (2.0, Verdict.FAIL), (3.1, Verdict.INCONCLUSIVE)]
+    ("factor", "verdict"), [(1.0, Verdict.PASS), (1.2, Verdict.PASS), (2.0, Verdict.FAIL), (3.1, Verdict.INCONCLUSIVE)]
 )
 def test_a_machine_that_has_become_slower_moves_the_line_by_as_much_and_too_slow_a_one_says_nothing(
-    pace: float, verdict: Verdict
+    factor: float, verdict: Verdict
 ) -> None:
-    judged = judge(RULE, measured([2.0] * 50, pace), measured([1.0] * 50), surely=True)
+    judged = judge(RULE, measured([2.0] * 50, factor), measured([1.0] * 50), surely=True)
     assert judged.verdict is verdict
-    assert (pace < 2) or "times as slow" in judged.sentence
+    assert (factor < 2) or "times as long as then" in judged.sentence
 
 
-def test_a_machine_that_has_become_faster_forgives_nothing_and_punishes_nothing() -> None:
-    assert slowness(0.5, 1.0) == slowness(None, 1.0) == slowness(1.0, None) == 1.0
-    assert judge(RULE, measured([1.4] * 50, 0.5), measured([1.0] * 50), surely=True).verdict is Verdict.FAIL
+def test_a_baseline_of_a_slow_moment_hides_nothing() -> None:
+    assert pace(None, 1.0) == pace(1.0, None) == 1.0
+    judged = judge(RULE, measured([2.0] * 50, 1.0), measured([2.0] * 50, 2.0), surely=True)
+    assert (judged.verdict, judged.sentence) == (Verdict.PASS, "p50 2 is > 1.5 (baseline 1)")
+    assert judge(RULE, measured([1.4] * 50, 1.0), measured([2.0] * 50, 2.0), surely=True).verdict is Verdict.FAIL
+    assert judge(RULE, measured([2.0] * 50, 1.0), measured([2.0] * 50, 2.0)).verdict is Verdict.FAIL, "strictly, as written"
 
 
 def test_numbers_without_calls_are_compared_strictly_as_written() -> None:
