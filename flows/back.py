@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
+from flows import programs
 from flows.judging import SETTLE, dump, judge, not_passing, refuses_forged, say_judged
 from gonogo import clock, ledger, loss, manifest
 from gonogo import restore as restoring
@@ -132,7 +133,9 @@ def undo(conductor: Conductor, command: engine.Undo) -> None:
     script = (step.undo or ())[command.script]
     body = {"step": command.step, "script": command.script, "last": command.last}
     try:
-        if script.transactional:
+        if step.undo_program is not None:
+            _undo_program(conductor, command, body)
+        elif script.transactional:
             conductor.absorb(session.run_script(step, script, Kind.UNDONE, body, guard=_guard(conductor, command)))
         elif command.doubtful and (answer := probe(session, script)) is not False:
             _settle_undo(conductor, command, body, answer)
@@ -145,6 +148,15 @@ def undo(conductor: Conductor, command: engine.Undo) -> None:
             weigh(conductor, engine.Weigh(command.step))
             return
         conductor.append(Kind.UNDO_FAILED, {"step": command.step, "why": f"undo of {step.name}: {failure}"})
+
+
+def _undo_program(conductor: Conductor, command: engine.Undo, body: dict[str, Any]) -> None:
+    step = conductor.plan.steps[command.step]
+    if command.doubtful and step.again != "safe":
+        _settle_undo(conductor, command, body, None)
+        return
+    for event in programs.run_step(conductor, step, step.undo_program, body, back=True):
+        conductor.absorb(event)
 
 
 def _guard(conductor: Conductor, command: engine.Undo) -> str:

@@ -214,7 +214,10 @@ def phases_to_do(plan: Plan, state: State, only: str) -> int:
     """
     names = [phase.name for phase in plan.phases]
     if not only:
-        return len(names) - state.phase
+        deferred = [n for n, phase in enumerate(plan.phases) if phase.deferred and n >= state.phase]
+        if deferred and deferred[0] == state.phase:
+            raise Refused(f"the next phase, {names[state.phase]}, is deferred: launch it by its name, with --phase")
+        return (deferred[0] if deferred else len(names)) - state.phase
     if only not in names:
         raise BadInput(f"the runbook has no phase {only!r}; there are {', '.join(names)}")
     if names[state.phase] != only:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from flows import back, gate
+from flows import back, decide, gate, programs
 from flows.judging import PASSED, SETTLE, dump, judge, refuses_forged, say_judged
 from gonogo import clock, loss
 from gonogo.alone import happened, run_alone
@@ -59,7 +59,14 @@ def _perform(conductor: Conductor, command: engine.Perform) -> None:
     number = command.step
     step = conductor.plan.steps[number]
     try:
-        if step.kind == "confirm":
+        if step.kind == "run" and (why := decide.distrust(conductor.plan, conductor.keys)):
+            conductor.append(Kind.HELD, {"why": f"{step.name}: {why}"})
+        elif step.kind == "run":
+            for event in programs.run_step(conductor, step, step.program, {"step": number, "script": 0, "last": True}):
+                conductor.absorb(event)
+        elif step.kind == "wait":
+            conductor.append(Kind.DONE, {"step": number, "script": 0, "last": True})
+        elif step.kind == "confirm":
             if not refuses_forged(conductor, [conductor.state.confirmed[item.item] for item in step.confirm]):
                 conductor.append(Kind.DONE, {"step": number, "script": 0, "last": True})
         elif step.kind == "check":
@@ -143,7 +150,7 @@ def _resolve(conductor: Conductor, command: engine.Resolve) -> None:
     number, index = command.step, command.script
     step = conductor.plan.steps[number]
     script = step.scripts[index]
-    answer = happened(conductor.session, step, script)
+    answer = programs.happened(conductor, step) if step.program else happened(conductor.session, step, script)
     body = {"step": number, "script": index, "last": index == len(step.scripts) - 1}
     if answer is None:
         why = (

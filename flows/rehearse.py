@@ -20,7 +20,7 @@ from flows.witness import Witness, key_queries
 from gonogo import backup, clock, ledger, loss, observe, restore, scratch
 from gonogo.core.engine import wants_backup
 from gonogo.core.event import Event, Kind
-from gonogo.core.plan import Identity, Plan
+from gonogo.core.plan import Identity, Plan, PlannedStep
 from gonogo.core.rehearsal import GOOD, Restores, shortcomings, verdict
 from gonogo.core.runbook import Updates
 from gonogo.core.schedule import actual_times
@@ -198,9 +198,17 @@ def on_a_copy(plan: Plan) -> Plan:
             rehearsal=None,
             rollback=plan.rollback.model_copy(update={"authority": None, "takes": None}),
             phases=tuple(phase.model_copy(update=quiet) for phase in plan.phases),
-            steps=tuple(step.model_copy(update={"confirm": ()}) for step in plan.steps),
+            steps=tuple(map(_step_on_a_copy, plan.steps)),
         )
     )
+
+
+def _step_on_a_copy(step: PlannedStep) -> PlannedStep:
+    """Return a step as it is rehearsed: nobody is asked, and no program runs that would reach beyond the copy."""
+    if step.kind == "run" and not step.in_rehearsal:
+        nothing = dict(kind="confirm", scripts=(), undo=(), program=None, undo_program=None)
+        return step.model_copy(update={"confirm": (), **nothing})
+    return step.model_copy(update={"confirm": ()})
 
 
 @contextmanager

@@ -46,6 +46,10 @@ class Interrupted(StepError):
     """A program was ended before it was done, as somebody or the watch wished."""
 
 
+class NotStarted(StepError):
+    """A program cannot even begin."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Answer:
     """What a program came to."""
@@ -83,16 +87,17 @@ def run_command(
 
     Raises:
         Interrupted: it was ended as `stopping` said.
-        StepError: it cannot be started, or takes too long.
+        NotStarted: it cannot even begin.
+        StepError: it takes too long.
     """
     if missing := [name for name in environment if name not in os.environ]:
-        raise StepError(f"{argv[0]}: the environment variable {missing[0]} is not set")
+        raise NotStarted(f"{argv[0]}: the environment variable {missing[0]} is not set")
     if not folder.is_dir():
-        raise StepError(f"{argv[0]}: there is no folder {folder}")
+        raise NotStarted(f"{argv[0]}: there is no folder {folder}")
     with _prepared(environment, url) as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         found = shutil.which(argv[0], path=given.get("PATH")) if os.sep not in argv[0] else argv[0]
         if found is None:
-            raise StepError(f"{argv[0]}: there is no such program on the PATH")
+            raise NotStarted(f"{argv[0]}: there is no such program on the PATH")
         began = clock.monotonic()
         try:
             process = subprocess.Popen(
@@ -106,7 +111,7 @@ def run_command(
                 preexec_fn=end_with_parent,  # noqa: PLW1509 - it takes no lock, and only calls the kernel
             )
         except OSError as error:
-            raise StepError(f"{argv[0]}: {error.strerror}") from None
+            raise NotStarted(f"{argv[0]}: {error.strerror}") from None
         try:
             _wait(process, argv[0], began + limit, limit, stopping)
         finally:
@@ -226,4 +231,4 @@ def as_number(value: Any, field: str) -> tuple[str, str]:
     return "", f"{field or 'its answer'} is {type(value).__name__}, not a number"
 
 
-__all__ = ["Answer", "Interrupted", "as_number", "in_json", "number_in", "run_command", "striker"]
+__all__ = ["Answer", "Interrupted", "NotStarted", "as_number", "in_json", "number_in", "run_command", "striker"]

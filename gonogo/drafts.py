@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gonogo.core.plan import Script
+from gonogo.core.question import Run
 from gonogo.core.runbook import Runbook
 from gonogo.core.seal import digest
 from gonogo.errors import BadInput, Problem
@@ -26,6 +28,8 @@ class Draft:
     variables: Mapping[str, Any]
     #: whether the target that is planned for is protected
     protected: bool = False
+    #: its name
+    target: str = ""
     texts: dict[str, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -169,6 +173,12 @@ def read_query(draft: Draft, path: str, text: str, label: str) -> None:
     if statements is not None and len(statements) != 1:
         message = f"a check is one query; this has {len(statements)} statements"
         draft.problems.append(Problem(file=label, path=path, message=message))
+
+
+def program_script(draft: Draft, program: Run) -> Script:
+    """Return what stands for a program where a script would: its line, and the digest over all that it is."""
+    text = program.model_dump_json()
+    return Script(source=shlex.join(program.argv), sha256=_keep(draft, text), transactional=False)
 
 
 def words(draft: Draft, path: str, texts: Sequence[str]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta, timezone
@@ -17,7 +18,7 @@ from gonogo.core.runbook import Phase, Runbook, Step, Task
 from gonogo.core.seal import seal
 from gonogo.core.way_back import BACKUP_PROVED, REHEARSAL_FRESH, Backup, Rehearsal, Rollback
 from gonogo.core.window import Schedule, local_time
-from gonogo.drafts import Draft, check_batch, check_no_batch, own_check, question, read_query, scripts, words
+from gonogo.drafts import Draft, check_batch, check_no_batch, own_check, program_script, question, read_query, scripts, words
 from gonogo.errors import BadInput, Problem
 from gonogo.house import Project
 from gonogo.loader import choose_target, place
@@ -62,7 +63,7 @@ def prepare(
     """
     target = choose_target(runbook, target)
     protected = runbook.targets[target].protected
-    draft = Draft(runbook, file, Templates(project.template_roots), given_inputs(runbook, inputs or {}), protected)
+    draft = Draft(runbook, file, Templates(project.template_roots), given_inputs(runbook, inputs or {}), protected, target)
     begins = start or start_of(runbook.schedule)
     steps: list[PlannedStep] = []
     tasks: list[PlannedTask] = []
@@ -221,7 +222,8 @@ def _plan_phase(
         task_first = len(steps)
         path = f"phases[{number}].tasks[{phase.tasks.index(task)}]"
         for s, step in enumerate(task.steps):
-            steps.append(_plan_step(draft, f"{path}.steps[{s}]", number, task, s, step))
+            if not step.only_on or draft.target in step.only_on:
+                steps.append(_plan_step(draft, f"{path}.steps[{s}]", number, task, s, step))
         start = max(moment, _later(draft, begins, task.at)) if task.at is not None else moment
         if task.at is not None and start > begins + task.at:
             late = (start - begins - task.at).total_seconds() / 60
@@ -251,6 +253,7 @@ def _plan_phase(
         after=_asked_here(draft, phase.confirm),
         verify=phase.verify,
         watch=phase.watch,
+        deferred=phase.deferred,
         every=phase.every,
         would_trip=phase.would_trip,
         soak=phase.soak,
@@ -273,9 +276,17 @@ def _plan_step(draft: Draft, path: str, phase: int, task: Task, number: int, ste
     elif step.backfill is not None:
         forward, sources = scripts(draft, f"{path}.backfill.sql", (step.backfill.sql,))
         check_batch(draft, f"{path}.backfill.sql", forward, sources)
-    undo: tuple[Script, ...] | None = () if step.kind in ("check", "confirm") or step.undo == ("nothing",) else None
-    paired = False
-    if undo is None and step.undo is not None:
+    reverses_nothing = step.kind in ("check", "confirm", "wait") or step.undo == ("nothing",)
+    undo: tuple[Script, ...] | None = () if reverses_nothing else None
+    paired, program, undo_program = False, None, None
+    if step.run is not None:
+        program = step.run.model_copy(update={"argv": words(draft, f"{path}.run", step.run.argv)})
+        forward = [program_script(draft, program)]
+    if step.run is not None and undo is None and step.undo is not None:
+        line = shlex.split(step.undo[0]) if len(step.undo) == 1 else step.undo
+        undo_program = step.run.model_copy(update={"argv": words(draft, f"{path}.undo", tuple(line))})
+        undo = (program_script(draft, undo_program),)
+    elif undo is None and step.undo is not None:
         backward, undo_sources = scripts(draft, f"{path}.undo", step.undo)
         check_no_batch(draft, f"{path}.undo", backward)
         paired = sources == undo_sources > 1
@@ -308,6 +319,11 @@ def _plan_step(draft: Draft, path: str, phase: int, task: Task, number: int, ste
         keeps=step.keeps,
         journal=step.journal,
         no_return=step.no_return,
+        program=program,
+        undo_program=undo_program,
+        within=step.within,
+        in_rehearsal=step.in_rehearsal,
+        wait=step.wait,
     )
 
 

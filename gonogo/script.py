@@ -77,6 +77,10 @@ class Session:
             if self._busy_with is not None:
                 with_connection.execute("SELECT pg_catalog.pg_cancel_backend(%s)", [self._busy_with])
 
+    def is_stopping(self) -> bool:
+        """Say whether the watch wants what runs to end."""
+        return self._stopping.is_set()
+
     def proceed(self) -> None:
         """Let statements begin again: the loop has heard why they were stopped."""
         with self._lock:

@@ -143,6 +143,7 @@ phases:
       - {item: support-is-quiet, title: Support sees nothing unusual, owner: project_owner}
     on_failure: roll back
   - phase: contract
+    deferred: true                # only launched by its name: gonogo run shop-orders --phase contract
     gate:
       approve: {roles: [technical_lead, project_owner], quorum: 2}
     tasks:
@@ -213,6 +214,18 @@ steps:
     sql: 026_notes.sql
     undo: 026_notes.undo.sql                          # DROP TABLE order_notes
     keeps: every note is also written to orders.note
+  - step: sample orders
+    sql: 027_sample.sql
+    undo: 027_sample.undo.sql
+    only_on: [staging]                                # sample data has no place in production
+  - step: the new worker
+    run: {argv: [deploy, orders-worker, v2], environment: [DEPLOY_TOKEN]}
+    undo: [deploy, orders-worker, v1]
+    within: 5m
+    again: safe                                       # deploying twice does no harm
+    in_rehearsal: false
+  - step: let it settle
+    wait: 2m
   - step: drop the old table
     sql: 030_drop_old.sql
     no_return: true                                   # from here on only forward, or by restoring the backup

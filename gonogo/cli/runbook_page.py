@@ -217,8 +217,10 @@ SECTIONS: tuple[Section, ...] = (
     ),
     Section(
         model=Run,
-        intro="A program with its arguments; a list of them is enough. There is no shell. It reaches the target by PGHOST,"
-        " PGPORT, PGUSER, PGDATABASE and PGPASSFILE. Without `field` and `pattern` the number is its exit code.",
+        intro="A program with its arguments, as a check or as a step; a list of them, or a line, is enough. There is no shell. It"
+        " reaches the target by PGHOST,"
+        " PGPORT, PGUSER, PGDATABASE and PGPASSFILE. Without `field` and `pattern` the number of a check is its exit"
+        " code; a step has no use for them. See [Steps](concepts/steps.md).",
         example=examples.RUN,
         path=("run",),
     ),
@@ -286,7 +288,7 @@ def _type(schema: dict[str, Any]) -> str:
         return " or ".join(f"`{word}`" for word in schema["enum"] if word)
     match schema.get("type"):
         case "array":
-            return "two of: " + _type(schema["prefixItems"][0]) if "prefixItems" in schema else _list(schema["items"])
+            return _array(schema)
         case "object":
             values = schema.get("additionalProperties") or next(iter(schema["patternProperties"].values()))
             return f"names, each with: {'any value' if values is True else _type(values)}"
@@ -298,6 +300,12 @@ def _type(schema: dict[str, Any]) -> str:
             return "`true` or `false`"
         case _:
             return "any value"
+
+
+def _array(schema: dict[str, Any]) -> str:
+    if schema.get("words"):
+        return "a line, or a list"
+    return "two of: " + _type(schema["prefixItems"][0]) if "prefixItems" in schema else _list(schema["items"])
 
 
 def _list(items: dict[str, Any]) -> str:

@@ -252,7 +252,12 @@ def _next_work(plan: Plan, state: State, now: datetime) -> Command:
         opens = (state.phase_at or now) + task.at
         if now < opens:
             return Wait(opens, f"{task.title} starts at its time")
-    if waits := open_items(state, plan.steps[state.step].confirm):
+    step = plan.steps[state.step]
+    if step.wait is not None and not state.at_once:
+        over = (state.changed_at or now) + step.wait
+        if now < over:
+            return Wait(over, f"{step.name} waits")
+    if waits := open_items(state, step.confirm):
         return _wait_for(waits, state, state.step, now)
     return Perform(state.step, state.script)
 

@@ -17,6 +17,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 from gonogo.core.check import Check
 from gonogo.core.parts import Duration
 from gonogo.core.people import Approve, Item, Person
+from gonogo.core.question import Run
 from gonogo.core.runbook import SqlSettings, Updates
 from gonogo.core.way_back import Backup, Rehearsal, Rollback
 from gonogo.core.window import Freeze, Window
@@ -76,6 +77,13 @@ class PlannedStep(Planned):
     keeps: str = ""
     journal: str = ""
     no_return: bool = False
+    #: what a step of kind `run` runs, and what reverses that, each within so many seconds
+    program: Run | None = None
+    undo_program: Run | None = None
+    within: Duration = timedelta(minutes=30)
+    in_rehearsal: bool = False
+    #: how long a step of kind `wait` waits
+    wait: Duration | None = None
 
     @property
     def units(self) -> int:
@@ -112,6 +120,7 @@ class PlannedPhase(Planned):
     after: tuple[Item, ...] = ()
     verify: tuple[str, ...] = ()
     watch: tuple[str, ...] = ()
+    deferred: bool = False
     every: Duration
     would_trip: bool = False
     soak: Duration
@@ -183,8 +192,11 @@ class Plan(Planned):
 
     @property
     def programs(self) -> dict[str, Any]:
-        """Every program that it may run, by the check that asks it."""
-        return {f"check {name}": check.run.model_dump(mode="json") for name, check in self.checks.items() if check.run}
+        """Every program that it may run, by the check or the step that runs it."""
+        found = {f"check {name}": check.run for name, check in self.checks.items() if check.run}
+        found |= {f"step {step.name}": step.program for step in self.steps if step.program}
+        found |= {f"undo {step.name}": step.undo_program for step in self.steps if step.undo_program}
+        return {name: program.model_dump(mode="json") for name, program in found.items()}
 
     @property
     def scripts(self) -> Iterator[Script]:

@@ -60,6 +60,8 @@ def _task(task: PlannedTask) -> str:
 def _does(step: PlannedStep) -> str:
     if step.kind == "check":
         return f"check {', '.join(step.checks)}"
+    if step.wait is not None:
+        return f"wait {say_duration(step.wait)}"
     if step.kind == "confirm":
         return f"people confirm {', '.join(item.item for item in step.confirm)}"
     names = list(dict.fromkeys(script.source for script in step.scripts))

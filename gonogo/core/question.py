@@ -5,9 +5,10 @@ Every kind answers with one number, so that one line drawn beforehand judges it;
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from gonogo.core.parts import Duration, Names, Part, as_list
 
@@ -117,8 +118,10 @@ class Prometheus(Part):
 class Run(Part):
     """A program with its arguments: no shell, an environment of its own, a time limit."""
 
-    argv: Annotated[tuple[str, ...], BeforeValidator(as_list), Field(min_length=1)] = Field(
-        description="The program and its arguments, as a list. Templates work in each of them."
+    argv: tuple[str, ...] = Field(
+        min_length=1,
+        json_schema_extra={"words": True},
+        description="The program and its arguments: a list, or a line that is split at its blanks. Templates work in each.",
     )
     environment: Names = Field(
         default=(), description="The environment variables that it gets, beside PATH, HOME, LANG and those that reach the target."
@@ -131,6 +134,12 @@ class Run(Part):
     @classmethod
     def _argv_alone(cls, data: Any) -> Any:
         return {"argv": data} if isinstance(data, (list, tuple, str)) else data
+
+    @field_validator("argv", mode="before")
+    @classmethod
+    def _words(cls, value: object) -> object:
+        # as a shell would split it, and nothing else that a shell does
+        return tuple(shlex.split(value)) if isinstance(value, str) else value
 
 
 #: what the metrics of each kind are called, beside `value`

@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from gonogo.core.check import Check
 from gonogo.core.parts import Duration, Identifier, Names, Offset, Part
 from gonogo.core.people import Approve, Item, Person
+from gonogo.core.question import Run
 from gonogo.core.way_back import BACKUP_PROVED, REHEARSAL_FRESH, Backup, Rehearsal, Rollback
 from gonogo.core.window import Schedule
 
@@ -83,21 +84,31 @@ class Backfill(Part):
     batch: Annotated[int, Field(ge=1, le=1_000_000)] = Field(default=1000, description="How many rows a batch takes.")
 
 
-STEP_KINDS = ("sql", "backfill", "check", "confirm")
+STEP_KINDS = ("sql", "backfill", "run", "check", "confirm", "wait")
 
 
 class Step(Part):
-    """One thing that a task does: exactly one of sql, backfill, check and confirm."""
+    """One thing that a task does: exactly one of sql, backfill, run, check, confirm and wait."""
 
     step: str = Field(default="", description="Its name; without one, its task's name and its number.")
     sql: Names | None = Field(default=None, description="A template, a list of them, or a glob; run in that order.")
     backfill: Backfill | None = Field(default=None, description="A table to work through in batches.")
+    run: Run | None = Field(default=None, description="A program to run; what it does to the world is its own.")
     check: Names | None = Field(default=None, description="Checks that must pass here.")
     confirm: tuple[Item, ...] | None = Field(default=None, description="What people confirm here; the run waits for them.")
+    wait: Duration | None = Field(default=None, description="How long to wait; the watch goes on meanwhile.")
     undo: Names | None = Field(
         default=None,
         description="The templates that reverse it. As many as `sql` has, and each reverses its own; "
-        "`nothing` says that there is nothing to reverse.",
+        "`nothing` says that there is nothing to reverse. Of a `run` step, the program that reverses it.",
+    )
+    within: Duration = Field(default=timedelta(minutes=30), description="How long a `run` step may take.")
+    only_on: Names = Field(
+        default=(), description="The targets that it is done on, where not on all: sample data has no place in production."
+    )
+    in_rehearsal: bool = Field(
+        default=False,
+        description="Whether a `run` step also runs in a rehearsal, where it reaches the copy; else it is left out.",
     )
     lock_timeout: Duration | None = Field(default=None, description="This step's own lock_timeout.")
     statement_timeout: Duration | None = Field(default=None, description="This step's own statement_timeout.")
@@ -164,6 +175,10 @@ class Phase(Part):
     title: str = Field(default="", description="What people call it.")
     gate: Gate = Field(default=Gate(), description="What must be true before it starts.")
     tasks: tuple[Task, ...] = Field(min_length=1, description="What is done, in this order unless `after` says otherwise.")
+    deferred: bool = Field(
+        default=False,
+        description="Whether it is only launched by its name: weeks later, say, when nothing needs the old any more.",
+    )
     verify: Names = Field(default=(), description="The checks that must pass when its tasks are done.")
     watch: Names = Field(default=(), description="The checks that are sampled all the while, and can turn it back.")
     every: Annotated[Duration, Field(ge=timedelta(milliseconds=100))] = Field(

@@ -87,8 +87,10 @@ def _script_done(plan: Plan, before: State, event: Event, _: State) -> str:
     took = say_duration(event.at - event.began)
     if step.kind == "check":
         return f"{step.name}: every check passes"
-    if step.kind == "confirm":
-        return f"{step.name}: confirmed"
+    if step.kind in ("confirm", "wait"):
+        return f"{step.name}: {'confirmed' if step.confirm else 'done'}"
+    if step.kind == "run":
+        return f"{step.name}: {step.scripts[0].source} done in {say_duration(float(event.body.get('took', 0)))}"
     if step.kind == "backfill":
         return f"{step.name}: {before.rows:,} rows done"
     number = int(event.body.get("script", 0))
@@ -169,7 +171,11 @@ _TELLERS: Mapping[Kind, Callable[[Plan, State, Event, State], str]] = {
     Kind.CONFIRMED: _confirmed,
     Kind.GO: lambda _, __, event, ___: _go(event),
     Kind.NO_GO: _why("NO-GO"),
-    Kind.STARTED: lambda plan, _, event, __: f"{_step(plan, event).name}: running outside a transaction",
+    Kind.STARTED: lambda plan, _, event, __: (
+        f"{_step(plan, event).name}: running {_step(plan, event).scripts[0].source}"
+        if _step(plan, event).program
+        else f"{_step(plan, event).name}: running outside a transaction"
+    ),
     Kind.DONE: _script_done,
     Kind.NOT_DONE: lambda *_: "the script in doubt had not happened",
     Kind.BATCH: _batch,

@@ -1,0 +1,212 @@
+"""Steps that run programs: done, failed, ended by a trip, in doubt; and steps and phases that are not for everywhere or now."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import psycopg
+import pytest
+from gonogo_command import environment, gonogo, start
+
+Make = Callable[..., Path]
+BOOK = """
+runbook: book
+targets: {{db: {{database: $TEST_URL}}, other: {{database: $TEST_URL}}}}
+phases:
+  - phase: one
+    tasks:
+      - task: work
+        steps:
+          - {{step: table, sql: a.sql, undo: a.undo.sql}}
+          - {{step: deploy, run: {run}, undo: [sh, {root}/tool.sh, back], {more}}}
+{rest}
+"""
+TOOL = 'echo "$1" >> {log}\ntest "$1" != fail || {{ echo "no such version" >&2; exit 7; }}\ntest "$1" != slow || sleep 30\n'
+
+
+class Desk:
+    """A project with a tool that writes down what it is told."""
+
+    def __init__(self, make: Make, url: str, root: Path) -> None:
+        self.make, self.url, self.root, self.log = make, url, root, root / "log"
+        (root / "tool.sh").write_text(TOOL.format(log=self.log), encoding="utf-8")
+
+    def book(self, word: str = "v2", more: str = "within: 20s", rest: str = "", run: str = "", **files: str) -> None:
+        argv = run or f"[sh, {self.root}/tool.sh, {word}]"
+        text = BOOK.format(run=argv, root=self.root, more=more, rest=rest)
+        self.make(text, a__sql="CREATE TABLE made (id int);\n", a__undo__sql="DROP TABLE made;\n", **files)
+
+    def __call__(self, *command: str, **more: str) -> CompletedProcess[str]:
+        return gonogo(*command, cwd=self.root, env=environment(TEST_URL=self.url, **more))
+
+    def run(self, *more: str) -> CompletedProcess[str]:
+        return self("run", "book", "--without-prefect", *more)
+
+    @property
+    def told(self) -> list[str]:
+        return self.log.read_text(encoding="utf-8").split() if self.log.exists() else []
+
+    def one(self, query: str) -> Any:
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            row = connection.execute(query.encode()).fetchone()
+            return row[0] if row else None
+
+
+@pytest.fixture
+def desk(make_project: Make, url: str, tmp_path: Path) -> Desk:
+    return Desk(make_project, url, tmp_path)
+
+
+def test_a_program_runs_once_and_is_reversed_by_its_own(desk: Desk) -> None:
+    desk.book()
+    done = desk.run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert desk.told == ["v2"]
+    back = desk("rollback", "book", "--without-prefect")
+    assert back.returncode == 11, back.stdout + back.stderr
+    assert desk.told == ["v2", "back"]
+    assert desk.one("SELECT to_regclass('made')") is None
+
+
+def test_a_program_that_fails_is_reversed_and_so_is_all_before_it(desk: Desk) -> None:
+    desk.book("fail")
+    done = desk.run()
+    assert done.returncode == 11, done.stdout + done.stderr
+    assert "work.deploy failed: sh ended with 7: no such version" in done.stdout
+    assert desk.told == ["fail", "back"]
+    assert desk.one("SELECT to_regclass('made')") is None
+
+
+def test_a_program_that_takes_too_long_is_ended_and_reversed(desk: Desk) -> None:
+    desk.book("slow", "within: 500ms")
+    done = desk.run()
+    assert done.returncode == 11, done.stdout + done.stderr
+    assert "sh took longer than 500ms, and was ended" in done.stdout
+    assert desk.told == ["slow", "back"]
+
+
+def test_a_trip_ends_a_running_program_at_once(desk: Desk) -> None:
+    seen = '{seen: {query: SELECT count(*) FROM made, expect: "= 0", roll_back_if: "= 0 in 3 of 3"}}'
+    rest = f"    watch: [seen]\n    every: 100ms\nchecks: {seen}"
+    desk.book("slow", "within: 25s", rest)
+    began = time.monotonic()
+    done = desk.run()
+    assert done.returncode == 11, done.stdout + done.stderr
+    assert time.monotonic() - began < 20
+    assert desk.told == ["slow", "back"]
+    assert "sh was ended" in done.stdout
+
+
+@pytest.mark.parametrize(("more", "code", "told"), [("within: 20s", 4, ["slow"]), ("again: safe", 0, ["slow", "v2"])])
+def test_a_program_whose_runner_died_is_in_doubt_unless_it_may_run_again(
+    desk: Desk, more: str, code: int, told: list[str]
+) -> None:
+    desk.book("$WORD", more, run=f"[sh, -c, 'sh {desk.root}/tool.sh $(cat {desk.root}/word)']")
+    (desk.root / "word").write_text("slow", encoding="utf-8")
+    process = start("run", "book", "--without-prefect", cwd=desk.root, env=environment(TEST_URL=desk.url))
+    while desk.told != ["slow"]:
+        time.sleep(0.05)
+    process.kill()
+    process.communicate()
+    (desk.root / "word").write_text("v2", encoding="utf-8")
+    done = desk("resume", "book", "--without-prefect")
+    assert done.returncode == code, done.stdout + done.stderr
+    assert desk.told == told
+    if code == 4:
+        assert "work.deploy is in doubt" in done.stdout
+        assert desk("resume", "book", "--without-prefect", "--settle", "done").returncode == 0
+
+
+def test_what_a_program_says_is_kept_without_what_it_may_not_say(desk: Desk) -> None:
+    script = "import os; print('token', os.environ['DEPLOY_TOKEN'], 'on', os.environ['PGDATABASE'], os.environ.get('EDITOR'))"
+    desk.book(run=f"""{{argv: [{sys.executable}, -c, "{script}"], environment: DEPLOY_TOKEN}}""")
+    missing = desk.run()
+    assert missing.returncode == 11
+    assert "the environment variable DEPLOY_TOKEN is not set" in missing.stdout
+    done = desk("run", "book", "--without-prefect", DEPLOY_TOKEN="s3cr3t-token", EDITOR="vi")
+    assert done.returncode == 0, done.stdout + done.stderr
+    name = desk.one("SELECT current_database()")
+    assert desk.one("SELECT body->>'output' FROM gonogo.event WHERE body->>'output' IS NOT NULL") == f"token *** on {name} None\n"
+    assert "s3cr3t" not in done.stdout
+    assert desk.one("SELECT count(*) FROM gonogo.event WHERE body::text LIKE '%s3cr3t%'") == 0
+
+
+def test_a_program_that_somebody_wrote_into_the_ledger_is_not_run(desk: Desk) -> None:
+    later = f"{{step: later, run: [sh, {desk.root}/tool.sh, later], undo: nothing}}"
+    look = "{confirm: [{item: look, title: Look}]}"
+    desk.book(rest=f"          - {look}\n          - {later}\npeople: {{ann: {{name: Ann}}}}")
+    process = start("run", "book", "--without-prefect", cwd=desk.root, env=environment(TEST_URL=desk.url))
+    while desk.told != ["v2"] or desk.one("SELECT count(*) FROM gonogo.event WHERE kind = 'people asked'") == 0:
+        time.sleep(0.05)
+    process.kill()
+    process.communicate()
+    evil = desk.root / "evil"
+    forged = (
+        f"""UPDATE gonogo.event SET body = replace(body::text, '"later"]', '"later", "; touch {evil}"]')::jsonb WHERE seq = 1"""
+    )
+    with psycopg.connect(desk.url, autocommit=True) as connection:
+        connection.execute("ALTER TABLE gonogo.event DISABLE TRIGGER ALL")
+        connection.execute(forged.encode())
+    assert desk("confirm", "book", "look", "--as", "ann").returncode == 0
+    done = desk("resume", "book", "--without-prefect")
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert "the programs of this run are not signed with this project's key" in done.stdout
+    assert desk.told == ["v2"]
+
+
+def test_a_rehearsal_leaves_programs_out_that_would_reach_beyond_the_copy(desk: Desk) -> None:
+    desk.book()
+    done = desk("rehearse", "book")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert desk.told == []
+
+
+def test_a_step_is_done_on_its_targets_only_and_a_wait_waits(desk: Desk) -> None:
+    rest = "          - {step: sample, only_on: [other], sql: b.sql, undo: b.undo.sql}\n          - {step: settle, wait: 1500ms}"
+    desk.book(rest=rest, b__sql="CREATE TABLE sample (id int);\n", b__undo__sql="DROP TABLE sample;\n")
+    began = time.monotonic()
+    assert desk.run().returncode == 0
+    assert time.monotonic() - began > 1.5
+    assert desk.one("SELECT to_regclass('sample')") is None
+    assert desk("run", "book", "--without-prefect", "--target", "other", "--again").returncode != 0, "made is there already"
+    assert "sample" in desk("plan", "book", "--target", "other").stdout
+    assert "sample" not in desk("plan", "book").stdout
+
+
+def test_a_deferred_phase_is_only_launched_by_its_name(desk: Desk) -> None:
+    rest = "  - {phase: later, deferred: true, tasks: [{task: drop, steps: [{sql: b.sql, undo: b.undo.sql}]}]}"
+    desk.book(rest=rest, b__sql="CREATE TABLE sample (id int);\n", b__undo__sql="DROP TABLE sample;\n")
+    assert desk.run().returncode == 0
+    assert desk.one("SELECT to_regclass('sample')") is None
+    refused = desk.run()
+    assert refused.returncode == 3
+    assert "the next phase, later, is deferred: launch it by its name, with --phase" in refused.stderr
+    assert desk.run("--phase", "later").returncode == 0
+    assert desk.one("SELECT to_regclass('sample')") is not None
+
+
+def test_a_program_does_not_outlive_its_runner(desk: Desk) -> None:
+    desk.book("slow")
+    process = start("run", "book", "--without-prefect", cwd=desk.root, env=environment(TEST_URL=desk.url))
+    while desk.told != ["slow"]:
+        time.sleep(0.05)
+    process.kill()
+    process.communicate()
+    for _ in range(100):
+        alive = subprocess.run(
+            ["pgrep", "-f", f"{desk.root}/tool.sh"], capture_output=True, text=True, check=False
+        ).stdout.split()
+        if not alive:
+            break
+        time.sleep(0.05)
+    for pid in alive:
+        os.kill(int(pid), signal.SIGKILL)
+    assert not alive
