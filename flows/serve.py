@@ -13,14 +13,16 @@ import signal
 import urllib.parse
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import yaml
 from prefect.client.orchestration import PrefectClient, get_client
-from prefect.client.schemas.actions import DeploymentUpdate
+from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentScheduleUpdate, DeploymentUpdate
 from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import ObjectNotFound
 from prefect.flows import Flow
@@ -28,7 +30,8 @@ from prefect.runner import Runner
 from prefect.types.entrypoint import EntrypointType
 from prefect.utilities.callables import ParameterSchema
 
-from flows.served import ALL, REHEARSE, RESUME, ROLL_BACK, RUN, rehearse, resume, roll_back, run
+from flows.served import ALL, MONITOR, REHEARSE, RESUME, ROLL_BACK, RUN, monitor, rehearse, resume, roll_back, run
+from gonogo import clock
 from gonogo.core.runbook import Input, Runbook
 from gonogo.errors import BadInput, GonogoError
 from gonogo.house import Project
@@ -36,12 +39,13 @@ from gonogo.loader import load_runbook
 from gonogo.sources import type_of
 
 Say = Callable[[str], None]
+Schedules = list[DeploymentScheduleCreate | DeploymentScheduleUpdate]
 #: seconds between two looks at the folder of runbooks, and at Prefect
 _LOOK, _POLL = 2.0, 2.0
 _CODE = "Your one-time code; a protected target needs one. It is worth nothing once used."
-_FLOWS: dict[str, Flow[Any, Any]] = {RUN: run, REHEARSE: rehearse, RESUME: resume, ROLL_BACK: roll_back}
+_FLOWS: dict[str, Flow[Any, Any]] = {RUN: run, REHEARSE: rehearse, RESUME: resume, ROLL_BACK: roll_back, MONITOR: monitor}
 #: what each is called in the UI
-_WORDS = {"run": RUN, "rehearse": REHEARSE, "resume": RESUME, "roll back": ROLL_BACK}
+_WORDS = {"run": RUN, "rehearse": REHEARSE, "resume": RESUME, "roll back": ROLL_BACK, "monitor": MONITOR}
 _TYPES = {"text": "string", "integer": "integer", "number": "number", "boolean": "boolean", "list": "string", "mapping": "string"}
 
 
@@ -161,6 +165,9 @@ def deployments(runbook: Runbook, name: str) -> list[RunnerDeployment]:
         "resume": ("flows.served.resume", _resume_form(runbook), "Go on with a run that is held or lost its process."),
         "roll back": ("flows.served.roll_back", _rollback_form(runbook), "Undo what a run did, and prove it."),
     }
+    if runbook.monitor or runbook.updates.escalate:
+        does = "Look at the alerts, and tell people what waits too long; again and again, once its schedule is switched on."
+        schemas["monitor"] = ("flows.served.monitor", {"target": _target(runbook)}, does)
     made = []
     for word, (entrypoint, form, does) in schemas.items():
         properties = {"runbook": _field("This runbook.", enum=[name], default=name), **form}
@@ -174,6 +181,7 @@ def deployments(runbook: Runbook, name: str) -> list[RunnerDeployment]:
             tags=["gonogo", runbook.runbook, word],
             parameters={name: field["default"] for name, field in properties.items() if field.get("default") not in (None, "")},
             enforce_parameter_schema=True,
+            schedules=list(_schedule(runbook)) if word == "monitor" else [],
         )
         deployment._entrypoint_type = EntrypointType.MODULE_PATH  # noqa: SLF001 - it has no public way to set a form
         deployment._parameter_openapi_schema = ParameterSchema(  # noqa: SLF001 - the same
@@ -184,6 +192,15 @@ def deployments(runbook: Runbook, name: str) -> list[RunnerDeployment]:
         )
         made.append(deployment)
     return made
+
+
+def _schedule(runbook: Runbook) -> Schedules:
+    """Return how often a monitor looks: as its runbook says, and every minute where people may have to be told in turn."""
+    every = [runbook.monitor.every] if runbook.monitor else []
+    every += [timedelta(minutes=1)] if runbook.updates.escalate else []
+    target = min(runbook.targets, key=lambda name: not runbook.targets[name].protected)
+    schedule = IntervalSchedule(interval=min(every), anchor_date=clock.now())
+    return [DeploymentScheduleCreate(schedule=schedule, active=False, parameters={"target": target})]
 
 
 def _field(help_: str, **more: Any) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from prefect.runtime import flow_run as this_run
 from prefect.states import Completed, Failed
 
 from flows import decide, launch
+from flows import monitor as monitoring
 from flows import rehearse as rehearsing
 from flows.carry import carried
 from flows.decide import Speaker
@@ -36,6 +37,7 @@ from gonogo.planning import Prepared, prepare
 
 ALL = "all"
 RUN, REHEARSE, RESUME, ROLL_BACK = "gonogo-run", "gonogo-rehearse", "gonogo-resume", "gonogo-roll-back"
+MONITOR = "gonogo-monitor"
 _P = ParamSpec("_P")
 _HOW: dict[str, Any] = {"retries": 0, "persist_result": False}
 
@@ -104,6 +106,24 @@ def rehearse(runbook: str, target: str, each_step: bool = False, inputs: dict[st
     if evidence["shortcomings"]:
         return Failed(name="Does not stand", message=evidence["shortcomings"])
     return Completed(name="Rehearsed", message="forward, and back by every way, to what there was")
+
+
+@flow(name=MONITOR, flow_run_name="monitor {runbook}@{target}", **_HOW)
+@_answering
+def monitor(runbook: str, target: str) -> Any:
+    """Look once at what the runbook monitors, and tell people what changed or has waited too long."""
+    opened, logger = open_runbook(runbook), get_run_logger()
+    database = launch.reach(opened.runbook, opened.project, target)
+
+    def say(text: str) -> None:
+        logger.info("%s", text)
+
+    found = monitoring.look(opened, _prepare(opened, target, None), database, say)
+    for name, judged in found.judged.items():
+        logger.info("%s: %s", name, judged.sentence)
+    if found.raised:
+        return Failed(name="Alert", message=", ".join(found.raised))
+    return Completed(name="Well", message=f"{len(found.judged)} alerts, none raised")
 
 
 def _prepare(opened: Opened, target: str, inputs: dict[str, Any] | None) -> Prepared:

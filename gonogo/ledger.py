@@ -22,6 +22,7 @@ from gonogo.errors import Fenced, Refused
 VERSION = 1
 #: what the chain of a runbook's rehearsals is called: it is no run, but is kept like one
 _REHEARSALS = "~rehearsals"
+_MONITOR = "~monitor"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _KINDS = frozenset(Kind)
 FENCED, NO_SUCH_RUN = "GN001", "GN003"
@@ -91,9 +92,9 @@ def make(connection: Connection) -> None:
 def runs(connection: Connection, runbook: str = "") -> list[RunRow]:
     """Return the target's runs, newest first."""
     rows = connection.execute(
-        "SELECT id, runbook, target, opened, seq FROM gonogo.run WHERE (runbook = %s OR %s = '') AND runbook NOT LIKE %s"
-        " ORDER BY opened DESC",
-        [runbook, runbook, f"%{_REHEARSALS}"],
+        "SELECT id, runbook, target, opened, seq FROM gonogo.run WHERE (runbook = %s OR %s = '')"
+        " AND pg_catalog.strpos(runbook, '~') = 0 ORDER BY opened DESC",
+        [runbook, runbook],
     ).fetchall()
     return [RunRow(id=r[0], runbook=r[1], target=r[2], opened=r[3], seq=r[4]) for r in rows]
 
@@ -129,16 +130,34 @@ def chain_of_rehearsals(runbook: str) -> str:
     return runbook + _REHEARSALS
 
 
+def chain_of_monitor(runbook: str) -> str:
+    """Return the name under which the looks of a runbook's monitor are recorded."""
+    return runbook + _MONITOR
+
+
 def keep_rehearsal(connection: Connection, plan: Plan, evidence: Mapping[str, Any], actor: str) -> Event:
     """Record what a rehearsal showed, in a chain of its own."""
     create(connection)
-    chain = chain_of_rehearsals(plan.runbook)
+    chain = open_chain(connection, chain_of_rehearsals(plan.runbook), plan.target)
+    return append(connection, chain, Kind.REHEARSED, evidence, actor)
+
+
+def open_chain(connection: Connection, chain: str, target: str) -> str:
+    """Begin a chain of facts that is no run, unless it is there; return its name."""
     connection.execute(
         "INSERT INTO gonogo.run (id, runbook, target, opened, seq) VALUES (%s, %s, %s, pg_catalog.now(), 0)"
         " ON CONFLICT DO NOTHING",
-        [chain, chain, plan.target],
+        [chain, chain, target],
     )
-    return append(connection, chain, Kind.REHEARSED, evidence, actor)
+    return chain
+
+
+def note_delivery(connection: Connection, run: str, key: str, channel: str, ts: str, error: str) -> None:
+    """Keep that an update was told, and where; or why it was not."""
+    connection.execute(
+        "INSERT INTO gonogo.delivery (run, seq, key, channel, ts, error, at) VALUES (%s, 0, %s, %s, %s, %s, pg_catalog.now())",
+        [run, key, channel, ts, error or None],
+    )
 
 
 def newest_rehearsal(connection: Connection, runbook: str) -> Event | None:

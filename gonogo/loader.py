@@ -270,7 +270,7 @@ def cross_check(runbook: Runbook) -> Iterator[tuple[Path_, str]]:
     for path, name in runbook.named_checks():
         if name not in runbook.checks:
             yield path, _unknown("check", name, runbook.checks)
-        elif "watch" not in path and path[0] != "baseline" and not runbook.checks[name].expect:
+        elif "watch" not in path and path[0] not in ("baseline", "monitor") and not runbook.checks[name].expect:
             yield path, f"the check {name!r} has no expect, so here it would always pass; say what must hold"
     roles = runbook.roles()
     for path, name in runbook.named_people():
@@ -278,6 +278,7 @@ def cross_check(runbook: Runbook) -> Iterator[tuple[Path_, str]]:
             yield path, _unknown("person or role", name, dict.fromkeys(roles))
     yield from _way_back_problems(runbook)
     yield from _people_problems(runbook)
+    yield from _alert_problems(runbook)
     yield from _doubled(runbook)
     yield from _phase_problems(runbook)
     for name, item in runbook.inputs.items():
@@ -301,6 +302,20 @@ def _way_back_problems(runbook: Runbook) -> Iterator[tuple[Path_, str]]:
         for p, phase in enumerate(runbook.phases):
             if name in phase.gate.go_if and (section is None or section.waived):
                 yield ("phases", p, "gate", "go_if"), f"the criterion {name!r} needs `{word}:`"
+
+
+def _alert_problems(runbook: Runbook) -> Iterator[tuple[Path_, str]]:
+    """Yield the alerts that could not be judged."""
+    names: set[str] = set()
+    for n, alert in enumerate(runbook.alerts):
+        if alert.alert in names:
+            yield ("monitor", "alerts", n, "alert"), f"the alert {alert.alert!r} stands here twice; give each its own name"
+        names.add(alert.alert)
+        if alert.threshold.needs_baseline:
+            yield ("monitor", "alerts", n, "when"), "outside of a run there is no baseline; compare with a number"
+        check = runbook.checks.get(alert.check)
+        if check is not None and check.needs_baseline and check.structure is not None:
+            yield ("monitor", "alerts", n, "check"), "outside of a run there is no baseline; give the check `like:`"
 
 
 def _people_problems(runbook: Runbook) -> Iterator[tuple[Path_, str]]:

@@ -110,6 +110,7 @@ def prepare(
         tasks=tuple(tasks),
         steps=tuple(steps),
         rollback=_rollback(draft),
+        monitor=runbook.monitor,
         switches=switches,
         sources=digest_sources(file, draft.templates, draft.variables, target),
     )
@@ -235,6 +236,7 @@ def _plan_phase(
                 title=task.title or task.task,
                 about=task.about,
                 owner=task.owner,
+                concerns=task.concerns,
                 phase=number,
                 first=task_first,
                 last=len(steps) - 1,

@@ -13,7 +13,8 @@ from contextlib import suppress
 
 import psycopg
 
-from gonogo import ledger
+from gonogo import clock, ledger
+from gonogo.core.escalation import due
 from gonogo.core.evolve import evolve
 from gonogo.core.message import Update, headline, updates
 from gonogo.core.plan import Plan
@@ -26,6 +27,11 @@ from gonogo.slack import NotDelivered, Sent, client, send
 _PAUSES = (0.2, 0.8, 0.0)
 _SENT = "SELECT key, channel, ts FROM gonogo.delivery WHERE run = %s AND error IS NULL ORDER BY id"
 _RECORD = "INSERT INTO gonogo.delivery (run, seq, key, channel, ts, error, at) VALUES (%s, %s, %s, %s, %s, %s, now())"
+
+
+def told_before(connection: Connection, run: str) -> set[str]:
+    """Return the keys of the updates of a run that were told."""
+    return {str(key) for key, _, _ in connection.execute(_SENT, [run]).fetchall()}
 
 
 def token() -> str:
@@ -70,6 +76,7 @@ class Sender(threading.Thread):
                     while self._is_ours(connection):
                         last = self._over.is_set()
                         self._catch_up(connection)
+                        self._escalate()
                         self._send_waiting(connection)
                         if last:
                             return
@@ -125,6 +132,23 @@ class Sender(threading.Thread):
                 story = [(seq, update) for seq, update in self._waiting if not update.root]
                 self._waiting = [(self._state.seq, root), *story]
 
+    def _escalate(self) -> None:
+        """Queue whom to tell next, as nobody has acknowledged what the run needs people for."""
+        queued = {update.key for _, update in self._waiting}
+        for update in due(self.plan, self._state, clock.now()):
+            if self._is_new(update) and update.key not in queued and update.key not in self._failed:
+                self._waiting.append((self._state.seq, update))
+
+    def tell_once(self) -> list[str]:
+        """Send what is new and due, here and now; return what could not be delivered."""
+        with self.database.connect(f"gonogo/{self.run_id}/updates") as connection:
+            self._remember(connection)
+            self._is_ours(connection)
+            self._catch_up(connection)
+            self._escalate()
+            self._send_waiting(connection)
+        return self.undelivered
+
     def _send_waiting(self, connection: Connection) -> None:
         while self._waiting and not self._enough.is_set() and self._is_ours(connection):
             first = self._waiting[0]
@@ -137,7 +161,8 @@ class Sender(threading.Thread):
         error = ""
         if self._root is None and not update.root:
             # the story needs the message that it hangs from
-            error = self._try(seq, Update(key="root", text=headline(self.plan, self._state, self.run_id), root=True))
+            told = headline(self.plan, self._state, self.run_id, clock.now())
+            error = self._try(seq, Update(key="root", text=told, root=True))
         error = error or self._try(seq, update)
         if error:
             self._failed[update.key] = _brief(update, error)

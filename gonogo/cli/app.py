@@ -358,6 +358,40 @@ def rollback(
 
 
 @app.command()
+def monitor(
+    runbook: RunbookArg,
+    target: TargetOption = "",
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Look again and again, as often as the runbook says.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Look at what the runbook monitors, tell people what changed or waits too long; exit 10 where an alert is raised.
+
+    Example: [bold]gonogo monitor event-management --follow[/]
+    """
+    from gonogo.cli import ask  # noqa: PLC0415
+
+    ask.monitor(runbook, target, follow, json)
+
+
+@app.command()
+def ack(
+    runbook: RunbookArg,
+    alert: Annotated[str, typer.Argument(help="The alert; without one, what the newest run needs people for.")] = "",
+    target: TargetOption = "",
+    comment: CommentOption = "",
+    person: PersonOption = "",
+    code: CodeOption = "",
+) -> None:
+    """Say that you take an alert, or what a run needs people for: nobody else is told of it any more.
+
+    Example: [bold]gonogo ack guardian-multi-credit --as lead[/]
+    """
+    from gonogo.cli import act, ask  # noqa: PLC0415
+
+    ask.ack(runbook, alert, target, comment, act.speaker(person, code))
+
+
+@app.command()
 def report(
     runbook: RunbookArg,
     target: TargetOption = "",

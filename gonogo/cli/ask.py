@@ -9,13 +9,15 @@ from pathlib import Path
 import typer
 
 from flows import launch
-from flows.decide import distrust, keys_of, trusted
+from flows.decide import Speaker, distrust, keys_of, trusted
 from flows.opening import open_runbook, read_inputs
+from gonogo import clock
 from gonogo.cli.show import as_json, say, table
+from gonogo.core.alerting import look_of
 from gonogo.core.evolve import fold
 from gonogo.core.verdict import Measurement, Verdict, judge_all, worst
 from gonogo.database import Connection
-from gonogo.errors import BadInput, Exit, GonogoError
+from gonogo.errors import BadInput, Exit, GonogoError, Refused
 from gonogo.loader import choose_target
 
 _STYLE = {Verdict.PASS: "green", Verdict.AMBER: "yellow", Verdict.FAIL: "bold red"}
@@ -60,6 +62,48 @@ def _baseline(connection: Connection, runbook: str) -> dict[str, Measurement]:
     except GonogoError:
         return {}
     return {name: Measurement.model_validate(found) for name, found in state.baseline.get("measurements", {}).items()}
+
+
+def monitor(name: str, target: str, follow: bool, json: bool) -> None:
+    """Look at what a runbook monitors."""
+    from flows.monitor import look  # noqa: PLC0415 - see above
+    from gonogo.planning import prepare  # noqa: PLC0415
+
+    opened = open_runbook(name)
+    database = launch.reach(opened.runbook, opened.project, target)
+    prepared = prepare(opened.runbook, opened.file, opened.project, target=target)
+    while True:
+        found = look(opened, prepared, database, say)
+        if json:
+            rules = {name: {"look": look_of(judged), "says": judged.sentence} for name, judged in found.judged.items()}
+            as_json({"target": prepared.plan.target, "alerts": rules, "raised": found.raised, "undelivered": found.undelivered})
+        else:
+            rows = [(name, "RAISED" if name in found.raised else "-", judged.sentence) for name, judged in found.judged.items()]
+            table(f"Monitor of {prepared.plan.target}", ["alert", "", "measured"], rows)
+            for lost in found.undelivered:
+                say(f"not delivered to Slack: {lost}", "yellow")
+        if not follow:
+            raise typer.Exit(Exit.NO_GO if found.raised else Exit.DONE)
+        clock.sleep(prepared.plan.monitor.every.total_seconds() if prepared.plan.monitor else 60)
+
+
+def ack(name: str, alert: str, target: str, comment: str, speaker: Speaker) -> None:
+    """Take an alert, or what a run needs people for."""
+    from flows.monitor import acknowledge  # noqa: PLC0415 - see above
+    from gonogo.cli.act import ask_code  # noqa: PLC0415
+    from gonogo.planning import prepare  # noqa: PLC0415
+
+    if not speaker.person:
+        raise BadInput("say who you are with --as PERSON: a name in `people:` of the runbook")
+    opened = open_runbook(name)
+    with launch.let_in(launch.reach(opened.runbook, opened.project, target), "gonogo/ack") as connection:
+        try:
+            found = launch.find(connection, runbook=opened.runbook.runbook)
+        except Refused:
+            found = None
+        plan = found.plan if found else prepare(opened.runbook, opened.file, opened.project, target=target).plan
+        what = acknowledge(connection, opened, plan, ask_code(plan, speaker), alert, comment, found)
+    say(f"{speaker.person} takes it: {what}", "green")
 
 
 def objects(name: str, target: str, output: Path | None) -> None:

@@ -53,6 +53,8 @@ checks:
   order_latency: {time: checks/one_order.sql, roll_back_if: "p50 > baseline + 50% in 3 of 5"}
 
 rollback: {prove: [no_long_transactions]}
+
+monitor: {every: 10m, alerts: [{alert: nobody-ends, check: no_long_transactions, when: "> 0 in 3 of 3"}]}
 """
 TARGETS = """\
 targets:
@@ -119,6 +121,10 @@ updates:
   slack: "#migration"
   progress: [10, 50, 90]
   blockers: [release_manager]
+  escalate:
+    - {after: 0m, to: [release_manager]}
+    - {after: 30m, to: [technical_lead]}
+  contacts: {database: dba, application: [developers], security: security_officer, business: project_owner}
 """
 SQL = """\
 sql:
@@ -187,6 +193,7 @@ tasks:
   - task: columns
     title: Add the columns
     owner: technical_lead
+    concerns: database            # whose problem it is when it fails: see contacts of updates
     takes: 5m
     at: T+15m
     steps:
@@ -258,6 +265,7 @@ checks:
     at_least: 50 calls
     expect: "= 0"
     roll_back_if: "> 10% in 2 of 3"
+    concerns: application         # those whom updates.contacts names for that are mentioned, too
     then: hold                    # roll back is the default; tell only tells
     no_data: ignore
     within: 20s
@@ -355,6 +363,27 @@ run:
   folder: tests
   field: metrics.http_req_duration.p95     # of its JSON
   pattern: "p95=([0-9.]+)"                 # or where its output is text
+"""
+LEVELS = """\
+escalate:
+  - {after: 0m, to: [lead]}
+  - {after: 30m, to: [technical_lead]}
+  - {after: 1h, to: [project_owner]}
+"""
+MONITOR = """\
+monitor:
+  every: 5m
+  alerts:
+    - {alert: too-many-connections, check: connections, when: "> 80% in 2 of 3", to: [technical_lead], channel: "#devops"}
+    - {alert: nobody-buys, check: orders_of_the_hour, when: "< 5", channel: "#marketing"}
+"""
+ALERTS = """\
+alerts:
+  - alert: webhooks-fail
+    check: webhook_errors
+    when: "> 10"                  # eleven raise it, ten do not
+    to: [project_owner]
+    channel: "#finance"
 """
 BACKUP = """\
 backup:

@@ -12,10 +12,11 @@ from pydantic.fields import FieldInfo
 from gonogo.cli import runbook_examples as examples
 from gonogo.core.check import Check
 from gonogo.core.duration import say_duration
+from gonogo.core.monitor import Alert, Monitor
 from gonogo.core.parts import Part
 from gonogo.core.people import Approve, Item, Person
 from gonogo.core.question import Http, Objects, Prometheus, Reference, Run, Structure, Throughput, Values
-from gonogo.core.runbook import Backfill, Gate, Input, Phase, Runbook, SqlSettings, Step, Target, Task, Updates
+from gonogo.core.runbook import Backfill, Escalation, Gate, Input, Phase, Runbook, SqlSettings, Step, Target, Task, Updates
 from gonogo.core.way_back import Backup, Rehearsal, Rollback, Switch
 from gonogo.core.window import Freeze, Schedule, Window
 
@@ -110,6 +111,12 @@ SECTIONS: tuple[Section, ...] = (
         intro="Who is told what: see [Updates](concepts/updates.md).",
         example=examples.UPDATES,
         path=("updates",),
+    ),
+    Section(
+        model=Escalation,
+        intro="A level of escalation: see [Alerts and escalation](concepts/alerts.md).",
+        example=examples.LEVELS,
+        path=("escalate", "*"),
     ),
     Section(
         model=SqlSettings,
@@ -223,6 +230,19 @@ SECTIONS: tuple[Section, ...] = (
         " code; a step has no use for them. See [Steps](concepts/steps.md).",
         example=examples.RUN,
         path=("run",),
+    ),
+    Section(
+        model=Monitor,
+        intro="What is looked at also when no run is under way: `gonogo monitor shop-orders`, or its deployment in the control"
+        " room. See [Alerts](concepts/alerts.md).",
+        example=examples.MONITOR,
+        path=("monitor",),
+    ),
+    Section(
+        model=Alert,
+        intro="A rule by which people are told: once when it is raised, once when it is well again.",
+        example=examples.ALERTS,
+        path=("alerts", "*"),
     ),
     Section(
         model=Backup,

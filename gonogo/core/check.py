@@ -34,6 +34,10 @@ Rule = Annotated[str, BeforeValidator(_threshold_text)]
 Rules = Annotated[tuple[Rule, ...], BeforeValidator(as_list)]
 
 
+#: whose problem something is
+Concern = Literal["database", "application", "security", "business"]
+
+
 class Check(Part):
     """A question with a threshold: exactly one of the kinds below, and what must hold of its answer."""
 
@@ -87,6 +91,9 @@ class Check(Part):
         default=None, description="A check of the project's own: a function in its folder `checks/`, by the name it registers."
     )
     given: dict[str, Any] = Field(default={}, description="What that function is given.")
+    concerns: Concern | Literal[""] = Field(
+        default="", description="Whose problem it is: those whom `updates.contacts` names for that are mentioned, too."
+    )
     expect: Rules = Field(default=(), description="What must hold, such as `= 0` or `p95 <= baseline + 10%`.")
     roll_back_if: Rule | None = Field(default=None, description="What turns the run back, such as `> 10% in 2 of 3`.")
     at_least: str | int = Field(default=0, description="How much data an answer must rest on, such as `50 calls`.")

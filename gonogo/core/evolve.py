@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from gonogo.core.event import Event, Kind
 from gonogo.core.people import Vote
-from gonogo.core.state import ANYWHERE, ENDED, NEXT, SHALLOW, TURNING_BACK, Asked, State, Status, heard, ways_back
+from gonogo.core.state import ANYWHERE, ENDED, NEXT, SHALLOW, TURNING_BACK, Alarm, Asked, State, Status, heard, ways_back
 
 #: what a vote is about, where it is not the gate
 ROLLBACK = "roll back"
@@ -32,7 +32,7 @@ def evolve(state: State, event: Event) -> State:
     """Return where a run stands after one more fact."""
     target = NEXT.get((state.status, event.kind)) if heard(state, event) else None
     if target is None:
-        return _evolve_anywhere(state, event)
+        return _alarmed(_evolve_anywhere(state, event), event, heard=heard(state, event))
     change = _CHANGES.get(event.kind)
     changed: Fields = change(state, event) if change is not None else {}
     if target in TURNING_BACK and state.status not in TURNING_BACK:
@@ -40,7 +40,24 @@ def evolve(state: State, event: Event) -> State:
     if target in ENDED:
         # a hold that came too late to stop the last step holds nothing any more
         changed = {**changed, "held": ""}
-    return replace(state, seq=event.seq, status=target, changed_at=event.at, **changed)
+    return _alarmed(replace(state, seq=event.seq, status=target, changed_at=event.at, **changed), event, heard=True)
+
+
+#: facts that need people, and facts by which they, or the run itself, have dealt with it
+_ALARMING = frozenset({Kind.HELD, Kind.TRIPPED, Kind.FAILED, Kind.VERIFY_FAILED, Kind.UNDO_FAILED, Kind.NOT_PROVED})
+_DEALT_WITH = frozenset({Kind.ACKNOWLEDGED, Kind.RESUME, Kind.ROLL_BACK, Kind.ABORT, Kind.PHASE_STARTED})
+_DEALT_WITH |= {Kind.PROVED, Kind.PHASE_PROVED, Kind.RUN_DONE}
+
+
+def _alarmed(state: State, event: Event, *, heard: bool) -> State:
+    """Say what needs people after a fact."""
+    if not heard or event.kind not in _ALARMING | _DEALT_WITH:
+        return state
+    if event.kind in _DEALT_WITH:
+        return replace(state, alarm=None) if state.alarm is not None else state
+    judged = (str(found.get("check")) for found in event.body.get("judged", ()) if found.get("verdict") != "pass")
+    checks = (str(event.body["check"]),) if "check" in event.body else tuple(judged)
+    return replace(state, alarm=Alarm(seq=event.seq, at=event.at, why=str(event.body.get("why", "")), checks=checks))
 
 
 def _turned(state: State, event: Event) -> Fields:
@@ -173,6 +190,7 @@ def _phase_started(state: State, event: Event) -> Fields:
         # a phase that was rolled back by itself begins anew
         cause="",
         back_to=0,
+        lost={},
     )
 
 
@@ -243,8 +261,12 @@ def _phase_done(state: State, _: Event) -> Fields:
 
 
 def _weighed(state: State, event: Event) -> Fields:
-    harmless = state.accepts_loss or not any(event.body["rows"].values())
-    return dict(weighed=int(event.body["step"]) if harmless else None)
+    rows = {table: int(count) for table, count in event.body["rows"].items() if count}
+    harmless = state.accepts_loss or not rows
+    lost = (
+        {**state.lost, **{table: state.lost.get(table, 0) + count for table, count in rows.items()}} if harmless else state.lost
+    )
+    return dict(weighed=int(event.body["step"]) if harmless else None, lost=lost)
 
 
 def _switched(_: State, event: Event) -> Fields:

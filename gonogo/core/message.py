@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,7 +13,7 @@ from gonogo.core.event import Event, Kind
 from gonogo.core.people import Item
 from gonogo.core.plan import Plan
 from gonogo.core.rehearsal import last_safe_start
-from gonogo.core.schedule import fraction
+from gonogo.core.schedule import expected_duration, expected_end, forecast, fraction
 from gonogo.core.state import State, Status, heard, outcome
 
 MARKS = {
@@ -45,14 +45,17 @@ def clock(when: datetime, zone: str) -> str:
     return f"{local:%H:%M} {local.tzname()}"
 
 
-def headline(plan: Plan, state: State, run: str) -> str:
-    """Write the run's one message: its state, a progress bar, its planned end."""
+def headline(plan: Plan, state: State, run: str, now: datetime) -> str:
+    """Write the run's one message: its state, a progress bar, its planned end and the one that is now expected."""
     mark = "🚨" if state.rollback_failed else "✋" if state.held else MARKS.get(state.status, "🚀")
     word = "rollback failed" if state.rollback_failed else outcome(state)
     share = fraction(plan, state)
     bar = "▓" * round(share * 20) + "░" * (20 - round(share * 20))
     lines = [f"{mark} *{plan.title}* on {plan.target}: *{word}*", f"`{bar}` {share:.0%} · run {run}"]
-    lines.append(f"planned {clock(plan.start, plan.zone)} to {clock(plan.ends, plan.zone)}")
+    expected = ""
+    if state.status in (Status.WORKING, Status.VERIFYING, Status.SOAKING) and not state.held:
+        expected = f", now expected to end at {clock(expected_end(plan, forecast(plan, state, now, {})), plan.zone)}"
+    lines.append(f"planned {clock(plan.start, plan.zone)} to {clock(plan.ends, plan.zone)}{expected}")
     if state.held:
         lines.append(f"> {state.held}")
     elif state.cause:
@@ -71,7 +74,7 @@ def updates(plan: Plan, before: State, event: Event, after: State, run: str) -> 
     if not heard(before, event):
         return told
     if event.kind is Kind.PHASE_STARTED or _shows(plan, before) != _shows(plan, after):
-        told.append(Update(key="root", text=headline(plan, after, run), root=True))
+        told.append(Update(key="root", text=headline(plan, after, run, event.at), root=True))
     return told + list(_story(plan, before, event, after))
 
 
@@ -87,8 +90,23 @@ def _story(plan: Plan, before: State, event: Event, after: State) -> Sequence[Up
         return []
     text = _TELL[kind](plan, before, event, after) if kind in _TELL else ""
     loud = kind in _LOUD
-    mention = asked_of(plan, after) if kind is Kind.ASKED else plan.updates.blockers if loud else ()
+    mention = asked_of(plan, after) if kind is Kind.ASKED else _needed(plan, event, after) if loud else ()
     return [Update(key=f"{event.seq}", text=text, loud=loud, mention=mention)] if text else []
+
+
+def _needed(plan: Plan, event: Event, after: State) -> tuple[str, ...]:
+    """Return who is mentioned: those for blockers, and those for what the checks, or the task, are about."""
+    checks = after.alarm.checks if after.alarm is not None and after.alarm.seq == event.seq else ()
+    of_the_task = ""
+    if event.kind is Kind.FAILED and "step" in event.body:
+        of_the_task = plan.task(plan.steps[int(event.body["step"])].task).concerns
+    return tuple(dict.fromkeys((*plan.updates.blockers, *contacts(plan, checks, of_the_task))))
+
+
+def contacts(plan: Plan, checks: Iterable[str], concern: str = "") -> tuple[str, ...]:
+    """Return whom the runbook names for the sorts of problems that some checks are about, and for one more sort."""
+    concerns = {concern, *(plan.checks[name].concerns for name in checks if name in plan.checks)}
+    return tuple(person for known, people in plan.updates.contacts.items() if known in concerns for person in people)
 
 
 def backup_in_words(body: Mapping[str, Any]) -> str:
@@ -168,6 +186,16 @@ def _rollback_failed(_: Plan, __: State, event: Event, ___: State) -> str:
     return f"🚨 *Rollback failed, a person is needed*: {first_line(event.body['why'])}"
 
 
+def _lost(state: State) -> str:
+    """Say what the way back destroyed."""
+    rows = ", ".join(f"{'an unknown number' if count < 0 else f'{count:,}'} of {table}" for table, count in state.lost.items())
+    return f" Rows that were written since and are gone: {rows}." if rows else ""
+
+
+def _comment(event: Event) -> str:
+    return f": {first_line(event.body['comment'])}" if event.body.get("comment") else ""
+
+
 def _would_trip(event: Event) -> str:
     would = event.body.get("then", "tell")
     did = "" if would == "tell" else f" With the watch in force this would {would}."
@@ -192,16 +220,17 @@ _TELL: Mapping[Kind, Callable[[Plan, State, Event, State], str]] = {
     Kind.HELD: lambda _, __, ___, after: f"✋ Holding: {first_line(after.held)}",
     Kind.HOLD: lambda _, __, ___, after: f"✋ Holding: {first_line(after.held)}",
     Kind.RESUME: lambda _, __, event, ___: f"▶️ {event.actor} lets it go on.",
-    Kind.PROVED: lambda _, __, event, ___: f"↩️ Rolled back, and proved: {event.body['why']}.",
+    Kind.PROVED: lambda _, __, event, after: f"↩️ Rolled back, and proved: {event.body['why']}.{_lost(after)}",
+    Kind.ACKNOWLEDGED: lambda _, __, event, ___: f"🙋 {event.actor} takes it{_comment(event)}.",
     Kind.PHASE_PROVED: lambda plan, _, event, after: (
-        f"↩️ Phase *{plan.phases[after.phase].title}* is rolled back, and that is proved: {event.body['why']}."
+        f"↩️ Phase *{plan.phases[after.phase].title}* is rolled back, and that is proved: {event.body['why']}.{_lost(after)}"
         " It can be launched again."
     ),
     Kind.PHASE_DONE: lambda plan, before, _, __: f"Phase *{plan.phases[before.phase].title}* is done.",
     Kind.RUN_DONE: _done,
 }
 #: what needs people: sent to the channel too, and naming them
-_LOUD = frozenset(_TELL) - {Kind.PHASE_STARTED, Kind.PHASE_DONE, Kind.RESUME, Kind.VOTE}
+_LOUD = frozenset(_TELL) - {Kind.PHASE_STARTED, Kind.PHASE_DONE, Kind.RESUME, Kind.VOTE, Kind.ACKNOWLEDGED}
 
 
 def first_line(text: object) -> str:
@@ -220,7 +249,9 @@ def _work(plan: Plan, before: State, event: Event, after: State) -> list[Update]
         if task.first == after.step and task.phase == after.phase:
             word = "" if task.title.lower().startswith("task") else "Task "
             text = f"{word}*{task.title}* starts" + (f" ({task.owner})" if task.owner else "")
-            text += f", planned to take {say_duration(task.takes)}" if task.takes else ""
+            if task.takes:
+                ends = event.at + expected_duration(task, after)
+                text += f", planned to take {say_duration(task.takes)}, until {clock(ends, plan.zone)}"
             told.append(Update(key=f"{event.seq}:task", text=text + "."))
     was, now = fraction(plan, before) * 100, fraction(plan, after) * 100
     for mark in plan.updates.progress:

@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from gonogo.core.check import Check
+from gonogo.core.monitor import Monitor
 from gonogo.core.parts import Duration
 from gonogo.core.people import Approve, Item, Person
 from gonogo.core.question import Run
@@ -98,6 +99,7 @@ class PlannedTask(Planned):
     title: str
     about: str = ""
     owner: str = ""
+    concerns: str = ""
     phase: int
     first: int
     last: int
@@ -176,6 +178,7 @@ class Plan(Planned):
     tasks: tuple[PlannedTask, ...]
     steps: tuple[PlannedStep, ...]
     rollback: Rollback
+    monitor: Monitor | None = None
     #: the scripts of the levels that have their own
     switches: Mapping[str, tuple[Script, ...]] = {}
     #: digest over the files it was made from, to know quickly that nothing changed

@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from gonogo.core.check import Check
+from gonogo.core.check import Check, Concern
+from gonogo.core.monitor import Alert, Monitor
 from gonogo.core.parts import Duration, Identifier, Names, Offset, Part
 from gonogo.core.people import Approve, Item, Person
 from gonogo.core.question import Run
@@ -53,6 +54,13 @@ class Input(Part):
     help: str = Field(default="", description="What it is for, shown where it is asked.")
 
 
+class Escalation(Part):
+    """Who is told when nobody has acknowledged for a time."""
+
+    after: Duration = Field(description="How long after the run began to need people.")
+    to: Names = Field(description="The people, or the roles, who are told then.", min_length=1)
+
+
 class Updates(Part):
     """What stakeholders are told, and where."""
 
@@ -63,6 +71,28 @@ class Updates(Part):
     blockers: Names = Field(
         default=(), description="The people (or roles) who are mentioned at once when the run holds, trips or fails."
     )
+
+    escalate: tuple[Escalation, ...] = Field(
+        default=(), description="Who is told, one level after the other, until somebody acknowledges: `gonogo ack`."
+    )
+    contacts: dict[Concern, Names] = Field(
+        default={}, description="Who is mentioned too where a check is about `database`, `application`, `security` or `business`."
+    )
+
+    def told(self) -> Iterator[tuple[tuple[str | int, ...], tuple[str, ...]]]:
+        """Yield everybody who is told something, with the place."""
+        yield ("blockers",), self.blockers
+        for number, level in enumerate(self.escalate):
+            yield ("escalate", number, "to"), level.to
+        for concern, names in self.contacts.items():
+            yield ("contacts", concern), names
+
+    @model_validator(mode="after")
+    def _later_and_later(self) -> Updates:
+        waits = [level.after for level in self.escalate]
+        if sorted(set(waits)) != waits:
+            raise ValueError("escalate: each level comes later than the one before it")
+        return self
 
 
 class SqlSettings(Part):
@@ -154,6 +184,7 @@ class Task(Part):
     title: str = Field(default="", description="What people call it.")
     about: str = Field(default="", description="What it is for.")
     owner: str = Field(default="", description="The person or role that answers for it.")
+    concerns: Concern | Literal[""] = Field(default="", description="Whose problem it is when it fails: see `contacts`.")
     takes: Duration | None = Field(default=None, description="How long it is planned to take.")
     at: Offset | None = Field(default=None, description="When it may start, from the start of its phase: T+30m.")
     after: Names = Field(default=(), description="Tasks of the same phase that must be done before it.")
@@ -246,6 +277,12 @@ class Runbook(Part):
     phases: tuple[Phase, ...] = Field(min_length=1, description="Its phases, in order.")
     checks: dict[Identifier, Check] = Field(default={}, description="Its questions and the lines drawn beforehand.")
     rollback: Rollback = Field(default=Rollback(), description="The way back.")
+    monitor: Monitor | None = Field(default=None, description="What is looked at also when no run is under way.")
+
+    @property
+    def alerts(self) -> tuple[Alert, ...]:
+        """The rules by which people are told, whether or not a run is under way."""
+        return self.monitor.alerts if self.monitor else ()
 
     def named_checks(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
         """Yield every place that names a check, with the name."""
@@ -253,6 +290,8 @@ class Runbook(Part):
             (("baseline",), self.baseline),
             (("rollback", "prove"), self.rollback.prove),
         ]
+        for n, alert in enumerate(self.alerts):
+            lists.append((("monitor", "alerts", n, "check"), (alert.check,)))
         for level in ("feature", "data"):
             switch = getattr(self.rollback, level)
             lists.append((("rollback", level, "prove"), switch.prove if switch else ()))
@@ -272,8 +311,10 @@ class Runbook(Part):
 
     def named_people(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
         """Yield every place that names a person or a role, with the name."""
-        for i, name in enumerate(self.updates.blockers):
-            yield ("updates", "blockers", i), name
+        told = [(("updates", *place), names) for place, names in self.updates.told()]
+        told += [(("monitor", "alerts", n, "to"), alert.to) for n, alert in enumerate(self.alerts)]
+        for place, names in told:
+            yield from (((*place, i), name) for i, name in enumerate(names))
         for i, name in enumerate(self.schedule.override):
             yield ("schedule", "override", i), name
         for path, rule in self.approvals():

@@ -75,6 +75,9 @@ def forecast(plan: Plan, state: State, now: datetime, actual: Mapping[str, tuple
                 # it has no steps, so no fact says when it was; it is over
                 start, label = min(max(moved, opens), now), "done"
                 end = min(start + takes, now)
+            elif share := _share(plan, state, task.first, task.last, task.phase):
+                start, label = now - takes * share, "now"
+                end = start + takes
             else:
                 start, label = max(moved, opens, now), "next"
                 end = start + takes

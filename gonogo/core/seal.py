@@ -52,6 +52,15 @@ def seal(plan: Plan, meanings: Mapping[str, str]) -> str:
     questions = {name: mean(script) for name, script in plan.questions.items()}
     times = {"__all__": {"start", "end"}}
     body = plan.model_copy(update={"steps": steps, "questions": questions, "switches": switches}).model_dump_json(
-        exclude={"seal": True, "trust": True, "sources": True, "start": True, "end_by": True, "phases": times, "tasks": times}
+        exclude={
+            "seal": True,
+            "trust": True,
+            "monitor": True,
+            "sources": True,
+            "start": True,
+            "end_by": True,
+            "phases": times,
+            "tasks": times,
+        }
     )
     return digest(body)

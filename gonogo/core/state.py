@@ -142,6 +142,7 @@ ANYWHERE: Mapping[Kind, str] = {
     _K.RESUME: "a person lets a held run go on",
     _K.TAKEN_OVER: "another process carries the run on, under a higher epoch",
     _K.SAMPLE: "the watch took a sample",
+    _K.ACKNOWLEDGED: "a person takes what needs people; nobody else is told of it any more",
     _K.WOULD_TRIP: "the watch tripped where it is only to tell",
     _K.CONFIRMED: "a person ticks a box of a checklist",
     _K.VOTE: "a person agrees to a rollback that the runbook lets nobody ask for alone",
@@ -162,6 +163,17 @@ class Asked:
     deadline: datetime | None = None
     #: the step that waits for them, if it is a step
     step: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alarm:
+    """Something that needs people, and that nobody has acknowledged."""
+
+    seq: int
+    at: datetime
+    why: str
+    #: the checks that it is about, if it is about any
+    checks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,6 +243,10 @@ class State:
     votes: tuple[Vote, ...] = ()
     #: the boxes that are ticked, with the fact that ticked each
     confirmed: Mapping[str, int] = field(default_factory=dict)
+    #: what needs people now, until somebody says that they take it
+    alarm: Alarm | None = None
+    #: the rows that were destroyed on the way back, by table, as people accepted
+    lost: Mapping[str, int] = field(default_factory=dict)
     #: the facts that let the phase begin, and that turned the run back
     went: int = 0
     turned: int = 0

@@ -188,6 +188,7 @@ _TELLERS: Mapping[Kind, Callable[[Plan, State, Event, State], str]] = {
     Kind.HELD: _why("HOLDING"),
     Kind.HOLD: lambda _, __, event, ___: f"{event.actor} says hold: {event.body.get('why') or 'no reason given'}",
     Kind.RESUME: lambda _, __, event, ___: f"{event.actor} says resume",
+    Kind.ACKNOWLEDGED: lambda _, __, event, ___: f"{event.actor} takes it: {event.body.get('comment') or 'no comment'}",
     Kind.ABORT: lambda _, __, event, ___: f"{event.actor} says abort: {event.body.get('why') or 'no reason given'}",
     Kind.ROLL_BACK: lambda _, __, event, ___: f"{event.actor} says roll back: {event.body.get('why') or 'no reason given'}",
     Kind.TAKEN_OVER: lambda _, __, event, ___: f"{event.actor} carries the run on (epoch {event.body.get('epoch')})",

@@ -113,7 +113,7 @@ def test_a_task_is_announced_when_its_first_step_is_next() -> None:
     world.go_on()
     starts = [(kind, u.text) for kind, said in world.by_fact for u in said if u.key.endswith(":task")]
     assert starts == [
-        (Kind.GO, "*Task 1* starts (lead), planned to take 1h 30m."),
+        (Kind.GO, "*Task 1* starts (lead), planned to take 1h 30m, until 20:23 CEST."),
         (Kind.DONE, "*Task 2* starts."),
     ]
 
@@ -355,7 +355,7 @@ def test_a_rollback_that_nobody_may_ask_for_alone_is_told_when_it_is_agreed_and_
 
 def test_a_task_without_steps_counts_only_once_people_have_said_go() -> None:
     world = asking(phase(task(takes=30 * MINUTE), task(sql(), takes=70 * MINUTE), approve=BOTH))
-    assert "` 0% · run r-1" in headline(world.plan, world.state, "r-1")
+    assert "` 0% · run r-1" in headline(world.plan, world.state, "r-1", world.now)
     world.everybody_agrees()
     world.go_on(until=lambda state: state.status is Status.WORKING)
     assert world.marks() == ["25%"]
@@ -374,7 +374,7 @@ def test_the_runs_own_message_changes_exactly_when_what_it_says_does() -> None:
             assert root.text != before, kind
             assert not root.mention
             before = root.text
-    assert before == headline(world.plan, world.state, "r-1")
+    assert before == headline(world.plan, world.state, "r-1", world.now)
 
 
 def test_every_run_has_its_message_from_its_launch_on() -> None:
@@ -387,28 +387,29 @@ def test_every_run_has_its_message_from_its_launch_on() -> None:
 def test_the_runs_own_message_says_how_it_is_and_how_far() -> None:
     world = working(task(sql(), takes=30 * MINUTE), task(sql(), takes=30 * MINUTE))
     world.tell(Kind.DONE, step=0, script=0, last=True)
-    assert headline(world.plan, world.state, "r-1") == (
-        "🚀 *An example* on demo: *working*\n`▓▓▓▓▓▓▓▓▓▓░░░░░░░░░░` 50% · run r-1\nplanned 18:53 CEST to 19:53 CEST"
+    assert headline(world.plan, world.state, "r-1", world.now) == (
+        "🚀 *An example* on demo: *working*\n`▓▓▓▓▓▓▓▓▓▓░░░░░░░░░░` 50% · run r-1\nplanned 18:53 CEST to 19:53 CEST,"
+        " now expected to end at 19:23 CEST"
     )
     world.tell(Kind.HOLD, "ben", why="lunch")
-    held = headline(world.plan, world.state, "r-1")
+    held = headline(world.plan, world.state, "r-1", world.now)
     assert held.startswith("✋ *An example* on demo: *holding while working*")
     assert held.endswith("> ben says hold: lunch")
     world.tell(Kind.ABORT, "ben", why="enough")
-    back = headline(world.plan, world.state, "r-1")
+    back = headline(world.plan, world.state, "r-1", world.now)
     assert back.startswith("⏪ *An example* on demo: *rolling back*")
     assert back.endswith("> turned back: enough")
     world.tell(Kind.UNDO_FAILED, step=0, why="a lock")
-    assert headline(world.plan, world.state, "r-1").startswith("🚨 *An example* on demo: *rollback failed*")
+    assert headline(world.plan, world.state, "r-1", world.now).startswith("🚨 *An example* on demo: *rollback failed*")
     world.tell(Kind.RESUME, "ben")
     world.go_on()
-    assert headline(world.plan, world.state, "r-1").startswith("↩️ *An example* on demo: *rolled back*\n`░")
+    assert headline(world.plan, world.state, "r-1", world.now).startswith("↩️ *An example* on demo: *rolled back*\n`░")
 
 
 @pytest.mark.parametrize(("status", "mark"), [(Status.DONE, "✅"), (Status.NO_GO, "⛔"), (Status.READY, "🚀")])
 def test_the_mark_says_how_a_run_ended(status: Status, mark: str) -> None:
     made: Plan = plan(phase(task(sql())))
-    assert headline(made, State(status=status), "r").startswith(mark)
+    assert headline(made, State(status=status), "r", START).startswith(mark)
 
 
 # small things
