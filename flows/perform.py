@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from flows import back, decide, gate, programs
@@ -13,6 +14,7 @@ from gonogo.backfill import keyset, makes_its_own_work, run_batch
 from gonogo.core import engine
 from gonogo.core.event import Kind
 from gonogo.core.state import Status
+from gonogo.core.threshold import parse_threshold
 from gonogo.core.verdict import Verdict, worst
 from gonogo.errors import ScriptFailed
 
@@ -106,6 +108,9 @@ def _backfill(conductor: Conductor, number: int) -> None:
         event = run_batch(session, step, batches, keys, conductor.state.cursor, body)
         if event is None:
             done = {"step": number, "script": 0, "last": True, "rows": conductor.state.rows}
+            rule = parse_threshold(step.rows) if step.rows else None
+            if rule is not None and rule.bound is not None and not rule.holds(Decimal(conductor.state.rows), rule.bound):
+                raise ScriptFailed(f"it changed {conductor.state.rows:,} rows, and {step.rows} was expected")
             conductor.append(Kind.DONE, done)
             return
         batches += 1

@@ -31,8 +31,8 @@ WHERE c.relkind IN ('r', 'p', 'm') AND n.nspname !~ '^pg_' AND n.nspname NOT IN 
 class ObservedSession(Session):
     """A session whose transactions write down the locks they hold, just before they end."""
 
-    def _suffix(self, script: Script, kind: Kind, body: str) -> str:
-        return _NOTE.format(fact=self._quote(script.sha256)) + super()._suffix(script, kind, body)
+    def _suffix(self, script: Script, kind: Kind, body: str, *, commits: bool = True) -> str:
+        return _NOTE.format(fact=self._quote(script.sha256)) + super()._suffix(script, kind, body, commits=commits)
 
 
 @dataclass(frozen=True)

@@ -298,6 +298,9 @@ def _plan_step(draft: Draft, path: str, phase: int, task: Task, number: int, ste
     for field in ("done_if", "journal"):
         if query := getattr(step, field):
             draft.attempt(f"{path}.{field}", split, query, f"{path}.{field}")
+    if step.rows and step.kind == "sql" and (len(forward) != 1 or not forward[0].transactional):
+        message = "what it changes is counted in one transaction; this step has none, or several"
+        draft.problems.append(Problem(file=str(draft.file), path=f"{path}.rows", message=message))
     settings = draft.runbook.sql
     backfill = step.backfill
     return PlannedStep(
@@ -321,6 +324,7 @@ def _plan_step(draft: Draft, path: str, phase: int, task: Task, number: int, ste
         keeps=step.keeps,
         journal=step.journal,
         no_return=step.no_return,
+        rows=step.rows or "",
         program=program,
         undo_program=undo_program,
         within=step.within,

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import psycopg
@@ -20,12 +21,15 @@ from gonogo import clock, fence, ledger
 from gonogo.core.event import Event, Kind
 from gonogo.core.plain import indented, point_at
 from gonogo.core.plan import Plan, PlannedStep, Script
+from gonogo.core.threshold import parse_threshold
 from gonogo.database import Connection, Database, identify, milliseconds, require_same
 from gonogo.errors import Refused, ScriptFailed, Unreachable
 
 QUERY_CANCELED = "57014"
 #: what the server undoes by itself and a second try may pass: locks, deadlocks, serialization
 TRANSIENT = frozenset({"55P03", "40P01", "40001"})
+#: the command tags of what changes rows
+_CHANGES = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "COPY"})
 _LOST = frozenset({"57P01", "57P02", "57P03", "08006", "08003", "08000"})
 
 
@@ -128,10 +132,11 @@ class Session:
         """
         sql = self.texts[script.sha256] if text is None else text
         prefix = self._prefix(step) + guard
-        message = f"{prefix}{sql}\n;{self._suffix(script, kind, ledger.encode(body))}".encode()
+        counts = step.rows if kind is Kind.DONE and step.kind == "sql" else ""
+        message = f"{prefix}{sql}\n;{self._suffix(script, kind, ledger.encode(body), commits=not counts)}".encode()
         blockers: list[str] = []
         try:
-            return self._retrying(step, blockers, lambda: self.survive(kind, lambda: self._send(message, kind, body)))
+            return self._retrying(step, blockers, lambda: self.survive(kind, lambda: self._send(message, kind, body, counts)))
         except psycopg.Error as error:
             ledger.raise_if_fenced(error)
             if self.was_stopped(error):
@@ -142,16 +147,32 @@ class Session:
             story = explain(error, script, sql, blockers, offset=len(prefix))
             raise ScriptFailed(story, sqlstate=error.sqlstate or "") from None
 
-    def _send(self, message: bytes, kind: Kind, body: Mapping[str, Any]) -> Event:
+    def _send(self, message: bytes, kind: Kind, body: Mapping[str, Any], counts: str) -> Event:
         try:
             with self.cancellable():
-                answer = _last_answer(self.connection.execute(message))
+                cursor = self.connection.execute(message)
+                rows, answer = _answers(cursor)
+                if counts:
+                    self._commit_if(counts, rows)
         except psycopg.Error:
             with suppress(psycopg.Error):
                 if not self.connection.closed:
                     self.connection.execute("ROLLBACK")
             raise
         return ledger.recorded(answer, kind, body, self.actor)
+
+    def _commit_if(self, counts: str, rows: int) -> None:
+        """Commit what changed as many rows as it must; else nothing of it stays.
+
+        Raises:
+            ScriptFailed: it changed another number of rows.
+        """
+        rule = parse_threshold(counts)
+        line = rule.line(None)
+        if line is not None and not rule.holds(Decimal(rows), line):
+            self.connection.execute("ROLLBACK")
+            raise ScriptFailed(f"it changed {rows:,} rows, and {counts} was expected; nothing of it stayed")
+        self.connection.execute("COMMIT")
 
     def _prefix(self, step: PlannedStep) -> str:
         limits = ""
@@ -161,12 +182,12 @@ class Session:
             limits += f"SET LOCAL statement_timeout={milliseconds(step.statement_timeout)};"
         return f"BEGIN;{limits}SELECT gonogo.enter({self._quote(self.run)},{self.epoch});"
 
-    def _suffix(self, script: Script, kind: Kind, body: str) -> str:
+    def _suffix(self, script: Script, kind: Kind, body: str, *, commits: bool = True) -> str:
         quoted = ",".join(self._quote(text) for text in (self.run, kind, self.actor, body))
         appended = f"SELECT gonogo.append({quoted}::json,true);"
         # what a script sets, also inside a function, must not reach the ledger's own statement or the next script
         reset = "RESET SESSION AUTHORIZATION;RESET ROLE;" if script.sets else ""
-        return f"{reset}{appended}RESET ALL;COMMIT"
+        return f"{reset}{appended}RESET ALL{';COMMIT' if commits else ''}"
 
     def _quote(self, text: str) -> str:
         return Escaping(self.connection.pgconn).escape_literal(text.encode()).decode()
@@ -286,17 +307,19 @@ class Session:
         return self.survive(kind, lambda: ledger.append_fenced(self.connection, self.run, self.epoch, kind, body, self.actor))
 
 
-def _last_answer(cursor: psycopg.Cursor[Any]) -> str:
-    """Return what the last statement with an answer said: that of gonogo.append."""
-    row = None
+def _answers(cursor: psycopg.Cursor[Any]) -> tuple[int, str]:
+    """Return how many rows were changed, and what the last statement with an answer said: that of gonogo.append."""
+    row, changed = None, 0
     while True:
+        if (cursor.statusmessage or "").split(" ")[0] in _CHANGES:
+            changed += cursor.rowcount
         if cursor.description is not None:
             row = cursor.fetchone()
         if not cursor.nextset():
             break
     if row is None:  # pragma: no cover - the server answers it or raises
         raise Refused("the server did not answer the ledger's event")
-    return str(row[0])
+    return changed, str(row[0])
 
 
 def blocking(connection: Connection, waiting: int) -> list[str]:

@@ -78,6 +78,8 @@ class PlannedStep(Planned):
     keeps: str = ""
     journal: str = ""
     no_return: bool = False
+    #: how many rows it must change
+    rows: str = ""
     #: what a step of kind `run` runs, and what reverses that, each within so many seconds
     program: Run | None = None
     undo_program: Run | None = None

@@ -12,11 +12,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from gonogo.core.check import Check, Concern
+from gonogo.core.check import Check, Concern, Rule
 from gonogo.core.monitor import Alert, Monitor
 from gonogo.core.parts import Duration, Identifier, Names, Offset, Part
 from gonogo.core.people import Approve, Item, Person
 from gonogo.core.question import Run
+from gonogo.core.threshold import parse_threshold
 from gonogo.core.way_back import BACKUP_PROVED, REHEARSAL_FRESH, Backup, Rehearsal, Rollback
 from gonogo.core.window import Schedule
 
@@ -151,6 +152,11 @@ class Step(Part):
         default="",
         description="A query with one number: the rows that the application wrote since the step; else it is estimated.",
     )
+    rows: Rule | None = Field(
+        default=None,
+        description="How many rows it must insert, update and delete, such as `> 0`; else it fails, and nothing of it stays. Of a"
+        " backfill, all its batches together.",
+    )
     no_return: bool = Field(
         default=False,
         description="Whether this is the point of no return: once it has begun, nothing turns back by itself any more; the run"
@@ -167,6 +173,10 @@ class Step(Part):
         if len(kinds) != 1:
             found = " and ".join(kinds) or "none of them"
             raise ValueError(f"a step does exactly one of {', '.join(STEP_KINDS)}; this one has {found}")
+        if self.rows is not None and kinds[0] not in ("sql", "backfill"):
+            raise ValueError(f"rows: a `{kinds[0]}` step changes no rows that could be counted")
+        if self.rows is not None and (parse_threshold(self.rows).needs_baseline or parse_threshold(self.rows).metric != "value"):
+            raise ValueError(f"rows: {self.rows!r} is no comparison with a number, such as `> 0`")
         if empty := [key for key in ("sql", "check", "confirm", "undo") if getattr(self, key) == ()]:
             raise ValueError(f"{empty[0]}: an empty list names nothing" + ("; write `nothing`" if empty[0] == "undo" else ""))
         return self

@@ -210,3 +210,18 @@ def test_a_program_does_not_outlive_its_runner(desk: Desk) -> None:
     for pid in alive:
         os.kill(int(pid), signal.SIGKILL)
     assert not alive
+
+
+@pytest.mark.parametrize(("rule", "code"), [("= 10", 0), ("> 10", 11), (">= 10", 0), ("= 0", 11)])
+def test_a_step_that_changes_another_number_of_rows_than_it_must_fails_and_nothing_of_it_stays(
+    desk: Desk, rule: str, code: int
+) -> None:
+    rest = f'          - {{step: fill, sql: b.sql, undo: b.undo.sql, rows: "{rule}"}}'
+    fill = "INSERT INTO made SELECT generate_series(1, 6); UPDATE made SET id = id + 1 WHERE id > 2;\n"
+    desk.book(rest=rest, b__sql=fill, b__undo__sql="DELETE FROM made;\n")
+    done = desk.run()
+    assert done.returncode == code, done.stdout + done.stderr
+    if code:
+        assert f"work.fill failed: it changed 10 rows, and {rule} was expected; nothing of it stayed" in done.stdout
+    else:
+        assert desk.one("SELECT count(*) FROM made") == 6
