@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ _JUDGED = {
     Kind.PHASE_PROVED: "proof of the phase's rollback",
     Kind.NOT_PROVED: "proof of the rollback",
 }
+#: what people said
+_DECISIONS = frozenset({str(kind) for kind in (Kind.VOTE, Kind.ROLL_BACK, Kind.ABORT)})
 #: facts that are too many to list one by one
 _QUIET = frozenset({Kind.SAMPLE, Kind.BATCH, Kind.DONE, Kind.STARTED, Kind.UNDO_STARTED, Kind.UNDONE})
 
@@ -64,6 +67,25 @@ def report(plan: Plan, events: Sequence[Event], run: str) -> dict[str, Any]:
         "scripts": _scripts(plan, events),
         "story": [_tell(event, zone) for event in events if event.kind not in _QUIET and event.kind is not Kind.RUN_OPENED],
     }
+
+
+def brief(made: Mapping[str, Any]) -> str:
+    """Return what a report comes to, short enough for a message: tasks, checks, watch, decisions."""
+    tasks = [row for row in made["schedule"] if row["start"]]
+    verdicts = Counter(row["verdict"] for row in made["checks"])
+    lines = [f"📄 *Report* of {made['run']}: {made['outcome']}, in {made['took']}."]
+    lines += [
+        f"• {row['task']}: {row['start']} to {row['end'] or '-'} ({row['took'] or '-'}; planned {row['planned']})"
+        for row in tasks
+    ]
+    if verdicts:
+        lines.append("Checks: " + ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items()) + ".")
+    watched = (f"{row['check']} {row['samples']} samples, {row['breaches']} breaches" for row in made["watch"])
+    if told := "; ".join(watched):
+        lines.append(f"Watched: {told}.")
+    said = [f"{row['by']}: {row['why']}" for row in made["story"] if row["fact"] in _DECISIONS and row["why"]]
+    lines += [f"Decided: {'; '.join(said)}."] if said else []
+    return "\n".join(lines)
 
 
 def _local(moment: datetime, zone: ZoneInfo) -> str:

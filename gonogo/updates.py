@@ -15,16 +15,20 @@ import psycopg
 
 from gonogo import clock, ledger
 from gonogo.core.escalation import due
+from gonogo.core.event import Kind
 from gonogo.core.evolve import evolve
 from gonogo.core.message import Update, headline, updates
 from gonogo.core.plan import Plan
 from gonogo.core.state import State
 from gonogo.database import Connection, Database
 from gonogo.errors import GonogoError
+from gonogo.report import brief, report
 from gonogo.slack import NotDelivered, Sent, client, send
 
 #: seconds to wait after each try
 _PAUSES = (0.2, 0.8, 0.0)
+#: facts after which the report is told, too
+_ENDS = frozenset({Kind.RUN_DONE, Kind.PROVED, Kind.PHASE_PROVED})
 _SENT = "SELECT key, channel, ts FROM gonogo.delivery WHERE run = %s AND error IS NULL ORDER BY id"
 _RECORD = "INSERT INTO gonogo.delivery (run, seq, key, channel, ts, error, at) VALUES (%s, %s, %s, %s, %s, %s, now())"
 
@@ -128,6 +132,10 @@ class Sender(threading.Thread):
                         root = update
                     else:
                         self._waiting.append((event.seq, update))
+                if event.kind in _ENDS:
+                    facts = ledger.read(connection, self.run_id)
+                    text = brief(report(self.plan, facts, self.run_id))
+                    self._waiting.append((event.seq, Update(key=f"{event.seq}:report", text=text)))
             if root is not None:
                 story = [(seq, update) for seq, update in self._waiting if not update.root]
                 self._waiting = [(self._state.seq, root), *story]

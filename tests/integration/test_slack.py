@@ -39,7 +39,7 @@ from slack_server import (
 
 from flows import launch
 from flows.loop import Conductor, embark
-from gonogo import ledger, updates
+from gonogo import ledger, report, updates
 from gonogo import slack as slack_module
 from gonogo.core import message
 from gonogo.core.event import Event, Kind
@@ -134,6 +134,9 @@ class Run:
         for event in self.events():
             before, state = state, evolve(state, event)
             found = message.updates(self.prepared.plan, before, event, state, self.id)
+            if event.kind in (Kind.RUN_DONE, Kind.PROVED):
+                made = report.report(self.prepared.plan, self.events(), self.id)
+                found.append(message.Update(key="report", text=report.brief(made)))
             told += [slack_module.mrkdwn(update, dict(self.prepared.plan.people)) for update in found if not update.root]
         return told
 
@@ -238,7 +241,7 @@ def test_a_run_has_one_root_message_updated_in_place_and_its_story_in_the_thread
     assert told(slack) == run.story()
     assert len(run.story()) > 8
     assert "Task *One* starts" in told(slack)[1]
-    assert {m.ts for m in slack.channel.seen} == {root.ts, slack.channel.messages[-1].ts}, (
+    assert {m.ts for m in slack.channel.seen} == {root.ts, slack.channel.messages[-2].ts}, (
         "only what is loud stands in the channel"
     )
     assert run.said == []
