@@ -16,7 +16,7 @@ from typing import Any
 from flows import launch
 from flows.decide import keys_of, trusted
 from flows.loop import Conductor, embark
-from flows.witness import Witness, key_queries
+from flows.witness import Witness, in_turn, key_queries
 from gonogo import backup, clock, ledger, loss, observe, restore, scratch
 from gonogo.core.engine import wants_backup
 from gonogo.core.event import Event, Kind
@@ -177,6 +177,8 @@ def _rehearse_level(run: Rehearsal, made: Backup, level: str) -> _Passage:
             conductor.in_place = in_place
             passage.go_forward(conductor)
             if passage.forward["outcome"] == "done":
+                if level == run.plan.rollback.levels[0]:
+                    passage.compare_latencies(made, conductor)
                 passage.go_back(conductor, level)
     return passage
 
@@ -277,6 +279,22 @@ class _Passage:
         self.tasks = {name: round((end - start).total_seconds(), 2) for name, (start, end) in times.items() if end}
         self.steps = witness.steps(events)
         self._witness = witness
+
+    def compare_latencies(self, made: Backup, conductor: Conductor) -> None:
+        """Measure what the run is watched by on a fresh copy and on this one, in turn."""
+        plan = self.run.plan
+        watched = {name for phase in plan.phases for name in (*phase.watch, *phase.verify)}
+        compared = [name for name in watched if plan.checks[name].time and plan.checks[name].needs_baseline]
+        if not compared:
+            return
+        self.run.say("measuring the old and the new in turn")
+        with backup.restored(made, self.run.room, self.run.say) as (url, _):
+            old = Database(url=url, role=self.run.database.role)
+            with _looking(old) as before, _looking(conductor.session.database) as after:
+                for side in (before, after):
+                    side.execute("ANALYZE")
+                found = in_turn(plan, conductor.around(), before, after)
+        self.queries = [{**query, "latency": found.get(query["check"])} for query in self.queries]
 
     def _pursue(self, conductor: Conductor) -> None:
         """Carry a phase; the backup that the copy was made from is the copy's own."""

@@ -22,7 +22,7 @@ import yaml
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentScheduleUpdate, DeploymentUpdate
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.client.schemas.schedules import IntervalSchedule
+from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import ObjectNotFound
 from prefect.flows import Flow
@@ -181,7 +181,7 @@ def deployments(runbook: Runbook, name: str) -> list[RunnerDeployment]:
             tags=["gonogo", runbook.runbook, word],
             parameters={name: field["default"] for name, field in properties.items() if field.get("default") not in (None, "")},
             enforce_parameter_schema=True,
-            schedules=list(_schedule(runbook)) if word == "monitor" else [],
+            schedules=list(_SCHEDULES[word](runbook)) if word in _SCHEDULES else [],
         )
         deployment._entrypoint_type = EntrypointType.MODULE_PATH  # noqa: SLF001 - it has no public way to set a form
         deployment._parameter_openapi_schema = ParameterSchema(  # noqa: SLF001 - the same
@@ -198,9 +198,24 @@ def _schedule(runbook: Runbook) -> Schedules:
     """Return how often a monitor looks: as its runbook says, and every minute where people may have to be told in turn."""
     every = [runbook.monitor.every] if runbook.monitor else []
     every += [timedelta(minutes=1)] if runbook.updates.escalate else []
-    target = min(runbook.targets, key=lambda name: not runbook.targets[name].protected)
     schedule = IntervalSchedule(interval=min(every), anchor_date=clock.now())
-    return [DeploymentScheduleCreate(schedule=schedule, active=False, parameters={"target": target})]
+    return [DeploymentScheduleCreate(schedule=schedule, active=False, parameters={"target": _least_harm(runbook)})]
+
+
+def _repeats(runbook: Runbook) -> Schedules:
+    """Return when a runbook is run anew: daily maintenance, say."""
+    if not runbook.schedule.repeat:
+        return []
+    schedule = CronSchedule(cron=runbook.schedule.repeat, timezone=runbook.schedule.zone)
+    return [DeploymentScheduleCreate(schedule=schedule, active=False, parameters={"target": _least_harm(runbook), "again": True})]
+
+
+def _least_harm(runbook: Runbook) -> str:
+    return min(runbook.targets, key=lambda name: runbook.targets[name].protected)
+
+
+#: the deployments that have schedules; all of them are switched off until somebody switches them on
+_SCHEDULES: dict[str, Callable[[Runbook], Schedules]] = {"monitor": _schedule, "run": _repeats}
 
 
 def _field(help_: str, **more: Any) -> dict[str, Any]:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from statistics import median
 from typing import Any
 
+import checks
+from checks.latency import summarise
 from flows.loop import Conductor
 from gonogo import clock, observe
 from gonogo.core.engine import undoable
 from gonogo.core.event import Event, Kind
+from gonogo.core.plan import Plan
 from gonogo.core.rehearsal import Restores, verdict
 from gonogo.core.state import State, Status
+from gonogo.core.verdict import Measurement, Verdict, judge
 from gonogo.database import Connection
 from gonogo.stock import Stock, compare_stock, stock_differences, take_stock
 
@@ -104,6 +109,53 @@ class Witness:
         """See whether a step that is said to leave nothing to undo left nothing."""
         differing = stock_differences(self.before[number], self.before[number + 1]) if number + 1 in self.before else []
         return {"verdict": verdict(differing, ()), "differences": differing}
+
+
+#: how often the old and the new are measured in turn
+_TURNS = 5
+
+
+def in_turn(plan: Plan, around: checks.Around, old: Connection, new: Connection) -> dict[str, dict[str, Any]]:
+    """Return how the latencies that a run is watched by have changed, measured on the old and the new in turn.
+
+    A slow moment of the machine hits both, so that the difference is that of the change.
+
+    Args:
+        plan: whose checks.
+        around: what they need.
+        old: a copy as it was.
+        new: a copy as the run leaves it.
+    """
+    found = {}
+    for name in dict.fromkeys(name for phase in plan.phases for name in (*phase.watch, *phase.verify)):
+        check = plan.checks[name]
+        if check.time is None or check.breach is None or not check.breach.needs_baseline:
+            continue
+        pairs = [[checks.measure(plan, name, around, side) for side in (old, new)] for _ in range(_TURNS)]
+        before, after = (_pooled([pair[side] for pair in pairs]) for side in (0, 1))
+        if before is None or after is None:
+            continue
+        judged = judge(check.breach, after, before, at_least=check.least, surely=True)
+        found[name] = {
+            "before": before.numbers["p50"],
+            "after": after.numbers["p50"],
+            "slower": judged.verdict is Verdict.PASS,
+            "says": judged.sentence,
+        }
+    return found
+
+
+def _pooled(rounds: Sequence[Measurement]) -> Measurement | None:
+    """Return several measurements of the same as one; None where one of them failed."""
+    if any(found.error or found.missing or found.facts for found in rounds):
+        return None
+    calls = [call for found in rounds for call in found.samples]
+    pace = [found.yardstick for found in rounds if found.yardstick is not None]
+    yardstick = median(pace) if pace else None
+    first = rounds[0]
+    return first.model_copy(
+        update={"numbers": summarise(calls), "samples": tuple(calls), "count": len(calls), "yardstick": yardstick}
+    )
 
 
 def key_queries(conductor: Conductor, looking: Connection) -> Iterator[tuple[str, dict[str, Any]]]:

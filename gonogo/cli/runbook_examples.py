@@ -91,6 +91,7 @@ schedule:
   freezes:
     - {begins: 2025-12-15, ends: 2026-01-06, why: The end of the year}
   override: [project_owner]
+  repeat: 0 3 * * *               # every night, once its schedule is switched on in the control room
 """
 WINDOWS = """\
 windows:

@@ -103,6 +103,9 @@ def shortcomings(plan: Plan, evidence: Mapping[str, Any]) -> str:
         rehearsed = [known for known in evidence["levels"] if known["level"] == unproved[0]]
         why = "; ".join([rehearsed[0]["verdict"], *rehearsed[0]["differences"][:3]]) if rehearsed else "was not rehearsed"
         return f"the way back by {unproved[0]} {why}"
+    slower = [query for query in evidence.get("queries", ()) if (query.get("latency") or {}).get("slower")]
+    if slower:
+        return f"{slower[0]['check']} would turn it back: {slower[0]['latency']['says']}"
     if wrong := [phase for phase in evidence.get("phases", ()) if phase["verdict"] not in GOOD]:
         why = "; ".join([wrong[0]["verdict"], *wrong[0]["differences"][:3]])
         return f"the way back of the phase {wrong[0]['phase']} by itself {why}"

@@ -34,7 +34,8 @@ def rehearsal_page(title: str, evidence: Mapping[str, Any]) -> str:
         rows = [_level({**phase, "level": phase["phase"]}) for phase in phases]
         parts += ["", *_table(("phase by itself", "verdict", "took", "difference"), rows)]
     if queries := evidence["queries"]:
-        parts += ["", *_table(("key query", "plan before", "plan after", "buffers"), [_query(q) for q in queries])]
+        heads = ("key query", "plan before", "plan after", "buffers", "median")
+        parts += ["", *_table(heads, [_query(q) for q in queries])]
     return "\n".join(parts)
 
 
@@ -52,7 +53,9 @@ def _query(query: Mapping[str, Any]) -> list[str]:
     before, after = query["before"], query.get("after") or {"shape": [], "buffers": 0}
     same = before["shape"] == after["shape"]
     shapes = [" > ".join(before["shape"]), "the same" if same else " > ".join(after["shape"]) or "not seen"]
-    return [query["check"], *shapes, f"{before['buffers']} then {after['buffers']}"]
+    latency = query.get("latency")
+    took = f"{latency['before']} then {latency['after']} ms" if latency else "-"
+    return [query["check"], *shapes, f"{before['buffers']} then {after['buffers']}", took]
 
 
 def _table(heads: tuple[str, ...], rows: list[list[str]]) -> list[str]:

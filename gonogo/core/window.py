@@ -103,6 +103,10 @@ class Schedule(Part):
     )
     windows: tuple[Window, ...] = Field(default=(), description="When phases may start; at any time without one.")
     freezes: tuple[Freeze, ...] = Field(default=(), description="When no phase may start, whatever the windows say.")
+    repeat: Annotated[str, Field(pattern=r"^$|^\S+ \S+ \S+ \S+ \S+$")] = Field(
+        default="",
+        description="When its deployment in the control room runs it anew, as cron writes it: `0 3 * * *`. Switch it on there.",
+    )
     override: Names = Field(
         default=(), description="The people, or the roles, that may start a phase all the same, with a reason."
     )

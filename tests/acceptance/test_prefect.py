@@ -243,7 +243,10 @@ except SystemExit as end:
 def test_a_worker_of_a_process_pool_on_any_machine_carries_what_is_offered_to_the_pool(
     prefect: PrefectServer, make_project: Make, old_url: str
 ) -> None:
-    project = make_project(BOOK, **FILES)
+    looks = 'monitor: {every: 5m, alerts: [{alert: rows, check: counted, when: "> 9999"}]}'
+    counted = '  counted: {query: "SELECT count(*) FROM pg_class", expect: "> 0"}'
+    book = BOOK.replace("checks:", f'schedule: {{repeat: "0 3 * * *"}}\n{looks}\nchecks:\n{counted}', 1)
+    project = make_project(book, **FILES)
     env = environment(**prefect.env, TEST_URL=old_url, GONOGO_PROJECT=str(project), PREFECT_WORKER_QUERY_SECONDS="2")
 
     def prefect_command(*arguments: str) -> str:
@@ -264,10 +267,22 @@ def test_a_worker_of_a_process_pool_on_any_machine_carries_what_is_offered_to_th
     )
     try:
         shown = prefect_command("deployment", "run", "gonogo-run/book: run", "--watch", "--watch-timeout", "80")
+        looked = prefect_command("deployment", "run", "gonogo-monitor/book: monitor", "--watch", "--watch-timeout", "80")
     finally:
         worker.terminate()
-        worker.wait(timeout=30)
+        try:
+            worker.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            # how long Prefect takes to end its worker is not ours
+            worker.kill()
+            worker.wait(timeout=10)
 
     assert "finished successfully in 'Done'" in " ".join(shown.split())
+    assert "finished successfully in 'Well'" in " ".join(looked.split())
+    schedules = prefect_command("deployment", "schedule", "ls", "gonogo-run/book: run") + prefect_command(
+        "deployment", "schedule", "ls", "gonogo-monitor/book: monitor"
+    )
+    assert "0 3 * * *" in schedules
+    assert schedules.count("False") >= 2, "a person switches them on"
     with psycopg.connect(old_url) as connection:
         assert connection.execute("SELECT count(*) FROM new").fetchone() == (3,)

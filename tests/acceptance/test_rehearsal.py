@@ -347,3 +347,24 @@ def test_an_exception_block_of_the_runs_own_is_not_taken_for_the_application(des
     block = "DO $$ BEGIN BEGIN INSERT INTO extra SELECT 1; EXCEPTION WHEN division_by_zero THEN NULL; END; END $$;\n"
     evidence = desk(b__sql="CREATE TABLE extra (id int); " + block).rehearse()
     assert evidence["shortcomings"] == ""
+
+
+def test_a_rehearsal_measures_the_old_and_the_new_in_turn_and_says_what_would_turn_the_run_back(
+    desk: Callable[..., Desk],
+) -> None:
+    priced = "priced: {time: p.sql, samples: 20, expect: p50 <= 9 s, roll_back_if: p50 > baseline + 50%}"
+    book = BOOK.replace("checks:", f"    watch: [priced]\nchecks:\n  {priced}")
+    slow = (
+        "CREATE OR REPLACE FUNCTION total() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM generate_series(1, 100000)';\n"
+    )
+    quick = "CREATE OR REPLACE FUNCTION total() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM sale';\n"
+    query = {"p__sql": "SELECT total()\n"}
+    same = desk(book, **GOOD, **query)("rehearse", "book", "--json")
+    assert same.returncode == 0, same.stdout + same.stderr
+    latency = json.loads(same.stdout)["queries"][0]["latency"]
+    assert latency["slower"] is False
+    assert float(latency["before"]) > 0
+
+    done = desk(book, **{**GOOD, **query, "a__sql": slow, "a__undo__sql": quick})("rehearse", "book")
+    assert done.returncode == 10, done.stdout + done.stderr
+    assert "priced would turn it back: p50" in done.stdout
