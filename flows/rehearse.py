@@ -365,9 +365,8 @@ def _rehearse_phases(run: Rehearsal, made: Backup) -> list[dict[str, Any]]:
                 differing, misplaced = compare_stock(before, looking)
             state = conductor.state
             kind = Restores.FAILS if state.held and not differing else verdict(differing, misplaced)
-            found.append(
-                {"phase": phase.name, "took": took, "verdict": kind, "differences": [*differing, *misplaced, state.held]}
-            )
+            told = list(filter(None, (*differing, *misplaced, state.held)))
+            found.append({"phase": phase.name, "took": took, "verdict": kind, "differences": told})
             if not state.came_back:
                 break
             launch.go(conductor, 1, launch.carry_plainly, at_once=True)
@@ -418,6 +417,20 @@ def only_step(plan: Plan, number: int) -> Plan:
             rollback=Rollback(),
         )
     )
+
+
+def up_and_back(run: Rehearsal, alone: Plan, url: str) -> dict[str, Any]:
+    """Take one step up and back on a database, and say whether that is as it was.
+
+    Args:
+        run: whose scripts.
+        alone: the plan that does only this step.
+        url: the database.
+    """
+    with _looking(Database(url=url, role=run.database.role)) as looking:
+        before = take_stock(looking)
+        with _carried(run, alone, url) as conductor:
+            return _up_and_back(conductor, before, looking)
 
 
 def _up_and_back(conductor: Conductor, before: Stock, looking: Connection) -> dict[str, Any]:

@@ -392,6 +392,38 @@ def ack(
 
 
 @app.command()
+def doctor(
+    path: Annotated[Path, typer.Argument(help="A plan in Markdown, or a folder of migrations.", show_default=False)],
+    schema: Annotated[Path | None, typer.Option("--schema", "-s", help="SQL that makes what is there already.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Run somebody's migrations on a scratch database: what PostgreSQL refuses, what blocks, what does not roll back.
+
+    Reads plans in Markdown, and folders of golang-migrate, Flyway, dbmate, goose, diesel, sqitch or numbered files. Exit 10
+    where something is wrong.
+
+    Example: [bold]gonogo doctor MIGRATION_PLAN.md --schema before.sql[/]
+    """
+    from gonogo.cli import intakes  # noqa: PLC0415
+
+    intakes.doctor(path, schema, json)
+
+
+@app.command("import")
+def import_(
+    path: Annotated[Path, typer.Argument(help="A plan in Markdown, or a folder of migrations.", show_default=False)],
+    name: Annotated[str, typer.Option("--name", "-n", help="The runbook's name; without one, that of the file or folder.")] = "",
+) -> None:
+    """Make a runbook of somebody's migrations: one task for each change, its SQL as templates, its way back where it has one.
+
+    Example: [bold]gonogo import db/migrations --name shop-orders[/]
+    """
+    from gonogo.cli import intakes  # noqa: PLC0415
+
+    intakes.import_(path, name)
+
+
+@app.command()
 def report(
     runbook: RunbookArg,
     target: TargetOption = "",

@@ -1,0 +1,227 @@
+"""What is wrong with migrations that others wrote is found: each refusal by its line, each way back that does not restore."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import open_folder
+from gonogo_command import environment, gonogo
+
+from gonogo import embedded
+
+PLAN = """\
+# Shop migration
+
+- [ ] Backups are tested
+- [x] Staging is ready
+
+Queries take at most 200 ms.
+
+## Phase 1: tables
+
+```sql
+CREATE TABLE tag (id int PRIMARY KEY, name text);
+\\i helpers.sql
+ALTER TABLE item ADD COLUMN colour text, ADD COLUMN size int;
+CREATE INDEX item_size ON item (size);
+```
+
+Rollback:
+
+```sql
+DROP TABLE tag;
+ALTER TABLE item DROP COLUMN colour;
+```
+
+## Phase 2: rules
+
+```sql
+CREATE TABLE day (at timestamptz, d date GENERATED ALWAYS AS (date(at)) STORED);
+CREATE VIEW prices AS SELECT * FROM price;
+ALTER TABLE item ADD COLUMN price numeric;
+```
+
+## Phase 3: prices
+
+```sql
+CREATE TABLE price (item int REFERENCES item, amount numeric);
+```
+
+### Phase 3 rollback
+
+```sql
+DROP TABLE price;
+```
+
+## Validation
+
+```sql
+SELECT count(*) FROM item WHERE colour IS NULL; -- should be 0
+SELECT count(*) FROM item WHERE shade IS NULL;
+```
+
+```bash
+npm test
+```
+"""
+SCHEMA = "CREATE TABLE item (id int PRIMARY KEY, name text);\n"
+UP, DOWN = "CREATE TABLE {0} (id int);\n", "DROP TABLE {0};\n"
+
+
+@pytest.fixture(scope="module")
+def clinic() -> Iterator[Path]:
+    """A project whose scratch server serves all the tests."""
+    with open_folder() as folder:
+        yield folder
+        embedded.stop(folder / ".gonogo/scratch")
+
+
+def doctor(clinic: Path, *command: object, code: int) -> dict[str, Any]:
+    done = gonogo("doctor", *command, "--json", cwd=clinic, env=environment())
+    assert done.returncode == code, done.stdout + done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_a_plan_in_markdown_is_examined_statement_by_statement_and_change_by_change(clinic: Path, tmp_path: Path) -> None:
+    (tmp_path / "PLAN.md").write_text(PLAN, encoding="utf-8")
+    (tmp_path / "before.sql").write_text(SCHEMA, encoding="utf-8")
+    found = doctor(clinic, tmp_path / "PLAN.md", "--schema", tmp_path / "before.sql", code=10)
+    told = {(f["line"], f["kind"]): (f["what"], f["fix"]) for f in found["findings"]}
+    assert set(told) == {
+        (12, "refused"),
+        (13, "blocks"),
+        (20, "does not restore"),
+        (27, "no way back"),
+        (27, "refused"),
+        (28, "refused"),
+        (29, "blocks"),
+        (35, "blocks"),
+        (48, "query refused"),
+    }
+    assert told[12, "refused"][0] == r"\i is a command of psql, not SQL; write SQL for it"
+    assert "column public.item.size is new" in told[20, "does not restore"][0]
+    assert told[27, "refused"][0] == "42P17 generation expression is not immutable"
+    assert told[28, "refused"] == (
+        '42P01 relation "price" does not exist',
+        "it is made later, at line 35 of PLAN.md: this must come after that",
+    )
+    assert told[48, "query refused"][0] == '42703 column "shade" does not exist'
+    assert found["restores"] == ["003-phase-3-prices"]
+
+
+FORMS: dict[str, tuple[str, dict[str, str]]] = {
+    "golang-migrate": ("golang-migrate", {"1_a.up.sql": UP, "1_a.down.sql": DOWN, "2_b.up.sql": UP, "10_c.up.sql": UP}),
+    "Flyway": ("Flyway", {"V1__a.sql": UP, "U1__a.sql": DOWN, "V1_1__b.sql": UP, "V10__c.sql": UP}),
+    "dbmate": (
+        "dbmate",
+        {
+            "1_a.sql": "-- migrate:up\n" + UP + "-- migrate:down\n" + DOWN,
+            "2_b.sql": "-- migrate:up\n" + UP,
+            "3_c.sql": "-- migrate:up\n" + UP,
+        },
+    ),
+    "goose": (
+        "goose",
+        {
+            "1_a.sql": "-- +goose Up\n" + UP + "-- +goose Down\n" + DOWN,
+            "2_b.sql": "-- +goose Up\n" + UP,
+            "3_c.sql": "-- +goose Up\n" + UP,
+        },
+    ),
+    "diesel": ("diesel", {"1_a/up.sql": UP, "1_a/down.sql": DOWN, "2_b/up.sql": UP, "3_c/up.sql": UP}),
+    "sqitch": (
+        "sqitch",
+        {
+            "sqitch.plan": "%project=x\n\na 2025-01-01T00:00:00Z\nb [a] 2025-01-01T00:00:00Z\nc 2025-01-01T00:00:00Z\n",
+            "deploy/a.sql": UP,
+            "revert/a.sql": DOWN,
+            "deploy/b.sql": UP,
+            "deploy/c.sql": UP,
+            "verify/a.sql": "SELECT id FROM {0};\n",
+        },
+    ),
+    "numbered": ("numbered files", {"001_a.sql": UP, "001_a.down.sql": DOWN, "002_b.sql": UP, "010_c.sql": UP}),
+}
+
+
+def lay(folder: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        file = folder / "migrations" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        stem = next((part for part in ("a", "b", "c") if f"_{part}" in name or f"/{part}." in name), "a")
+        file.write_text(text.format(f"t_{stem}"), encoding="utf-8")
+    return folder / "migrations"
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_each_form_of_a_folder_is_read_in_its_order_with_its_ways_back(form: str, clinic: Path, tmp_path: Path) -> None:
+    name, files = FORMS[form]
+    found = doctor(clinic, lay(tmp_path, files), code=10)
+    assert found["form"] == name
+    assert [f["kind"] for f in found["findings"]] == ["no way back", "no way back"]
+    assert len(found["restores"]) == 1
+    assert found["statements"] == 3 + (form == "sqitch")
+
+
+def test_a_down_that_does_not_restore_is_found_among_many_and_the_others_are_not_blamed(clinic: Path, tmp_path: Path) -> None:
+    files = {f"{n:03}_t.up.sql": f"CREATE TABLE t{n} (id int PRIMARY KEY, note text);\n" for n in range(1, 13)}
+    files |= {f"{n:03}_t.down.sql": f"DROP TABLE t{n};\n" for n in range(1, 13)}
+    files["007_t.up.sql"] = "CREATE TABLE t7 (id int); CREATE FUNCTION f7() RETURNS int LANGUAGE sql AS 'SELECT 7';\n"
+    files["009_t.down.sql"] = "DROP TABLE t99;\n"
+    files["011_t.down.sql"] = "SELEC 1;\n"
+    folder = tmp_path / "migrations"
+    folder.mkdir()
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    found = doctor(clinic, folder, code=10)
+    told = {(Path(f["file"]).name, f["kind"]): f["what"] for f in found["findings"]}
+    assert set(told) == {
+        ("007_t.down.sql", "does not restore"),
+        ("009_t.down.sql", "way back fails"),
+        ("011_t.down.sql", "refused"),
+        ("011_t.up.sql", "no way back"),
+    }
+    assert "function public.f7() is new" in told["007_t.down.sql", "does not restore"]
+    assert len(found["restores"]) == 9
+
+
+def test_what_was_read_becomes_a_runbook_that_validates_and_runs(tmp_path: Path, url: str) -> None:
+    folder = lay(tmp_path, FORMS["golang-migrate"][1])
+    (tmp_path / "runbooks").mkdir(exist_ok=True)
+    env = environment(TEST_URL=url)
+    made = gonogo("import", folder, "--name", "shop", cwd=tmp_path, env=env)
+    assert made.returncode == 0, made.stdout + made.stderr
+    assert "2 of them have no way back: 2_b, 10_c" in made.stdout
+    book = tmp_path / "runbooks/shop.yaml"
+    book.write_text(book.read_text(encoding="utf-8").replace("database: embedded", "database: $TEST_URL"), encoding="utf-8")
+    assert gonogo("validate", "shop", cwd=tmp_path, env=env).returncode == 0
+    done = gonogo("run", "shop", "--without-prefect", cwd=tmp_path, env=env)
+    assert done.returncode == 0, done.stdout + done.stderr
+    again = gonogo("import", folder, "--name", "shop", cwd=tmp_path, env=env)
+    assert again.returncode == 2
+    assert "is there already; choose another --name" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("gone.md", None, "No such file"),
+        ("empty.md", "# Nothing\n", "has no block of SQL"),
+        ("bad.md", b"\xff\xfe", "is not UTF-8"),
+        ("folder", "", "holds no migrations that are recognised"),
+    ],
+)
+def test_what_cannot_be_read_is_one_clear_line(tmp_path: Path, name: str, text: str | bytes | None, said: str) -> None:
+    if name == "folder":
+        (tmp_path / name).mkdir()
+    elif text is not None:
+        (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+    done = gonogo("doctor", name, cwd=tmp_path, env=environment())
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
