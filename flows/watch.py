@@ -24,7 +24,7 @@ from gonogo.errors import Fenced, GonogoError
 from gonogo.script import Session
 
 #: how many times as long as it asked it rests
-_REST = 3.0
+_REST = 1.0
 
 
 class Watch(threading.Thread):

@@ -279,6 +279,7 @@ def cross_check(runbook: Runbook) -> Iterator[tuple[Path_, str]]:
     yield from _way_back_problems(runbook)
     yield from _people_problems(runbook)
     yield from _alert_problems(runbook)
+    yield from _success_problems(runbook)
     yield from _doubled(runbook)
     yield from _phase_problems(runbook)
     for name, item in runbook.inputs.items():
@@ -302,6 +303,14 @@ def _way_back_problems(runbook: Runbook) -> Iterator[tuple[Path_, str]]:
         for p, phase in enumerate(runbook.phases):
             if name in phase.gate.go_if and (section is None or section.waived):
                 yield ("phases", p, "gate", "go_if"), f"the criterion {name!r} needs `{word}:`"
+
+
+def _success_problems(runbook: Runbook) -> Iterator[tuple[Path_, str]]:
+    """Yield the criteria that no box answers."""
+    boxes = {item.item: None for _, item in runbook.items()}
+    for n, criterion in enumerate(runbook.success):
+        if criterion.item and criterion.item not in boxes:
+            yield ("success", n, "item"), _unknown("item", criterion.item, boxes)
 
 
 def _alert_problems(runbook: Runbook) -> Iterator[tuple[Path_, str]]:

@@ -110,6 +110,7 @@ def prepare(
         tasks=tuple(tasks),
         steps=tuple(steps),
         rollback=_rollback(draft),
+        success=runbook.success,
         monitor=runbook.monitor,
         switches=switches,
         sources=digest_sources(file, draft.templates, draft.variables, target),

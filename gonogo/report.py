@@ -14,10 +14,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from gonogo.core.duration import say_duration
 from gonogo.core.event import Event, Kind
 from gonogo.core.evolve import ROLLBACK, fold
+from gonogo.core.message import backup_in_words
 from gonogo.core.plain import clean
 from gonogo.core.plan import Plan
 from gonogo.core.schedule import actual_times, fraction
-from gonogo.core.state import outcome
+from gonogo.core.state import Status, outcome
 
 _JUDGED = {
     Kind.GO: "gate",
@@ -65,6 +66,10 @@ def report(plan: Plan, events: Sequence[Event], run: str) -> dict[str, Any]:
         "watch": _watch(events),
         "backfills": _backfills(plan, events),
         "scripts": _scripts(plan, events),
+        "success": _success(plan, events),
+        "backups": _backups(events),
+        "locks": _locks(plan, events),
+        "lost": fold(events).lost,
         "story": [_tell(event, zone) for event in events if event.kind not in _QUIET and event.kind is not Kind.RUN_OPENED],
     }
 
@@ -110,10 +115,62 @@ def _schedule(plan: Plan, events: Sequence[Event], zone: ZoneInfo) -> list[dict[
                 "start": _clock(start, zone) if start else "",
                 "end": _clock(end, zone) if end else "",
                 "took": say_duration(end - start) if start and end else "",
+                "late": bool(start and end and task.takes and end - start > task.takes),
                 "planned_bar": _bar(task.start, task.end, plan.start, plan.tasks[-1].end),
                 "actual_bar": _bar(start, end or ended, began, ended) if start else None,
             }
         )
+    return rows
+
+
+def _success(plan: Plan, events: Sequence[Event]) -> list[dict[str, str]]:
+    """Return each criterion with its answer: met, not met, or unknown where nothing answered it."""
+    newest: dict[str, dict[str, str]] = {}
+    for event in events:
+        if event.kind in _JUDGED and event.kind is not Kind.NOT_PROVED:
+            newest |= {str(judged["check"]): judged for judged in event.body.get("judged", ())}
+    ticked = {str(event.body.get("item")): event.actor for event in events if event.kind is Kind.CONFIRMED}
+    back = fold(events).status in (Status.ROLLED_BACK, Status.ROLLING_BACK, Status.PROVING)
+    told = []
+    for criterion in plan.success:
+        judged = newest.get(criterion.check)
+        if criterion.item:
+            answer, why = (
+                ("met", f"confirmed by {ticked[criterion.item]}") if criterion.item in ticked else ("unknown", "not confirmed")
+            )
+        elif judged is None:
+            answer, why = "unknown", f"{criterion.check} was not asked"
+        else:
+            answer = {"pass": "met", "fail": "not met", "amber": "not met"}.get(judged["verdict"], "unknown")
+            why = f"{criterion.check}: {judged['sentence']}"
+        if back and answer == "met":
+            answer, why = "not met", f"the run was turned back ({why})"
+        told.append({"criterion": criterion.criterion, "sort": criterion.sort, "answer": answer, "why": why})
+    return told
+
+
+def _backups(events: Sequence[Event]) -> list[dict[str, str]]:
+    """Return each backup of the run with its proof, and how it is restored by hand."""
+    told = []
+    for event in events:
+        if event.kind is Kind.BACKED_UP:
+            body = event.body
+            by_hand = f"pg_restore --clean --if-exists --no-owner -j2 -d DATABASE {body['folder']}/dump"
+            told.append({"folder": str(body["folder"]), "proof": backup_in_words(body), "by_hand": by_hand})
+    return told
+
+
+def _locks(plan: Plan, events: Sequence[Event]) -> list[dict[str, str]]:
+    """Return the locks that blocked others, with how long the script that held them took at most."""
+    rows = []
+    for event in events:
+        if event.kind is not Kind.DONE or "judged" in event.body:
+            continue
+        step = plan.steps[int(event.body["step"])]
+        script = step.scripts[int(event.body["script"])] if int(event.body["script"]) < len(step.scripts) else None
+        for lock in script.locks if script else ():
+            if not lock.startswith("ROW"):
+                rows.append({"step": step.name, "lock": lock, "at_most": say_duration(event.at - event.began)})
     return rows
 
 

@@ -430,6 +430,9 @@ def report(
     run_id: RunOption = "",
     format_: Annotated[str, typer.Option("--format", "-f", help="md, html or json; by default all three, as files.")] = "",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="A file, or a folder for all three.")] = None,
+    deliverables: Annotated[
+        Path | None, typer.Option("--deliverables", help="A folder for the whole set of documents, with their sha256.")
+    ] = None,
 ) -> None:
     """Write the report of a run, from its ledger alone: schedule, checks, decisions, scripts.
 
@@ -437,7 +440,7 @@ def report(
     """
     from gonogo.cli import look  # noqa: PLC0415
 
-    look.report(runbook, target, run_id, format_, output)
+    look.report(runbook, target, run_id, format_, output, deliverables)
 
 
 @app.command()

@@ -161,13 +161,20 @@ def say_way(command: str, when: str) -> None:
     say(f"next: {command}" + (f"   ({when})" if when else ""))
 
 
-def report(name: str, target: str, run: str, format_: str, output: Path | None) -> None:
-    """Write the report of a run."""
+def report(name: str, target: str, run: str, format_: str, output: Path | None, deliverables: Path | None) -> None:
+    """Write the report of a run, or the whole set of its documents."""
     from gonogo.report import report as make_report  # noqa: PLC0415 - see validate
 
     if format_ not in ("", "md", "html", "json"):
         raise BadInput(f"--format {format_!r}: there are md, html and json")
-    with found_run(name, target, run, whole=True) as (opened, _, __, found):
+    with found_run(name, target, run, whole=True) as (opened, _, connection, found):
+        if deliverables is not None:
+            from gonogo.deliverables import write_deliverables  # noqa: PLC0415 - see validate
+
+            texts = ledger.read_texts(connection, list({script.sha256 for script in found.plan.scripts}))
+            for file in write_deliverables(found.plan, found.events, found.run, texts, deliverables):
+                say(f"{file}")
+            return
         made = make_report(found.plan, found.events, found.run)
         if format_ == "json" and output is None:
             as_json(made)

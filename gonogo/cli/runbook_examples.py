@@ -54,6 +54,8 @@ checks:
 
 rollback: {prove: [no_long_transactions]}
 
+success: [{criterion: Every order has a status, check: every_order_has_a_status}]
+
 monitor: {every: 10m, alerts: [{alert: nobody-ends, check: no_long_transactions, when: "> 0 in 3 of 3"}]}
 """
 TARGETS = """\
@@ -386,6 +388,11 @@ alerts:
     when: "> 10"                  # eleven raise it, ten do not
     to: [project_owner]
     channel: "#finance"
+"""
+SUCCESS = """\
+success:
+  - {criterion: Every order has a status, check: every_order_has_a_status}
+  - {criterion: Support sees nothing unusual, item: support-is-quiet, sort: business}
 """
 BACKUP = """\
 backup:

@@ -17,6 +17,7 @@ from gonogo.core.parts import Part
 from gonogo.core.people import Approve, Item, Person
 from gonogo.core.question import Http, Objects, Prometheus, Reference, Run, Structure, Throughput, Values
 from gonogo.core.runbook import Backfill, Escalation, Gate, Input, Phase, Runbook, SqlSettings, Step, Target, Task, Updates
+from gonogo.core.success import Criterion
 from gonogo.core.way_back import Backup, Rehearsal, Rollback, Switch
 from gonogo.core.window import Freeze, Schedule, Window
 
@@ -230,6 +231,13 @@ SECTIONS: tuple[Section, ...] = (
         " code; a step has no use for them. See [Steps](concepts/steps.md).",
         example=examples.RUN,
         path=("run",),
+    ),
+    Section(
+        model=Criterion,
+        intro="Something that the migration is a success by. The report says of each *met*, *not met* or *unknown*: what nothing"
+        " answered is unknown, and what was turned back is not met.",
+        example=examples.SUCCESS,
+        path=("success", "*"),
     ),
     Section(
         model=Monitor,

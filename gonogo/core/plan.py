@@ -20,6 +20,7 @@ from gonogo.core.parts import Duration
 from gonogo.core.people import Approve, Item, Person
 from gonogo.core.question import Run
 from gonogo.core.runbook import SqlSettings, Updates
+from gonogo.core.success import Criterion
 from gonogo.core.way_back import Backup, Rehearsal, Rollback
 from gonogo.core.window import Freeze, Window
 
@@ -180,6 +181,7 @@ class Plan(Planned):
     tasks: tuple[PlannedTask, ...]
     steps: tuple[PlannedStep, ...]
     rollback: Rollback
+    success: tuple[Criterion, ...] = ()
     monitor: Monitor | None = None
     #: the scripts of the levels that have their own
     switches: Mapping[str, tuple[Script, ...]] = {}

@@ -17,6 +17,7 @@ from gonogo.core.monitor import Alert, Monitor
 from gonogo.core.parts import Duration, Identifier, Names, Offset, Part
 from gonogo.core.people import Approve, Item, Person
 from gonogo.core.question import Run
+from gonogo.core.success import Criterion
 from gonogo.core.threshold import parse_threshold
 from gonogo.core.way_back import BACKUP_PROVED, REHEARSAL_FRESH, Backup, Rehearsal, Rollback
 from gonogo.core.window import Schedule
@@ -287,6 +288,9 @@ class Runbook(Part):
     phases: tuple[Phase, ...] = Field(min_length=1, description="Its phases, in order.")
     checks: dict[Identifier, Check] = Field(default={}, description="Its questions and the lines drawn beforehand.")
     rollback: Rollback = Field(default=Rollback(), description="The way back.")
+    success: tuple[Criterion, ...] = Field(
+        default=(), description="What it is a success by; the report says of each whether it was met, not met, or is unknown."
+    )
     monitor: Monitor | None = Field(default=None, description="What is looked at also when no run is under way.")
 
     @property
@@ -300,6 +304,7 @@ class Runbook(Part):
             (("baseline",), self.baseline),
             (("rollback", "prove"), self.rollback.prove),
         ]
+        lists += [(("success", n, "check"), (found.check,)) for n, found in enumerate(self.success) if found.check]
         for n, alert in enumerate(self.alerts):
             lists.append((("monitor", "alerts", n, "check"), (alert.check,)))
         for level in ("feature", "data"):
