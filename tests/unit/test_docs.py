@@ -199,3 +199,14 @@ def test_a_command_that_does_not_exist_is_found_out() -> None:
         command_of(["run", "hello", "--gently"], whole=False)
     with pytest.raises(Exception, match=r"[Mm]issing"):
         command_of(["run"], whole=True)
+
+
+def test_every_demand_of_the_plans_has_its_row_and_every_test_that_a_row_names_is_there() -> None:
+    rows = re.findall(r"^\| R(\d+) \| (.+?) \| (.+?) \| (.*?) ?\|$", text_of(DOCS / "requirements.md"), re.MULTILINE)
+    assert [int(row[0]) for row in rows] == list(range(1, 114))
+    for number, _, met, shown in rows:
+        assert re.match(r"(met|no|partly: .+)$", met), f"R{number}"
+        named = re.findall(r"`([\w/]+\.py)`", shown)
+        assert named or met == "no", f"R{number} names no test"
+        for name in named:
+            assert (DOCS.parent / "tests" / name).is_file(), f"R{number}: {name}"

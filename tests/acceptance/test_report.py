@@ -1,0 +1,121 @@
+"""The report and the documents of a run say what happened, from the ledger alone, and claim nothing that nobody measured."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+from gonogo_command import environment, gonogo
+
+Make = Callable[..., Path]
+BOOK = """
+runbook: book
+title: A book
+targets: {db: {database: $TEST_URL}}
+backup: {}
+people: {ann: {name: Ann, roles: [lead]}}
+phases:
+  - phase: one
+    gate: {confirm: [{item: reviewed, title: The plan is reviewed, owner: lead, evidence: true}]}
+    tasks:
+      - {task: work, takes: 1ms, steps: [{step: column, sql: a.sql, undo: a.undo.sql}, {step: look, check: [there]}]}
+    verify: [there]
+    watch: [few]
+    every: 100ms
+    soak: 500ms
+checks:
+  there: {query: "SELECT count(*) FROM old WHERE added IS NULL", expect: ">= 0"}
+  few: {query: SELECT 1, expect: "= 1", roll_back_if: "> 5"}
+  never: {query: SELECT 1, expect: "= 1"}
+success:
+  - {criterion: The column is there, check: there}
+  - {criterion: The plan was reviewed, item: reviewed, sort: business}
+  - {criterion: Nobody asked for this, check: never, sort: security}
+"""
+
+
+class Desk:
+    """A run that is done, and what is written of it."""
+
+    def __init__(self, make: Make, url: str) -> None:
+        self.url = url
+        self.project = make(
+            BOOK, a__sql="ALTER TABLE old ADD COLUMN added int;\n", a__undo__sql="ALTER TABLE old DROP COLUMN added;\n"
+        )
+        self("run", "book", "--without-prefect", "--no-wait", code=4)
+        self("confirm", "book", "reviewed", "--as", "ann", "--evidence", "review 17")
+        self("resume", "book", "--without-prefect")
+
+    def __call__(self, *command: object, code: int = 0) -> CompletedProcess[str]:
+        done = gonogo(*command, cwd=self.project, env=environment(TEST_URL=self.url))
+        assert done.returncode == code, done.stdout + done.stderr
+        return done
+
+    @property
+    def made(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self("report", "book", "--format", "json").stdout)
+        return found
+
+
+@pytest.fixture
+def desk(make_project: Make, old_url: str) -> Desk:
+    return Desk(make_project, old_url)
+
+
+def test_each_criterion_is_met_not_met_or_unknown_and_what_was_turned_back_is_not_met(desk: Desk) -> None:
+    answers = {row["criterion"]: row["answer"] for row in desk.made["success"]}
+    assert answers == {"The column is there": "met", "The plan was reviewed": "met", "Nobody asked for this": "unknown"}
+    desk("rollback", "book", "--without-prefect", code=11)
+    back = {row["criterion"]: row["answer"] for row in desk.made["success"]}
+    assert back == {"The column is there": "not met", "The plan was reviewed": "not met", "Nobody asked for this": "unknown"}
+
+
+def test_a_report_has_the_backup_with_its_command_the_locks_and_the_watch_and_needs_no_network(desk: Desk) -> None:
+    made = desk.made
+    assert made["backups"][0]["by_hand"].startswith("pg_restore --clean --if-exists")
+    dump = made["backups"][0]["by_hand"].rsplit(" ", 1)[1]
+    assert (Path(dump) / "toc.dat").is_file(), "what is to be copied is there"
+    assert [(row["step"], row["lock"]) for row in made["locks"]] == [("work.column", "ACCESS EXCLUSIVE on old")]
+    assert made["watch"][0]["samples"] > 0
+    page = desk("report", "book", "--format", "html").stdout
+    assert not re.search(r'(src|href)="?https?:', page)
+    assert "Success criteria" in page
+    assert "Lessons learned" in page
+
+
+def test_the_same_ledger_makes_the_same_report(desk: Desk) -> None:
+    assert desk.made == desk.made
+
+
+def test_the_documents_of_a_migration_are_written_with_their_digests(desk: Desk, tmp_path: Path) -> None:
+    folder = tmp_path / "documents"
+    told = desk("report", "book", "--deliverables", folder).stdout
+    names = {file.name for file in folder.iterdir()}
+    assert names == {
+        "SAFETY_CHECKLIST.md",
+        "TASK_BREAKDOWN.md",
+        "SQL_SCRIPTS.md",
+        "TESTING_SCENARIOS.md",
+        "COMPLETION_REPORT.md",
+        "COMPLETION_REPORT.html",
+        "LESSONS_LEARNED.md",
+        "SHA256SUMS",
+    }
+    assert all(name in told for name in names)
+    for line in (folder / "SHA256SUMS").read_text(encoding="utf-8").splitlines():
+        digest, name = line.split("  ")
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
+    subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=folder, check=True)
+    text = {name: (folder / name).read_text(encoding="utf-8") for name in names}
+    assert re.search(r"- \[x\] The plan is reviewed \[lead\]: ann, .* \(review 17\)", text["SAFETY_CHECKLIST.md"])
+    assert "ALTER TABLE old ADD COLUMN added int;" in text["SQL_SCRIPTS.md"]
+    assert "ALTER TABLE old DROP COLUMN added;" in text["SQL_SCRIPTS.md"]
+    assert "| never | query | = 1 | - | not asked |" in text["TESTING_SCENARIOS.md"]
+    assert "A book took" in text["LESSONS_LEARNED.md"] or "work took" in text["LESSONS_LEARNED.md"]
