@@ -62,6 +62,26 @@ class Project:
         raise BadInput(f"there is no runbook {name!r} in {self.root / 'runbooks'}; {there}")
 
 
+def commit_of(folder: Path) -> str:
+    """Return the git commit that a folder's files were checked out from, if it lies in a repository; git itself is not needed."""
+    for parent in (folder.resolve(), *folder.resolve().parents):
+        head = parent / ".git" / "HEAD"
+        if not head.is_file():
+            continue
+        try:
+            said = head.read_text(encoding="utf-8").strip()
+            if not said.startswith("ref: "):
+                return said
+            name = said.removeprefix("ref: ")
+            if (loose := parent / ".git" / name).is_file():
+                return loose.read_text(encoding="utf-8").strip()
+            packed = (parent / ".git" / "packed-refs").read_text(encoding="utf-8").splitlines()
+            return next((line.split(" ")[0] for line in packed if line.endswith(f" {name}")), "")
+        except OSError:
+            return ""
+    return ""
+
+
 def find_project(start: Path | None = None) -> Project:
     """Return the project that a folder lies in: the nearest one above it with runbooks/, else the folder itself.
 

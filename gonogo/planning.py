@@ -20,7 +20,7 @@ from gonogo.core.way_back import BACKUP_PROVED, REHEARSAL_FRESH, Backup, Rehears
 from gonogo.core.window import Schedule, local_time
 from gonogo.drafts import Draft, check_batch, check_no_batch, own_check, program_script, question, read_query, scripts, words
 from gonogo.errors import BadInput, Problem
-from gonogo.house import Project
+from gonogo.house import Project, commit_of
 from gonogo.loader import choose_target, place
 from gonogo.sources import digest_sources, given_inputs
 from gonogo.sql import meaning, split
@@ -113,6 +113,7 @@ def prepare(
         success=runbook.success,
         monitor=runbook.monitor,
         switches=switches,
+        commit=commit_of(file.parent),
         sources=digest_sources(file, draft.templates, draft.variables, target),
     )
     meanings = {sha: _meaning(text) for sha, text in draft.texts.items()}

@@ -56,6 +56,7 @@ def report(plan: Plan, events: Sequence[Event], run: str) -> dict[str, Any]:
         "outcome": outcome(state),
         "cause": state.cause or state.held,
         "seal": plan.seal,
+        "commit": plan.commit,
         "zone": plan.zone,
         "opened": _local(events[0].at, zone) if events else "",
         "ended": _local(events[-1].at, zone) if events else "",

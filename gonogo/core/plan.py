@@ -188,6 +188,8 @@ class Plan(Planned):
     #: digest over the files it was made from, to know quickly that nothing changed
     sources: str = ""
     seal: str = ""
+    #: the git commit that its files were checked out from, if they were
+    commit: str = ""
     #: the project's own signature under the programs that it runs: who may write to the ledger may not run any
     trust: str = ""
 

@@ -55,6 +55,7 @@ def seal(plan: Plan, meanings: Mapping[str, str]) -> str:
         exclude={
             "seal": True,
             "trust": True,
+            "commit": True,
             "monitor": True,
             "sources": True,
             "start": True,

@@ -41,6 +41,9 @@ success:
 """
 
 
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
 class Desk:
     """A run that is done, and what is written of it."""
 
@@ -49,6 +52,9 @@ class Desk:
         self.project = make(
             BOOK, a__sql="ALTER TABLE old ADD COLUMN added int;\n", a__undo__sql="ALTER TABLE old DROP COLUMN added;\n"
         )
+        (self.project / ".git").mkdir()
+        (self.project / ".git/HEAD").write_text("ref: refs/heads/main\n", encoding="utf-8")
+        (self.project / ".git/packed-refs").write_text(f"# pack-refs\n{COMMIT} refs/heads/main\n", encoding="utf-8")
         self("run", "book", "--without-prefect", "--no-wait", code=4)
         self("confirm", "book", "reviewed", "--as", "ann", "--evidence", "review 17")
         self("resume", "book", "--without-prefect")
@@ -90,8 +96,10 @@ def test_a_report_has_the_backup_with_its_command_the_locks_and_the_watch_and_ne
     assert "Lessons learned" in page
 
 
-def test_the_same_ledger_makes_the_same_report(desk: Desk) -> None:
-    assert desk.made == desk.made
+def test_the_same_ledger_makes_the_same_report_and_it_names_the_runbooks_commit(desk: Desk) -> None:
+    made = desk.made
+    assert made == desk.made
+    assert made["commit"] == COMMIT
 
 
 def test_the_documents_of_a_migration_are_written_with_their_digests(desk: Desk, tmp_path: Path) -> None:
