@@ -140,11 +140,12 @@ PLANS = (
             "SET ROLE event_app",
             "DO $$ BEGIN ASSERT (SELECT count(*) FROM organizations) = 1; END $$",
             "INSERT INTO workflows (organization_id, on_status, task_title) SELECT id, 'confirmed', 'Late' FROM organizations",
-            """UPDATE events SET status = 'confirmed' WHERE id = (SELECT id FROM events WHERE status = 'draft' ORDER BY id LIMIT 1)""",
+            "UPDATE events SET status = 'confirmed' WHERE id = (SELECT id FROM events WHERE status = 'draft' LIMIT 1)",
             "DO $$ BEGIN ASSERT (SELECT count(*) FROM tasks WHERE title = 'Late') = 1; END $$",
             "INSERT INTO ai_agents (organization_id, name, model) SELECT id, 'mine', 'small' FROM organizations",
             # an order that is there, paid late: its tickets are issued, and its revenue is reported
-            """UPDATE orders SET order_status = 'confirmed' WHERE id = (SELECT id FROM orders WHERE order_status = 'refunded' LIMIT 1)
+            """UPDATE orders SET order_status = 'confirmed'
+            WHERE id = (SELECT id FROM orders WHERE order_status = 'refunded' LIMIT 1)
             RETURNING set_config('test.order', id::text, false)""",
             """DO $$ BEGIN ASSERT (SELECT count(*) = max(o.quantity) FROM tickets AS t JOIN orders AS o ON o.id = t.order_id
             WHERE o.id = current_setting('test.order')::uuid); END $$""",
