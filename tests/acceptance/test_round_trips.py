@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -128,6 +129,38 @@ PLANS = (
             "SELECT user_id = md5('user-3')::uuid AND theme = 'dark' FROM user_settings WHERE updated_at > '2025-01-01'": True,
         },
     ),
+    Plan(
+        name="event-management",
+        inputs={"orders": ROWS},
+        adds_to="public.orders",
+        # what was audited, issued and assigned meanwhile stays: it happened
+        changes=("public.audit_log", "public.events", "public.tasks", "public.tickets"),
+        writes=(
+            "SET app.org_id = '00000000-0000-4000-8000-00000000c0de'",
+            "SET ROLE event_app",
+            "DO $$ BEGIN ASSERT (SELECT count(*) FROM organizations) = 1; END $$",
+            "INSERT INTO workflows (organization_id, on_status, task_title) SELECT id, 'confirmed', 'Late' FROM organizations",
+            "UPDATE events SET status = 'confirmed' WHERE id = (SELECT id FROM events WHERE status = 'draft' LIMIT 1)",
+            "DO $$ BEGIN ASSERT (SELECT count(*) FROM tasks WHERE title = 'Late') = 1; END $$",
+            "INSERT INTO ai_agents (organization_id, name, model) SELECT id, 'mine', 'small' FROM organizations",
+            # an order that is there, paid late: its tickets are issued, and its revenue is reported
+            """UPDATE orders SET order_status = 'confirmed'
+            WHERE id = (SELECT id FROM orders WHERE order_status = 'refunded' LIMIT 1)
+            RETURNING set_config('test.order', id::text, false)""",
+            """DO $$ BEGIN ASSERT (SELECT count(*) = max(o.quantity) FROM tickets AS t JOIN orders AS o ON o.id = t.order_id
+            WHERE o.id = current_setting('test.order')::uuid); END $$""",
+            "UPDATE orders SET order_status = 'refunded' WHERE id = current_setting('test.order')::uuid",
+            "RESET ROLE",
+            "DO $$ BEGIN ASSERT (SELECT count(*) FROM audit_log WHERE row_id = current_setting('test.order')::uuid) = 2; END $$",
+        ),
+        accounted=("undoing foundation.core tables: 1 of public.workflow_runs, 1 of public.workflows, 1 of public.ai_agents",),
+        afterwards={
+            "SELECT count(*) FROM tasks WHERE title = 'Late'": 1,
+            # one is off as it was, one is on
+            """SELECT string_agg(tgname || tgenabled::text, ' ' ORDER BY tgname) FROM pg_trigger
+            WHERE tgrelid IN ('events'::regclass, 'orders'::regclass) AND NOT tgisinternal""": "events_touchO orders_notifyD",
+        },
+    ),
 )
 
 
@@ -144,6 +177,8 @@ def lay(plan: Plan, server: Server, project: Path) -> tuple[str, dict[str, str]]
     text = re.sub(r"watch: \[(.*)\]", lambda found: f"watch: [{', '.join(_quiet(found.group(1)))}]", text)
     (project / "runbooks").mkdir()
     (project / "runbooks" / f"{plan.name}.yaml").write_text(text, encoding="utf-8")
+    if (programs := ROOT / "runbooks" / plan.name).is_dir():
+        shutil.copytree(programs, project / "runbooks" / plan.name)
     return url, environment(TEST_URL=url)
 
 

@@ -1,0 +1,2 @@
+DROP FUNCTION current_organization();
+DROP EXTENSION pg_trgm;

@@ -1,0 +1,1 @@
+DROP TABLE ai_content, ai_conversations, ai_agents;

@@ -1,0 +1,1 @@
+DROP TABLE campaigns, workflow_runs, workflows;

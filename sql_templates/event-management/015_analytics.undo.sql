@@ -1,0 +1,2 @@
+DROP VIEW organization_dashboard;
+DROP TABLE event_metrics, price_changes;

@@ -1,0 +1,14 @@
+DROP INDEX CONCURRENTLY IF EXISTS idx_integration_logs_created;
+DROP INDEX CONCURRENTLY IF EXISTS idx_audit_log_row;
+DROP INDEX CONCURRENTLY IF EXISTS idx_audit_log_created;
+DROP INDEX CONCURRENTLY IF EXISTS idx_sponsor_deals_event;
+DROP INDEX CONCURRENTLY IF EXISTS idx_tasks_event;
+DROP INDEX CONCURRENTLY IF EXISTS idx_tasks_organization;
+DROP INDEX CONCURRENTLY IF EXISTS idx_tickets_order;
+DROP INDEX CONCURRENTLY IF EXISTS idx_orders_created;
+DROP INDEX CONCURRENTLY IF EXISTS idx_orders_category;
+DROP INDEX CONCURRENTLY IF EXISTS idx_orders_organization_created;
+DROP INDEX CONCURRENTLY IF EXISTS idx_ticket_categories_event;
+DROP INDEX CONCURRENTLY IF EXISTS idx_venues_organization;
+DROP INDEX CONCURRENTLY IF EXISTS idx_events_name;
+DROP INDEX CONCURRENTLY IF EXISTS idx_events_organization_start;

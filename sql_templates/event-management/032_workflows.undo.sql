@@ -1,0 +1,3 @@
+-- Tasks that a workflow made are somebody's work by now: they stay.
+DROP TRIGGER events_workflows ON events;
+DROP FUNCTION start_workflows();

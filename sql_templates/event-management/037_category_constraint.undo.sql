@@ -1,0 +1,1 @@
+ALTER TABLE ticket_categories DROP CONSTRAINT ticket_categories_amounts;

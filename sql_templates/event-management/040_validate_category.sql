@@ -1,0 +1,1 @@
+ALTER TABLE ticket_categories VALIDATE CONSTRAINT ticket_categories_amounts;

@@ -1,0 +1,1 @@
+ALTER TABLE sponsor_deals VALIDATE CONSTRAINT sponsor_deals_amount;

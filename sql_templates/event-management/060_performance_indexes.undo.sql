@@ -1,0 +1,2 @@
+DROP INDEX CONCURRENTLY IF EXISTS idx_tasks_open;
+DROP INDEX CONCURRENTLY IF EXISTS idx_events_org_date_status;

@@ -1,0 +1,1 @@
+ANALYZE events; ANALYZE orders; ANALYZE tasks;

@@ -1,0 +1,1 @@
+CREATE TRIGGER audit_change AFTER INSERT OR UPDATE OR DELETE ON organization_members FOR EACH ROW EXECUTE FUNCTION audit_change();

@@ -1,0 +1,1 @@
+CREATE TRIGGER audit_change AFTER INSERT OR UPDATE OR DELETE ON ticket_categories FOR EACH ROW EXECUTE FUNCTION audit_change();

@@ -1,0 +1,7 @@
+SELECT (SELECT count(*) FROM organizations) + (SELECT count(*) FROM organization_members) + (SELECT count(*) FROM venues)
+  + (SELECT count(*) FROM events) + (SELECT count(*) FROM ticket_categories) + (SELECT count(*) FROM orders) + (SELECT count(*) FROM tickets)
+  + (SELECT count(*) FROM tasks) + (SELECT count(*) FROM sponsor_deals) + (SELECT count(*) FROM audit_log) + (SELECT count(*) FROM integration_logs)
+  + (SELECT count(*) FROM profiles) + (SELECT count(*) FROM sponsors) + (SELECT count(*) FROM payments) + (SELECT count(*) FROM webhook_events)
+  + (SELECT count(*) FROM ai_agents) + (SELECT count(*) FROM ai_conversations) + (SELECT count(*) FROM ai_content)
+  + (SELECT count(*) FROM workflows) + (SELECT count(*) FROM workflow_runs) + (SELECT count(*) FROM campaigns)
+  + (SELECT count(*) FROM price_changes) + (SELECT count(*) FROM event_metrics) + (SELECT count(*) FROM organization_dashboard)

@@ -1,0 +1,2 @@
+ALTER TABLE audit_log DISABLE ROW LEVEL SECURITY;
+DROP POLICY write_only ON audit_log;

@@ -1,0 +1,2 @@
+ALTER TABLE events DISABLE ROW LEVEL SECURITY;
+DROP POLICY own_organization ON events;

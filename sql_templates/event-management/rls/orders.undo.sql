@@ -1,0 +1,2 @@
+ALTER TABLE orders DISABLE ROW LEVEL SECURITY;
+DROP POLICY own_organization ON orders;

@@ -1,0 +1,2 @@
+ALTER TABLE organizations DISABLE ROW LEVEL SECURITY;
+DROP POLICY own_organization ON organizations;

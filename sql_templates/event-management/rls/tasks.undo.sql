@@ -1,0 +1,2 @@
+ALTER TABLE tasks DISABLE ROW LEVEL SECURITY;
+DROP POLICY own_organization ON tasks;

@@ -1,0 +1,2 @@
+ALTER TABLE ticket_categories DISABLE ROW LEVEL SECURITY;
+DROP POLICY own_organization ON ticket_categories;

@@ -1,0 +1,2 @@
+ALTER TABLE tickets DISABLE ROW LEVEL SECURITY;
+DROP POLICY own_organization ON tickets;

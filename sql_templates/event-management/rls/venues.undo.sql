@@ -1,0 +1,2 @@
+ALTER TABLE venues DISABLE ROW LEVEL SECURITY;
+DROP POLICY own_organization ON venues;
