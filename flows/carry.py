@@ -40,7 +40,7 @@ def carried(
         Refused: the target is not the run's, or another runner works on it.
     """
     conductor = embark(database, run, actor=actor, keys=keys_of(project), take_over=take_over, resumed=resumed)
-    conductor.room, conductor.root = project.state, project.root
+    conductor.room, conductor.root = project.state, project.files
     sender: Sender | None = None
     try:
         if tells_slack(conductor):

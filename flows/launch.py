@@ -184,7 +184,7 @@ def sources_of(runbook: Runbook, file: Path, project: Project, *, target: str, i
     variables = given_inputs(runbook, inputs)
     names = [name for pattern in patterns_of(runbook) for name in library.find(pattern, runbook.runbook)]
     library.used.update(map(library.file, names))
-    library.used |= own_checks_of(runbook, project.root)
+    library.used |= own_checks_of(runbook, project.files)
     if templates := [name for name in names if name.endswith(".j2")]:
         from gonogo.template import Templates  # noqa: PLC0415 - Jinja2 is for those who have templates
 

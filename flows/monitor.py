@@ -60,7 +60,7 @@ def look(opened: Opened, prepared: Prepared, database: Database, say: Say) -> Lo
         raise BadInput("the runbook has neither `monitor:` nor `updates.escalate:`, so there is nothing to look at")
     plan = prepared.plan
     plan = decide.trusted(plan, decide.keys_of(opened.project))
-    around = checks.Around(texts=prepared.texts, root=opened.project.root, database=database)
+    around = checks.Around(texts=prepared.texts, root=opened.project.files, database=database)
     with launch.let_in(database, "gonogo/monitor") as connection:
         ledger.create(connection)
         chain = ledger.open_chain(connection, ledger.chain_of_monitor(plan.runbook), plan.target)

@@ -41,7 +41,7 @@ def open_runbook(name: str) -> Opened:
     runbook = load_runbook(file)
     own = project_of(file)
     # a runbook of gonogo's own keeps its state where the user is
-    return Opened(runbook=runbook, file=file, project=here if own.root == ROOT else own)
+    return Opened(runbook=runbook, file=file, project=Project(root=here.root, home=ROOT) if own.root == ROOT else own)
 
 
 def read_inputs(pairs: Sequence[str]) -> dict[str, Any]:

@@ -18,14 +18,13 @@ from flows.decide import keys_of, trusted
 from flows.loop import Conductor, embark
 from flows.witness import Witness, in_turn, key_queries
 from gonogo import backup, clock, ledger, loss, observe, restore, scratch
-from gonogo.core.engine import wants_backup
 from gonogo.core.event import Event, Kind
 from gonogo.core.plan import Identity, Plan, PlannedStep
 from gonogo.core.rehearsal import GOOD, Restores, shortcomings, verdict
 from gonogo.core.runbook import Updates
 from gonogo.core.schedule import actual_times
 from gonogo.core.seal import evidence_seal
-from gonogo.core.state import SHALLOW, Status, outcome
+from gonogo.core.state import SHALLOW, State, Status, outcome
 from gonogo.core.way_back import Rollback
 from gonogo.database import Connection, Database, identify, transaction
 from gonogo.house import Project
@@ -227,7 +226,7 @@ def _carried(run: Rehearsal, plan: Plan, url: str) -> Iterator[Conductor]:
             signed = trusted(plan.model_copy(update={"identity": identity}), keys_of(run.project))
             name = ledger.open_run(connection, signed, run.texts, run.actor)
     conductor = embark(copy, name, actor=run.actor, keys=keys_of(run.project), session_type=observe.ObservedSession)
-    conductor.room, conductor.root = run.project.state, run.project.root
+    conductor.room, conductor.root = run.project.state, run.project.files
     conductor.session.say = run.say
     try:
         yield conductor
@@ -350,13 +349,16 @@ def _rehearse_phases(run: Rehearsal, made: Backup) -> list[dict[str, Any]]:
     run.say("turning back each phase by itself")
     plan = on_a_copy(run.plan)
     with backup.restored(made, run.room, run.say) as (url, _), _carried(run, plan, url) as conductor:
-        if wants_backup(plan, conductor.state):
-            plan = conductor.plan = plan.model_copy(update={"backup": None})
+        # the plan that was signed, without a backup of a copy
+        plan = conductor.plan = conductor.plan.model_copy(update={"backup": None})
         launch.go(conductor, 1, launch.carry_plainly, at_once=True)
         for number, phase in list(enumerate(plan.phases))[1:]:
             with _looking(conductor.session.database) as looking:
                 before = take_stock(looking)
                 launch.go(conductor, 1, launch.carry_plainly, at_once=True)
+                if stays := _not_done(conductor.state, number):
+                    found.append({"phase": phase.name, "took": 0, "verdict": Restores.FAILS, "differences": [stays]})
+                    break
                 began = clock.monotonic()
                 back = launch.Back(kind=Kind.ROLL_BACK, reason="rehearsed", level="undo", back_to=number, accept_loss=True)
                 launch.turn_back(conductor, back, by_authority=False)
@@ -371,6 +373,13 @@ def _rehearse_phases(run: Rehearsal, made: Backup) -> list[dict[str, Any]]:
                 break
             launch.go(conductor, 1, launch.carry_plainly, at_once=True)
     return found
+
+
+def _not_done(state: State, number: int) -> str:
+    """Say why a phase was not done, or nothing where it was."""
+    if state.status is Status.DONE or (state.status is Status.READY and state.phase > number and not state.held):
+        return ""
+    return f"it did not go forward: {state.held or state.cause or state.status}"
 
 
 def _rehearse_steps(run: Rehearsal, made: Backup) -> dict[str, dict[str, Any]]:

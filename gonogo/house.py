@@ -31,6 +31,13 @@ class Project:
     """A folder with its own runbooks/ and sql_templates/; what it lacks, gonogo's own gives."""
 
     root: Path
+    #: where the runbook's own files lie, where that is not the project: gonogo's own runbooks keep their state where the user is
+    home: Path | None = None
+
+    @property
+    def files(self) -> Path:
+        """The folder in which the runbook's programs run, and whose own checks are asked."""
+        return self.home or self.root
 
     @property
     def state(self) -> Path:

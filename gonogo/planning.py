@@ -95,7 +95,7 @@ def prepare(
         windows=runbook.schedule.windows,
         freezes=runbook.schedule.freezes,
         override=runbook.schedule.override,
-        environment=runbook.environment,
+        environment=tuple(dict.fromkeys((*runbook.environment, *runbook.targets[target].environment))),
         inputs=draft.variables,
         people=runbook.people,
         updates=runbook.updates,
@@ -152,7 +152,7 @@ def _check(draft: Draft, name: str, check: Check) -> Check:
 def _question(draft: Draft, name: str, check: Check, project: Project) -> Script | None:
     """Return what a check asks with, where that is a file."""
     if check.own:
-        return own_check(draft, name, project.root)
+        return own_check(draft, name, project.files)
     is_query = bool(check.sql or check.time or check.buffers)
     return question(draft, name, check.source, is_query=is_query) if check.source else None
 

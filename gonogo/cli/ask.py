@@ -35,7 +35,7 @@ def check(name: str, names: Sequence[str], target: str, inputs: Sequence[str], j
     database, keys = launch.reach(opened.runbook, opened.project, target), keys_of(opened.project)
     # what is asked here was just read from the project's own files
     plan = trusted(prepared.plan, keys)
-    around = checks.Around(texts=prepared.texts, root=opened.project.root, database=database, distrust=distrust(plan, keys))
+    around = checks.Around(texts=prepared.texts, root=opened.project.files, database=database, distrust=distrust(plan, keys))
     told = []
     with launch.let_in(database, "gonogo/check") as connection:
         before = _baseline(connection, opened.runbook.runbook)

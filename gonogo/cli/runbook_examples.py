@@ -68,6 +68,7 @@ targets:
     rehearse_on: $SPARE_SERVER_URL   # copies are made there, not beside staging
   production:
     database: postgresql://deploy@db.example.com/shop
+    environment: [SHOP_API_TOKEN] # must be set before anything runs here
     protected: true               # people decide, a backup is proved and the run rehearsed before anything changes
 """
 INPUTS = """\

@@ -36,6 +36,9 @@ class Target(Part):
         description="Nothing runs on it that people have not approved, and everyone proves who they are with a one-time code.",
     )
     role: str = Field(default="", description="The role to work as (SET ROLE), where the login is not the owner.")
+    environment: Names = Field(
+        default=(), description="Environment variables that must be set before anything runs on it, beside those of the runbook."
+    )
     rehearse_on: str = Field(
         default="",
         description="Where backups are proved and the run is rehearsed: `embedded`, or `$NAME` for the URL of a server. Without"
