@@ -93,12 +93,13 @@ def measure(plan: Plan, name: str, around: Around, connection: Connection, basel
     began = clock.monotonic()
     try:
         measured = _KINDS[question.check.kind](question, connection)
-    except (psycopg.Error, StepError) as error:
-        if isinstance(error, psycopg.Error):
-            why = f"{error.sqlstate or type(error).__name__} {(error.diag.message_primary or str(error)).strip()[:500]}"
-        else:
-            why = str(error)
+    except psycopg.Error as error:
+        why = f"{error.sqlstate or type(error).__name__} {(error.diag.message_primary or str(error)).strip()[:500]}"
         measured = Measurement(check=name, error=why)
+    except StepError as error:
+        measured = Measurement(check=name, error=str(error))
+    except Exception as error:  # noqa: BLE001 - whatever a check raises, it has given no answer; silence would be a pass
+        measured = Measurement(check=name, error=f"{type(error).__name__}: {str(error)[:200]}")
     return measured.model_copy(update={"seconds": round(clock.monotonic() - began, 3)})
 
 

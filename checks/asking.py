@@ -62,7 +62,7 @@ def one_number(connection: Connection, text: str) -> tuple[Decimal | float | int
     if len(rows) > 1:
         raise StepError("the query answered more than one row; one number is asked for")
     value, count = rows[0][0], rows[0][1] if width == 2 else None
-    rests_on = int(count) if isinstance(count, (int, float, Decimal)) else None
+    rests_on = int(count) if isinstance(count, (int, float, Decimal)) and Decimal(str(count)).is_finite() else None
     if value is None:
         return None, rests_on, "the query answered NULL"
     if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):

@@ -85,8 +85,11 @@ def load(file: Path, sha256: str) -> None:
 @measures("own")
 def measure_own(question: Question, connection: Connection) -> Measurement:
     """Ask a function of the project's own, inside a read-only transaction."""
+    question.require_trust()
     name = str(question.check.own)
     file, sha256 = question.source
+    if Path(file).is_absolute() or ".." in Path(file).parts or Path(file).parts[:1] != ("checks",):
+        raise StepError(f"{file} does not lie in the project's checks/")
     load(question.root / file, sha256)
     if name not in _FOUND:
         raise StepError(f'{file} registers no check {name!r}; it has @check("...") before a function')

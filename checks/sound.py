@@ -30,7 +30,17 @@ JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace
 JOIN pg_catalog.pg_class c ON c.oid = d.refobjid AND c.relkind IN ('r', 'p')
 JOIN pg_catalog.pg_namespace t ON t.oid = c.relnamespace
 JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.refobjsubid
-WHERE d.deptype IN ('a', 'i') AND {_OURS} ORDER BY 1, 2
+WHERE d.deptype IN ('a', 'i') AND {_OURS}
+UNION
+SELECT n.nspname, s.relname, t.nspname, c.relname, a.attname
+FROM pg_catalog.pg_depend d
+JOIN pg_catalog.pg_attrdef f ON d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND f.oid = d.objid
+JOIN pg_catalog.pg_class s ON s.oid = d.refobjid AND s.relkind = 'S'
+JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace
+JOIN pg_catalog.pg_class c ON c.oid = f.adrelid
+JOIN pg_catalog.pg_namespace t ON t.oid = c.relnamespace
+JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = f.adnum
+WHERE {_OURS} ORDER BY 1, 2
 """
 
 
@@ -51,11 +61,12 @@ def measure_soundness(question: Question, connection: Connection) -> Measurement
 def _behind(connection: Connection) -> list[str]:
     told = []
     for schema, sequence, table_schema, table, column in connection.execute(_SEQUENCES.encode()).fetchall():
+        # a column of text may take its default from one, too; what it holds is no number to compare
         query = sql.SQL("SELECT s.last_value, s.is_called, max(t.{}) FROM {} AS s, {} AS t GROUP BY 1, 2").format(
             sql.Identifier(column), sql.Identifier(schema, sequence), sql.Identifier(table_schema, table)
         )
         # without rows there is no answer, and no value that the sequence could meet
         row = connection.execute(query).fetchone()
-        if row and row[2] is not None and int(row[2]) > int(row[0]) - (0 if row[1] else 1):
+        if row and isinstance(row[2], int) and int(row[2]) > int(row[0]) - (0 if row[1] else 1):
             told.append(f"sequence {schema}.{sequence} is at {row[0]}, and {table}.{column} holds {row[2]}")
     return told

@@ -15,7 +15,8 @@ from gonogo.database import Connection
 from gonogo.errors import StepError
 
 _BUSIEST = """
-SELECT queryid::text, calls, total_exec_time, pg_catalog.left(pg_catalog.regexp_replace(query, '\\s+', ' ', 'g'), 60)
+SELECT queryid::text || '/' || userid::text || '/' || toplevel::text, calls, total_exec_time,
+  pg_catalog.left(pg_catalog.regexp_replace(query, '\\s+', ' ', 'g'), 60)
 FROM pg_stat_statements
 WHERE dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) AND queryid IS NOT NULL
 ORDER BY total_exec_time DESC LIMIT %s
@@ -39,7 +40,7 @@ def measure_statements(question: Question, connection: Connection) -> Measuremen
         kept = dict(list(now.items())[: question.check.statements])
         facts = {key: f"{calls} {total}" for key, (calls, total, _) in kept.items()}
         return Measurement(check=question.name, numbers={"value": "1"}, facts=facts, count=len(facts))
-    ratios: dict[str, float] = {}
+    ratios: dict[str, tuple[float, str]] = {}
     since = 0
     for key, (calls_then, total_then) in before.items():
         if key not in now or int(calls_then) < LEAST:
@@ -47,9 +48,9 @@ def measure_statements(question: Question, connection: Connection) -> Measuremen
         calls, total, text = now[key][0] - int(calls_then), now[key][1] - float(total_then), now[key][2]
         if calls >= LEAST:
             since += calls
-            ratios[text] = (total / calls) / max(float(total_then) / int(calls_then), 1e-6)
+            ratios[key] = (total / calls) / max(float(total_then) / int(calls_then), 1e-6), text
     if not ratios:
         return Measurement(check=question.name, missing="none of the busiest statements was called again", count=since)
-    worst = sorted(ratios.items(), key=lambda pair: -pair[1])
-    told = tuple(f"{ratio:.2f} times: {text}" for text, ratio in worst[:FEW])
-    return Measurement(check=question.name, numbers={"value": f"{worst[0][1]:.4f}", "calls": str(since)}, count=since, told=told)
+    worst = sorted(ratios.values(), reverse=True)
+    told = tuple(f"{ratio:.2f} times: {text}" for ratio, text in worst[:FEW])
+    return Measurement(check=question.name, numbers={"value": f"{worst[0][0]:.4f}", "calls": str(since)}, count=since, told=told)

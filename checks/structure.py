@@ -28,7 +28,8 @@ _PREFIX: Mapping[str, tuple[str, ...]] = {
     "extensions": ("extension ",),
     "grants": ("",),
 }
-_GRANTS = (re.compile(r"\bowner \S+"), re.compile(r"\bacl \S+|\{\S*=\S*\}"))
+_GRANTS = (re.compile(r"\bowner .+?(?= acl | \{|$)"), re.compile(r"\bacl .*?(?= rls [tf]|$)|\{[^{}]*=[^{}]*\}"))
+_RLS = re.compile(r"\brls [tf]( [tf])?")
 _TYPE = """
 SELECT pg_catalog.format_type(a.atttypid, NULL) FROM pg_catalog.pg_attribute a
 WHERE a.attrelid = pg_catalog.to_regclass(%s) AND a.attname = %s AND NOT a.attisdropped
@@ -76,6 +77,8 @@ def _part(schema: Mapping[str, str], only: tuple[str, ...]) -> dict[str, str]:
         return dict(schema)
     prefixes = tuple(prefix for word in only if word != "grants" for prefix in _PREFIX[word])
     found = {name: said for name, said in schema.items() if prefixes and name.startswith(prefixes)}
+    if "policies" in only:
+        found |= {f"row-level security of {name}": rls.group() for name, said in schema.items() if (rls := _RLS.search(said))}
     if "grants" in only:
         found |= {f"grants on {name}": granted for name, said in schema.items() if (granted := _granted(said))}
     return found
@@ -93,6 +96,8 @@ def measure_types(question: Question, connection: Connection) -> Measurement:
     with asking(question, connection):
         for first, second in question.check.same_type or ():
             kinds = [_type(connection, name) for name in (first, second)]
+            if missing := [name for name, kind in zip((first, second), kinds, strict=True) if not kind]:
+                raise StepError(f"there is no column {missing[0]}")
             if kinds[0] != kinds[1]:
                 told.append(f"{first} is {kinds[0]}, {second} is {kinds[1]}")
     return listed(question.name, told)
@@ -101,4 +106,4 @@ def measure_types(question: Question, connection: Connection) -> Measurement:
 def _type(connection: Connection, name: str) -> str:
     table, _, column = name.rpartition(".")
     row = connection.execute(_TYPE, [table if "." in table else f"public.{table}", column]).fetchone()
-    return str(row[0]) if row else "not there"
+    return str(row[0]) if row else ""

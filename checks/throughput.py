@@ -27,6 +27,7 @@ def measure_throughput(question: Question, connection: Connection) -> Measuremen
     asked = question.check.throughput
     if asked is None or question.database is None:
         raise StepError("pgbench needs a database to reach")
+    question.require_trust()
     lasts = max(1, round(asked.lasts.total_seconds()))
     with tempfile.TemporaryDirectory(prefix="gonogo-") as folder:
         script = Path(folder) / "script.sql"

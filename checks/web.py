@@ -36,6 +36,12 @@ def filled(text: str) -> str:
     return _VARIABLE.sub(lambda found: os.environ[found.group(1)], text)
 
 
+def _words(error: Exception) -> str:
+    """Say what went wrong; an address that cannot be read may hold a password, and is not said."""
+    name = type(error).__name__
+    return "the address is no URL" if name in ("InvalidURL", "UnsupportedProtocol") else f"{name}: {str(error)[:120]}"
+
+
 @measures("http")
 def measure_service(question: Question, connection: Connection) -> Measurement:  # noqa: ARG001 - it is asked elsewhere
     """Ask the service, once for a field, else as often as the check has samples."""
@@ -44,8 +50,10 @@ def measure_service(question: Question, connection: Connection) -> Measurement: 
     asked = question.check.http
     if asked is None:
         raise StepError("there is no address")
+    question.require_trust()
     deadline = clock.monotonic() + question.check.within.total_seconds()
     took: list[float] = []
+    asked_times = 0
     wrong: list[str] = []
     answer: httpx.Response | None = None
     with _client(asked, question.check.within.total_seconds()) as client:
@@ -55,16 +63,20 @@ def measure_service(question: Question, connection: Connection) -> Measurement: 
                 answer = client.request(asked.method, filled(asked.url), json=asked.body)
                 said = "" if answer.status_code in asked.status else f"it answered {answer.status_code}"
             except (httpx.HTTPError, httpx.InvalidURL) as error:
-                said = f"{type(error).__name__}: {str(error)[:120]}"
-            took.append((clock.monotonic() - began) * 1000)
+                said = _words(error)
+            asked_times += 1
+            # how soon it refuses says nothing of how fast it serves
+            took += [] if said else [(clock.monotonic() - began) * 1000]
             wrong += [said] if said else []
             if clock.monotonic() > deadline:
                 break
-    numbers = {**summarise(took), "errors": f"{len(wrong) / len(took):.4f}"}
+    numbers = {**(summarise(took) if took else {}), "errors": f"{len(wrong) / asked_times:.4f}"}
     if answer is not None:
         numbers["status"] = str(answer.status_code)
     told = tuple(dict.fromkeys(wrong))[:3]
-    made = Measurement(check=question.name, numbers=numbers, count=len(took), told=told, samples=tuple(round(t, 3) for t in took))
+    made = Measurement(
+        check=question.name, numbers=numbers, count=asked_times, told=told, samples=tuple(round(t, 3) for t in took)
+    )
     return _field(made, asked, answer) if asked.field or asked.equals is not None else made
 
 
@@ -99,6 +111,7 @@ def measure_prometheus(question: Question, connection: Connection) -> Measuremen
     asked = question.check.prometheus
     if asked is None:
         raise StepError("there is no query")
+    question.require_trust()
     try:
         answer = httpx.get(
             f"{filled(asked.url).rstrip('/')}/api/v1/query",
@@ -107,7 +120,7 @@ def measure_prometheus(question: Question, connection: Connection) -> Measuremen
         )
         said = answer.json()
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise StepError(f"{type(error).__name__}: {str(error)[:200]}") from None
+        raise StepError(_words(error)) from None
     except ValueError:
         raise StepError(f"it answered {answer.status_code}, and no JSON") from None
     if said.get("status") != "success":

@@ -147,6 +147,9 @@ def undo(conductor: Conductor, command: engine.Undo) -> None:
             # somebody wrote after it was counted: it is counted again, and a person decides
             weigh(conductor, engine.Weigh(command.step))
             return
+        if step.undo_program is not None:
+            # it has ended, so it may run again once what it met is mended
+            conductor.append(Kind.NOT_DONE, {"step": command.step, "script": command.script})
         conductor.append(Kind.UNDO_FAILED, {"step": command.step, "why": f"undo of {step.name}: {failure}"})
 
 

@@ -7,7 +7,7 @@ ledger; what does not count is one too, with its reason.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -46,15 +46,17 @@ def keys_of(project: Project) -> Keys:
     return Keys(file=project.root / named if named else project.state / "keys.json")
 
 
-def trusted(plan: Plan, keys: Keys) -> Plan:
-    """Sign the programs that a plan runs, so that whoever carries it later knows who wrote them."""
-    programs = plan.programs
-    return plan.model_copy(update={"trust": keys.sign_as_house({"programs": programs})}) if programs else plan
+def signer(plan: Plan, keys: Keys) -> Callable[[Mapping[str, Any]], str] | None:
+    """Return what signs a plan that acts beyond the database as its run begins; nothing where it does not."""
+    return keys.sign_as_house if plan.reaches_out else None
 
 
-def distrust(plan: Plan, keys: Keys) -> str:
-    """Say why no program of a plan may be run, or nothing where they may."""
-    if not plan.programs or keys.signed_by_house({"programs": plan.programs}, plan.trust):
+def distrust(connection: Connection, run: str, plan: Plan, keys: Keys) -> str:
+    """Say why nothing of a plan may act beyond the database, or nothing where it may.
+
+    Whoever may write to the ledger could write a program into it; only what this project signed as the run began is run.
+    """
+    if not plan.reaches_out or keys.signed_by_house(*ledger.read_signature(connection, run)):
         return ""
     return (
         "the programs of this run are not signed with this project's key: it was begun elsewhere (give this process the file"

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 #: how a phase is shown while it runs: plainly, or as a Prefect flow
 Carry = Callable[["Conductor"], None]
+Sign = Callable[[Mapping[str, Any]], str]
 
 
 def whoami() -> str:
@@ -107,7 +108,9 @@ def find(connection: Connection, *, runbook: str = "", run: str = "", whole: boo
     return Found(run=chosen, plan=plan, events=events, state=fold(events), carried=fence.holder_alive(connection, chosen))
 
 
-def begin(connection: Connection, prepared: Prepared, actor: str, *, again: bool = False) -> tuple[str, Found | None]:
+def begin(
+    connection: Connection, prepared: Prepared, actor: str, *, again: bool = False, sign: Sign | None = None
+) -> tuple[str, Found | None]:
     """Open a run, or find the one to go on with; return its id, and what it is when it is not new.
 
     Raises:
@@ -118,19 +121,19 @@ def begin(connection: Connection, prepared: Prepared, actor: str, *, again: bool
     plan = prepared.plan.model_copy(update={"identity": identify(connection)})
     with transaction(connection):
         fence.reserve(connection)
-        run, found = _open_or_find(connection, plan, prepared.texts, actor, again=again)
+        run, found = _open_or_find(connection, plan, prepared.texts, actor, again=again, sign=sign)
         fence.hold(connection, run)
     return run, found
 
 
 def _open_or_find(
-    connection: Connection, plan: Plan, texts: Mapping[str, str], actor: str, *, again: bool
+    connection: Connection, plan: Plan, texts: Mapping[str, str], actor: str, *, again: bool, sign: Sign | None
 ) -> tuple[str, Found | None]:
     name = plan.runbook
     if not plan.protected and (protected := ledger.protected_as(connection)):
         raise Refused(f"this database is protected: runs on it were begun as the target {protected!r}; {plan.target!r} is not")
     if not ledger.runs(connection, name):
-        return ledger.open_run(connection, plan, texts, actor), None
+        return ledger.open_run(connection, plan, texts, actor, sign), None
     found = find(connection, runbook=name)
     state, same = found.state, found.plan.seal == plan.seal
     changed = "" if same else _say_changes(connection, found.plan, plan, texts)
@@ -146,9 +149,9 @@ def _open_or_find(
             f" back first: gonogo rollback {name} --level {' or '.join(level for level in state.levels if level not in SHALLOW)}"
         )
     if state.status is Status.ROLLED_BACK or (state.status is Status.NO_GO and not state.changed):
-        return ledger.open_run(connection, plan, texts, actor), None
+        return ledger.open_run(connection, plan, texts, actor, sign), None
     if state.status is Status.DONE and again:
-        return ledger.open_run(connection, plan, texts, actor), None
+        return ledger.open_run(connection, plan, texts, actor, sign), None
     if not same and state.status is Status.DONE:
         raise Refused(f"this runbook was done here as {found.run}, and has changed since; run it anew with --again{changed}")
     if not same:

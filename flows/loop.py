@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,7 +17,7 @@ from flows.watch import Watch
 from gonogo import clock, fence, ledger, scratch
 from gonogo.core import engine
 from gonogo.core.event import Event, Kind
-from gonogo.core.evolve import evolve, fold
+from gonogo.core.evolve import evolve, fold, usual_reach
 from gonogo.core.plan import Plan
 from gonogo.core.state import TURNING_BACK, State, Status
 from gonogo.core.verdict import Measurement
@@ -48,6 +49,8 @@ class Conductor:
     listeners: list[Listener] = field(default_factory=list)
     #: where backups lie, and the scratch server that may have to prove them
     room: Path = Path(".gonogo")
+    #: why nothing of its plan may act beyond the database, if it may not
+    distrust: str = ""
     #: the project, in which programs run and whose own checks are asked
     root: Path = Path()
     #: whether it waits at a gate for as long as people have to decide
@@ -205,8 +208,8 @@ class Conductor:
 
     def around(self) -> checks.Around:
         """Return what is around the checks of this run."""
-        distrust = decide.distrust(self.plan, self.keys)
-        return checks.Around(texts=self.session.texts, root=self.root, database=self.session.database, distrust=distrust)
+        texts, database = self.session.texts, self.session.database
+        return checks.Around(texts=texts, root=self.root, database=database, distrust=self.distrust)
 
     def _tend_watch(self) -> None:
         phase = self.plan.phases[min(self.state.phase, len(self.plan.phases) - 1)]
@@ -214,7 +217,8 @@ class Conductor:
         if not wanted:
             self.end_watch()
         elif self._watch is None:
-            passed = lambda: engine.past_return(self.plan, self.state)  # noqa: E731 - it is asked anew at each trip
+            # asked anew at each trip
+            passed = self.past_return
             self._watch = Watch(self.session, phase, self.baseline, self.around(), passed)
             self._watch.start()
         elif self._watch.died:
@@ -222,17 +226,25 @@ class Conductor:
             self._watch = None
             self.append(Kind.HELD, {"why": why})
 
-    def end_watch(self) -> None:
-        """Stop watching, and wait until the watch has ended."""
+    def past_return(self) -> str:
+        """Say which point of no return is passed, of what would be turned back where nobody says otherwise."""
+        first = self.plan.phases[usual_reach(self.state)].first
+        return engine.past_return(self.plan, self.state, first)
+
+    def end_watch(self, since: datetime | None = None) -> None:
+        """Stop watching, and wait until the watch has ended; its last sample begins after a moment, if one is given."""
         watch, self._watch = self._watch, None
         if watch is not None:
-            watch.stop()
+            watch.well = watch.stop(since)
 
     def watch_disagrees(self) -> bool:
         """End the watch when its last sample is judged, and say whether it tripped or held the run with it."""
-        status = self.state.status
-        self.end_watch()
+        status, watch = self.state.status, self._watch
+        self.end_watch(self.state.soak_from)
         self.catch_up()
+        if watch is not None and not watch.well and self.state.status is status and not self.state.held:
+            why = watch.died or "its last sample could not be judged"
+            self.append(Kind.HELD, {"why": f"the watch of {watch.phase.name} saw nothing: {why}"})
         return self.state.status is not status or bool(self.state.held)
 
     def hold_now(self, why: str) -> None:
@@ -303,7 +315,8 @@ def embark(
     session.epoch = fence.claim(session.connection, run, take_over=take_over)
     session.connection.execute("SELECT pg_catalog.set_config('application_name', %s, false)", [session.name[:63]])
     session.connection.execute("LISTEN gonogo")
-    conductor = Conductor(session=session, plan=plan, state=fold(events), keys=keys)
+    distrust = decide.distrust(session.connection, run, plan, keys)
+    conductor = Conductor(session=session, plan=plan, state=fold(events), keys=keys, distrust=distrust)
     session.known = conductor.state.seq
     # what was recorded between the first look and the claim
     conductor.catch_up()

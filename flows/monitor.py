@@ -59,10 +59,13 @@ def look(opened: Opened, prepared: Prepared, database: Database, say: Say) -> Lo
     if not (rules or opened.runbook.updates.escalate):
         raise BadInput("the runbook has neither `monitor:` nor `updates.escalate:`, so there is nothing to look at")
     plan = prepared.plan
-    plan = decide.trusted(plan, decide.keys_of(opened.project))
     around = checks.Around(texts=prepared.texts, root=opened.project.files, database=database)
     with launch.let_in(database, "gonogo/monitor") as connection:
         ledger.create(connection)
+        if not connection.execute(
+            "SELECT pg_catalog.pg_try_advisory_lock(%s, pg_catalog.hashtext(%s))", _lock_of(plan)
+        ).fetchone() == (True,):
+            raise Refused("another process looks at this target now")
         chain = ledger.open_chain(connection, ledger.chain_of_monitor(plan.runbook), plan.target)
         judged = {}
         for alert in rules:
@@ -79,6 +82,11 @@ def look(opened: Opened, prepared: Prepared, database: Database, say: Say) -> Lo
         undelivered = _tell(connection, chain, plan, updates_of(plan, alerts, events, clock.now()), say)
         undelivered += _alarms(connection, database, plan, say)
     return Look(judged=judged, alerts=alerts, undelivered=undelivered)
+
+
+def _lock_of(plan: Plan) -> list[int | str]:
+    """Return the lock under which one process at a time looks: two would tell everything twice."""
+    return [0x676F6E6F, ledger.chain_of_monitor(plan.runbook)]
 
 
 def _raise_and_clear(connection: Connection, chain: str, plan: Plan, judged: dict[str, Judgement]) -> None:
@@ -115,10 +123,10 @@ def _post(connection: Connection, chain: str, plan: Plan, new: list[tuple[str, U
             sent = send(web, channel, update, dict(plan.people), None)
         except NotDelivered as failure:
             lost.append(f"{update.text.splitlines()[0][:100]} ({failure})")
-            # what may be there all the same is not told again
-            if failure.doubtful:
+            # what may be there all the same is not told again, unless it needs people
+            if failure.doubtful and not update.loud:
                 ledger.note_delivery(connection, chain, update.key, channel, "", "")
-            if failure.hopeless:
+            if failure.hopeless and not failure.of_channel:
                 break
         else:
             ledger.note_delivery(connection, chain, update.key, sent.channel, sent.ts, "")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from flows import back, decide, gate, programs
+from flows import back, gate, programs
 from flows.judging import PASSED, SETTLE, dump, judge, refuses_forged, say_judged
 from gonogo import clock, loss
 from gonogo.alone import happened, run_alone
@@ -14,7 +13,6 @@ from gonogo.backfill import keyset, makes_its_own_work, run_batch
 from gonogo.core import engine
 from gonogo.core.event import Kind
 from gonogo.core.state import Status
-from gonogo.core.threshold import parse_threshold
 from gonogo.core.verdict import Verdict, worst
 from gonogo.errors import ScriptFailed
 
@@ -61,8 +59,8 @@ def _perform(conductor: Conductor, command: engine.Perform) -> None:
     number = command.step
     step = conductor.plan.steps[number]
     try:
-        if step.kind == "run" and (why := decide.distrust(conductor.plan, conductor.keys)):
-            conductor.append(Kind.HELD, {"why": f"{step.name}: {why}"})
+        if step.kind == "run" and conductor.distrust:
+            conductor.append(Kind.HELD, {"why": f"{step.name}: {conductor.distrust}"})
         elif step.kind == "run":
             for event in programs.run_step(conductor, step, step.program, {"step": number, "script": 0, "last": True}):
                 conductor.absorb(event)
@@ -108,9 +106,6 @@ def _backfill(conductor: Conductor, number: int) -> None:
         event = run_batch(session, step, batches, keys, conductor.state.cursor, body)
         if event is None:
             done = {"step": number, "script": 0, "last": True, "rows": conductor.state.rows}
-            rule = parse_threshold(step.rows) if step.rows else None
-            if rule is not None and rule.bound is not None and not rule.holds(Decimal(conductor.state.rows), rule.bound):
-                raise ScriptFailed(f"it changed {conductor.state.rows:,} rows, and {step.rows} was expected")
             conductor.append(Kind.DONE, done)
             return
         batches += 1
@@ -140,7 +135,7 @@ def _fail(conductor: Conductor, number: int, why: str, *, left: bool = False, **
     story = f"{step.name} failed: {why}"
     # an abort or a trip may have come while it ran: then it is turned back whatever its phase says
     conductor.catch_up()
-    passed = engine.past_return(conductor.plan, conductor.state)
+    passed = conductor.past_return()
     story += f"; {PASSED.format(passed)}" if passed else ""
     holds = passed or conductor.plan.phases[step.phase].on_failure == "hold"
     if holds and conductor.state.status is Status.WORKING:
@@ -171,7 +166,7 @@ def _verify(conductor: Conductor, _: engine.Verify) -> None:
     phase = conductor.plan.phases[conductor.state.phase]
     judged = judge(conductor, phase.verify)
     verdict, why = worst(j.verdict for j in judged), say_judged(judged)
-    passed = engine.past_return(conductor.plan, conductor.state)
+    passed = conductor.past_return()
     if verdict is Verdict.PASS:
         conductor.append(Kind.VERIFIED, {"judged": dump(judged)})
     elif verdict is Verdict.FAIL and phase.on_failure == "roll back" and not passed:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from flows import decide
 from gonogo.command import Interrupted, NotStarted, run_command
 from gonogo.core.event import Event, Kind
 from gonogo.core.plan import PlannedStep
@@ -36,8 +35,8 @@ def run_step(
         ScriptFailed: it failed, takes too long, or may not be run; what it did may have stayed.
     """
     session = conductor.session
-    if program is None or (why := decide.distrust(conductor.plan, conductor.keys)):
-        raise ScriptFailed(why if program else "there is no program to run")
+    if program is None or conductor.distrust:
+        raise ScriptFailed(conductor.distrust or "there is no program to run")
     yield session.append(Kind.UNDO_STARTED if back else Kind.STARTED, body)
     try:
         answer = run_command(

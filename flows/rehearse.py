@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from flows import launch
-from flows.decide import keys_of, trusted
+from flows.decide import keys_of, signer
 from flows.loop import Conductor, embark
 from flows.witness import Witness, in_turn, key_queries
 from gonogo import backup, clock, ledger, loss, observe, restore, scratch
@@ -223,8 +223,8 @@ def _carried(run: Rehearsal, plan: Plan, url: str) -> Iterator[Conductor]:
             connection.execute(observe.MAKE.encode())
         with transaction(connection):
             identity = identify(connection)
-            signed = trusted(plan.model_copy(update={"identity": identity}), keys_of(run.project))
-            name = ledger.open_run(connection, signed, run.texts, run.actor)
+            known = plan.model_copy(update={"identity": identity})
+            name = ledger.open_run(connection, known, run.texts, run.actor, signer(known, keys_of(run.project)))
     conductor = embark(copy, name, actor=run.actor, keys=keys_of(run.project), session_type=observe.ObservedSession)
     conductor.room, conductor.root = run.project.state, run.project.files
     conductor.session.say = run.say

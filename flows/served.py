@@ -8,7 +8,6 @@ killed goes on from the ledger when its flow run is retried, or by the flow *res
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import wraps
 from typing import Any, ParamSpec
 
@@ -79,7 +78,8 @@ def run(
     said = decide.launcher(prepared.plan, decide.keys_of(opened.project), speaker, override, at_once=at_once)
     said = {**said, "flow_run": str(this_run.id)}
     with database.connect("gonogo/begin") as connection:
-        run_id, found = launch.begin(connection, prepared, speaker.person or "the Prefect UI", again=again)
+        sign = decide.signer(prepared.plan, decide.keys_of(opened.project))
+        run_id, found = launch.begin(connection, prepared, speaker.person or "the Prefect UI", again=again, sign=sign)
         if found is not None and found.state.status is Status.DONE:
             return Completed(name="Done", message=f"nothing is left to do: {run_id} did this already; `again` runs it anew")
         count = launch.phases_to_do(prepared.plan, found.state if found else State(), "" if phase == ALL else phase)
@@ -128,8 +128,7 @@ def monitor(runbook: str, target: str) -> Any:
 
 def _prepare(opened: Opened, target: str, inputs: dict[str, Any] | None) -> Prepared:
     given = {name: _value(opened, name, value) for name, value in (inputs or {}).items()}
-    prepared = prepare(opened.runbook, opened.file, opened.project, target=target, inputs=given)
-    return replace(prepared, plan=decide.trusted(prepared.plan, decide.keys_of(opened.project)))
+    return prepare(opened.runbook, opened.file, opened.project, target=target, inputs=given)
 
 
 @flow(name=RESUME, flow_run_name="resume {runbook}@{target}", **_HOW)

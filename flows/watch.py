@@ -9,6 +9,8 @@ from __future__ import annotations
 import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -20,11 +22,25 @@ from gonogo.core.event import Event, Kind
 from gonogo.core.plan import PlannedPhase
 from gonogo.core.verdict import Judgement, Measurement, Verdict, judge, trips
 from gonogo.database import Connection
-from gonogo.errors import Fenced, GonogoError
+from gonogo.errors import Fenced
 from gonogo.script import Session
 
 #: how many times as long as it asked it rests
 _REST = 1.0
+#: the seconds that its last sample may take beside the limits of its checks
+_PATIENCE = 30.0
+#: what comes first of several
+_ORDER = ("roll back", "hold", "tell")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Trip:
+    """Enough breaches, or enough samples without data, and what they lead to."""
+
+    check: str
+    then: str
+    would: str
+    why: str
 
 
 class Watch(threading.Thread):
@@ -45,6 +61,12 @@ class Watch(threading.Thread):
         self.over = threading.Event()
         #: why it ended by itself without a trip; the loop holds the run for it
         self.died = ""
+        #: what its last sample must have begun after
+        self._since: datetime | None = None
+        #: how many samples it took
+        self.taken = 0
+        #: whether it ended with a last sample that was judged
+        self.well = True
         self._breaches: dict[str, deque[bool]] = defaultdict(lambda: deque(maxlen=1000))
         self._blanks: dict[str, deque[bool]] = defaultdict(lambda: deque(maxlen=1000))
         #: what was told already, until it is well again
@@ -53,39 +75,53 @@ class Watch(threading.Thread):
     def run(self) -> None:
         """Take samples at the phase's interval."""
         try:
-            while not self.over.is_set():
+            ended = False
+            while not ended:
                 try:
                     with self.session.database.connect(f"{self.session.name}/watch") as connection:
                         self._sample_until_over(connection)
+                        ended = True
                 except psycopg.OperationalError as error:
                     # the target may be restarting: the watch comes back as the runner does
                     self.session.say(f"the watch lost its connection: {str(error).strip()}")
-                    self.over.wait(0.5)
+                    ended = self.over.wait(0.5)
         except Fenced:
             return
-        except (GonogoError, psycopg.Error) as error:
-            self.died = str(error).strip()
+        except Exception as error:  # noqa: BLE001 - a watch that dies in silence would be a run that nobody watches
+            self.died = f"{type(error).__name__}: {str(error).strip()}"
 
-    def stop(self) -> None:
-        """End it, and wait until it has ended."""
+    def stop(self, since: datetime | None = None) -> bool:
+        """End it, and wait until its last sample is judged; say whether it took one.
+
+        Args:
+            since: its last sample begins after this, or it takes one more.
+        """
+        self._since = since
         self.over.set()
         if self.is_alive() and threading.current_thread() is not self:
-            self.join(timeout=30)
+            limits = (self.session.plan.checks[name].within.total_seconds() for name in self.phase.watch)
+            self.join(timeout=_PATIENCE + sum(limits))
+        return self.taken > 0 and not self.is_alive() and not self.died
 
     def _sample_until_over(self, connection: Connection) -> None:
         every = self.phase.every.total_seconds()
         due = clock.monotonic()
-        while not self.over.wait(max(0.0, due - clock.monotonic())):
-            began = clock.monotonic()
+        while True:
+            began, moment = clock.monotonic(), clock.now()
             samples = {name: self._ask(connection, name) for name in self.phase.watch}
             body = {"phase": self.phase.name, "samples": {name: _brief(m, j) for name, (m, j) in samples.items()}}
             self._record(connection, Kind.SAMPLE, body)
-            for measured, judged in samples.values():
-                if self._act(connection, measured, judged):
+            self.taken += 1
+            # of several that trip at once, what turns back comes before what holds
+            found = [trip for measured, judged in samples.values() if (trip := self._trip_of(measured, judged))]
+            for trip in sorted(found, key=lambda trip: _ORDER.index(trip.then)):
+                if self._act(connection, trip):
                     return
             ended = clock.monotonic()
             # it must not become the load that it measures: it rests at least so many times as long as it asked
             due = max(due + every, ended + _REST * (ended - began))
+            if self.over.wait(max(0.0, due - clock.monotonic())) and (self._since is None or moment > self._since):
+                return
 
     def _ask(self, connection: Connection, name: str) -> tuple[Measurement, Judgement]:
         plan, check = self.session.plan, self.session.plan.checks[name]
@@ -95,12 +131,12 @@ class Watch(threading.Thread):
             return measured, Judgement(check=name, verdict=Verdict.INCONCLUSIVE, sentence="it has no roll_back_if")
         return measured, judge(check.breach, measured, before, at_least=check.least, surely=True)
 
-    def _act(self, connection: Connection, measured: Measurement, judged: Judgement) -> bool:
-        """Trip, hold or go on; say whether the watch is over."""
+    def _trip_of(self, measured: Measurement, judged: Judgement) -> _Trip | None:
+        """Return what a sample leads to, if it is enough of them."""
         name, check = judged.check, self.session.plan.checks[judged.check]
         rule = check.breach
         if rule is None:
-            return False
+            return None
         blank = judged.verdict in (Verdict.INCONCLUSIVE, Verdict.ERROR)
         self._blanks[name].append(blank)
         if not blank:
@@ -109,31 +145,34 @@ class Watch(threading.Thread):
         if trips(rule, list(self._breaches[name])) and judged.verdict is Verdict.PASS:
             often = f", {rule.k} of {rule.n} samples" if rule.n > 1 else ""
             names = f" ({'; '.join(measured.told[:3])})" if measured.told else ""
-            return self._trip(connection, name, f"{name}: {judged.sentence}{often}{names}")
-        if not any(list(self._breaches[name])[-rule.n :]):
+            return self._with_consequence(name, check.then, f"{name}: {judged.sentence}{often}{names}")
+        if not any(list(self._breaches[name])[-rule.n :]) and not blank:
             self._told.discard(name)
         if trips(rule, list(self._blanks[name])) and blank and check.no_data != "ignore":
-            why = f"{name} gives no data: {judged.sentence}"
-            if check.no_data == "roll back":
-                return self._trip(connection, name, why)
-            self._record(connection, Kind.HELD, {"why": why})
-            self.over.set()
-            return True
-        return False
+            then = "tell" if check.then == "tell" else check.no_data
+            return self._with_consequence(name, then, f"{name} gives no data: {judged.sentence}")
+        return None
 
-    def _trip(self, connection: Connection, name: str, why: str) -> bool:
-        """Do what the runbook says of a trip: turn back, hold, or tell; past the point of no return it only holds or tells."""
-        then, passed = self.session.plan.checks[name].then, self.past_return()
-        if self.phase.would_trip or then == "tell":
-            if name not in self._told:
-                self._told.add(name)
-                what = then if self.phase.would_trip else "tell"
-                self._record(connection, Kind.WOULD_TRIP, {"why": why, "check": name, "then": what})
+    def _with_consequence(self, name: str, then: str, why: str) -> _Trip:
+        """Return a trip with what it leads to: past the point of no return it only holds or tells."""
+        passed = self.past_return()
+        if self.phase.would_trip:
+            return _Trip(check=name, then="tell", would=then, why=why)
+        if then == "roll back" and passed:
+            return _Trip(check=name, then="hold", would=then, why=f"{why}; {PASSED.format(passed)}")
+        return _Trip(check=name, then=then, would=then, why=why)
+
+    def _act(self, connection: Connection, trip: _Trip) -> bool:
+        """Do what the runbook says of a trip: turn back, hold, or tell; say whether the watch is over."""
+        if trip.then == "tell":
+            if trip.check not in self._told:
+                self._told.add(trip.check)
+                self._record(connection, Kind.WOULD_TRIP, {"why": trip.why, "check": trip.check, "then": trip.would})
             return False
-        if then == "hold" or passed:
-            self._record(connection, Kind.HELD, {"why": f"{why}; {PASSED.format(passed)}" if passed else why, "check": name})
+        if trip.then == "hold":
+            self._record(connection, Kind.HELD, {"why": trip.why, "check": trip.check})
         else:
-            self._record(connection, Kind.TRIPPED, {"why": why, "check": name})
+            self._record(connection, Kind.TRIPPED, {"why": trip.why, "check": trip.check})
             self.session.stop(connection)
         self.over.set()
         return True

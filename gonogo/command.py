@@ -116,11 +116,11 @@ def run_command(
             _wait(process, argv[0], began + limit, limit, stopping)
         finally:
             _end(process)
-        strike = striker(environment, url)
+        strike, spare = striker(environment, url), max((len(os.environ.get(name, "")) for name in environment), default=0)
         return Answer(
             code=process.returncode,
-            output=strike(_tail(out)),
-            errors=strike(_tail(err)),
+            output=_cut(strike(_tail(out, spare))),
+            errors=_cut(strike(_tail(err, spare))),
             seconds=round(clock.monotonic() - began, 3),
         )
 
@@ -179,11 +179,15 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def _tail(file: IO[bytes]) -> str:
+def _tail(file: IO[bytes], spare: int) -> str:
+    """Return the end of what was said, and so much more that no secret is cut in two before it is struck out."""
     size = file.seek(0, os.SEEK_END)
-    file.seek(max(0, size - KEPT))
-    said = file.read().decode("utf-8", "replace").replace("\0", "")
-    return f"[{size - KEPT:,} bytes before this are left out]\n{said}" if size > KEPT else said
+    file.seek(max(0, size - KEPT - 4 * spare - 1024))
+    return file.read().decode("utf-8", "replace").replace("\0", "")
+
+
+def _cut(said: str) -> str:
+    return f"[what was said before is left out]\n{said[-KEPT:]}" if len(said) > KEPT else said
 
 
 def number_in(answer: str, field: str, pattern: str) -> tuple[str, str]:
@@ -196,7 +200,11 @@ def number_in(answer: str, field: str, pattern: str) -> tuple[str, str]:
     """
     if pattern:
         found = re.search(pattern, answer, re.MULTILINE)
-        return (found.group(1), "") if found and found.groups() else ("", f"its output has nothing like {pattern!r}")
+        return (
+            (found.group(1), "")
+            if found and found.groups() and found.group(1) is not None
+            else ("", f"its output has nothing like {pattern!r}")
+        )
     try:
         value = in_json(json.loads(answer), field)
     except ValueError:

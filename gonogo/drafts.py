@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -162,6 +163,8 @@ def question(draft: Draft, name: str, source: str, *, is_query: bool = True) -> 
     text = draft.attempt(path, draft.templates.render, found[0], draft.variables)
     if text is None:
         return None
+    if not is_query and re.search(r"(?im)^\s*\\(set)?shell\b", text):
+        draft.problems.append(Problem(file=found[0], path=path, message="a pgbench script runs no shell here"))
     if is_query:
         read_query(draft, path, text, draft.templates.label(found[0], text))
     return Script(source=found[0], sha256=_keep(draft, text))

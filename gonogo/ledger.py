@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -108,8 +108,22 @@ def protected_as(connection: Connection) -> str:
     return str(row[0]) if row else ""
 
 
-def open_run(connection: Connection, plan: Plan, texts: Mapping[str, str], actor: str) -> str:
-    """Begin a run in the caller's transaction: keep its plan and its scripts; return its id."""
+def open_run(
+    connection: Connection,
+    plan: Plan,
+    texts: Mapping[str, str],
+    actor: str,
+    sign: Callable[[Mapping[str, Any]], str] | None = None,
+) -> str:
+    """Begin a run in the caller's transaction: keep its plan and its scripts; return its id.
+
+    Args:
+        connection: where.
+        plan: what is to be run.
+        texts: its scripts.
+        actor: who begins it.
+        sign: signs the plan for just this run, where it acts beyond the database.
+    """
     run = f"{plan.runbook[:32]}-{secrets.token_hex(3)}"
     connection.execute(
         "INSERT INTO gonogo.run (id, runbook, target, opened, seq) VALUES (%s, %s, %s, pg_catalog.now(), 0)",
@@ -121,8 +135,21 @@ def open_run(connection: Connection, plan: Plan, texts: Mapping[str, str], actor
         " ON CONFLICT DO NOTHING",
         [list(texts), list(texts.values())],
     )
-    append(connection, run, Kind.RUN_OPENED, {"sources": plan.sources, "plan": plan.model_dump(mode="json")}, actor)
+    body: dict[str, Any] = {"sources": plan.sources, "plan": plan.model_dump(mode="json")}
+    if sign is not None:
+        body["signature"] = sign(_signed(run, json.loads(encode(body["plan"]))))
+    append(connection, run, Kind.RUN_OPENED, body, actor)
     return run
+
+
+def _signed(run: str, plan: Mapping[str, Any]) -> dict[str, str]:
+    return {"run": run, "plan": hashlib.sha256(encode(plan).encode()).hexdigest()}
+
+
+def read_signature(connection: Connection, run: str) -> tuple[dict[str, str], str]:
+    """Return what is to be signed of a run's plan as it stands in the ledger, and the signature that stands beside it."""
+    body = read_fact(connection, run, 1).body
+    return _signed(run, body["plan"]), str(body.get("signature", ""))
 
 
 def chain_of_rehearsals(runbook: str) -> str:

@@ -280,6 +280,7 @@ def cross_check(runbook: Runbook) -> Iterator[tuple[Path_, str]]:
     yield from _people_problems(runbook)
     yield from _alert_problems(runbook)
     yield from _success_problems(runbook)
+    yield from _target_problems(runbook)
     yield from _doubled(runbook)
     yield from _phase_problems(runbook)
     for name, item in runbook.inputs.items():
@@ -303,6 +304,17 @@ def _way_back_problems(runbook: Runbook) -> Iterator[tuple[Path_, str]]:
         for p, phase in enumerate(runbook.phases):
             if name in phase.gate.go_if and (section is None or section.waived):
                 yield ("phases", p, "gate", "go_if"), f"the criterion {name!r} needs `{word}:`"
+
+
+def _target_problems(runbook: Runbook) -> Iterator[tuple[Path_, str]]:
+    """Yield the targets that steps are for and that are not there."""
+    for p, phase in enumerate(runbook.phases):
+        for t, task in enumerate(phase.tasks):
+            for s, step in enumerate(task.steps):
+                for i, name in enumerate(step.only_on):
+                    if name not in runbook.targets:
+                        path = ("phases", p, "tasks", t, "steps", s, "only_on", i)
+                        yield path, _unknown("target", name, runbook.targets)
 
 
 def _success_problems(runbook: Runbook) -> Iterator[tuple[Path_, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta, timezone
@@ -14,6 +14,7 @@ from gonogo import clock
 from gonogo.core.check import Check
 from gonogo.core.people import Approve, Item
 from gonogo.core.plan import Plan, PlannedPhase, PlannedStep, PlannedTask, Script
+from gonogo.core.question import split_line
 from gonogo.core.runbook import Phase, Runbook, Step, Task
 from gonogo.core.seal import seal
 from gonogo.core.way_back import BACKUP_PROVED, REHEARSAL_FRESH, Backup, Rehearsal, Rollback
@@ -36,6 +37,8 @@ class Prepared:
     warnings: tuple[str, ...] = ()
 
 
+#: a query that changes rows by the way
+_CHANGING = re.compile(r"\b(insert\s+into|update|delete\s+from|merge\s+into)\b", re.IGNORECASE)
 _Asked = TypeVar("_Asked", Approve, Item, Backup, Rehearsal)
 
 
@@ -287,7 +290,7 @@ def _plan_step(draft: Draft, path: str, phase: int, task: Task, number: int, ste
         program = step.run.model_copy(update={"argv": words(draft, f"{path}.run", step.run.argv)})
         forward = [program_script(draft, program)]
     if step.run is not None and undo is None and step.undo is not None:
-        line = shlex.split(step.undo[0]) if len(step.undo) == 1 else step.undo
+        line = split_line(step.undo[0]) if len(step.undo) == 1 else step.undo
         undo_program = step.run.model_copy(update={"argv": words(draft, f"{path}.undo", tuple(line))})
         undo = (program_script(draft, undo_program),)
     elif undo is None and step.undo is not None:
@@ -300,8 +303,7 @@ def _plan_step(draft: Draft, path: str, phase: int, task: Task, number: int, ste
     for field in ("done_if", "journal"):
         if query := getattr(step, field):
             draft.attempt(f"{path}.{field}", split, query, f"{path}.{field}")
-    if step.rows and step.kind == "sql" and (len(forward) != 1 or not forward[0].transactional):
-        message = "what it changes is counted in one transaction; this step has none, or several"
+    if step.rows and (message := _uncounted(draft, forward)):
         draft.problems.append(Problem(file=str(draft.file), path=f"{path}.rows", message=message))
     settings = draft.runbook.sql
     backfill = step.backfill
@@ -333,6 +335,17 @@ def _plan_step(draft: Draft, path: str, phase: int, task: Task, number: int, ste
         in_rehearsal=step.in_rehearsal,
         wait=step.wait,
     )
+
+
+def _uncounted(draft: Draft, forward: Sequence[Script]) -> str:
+    """Say why the rows that a step changes cannot be counted, or nothing."""
+    if len(forward) != 1 or not forward[0].transactional:
+        return "what it changes is counted in one transaction; this step has none, or several"
+    statements = draft.attempt("", split, draft.texts[forward[0].sha256], forward[0].source) or ()
+    hidden = [
+        s for s in statements if s.node in ("do_stmt", "call_stmt") or (s.node == "select_stmt" and _CHANGING.search(s.text))
+    ]
+    return "what DO, CALL and WITH ... SELECT change is not counted; write it as INSERT, UPDATE or DELETE" if hidden else ""
 
 
 def _meaning(text: str) -> str:

@@ -124,10 +124,17 @@ def may_swap(connection: Connection) -> bool:
     return bool(row and row[0])
 
 
-def _names(name: str, run: str) -> tuple[str, str]:
-    """Return what the new database is called until the swap, and the failed one after it: PostgreSQL's names have 63 bytes."""
+def _names(outside: psycopg.Connection[Any], name: str, run: str) -> tuple[str, str]:
+    """Return what the new database is called until the swap, and the failed one after it: PostgreSQL's names have 63 bytes.
+
+    A run that is restored a second time, as by phase, keeps the first failed database too.
+    """
     suffix, base = run.rsplit("-", 1)[-1], name.encode()[:40].decode(errors="ignore")
-    return f"{base}_restored_{suffix}", f"{base}_failed_{suffix}"
+    rows = outside.execute(
+        "SELECT datname FROM pg_catalog.pg_database WHERE starts_with(datname, %s)", [f"{base}_failed_{suffix}"]
+    )
+    kept = len(rows.fetchall())
+    return f"{base}_restored_{suffix}", f"{base}_failed_{suffix}" + (f"_{kept + 1}" if kept else "")
 
 
 def _mark(word: str, target: str, run: str) -> str:
@@ -135,8 +142,8 @@ def _mark(word: str, target: str, run: str) -> str:
 
 
 def _swap(backup: Backup, runner: Runner, body: Mapping[str, Any], say: Say) -> None:
-    side, failed = _names(runner.name, runner.run)
     with _maintenance(runner.database) as outside:
+        side, failed = _names(outside, runner.name, runner.run)
         # while this connection lives, nobody else settles what it does
         if not _alone(outside, runner.name):
             raise BackupFailed("another restore of this database is under way")
@@ -201,7 +208,7 @@ def settle(database: Database) -> str:
                     continue
                 run = str(comment).removeprefix(start)
                 if word == _READY:
-                    _finish_swap(outside, name, str(side), _names(name, run)[1])
+                    _finish_swap(outside, name, str(side), _names(outside, name, run)[1])
                     return f"the restore that was interrupted is finished: {name} is what the backup held"
                 _allow(outside, name)
                 return f"the restore that was interrupted had not come to the swap: {name} is what it was, and open again"

@@ -21,6 +21,7 @@ from gonogo.core.people import Person
 #: a section block holds 3,000 characters
 _MAX_TEXT, _MAX_NAMES = 2_990, 1_000
 #: errors that trying again cannot mend
+_OF_CHANNEL = frozenset({"channel_not_found", "not_in_channel", "is_archived"})
 _HOPELESS = frozenset(
     {"invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired", "missing_scope"}
     | {"channel_not_found", "not_in_channel", "is_archived"}
@@ -46,10 +47,11 @@ class NotDelivered(Exception):
         why: in Slack's words, without the token.
         hopeless: whether trying again cannot mend it.
         doubtful: whether it may be there all the same, as only the answer is missing.
+        of_channel: whether only that channel takes nothing.
     """
 
-    def __init__(self, why: str, *, hopeless: bool = False, doubtful: bool = False) -> None:
-        self.hopeless, self.doubtful = hopeless, doubtful
+    def __init__(self, why: str, *, hopeless: bool = False, doubtful: bool = False, of_channel: bool = False) -> None:
+        self.hopeless, self.doubtful, self.of_channel = hopeless, doubtful, of_channel
         super().__init__(why)
 
 
@@ -94,7 +96,7 @@ def send(web: WebClient, channel: str, update: Update, people: dict[str, Person]
     except SlackApiError as error:
         code = str(error.response.get("error", "unknown error"))
         why = f"Slack says {code}" if error.response.status_code < 500 else f"Slack answers HTTP {error.response.status_code}"
-        raise NotDelivered(why, hopeless=code in _HOPELESS) from None
+        raise NotDelivered(why, hopeless=code in _HOPELESS, of_channel=code in _OF_CHANNEL) from None
     except (TimeoutError, ConnectionError, HTTPException, JSONDecodeError) as error:
         raise NotDelivered(f"Slack did not answer: {type(error).__name__}; it may be there", doubtful=True) from None
     except (SlackClientError, OSError, ValueError) as error:

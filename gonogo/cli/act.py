@@ -62,11 +62,11 @@ def run(
     from gonogo.planning import prepare  # noqa: PLC0415
 
     prepared = prepare(opened.runbook, opened.file, opened.project, target=target, inputs=given)
-    prepared = replace(prepared, plan=decide.trusted(prepared.plan, keys_of(opened.project)))
     said = launcher(prepared.plan, keys_of(opened.project), ask_code(prepared.plan, speaker), override, at_once=at_once)
     carrier = Carrier(plainly, quiet=json, patient=wait, hint=hint)
     with launch.let_in(database, "gonogo/begin") as connection:
-        run_id, found = launch.begin(connection, prepared, who, again=again)
+        sign = decide.signer(prepared.plan, keys_of(opened.project))
+        run_id, found = launch.begin(connection, prepared, who, again=again, sign=sign)
         count = launch.phases_to_do(prepared.plan, found.state if found else State(), phase)
         # the connection holds the target until the run's own session has claimed it
         carrier.carry(opened, database, run_id, who, lambda c: launch.go(c, count, carrier.flow, at_once=at_once, said=said))

@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 
 from flows import launch
-from flows.decide import Speaker, distrust, keys_of, trusted
+from flows.decide import Speaker
 from flows.opening import open_runbook, read_inputs
 from gonogo import clock
 from gonogo.cli.show import as_json, say, table
@@ -32,10 +32,8 @@ def check(name: str, names: Sequence[str], target: str, inputs: Sequence[str], j
     if unknown := [check for check in names if check not in opened.runbook.checks]:
         raise BadInput(f"the runbook has no check {unknown[0]!r}; there are {', '.join(opened.runbook.checks) or 'none'}")
     prepared = prepare(opened.runbook, opened.file, opened.project, target=target, inputs=read_inputs(inputs))
-    database, keys = launch.reach(opened.runbook, opened.project, target), keys_of(opened.project)
-    # what is asked here was just read from the project's own files
-    plan = trusted(prepared.plan, keys)
-    around = checks.Around(texts=prepared.texts, root=opened.project.files, database=database, distrust=distrust(plan, keys))
+    database, plan = launch.reach(opened.runbook, opened.project, target), prepared.plan
+    around = checks.Around(texts=prepared.texts, root=opened.project.files, database=database)
     told = []
     with launch.let_in(database, "gonogo/check") as connection:
         before = _baseline(connection, opened.runbook.runbook)
@@ -73,7 +71,15 @@ def monitor(name: str, target: str, follow: bool, json: bool) -> None:
     database = launch.reach(opened.runbook, opened.project, target)
     prepared = prepare(opened.runbook, opened.file, opened.project, target=target)
     while True:
-        found = look(opened, prepared, database, say)
+        try:
+            found = look(opened, prepared, database, say)
+        except GonogoError as error:
+            if not follow:
+                raise
+            # a target that is gone is what somebody must hear of; it is looked at again
+            say(f"🔔 {prepared.plan.target} cannot be looked at: {error}", "bold red")
+            clock.sleep(opened.runbook.monitor.every.total_seconds() if opened.runbook.monitor else 60)
+            continue
         if json:
             rules = {name: {"look": look_of(judged), "says": judged.sentence} for name, judged in found.judged.items()}
             as_json({"target": prepared.plan.target, "alerts": rules, "raised": found.raised, "undelivered": found.undelivered})

@@ -217,10 +217,10 @@ steps:
   - step: fill
     backfill: {table: orders, sql: 020_fill.sql.j2}
     undo: 020_fill.undo.sql
-    rows: "> 0"                                       # a step that changes nothing is a mistake here
   - step: tags
     sql: 025_tags.sql
     undo: 025_tags.undo.sql                           # DROP TABLE order_tags
+    rows: "> 0"                                       # a step that changes nothing is a mistake here
     journal: "SELECT count(*) FROM order_tags WHERE created_by <> 'migration'"
   - step: notes
     sql: 026_notes.sql

@@ -337,7 +337,7 @@ def _array(schema: dict[str, Any]) -> str:
 
 
 def _list(items: dict[str, Any]) -> str:
-    if items.get("type") == "string" and "enum" not in items:
+    if items.get("type") == "string" and "enum" not in items and "pattern" not in items:
         return "text, or a list"
     if not items:
         return "a list"

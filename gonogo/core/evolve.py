@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
 from gonogo.core.event import Event, Kind
@@ -30,6 +30,10 @@ def fold(events: Iterable[Event]) -> State:
 
 def evolve(state: State, event: Event) -> State:
     """Return where a run stands after one more fact."""
+    return replace(_evolve(state, event), at=event.at)
+
+
+def _evolve(state: State, event: Event) -> State:
     target = NEXT.get((state.status, event.kind)) if heard(state, event) else None
     if target is None:
         return _alarmed(_evolve_anywhere(state, event), event, heard=heard(state, event))
@@ -127,14 +131,24 @@ def _evolve_anywhere(state: State, event: Event) -> State:
         return replace(state, seq=event.seq)
     if kind in (Kind.HOLD, Kind.HELD):
         why = str(event.body.get("why", "")) or "no reason given"
-        return replace(state, seq=event.seq, held=why if kind is Kind.HELD else f"{event.actor} says hold: {why}")
+        held = why if kind is Kind.HELD else f"{event.actor} says hold: {why}"
+        return replace(state, seq=event.seq, held=held, held_at=state.held_at or event.at)
     if kind is Kind.RESUME:
         # time has passed, so what would be lost is counted anew
         accepts = bool(event.body.get("accept_loss"))
-        return replace(state, seq=event.seq, held="", rollback_failed=False, accepts_loss=accepts, weighed=None)
+        later = _later(state, event.at - state.held_at) if state.held and state.held_at else {}
+        changed = dict(held="", held_at=None, rollback_failed=False, accepts_loss=accepts, weighed=None)
+        return replace(state, seq=event.seq, **{**changed, **later})
     if kind is Kind.TAKEN_OVER:
-        return replace(state, seq=event.seq, weighed=None, accepts_loss=False)
+        later = _later(state, event.at - state.at) if state.at and not state.held else {}
+        return replace(state, seq=event.seq, **{"weighed": None, "accepts_loss": False, **later})
     return replace(state, seq=event.seq, **_said(state, event))
+
+
+def _later(state: State, by: timedelta) -> Fields:
+    """Move what is waited for by a time in which nobody watched: a hold, or the time between two processes."""
+    moved = {name: getattr(state, name) for name in ("soak_from", "changed_at")}
+    return {name: moment + by for name, moment in moved.items() if moment is not None}
 
 
 def _said(state: State, event: Event) -> Fields:

@@ -24,6 +24,9 @@ from gonogo.core.success import Criterion
 from gonogo.core.way_back import Backup, Rehearsal, Rollback
 from gonogo.core.window import Freeze, Window
 
+#: the kinds of checks that act beyond the database
+_OUTSIDE = frozenset({"run", "own", "throughput", "http", "prometheus"})
+
 
 class Planned(BaseModel):
     """A part of a plan: a value."""
@@ -190,8 +193,6 @@ class Plan(Planned):
     seal: str = ""
     #: the git commit that its files were checked out from, if they were
     commit: str = ""
-    #: the project's own signature under the programs that it runs: who may write to the ledger may not run any
-    trust: str = ""
 
     def items(self, phase: int) -> dict[str, Item]:
         """Return every box of a phase's checklists, by name."""
@@ -200,12 +201,10 @@ class Plan(Planned):
         return {item.item: item for item in (*found.before, *(i for step in steps for i in step.confirm), *found.after)}
 
     @property
-    def programs(self) -> dict[str, Any]:
-        """Every program that it may run, by the check or the step that runs it."""
-        found = {f"check {name}": check.run for name, check in self.checks.items() if check.run}
-        found |= {f"step {step.name}": step.program for step in self.steps if step.program}
-        found |= {f"undo {step.name}": step.undo_program for step in self.steps if step.undo_program}
-        return {name: program.model_dump(mode="json") for name, program in found.items()}
+    def reaches_out(self) -> bool:
+        """Whether anything of it acts beyond the database: programs, pgbench's scripts, code and addresses of the project."""
+        kinds = {check.kind for check in self.checks.values()}
+        return bool(kinds & _OUTSIDE) or any(step.program or step.undo_program for step in self.steps)
 
     @property
     def scripts(self) -> Iterator[Script]:

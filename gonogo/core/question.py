@@ -5,6 +5,7 @@ Every kind answers with one number, so that one line drawn beforehand judges it;
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import Annotated, Any, Literal
 
@@ -52,11 +53,23 @@ STRUCTURE = (
 )  # fmt: skip
 
 
+#: as the fingerprint names things: without its schema, or misspelt, nothing would ever be found
+ObjectName = Annotated[
+    str,
+    Field(
+        pattern=r"^((table|view|column|constraint|index|sequence|function|procedure|aggregate|policy|trigger|type|rule) [^.]+\..+"
+        r"|(schema|extension|event trigger|publication|statistics) .+)$"
+    ),
+]
+
+
 class Objects(Part):
     """What must be there, and what must not."""
 
-    exist: Names = Field(default=(), description="What must be there: `table public.orders`, `index public.orders_at`.")
-    absent: Names = Field(default=(), description="What must not.")
+    exist: Annotated[tuple[ObjectName, ...], BeforeValidator(as_list)] = Field(
+        default=(), description="What must be there: `table public.orders`, `index public.orders_at`."
+    )
+    absent: Annotated[tuple[ObjectName, ...], BeforeValidator(as_list)] = Field(default=(), description="What must not.")
 
     @model_validator(mode="after")
     def _some(self) -> Objects:
@@ -139,7 +152,31 @@ class Run(Part):
     @classmethod
     def _words(cls, value: object) -> object:
         # as a shell would split it, and nothing else that a shell does
-        return tuple(shlex.split(value)) if isinstance(value, str) else value
+        return split_line(value) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _can_be_run(self) -> Run:
+        if not self.argv[0] or any("\0" in word for word in self.argv):
+            raise ValueError("argv: the program has no name, or a word holds a NUL byte")
+        try:
+            groups = re.compile(self.pattern).groups
+        except re.error as error:
+            raise ValueError(f"pattern: {error}") from None
+        if self.pattern and not groups:
+            raise ValueError("pattern: it has no group, whose text would be the number: write p95=([0-9.]+)")
+        return self
+
+
+def split_line(line: str) -> tuple[str, ...]:
+    """Return the words of a line, as a shell would split it.
+
+    Raises:
+        ValueError: a quote is not closed.
+    """
+    try:
+        return tuple(shlex.split(line))
+    except ValueError as error:
+        raise ValueError(f"{line!r} cannot be split into words: {str(error).lower()}") from None
 
 
 #: what the metrics of each kind are called, beside `value`

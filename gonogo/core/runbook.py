@@ -16,7 +16,7 @@ from gonogo.core.check import Check, Concern, Rule
 from gonogo.core.monitor import Alert, Monitor
 from gonogo.core.parts import Duration, Identifier, Names, Offset, Part
 from gonogo.core.people import Approve, Item, Person
-from gonogo.core.question import Run
+from gonogo.core.question import Run, split_line
 from gonogo.core.success import Criterion
 from gonogo.core.threshold import parse_threshold
 from gonogo.core.way_back import BACKUP_PROVED, REHEARSAL_FRESH, Backup, Rehearsal, Rollback
@@ -158,8 +158,8 @@ class Step(Part):
     )
     rows: Rule | None = Field(
         default=None,
-        description="How many rows it must insert, update and delete, such as `> 0`; else it fails, and nothing of it stays. Of a"
-        " backfill, all its batches together.",
+        description="How many rows its INSERT, UPDATE, DELETE and MERGE must change, such as `> 0`; else it fails, and nothing of"
+        " it stays.",
     )
     no_return: bool = Field(
         default=False,
@@ -177,13 +177,21 @@ class Step(Part):
         if len(kinds) != 1:
             found = " and ".join(kinds) or "none of them"
             raise ValueError(f"a step does exactly one of {', '.join(STEP_KINDS)}; this one has {found}")
-        if self.rows is not None and kinds[0] not in ("sql", "backfill"):
-            raise ValueError(f"rows: a `{kinds[0]}` step changes no rows that could be counted")
-        if self.rows is not None and (parse_threshold(self.rows).needs_baseline or parse_threshold(self.rows).metric != "value"):
-            raise ValueError(f"rows: {self.rows!r} is no comparison with a number, such as `> 0`")
+        if self.run is not None and self.undo is not None and len(self.undo) == 1:
+            split_line(self.undo[0])
+        self._rows_can_be_counted(kinds[0])
         if empty := [key for key in ("sql", "check", "confirm", "undo") if getattr(self, key) == ()]:
             raise ValueError(f"{empty[0]}: an empty list names nothing" + ("; write `nothing`" if empty[0] == "undo" else ""))
         return self
+
+    def _rows_can_be_counted(self, kind: str) -> None:
+        if self.rows is None:
+            return
+        rule = parse_threshold(self.rows)
+        if kind != "sql":
+            raise ValueError(f"rows: of a `{kind}` step nobody counts the rows that it changes; a `check` step after it can")
+        if rule.needs_baseline or rule.metric != "value" or rule.n > 1:
+            raise ValueError(f"rows: {self.rows!r} is no comparison with a number, such as `> 0`")
 
     @property
     def kind(self) -> str:

@@ -54,7 +54,6 @@ def seal(plan: Plan, meanings: Mapping[str, str]) -> str:
     body = plan.model_copy(update={"steps": steps, "questions": questions, "switches": switches}).model_dump_json(
         exclude={
             "seal": True,
-            "trust": True,
             "commit": True,
             "monitor": True,
             "sources": True,

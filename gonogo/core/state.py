@@ -201,6 +201,9 @@ class State:
     #: how many scripts of a level that has its own are done
     switched: int = 0
     held: str = ""
+    #: since when it is held, and when its newest fact was
+    held_at: datetime | None = None
+    at: datetime | None = None
     #: why the run turned back
     cause: str = ""
     rollback_failed: bool = False

@@ -20,9 +20,9 @@ targets: {{db: {{database: $TEST_URL}}}}
 phases:
   - phase: one
     tasks: [{{task: work, steps: [{{step: change, sql: change.sql, {undo}}}]}}]
-    watch: [seen]
+    watch: [{watch}]
     every: 100ms
-    soak: 4s
+    soak: {soak}
     {phase}
 checks:
   seen: {seen}
@@ -53,10 +53,19 @@ class Desk:
             connection.execute("VACUUM ANALYZE")
 
     def run(
-        self, seen: str, change: str = "SELECT 1;\n", undo: str = "", *, phase: str = "", more: str = "", no_return: bool = False
+        self,
+        seen: str,
+        change: str = "SELECT 1;\n",
+        undo: str = "",
+        *,
+        phase: str = "",
+        more: str = "",
+        no_return: bool = False,
+        watch: str = "seen",
+        soak: str = "4s",
     ) -> CompletedProcess[str]:
         way = "no_return: true" if no_return else "undo: undo.sql"
-        book = BOOK.format(seen=seen, undo=way, phase=phase, more=more)
+        book = BOOK.format(seen=seen, undo=way, phase=phase, more=more, watch=watch, soak=soak)
         files = {"change__sql": change, "undo__sql": undo or "SELECT 1;\n", "q__sql": "SELECT * FROM item WHERE id = 777\n"}
         self.project = self.make(book, **files)
         return self("run", "book", "--without-prefect")
@@ -85,7 +94,9 @@ def test_a_dropped_index_trips_by_the_buffers_alone_and_is_there_again(desk: Des
 
 def test_a_function_that_has_become_slow_trips_surely(desk: Desk) -> None:
     seen = '{time: p.sql, samples: 20, expect: "p50 <= 9 s", roll_back_if: "p50 > baseline + 50% in 2 of 3"}'
-    desk.make(BOOK.format(seen=seen, undo="undo: undo.sql", phase="", more=""), p__sql="SELECT priced()\n")
+    desk.make(
+        BOOK.format(seen=seen, undo="undo: undo.sql", phase="", more="", watch="seen", soak="4s"), p__sql="SELECT priced()\n"
+    )
     done = desk.run(seen, SLOW, QUICK)
     assert done.returncode == 11, done.stdout + done.stderr
     assert re.search(r"The watch tripped: seen: p50 [\d.]+ is > [\d.]+ \(baseline [\d.]+\), 2 of 3 samples", update(done))
@@ -134,6 +145,33 @@ def test_what_is_only_to_be_told_is_told_once_and_nothing_is_turned_back(desk: D
     assert done.returncode == 0, done.stdout + done.stderr
     assert update(done).count("👀 seen: 0.167 is > 0.1") == 1
     assert ("this would roll back" in update(done)) is bool(phase)
+
+
+def test_a_check_that_cannot_be_asked_does_not_end_the_watch_in_silence(desk: Desk) -> None:
+    done = desk.run("{own: broken, expect: '= 1', no_data: hold, roll_back_if: '> 5'}")
+    assert done.returncode == 2, "an own check needs its file"
+    (desk.project / "checks").mkdir()
+    text = "from checks.own import check\n\n\n@check('broken')\ndef broken(ask):\n    raise RuntimeError('no network')\n"
+    (desk.project / "checks/broken.py").write_text(text, encoding="utf-8")
+    done = desk.run("{own: broken, expect: '= 1', no_data: hold, roll_back_if: '> 5'}")
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert "seen gives no data: could not ask: RuntimeError: no network" in update(done)
+
+
+def test_of_several_that_trip_at_once_what_turns_back_comes_first(desk: Desk) -> None:
+    soft = f'{{query: "{SHARE}", then: hold, expect: "= 0", roll_back_if: "> 10%"}}'
+    hard = f'  hard: {{query: "{SHARE}", expect: "= 0", roll_back_if: "> 10%"}}'
+    done = desk.run(
+        f"{soft}\n{hard}", FAILS, "DELETE FROM call WHERE NOT ok;\n", phase="on_failure: roll back", watch="seen, hard"
+    )
+    assert done.returncode == 11, done.stdout + done.stderr
+
+
+def test_a_sample_that_takes_longer_than_the_soak_is_waited_for_and_judged(desk: Desk) -> None:
+    slow = SHARE.replace(" FROM call", " FROM call, pg_sleep(3)")
+    seen = f'{{query: "{slow}", within: 20s, expect: "= 0", roll_back_if: "> 10%"}}'
+    done = desk.run(seen, FAILS, "DELETE FROM call WHERE NOT ok;\n", soak="200ms")
+    assert done.returncode == 11, done.stdout + done.stderr
 
 
 def test_past_the_point_of_no_return_a_trip_holds_and_only_a_restore_leads_back(desk: Desk) -> None:

@@ -587,6 +587,10 @@ def test_a_phase_is_turned_back_by_itself_and_launched_again_by_undo_and_by_rest
     assert colour_and_extra(here.url) == (True, False)
     assert one(here.url, "SELECT count(*) FROM item WHERE id = 9999") == 0
 
+    run(here)
+    back(here, "--phase", "two", "--level", "restore", "--accept-loss")
+    assert colour_and_extra(here.url) == (True, False), "a second restore keeps the first failed database too"
+
     # to the estimate every row that was restored is new
     told = back(here, "--phase", "one", "--accept-loss")
     assert "ROLLED BACK" in told

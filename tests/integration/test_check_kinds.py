@@ -151,8 +151,11 @@ def test_objects_that_are_missing_or_there_and_a_schema_that_drifts(ask: Ask, da
 
 
 def test_columns_that_no_key_could_join(ask: Ask) -> None:
-    pairs = {"same_type": [["bill.customer", "customer.id"], ["bill.customer", "customer.email"], ["bill.id", "customer.x"]]}
-    assert ask(pairs).told == ("bill.customer is integer, customer.email is text", "bill.id is integer, customer.x is not there")
+    pairs = {"same_type": [["bill.customer", "customer.id"], ["bill.customer", "customer.email"]]}
+    assert ask(pairs).told == ("bill.customer is integer, customer.email is text",)
+    assert ask({"same_type": [["bill.x", "customer.x"]]}).error == "there is no column bill.x", (
+        "two that are missing are not alike"
+    )
 
 
 def test_a_role_sees_what_its_policies_show_it(ask: Ask, database: tuple[Connection, Database, str]) -> None:
@@ -161,6 +164,54 @@ def test_a_role_sees_what_its_policies_show_it(ask: Ask, database: tuple[Connect
     assert value(ask({**asked, "settings": {"app.tenant": "2"}})) == 0
     assert "42501" in ask({"query": "SELECT count(*) FROM customer", "role": database[2]}).error
     assert value(ask({"query": "SELECT count(*) FROM customer"})) == 10, "the role was for that question alone"
+
+
+def test_a_policy_is_gone_too_where_its_table_does_not_heed_it(ask: Ask, database: tuple[Connection, Database, str]) -> None:
+    connection, policies = database[0], {"structure": {"only": "policies"}}
+    before = ask(policies)
+    connection.execute("ALTER TABLE bill DISABLE ROW LEVEL SECURITY")
+    assert value(ask(policies, before=before)) == 1
+
+
+def test_a_grant_to_a_role_with_a_blank_in_its_name_is_seen(ask: Ask, database: tuple[Connection, Database, str]) -> None:
+    connection, grants = database[0], {"structure": {"only": "grants"}}
+    name = f"my {database[2]}"
+    connection.execute(f'CREATE ROLE "{name}"; GRANT SELECT ON bill TO "{name}"')
+    before = ask(grants)
+    connection.execute(f'GRANT ALL ON bill TO "{name}"')
+    assert value(ask(grants, before=before)) == 1
+    connection.execute(f'DROP OWNED BY "{name}"; DROP ROLE "{name}"')
+
+
+def test_a_sequence_that_a_default_uses_without_owning_it_is_looked_at_and_one_of_text_is_no_number(
+    ask: Ask, database: tuple[Connection, Database, str]
+) -> None:
+    database[0].execute("""CREATE SEQUENCE s; CREATE TABLE a (id int DEFAULT nextval('s')); INSERT INTO a VALUES (9);
+        CREATE SEQUENCE t; CREATE TABLE b (id text DEFAULT 'B-' || nextval('t')); ALTER SEQUENCE t OWNED BY b.id;
+        INSERT INTO b VALUES ('B-7')""")
+    assert ask({"sound": "sequences"}).told == ("sequence public.s is at 1, and a.id holds 9",)
+
+
+def test_a_role_that_sees_its_own_sessions_only_gets_no_quiet_server(database: tuple[Connection, Database, str]) -> None:
+    connection, reached, role = database
+    connection.execute(f"ALTER ROLE {role} LOGIN".encode())
+    with Database(url=reached.url, role=role).connect("test") as weak:
+        plan = Plan.model_construct(checks={"c": Check.model_validate({"activity": "blocked", "expect": "= 0"})}, questions={})
+        assert "GRANT pg_monitor" in checks.measure(plan, "c", checks.Around(), weak).error
+
+
+@pytest.mark.parametrize("count", ["'NaN'::float8", "'Infinity'::numeric"])
+def test_an_amount_of_data_that_is_no_number_is_none(ask: Ask, count: str) -> None:
+    found = ask({"query": f"SELECT 1, {count}", "at_least": "5"})
+    assert (found.count, found.error) == (None, "")
+    assert judged({"query": "SELECT 1", "at_least": 5}, found).verdict is Verdict.INCONCLUSIVE
+
+
+def test_whatever_a_check_raises_is_an_error_and_no_silence(ask: Ask, tmp_path: Path) -> None:
+    (tmp_path / "checks").mkdir()
+    broken = OWN.replace('return "no number"', 'raise OSError("the network is down")')
+    (tmp_path / "checks/word.py").write_text(broken, encoding="utf-8")
+    assert ask({"own": "word"}, broken).error == "OSError: the network is down"
 
 
 def test_buffers_and_the_shape_of_a_plan_change_with_an_index_and_nothing_else(
@@ -334,6 +385,10 @@ def test_a_service_is_judged_by_status_latency_share_of_errors_and_a_field(
         assert why in ask({"http": {"url": service + url, "field": "status"}, "expect": "= 1"}).missing
     gone = {"http": "http://127.0.0.1:9/", "samples": 2, "within": "2s", "expect": "errors = 0"}
     assert judged(gone, ask(gone)).verdict is Verdict.FAIL
+    quick = {**gone, "expect": "p95 < 500 ms"}
+    assert judged(quick, ask(quick)).verdict is Verdict.INCONCLUSIVE, "how soon it refuses is no latency"
+    monkeypatch.setenv("PW", "sup3rs/cret")
+    assert "sup3rs" not in str(ask({"http": "http://user:$PW@127.0.0.1:9/", "samples": 1}))
     assert "NOT_SET is not set" in ask({"http": "$NOT_SET/x"}).error
 
 

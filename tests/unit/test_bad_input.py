@@ -131,6 +131,7 @@ EDITS: Mapping[str, tuple[str, str, str]] = {
     "an unknown check in the baseline": ("inputs:", "baseline: [lost]\ninputs:", ":3:12: baseline[0]: the check 'lost' is not defined"),
     "an unknown check in the proof": ("inputs:", "rollback: {prove: lost}\ninputs:", "rollback.prove[0]: the check 'lost' is not defined"),
     "a watched check that cannot turn it back": ("    gate:", "    watch: [orphans]\n    gate:", ":7:13: phases[0].watch[0]: the check 'orphans' has no roll_back_if"),
+    "a step for a target that is not there": ("sql: a.sql.j2, undo", "only_on: [gone], sql: a.sql.j2, undo", "phases[0].tasks[0].steps[0].only_on[0]: the target 'gone' is not defined"),
     "two kinds of step": ("sql: a.sql.j2, undo", "sql: a.sql.j2, check: orphans, undo", ":13:13: phases[0].tasks[0].steps[0]: a step does exactly one of sql, backfill, run, check, confirm, wait; this one has sql and check"),
     "no kind of step": ("sql: a.sql.j2, undo", "undo", "this one has none of them"),
     "two kinds of check": ("{sql: check.sql,", "{sql: check.sql, rows: [t],", ":15:3: checks.orphans: a check asks exactly one of sql, query, equal, time, rows, checksum, orphans, values, sound, objects, structure, same_type, buffers, statements, throughput, activity, http, prometheus, run, own; this one has sql and rows"),

@@ -457,7 +457,28 @@ def test_nothing_is_decided_while_a_run_is_held_and_the_same_as_before_once_it_i
     assert world.state.status is status
     world.tell(Kind.RESUME, "ben")
     assert world.state.held == ""
+    if isinstance(before, Wait):
+        # the second in which nobody watched is watched afterwards
+        before = Wait(before.until + timedelta(seconds=1), before.why)
     assert world.decide() == before
+
+
+def test_neither_a_hold_nor_the_time_without_a_process_counts_as_soak() -> None:
+    world = launched(plan(phase(task(sql()), soak=SOAK)))
+    world.go_on(until=lambda state: state.status is Status.SOAKING)
+    wait = world.decide()
+    assert isinstance(wait, Wait)
+    world.tell(Kind.HELD, "watch", why="no data")
+    world.now += timedelta(days=1)
+    world.tell(Kind.RESUME, "ben")
+    later = world.decide()
+    assert isinstance(later, Wait)
+    assert later.until - wait.until >= timedelta(days=1)
+    world.now += timedelta(days=1)
+    world.tell(Kind.TAKEN_OVER, epoch=2)
+    last = world.decide()
+    assert isinstance(last, Wait)
+    assert last.until - later.until >= timedelta(days=1)
 
 
 def test_a_hold_without_a_reason_is_a_hold() -> None:
