@@ -89,6 +89,12 @@ def explain(connection: Connection, text: str) -> dict[str, Any]:
     return {"shape": list(_nodes(plan)), "buffers": touched}
 
 
+def shape_of(connection: Connection, explain_: str) -> str:
+    """Return the shape of the plan that an EXPLAIN with FORMAT JSON answers, in one line."""
+    row = connection.execute(explain_.encode()).fetchone()
+    return " > ".join(_nodes(row[0][0]["Plan"])) if row else ""
+
+
 def _nodes(plan: Mapping[str, Any]) -> Iterator[str]:
     where = plan.get("Index Name") or plan.get("Relation Name") or plan.get("Function Name")
     yield f"{plan.get('Node Type')}{f' on {where}' if where else ''}"

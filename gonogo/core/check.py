@@ -77,6 +77,11 @@ class Check(Part):
         default=None,
         description="By pg_stat_statements: how many times slower the worst of that many busiest statements has become.",
     )
+    plans: Annotated[int, Field(ge=1, le=100)] | None = Field(
+        default=None,
+        description="By pg_stat_statements: how many of that many busiest statements have another plan than before (PostgreSQL 16"
+        " and later).",
+    )
     throughput: Throughput | None = Field(default=None, description="How many transactions a second pgbench makes.")
     activity: Literal[ACTIVITIES] | None = Field(  # type: ignore[valid-type]
         default=None,
@@ -178,13 +183,15 @@ class Check(Part):
     @property
     def needs_baseline(self) -> bool:
         """Whether it compares with what was before the first change."""
-        compares = (self.structure is not None and not self.structure.like) or self.statements is not None
+        compares = (
+            (self.structure is not None and not self.structure.like) or self.statements is not None or self.plans is not None
+        )
         return compares or any(t.needs_baseline for t in (*self.expectations, *([self.breach] if self.breach else [])))
 
 
 CHECK_KINDS = (
     "sql", "query", "equal", "time", "rows", "checksum", "orphans", "values", "sound", "objects", "structure", "same_type",
-    "buffers", "statements", "throughput", "activity", "http", "prometheus", "run", "own",
+    "buffers", "statements", "plans", "throughput", "activity", "http", "prometheus", "run", "own",
 )  # fmt: skip
 #: the kinds that a role and settings of their own make sense for
 ASKED_AS = ("sql", "query", "equal", "time", "rows", "orphans", "values", "buffers")

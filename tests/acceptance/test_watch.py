@@ -174,6 +174,27 @@ def test_a_sample_that_takes_longer_than_the_soak_is_waited_for_and_judged(desk:
     assert done.returncode == 11, done.stdout + done.stderr
 
 
+def test_a_trip_ends_a_backfill_between_its_batches_and_undoes_what_they_did(desk: Desk) -> None:
+    seen = '{query: "SELECT count(*) FROM item WHERE pad IS NULL", expect: "= 0", roll_back_if: "> 0 in 2 of 2"}'
+    book = BOOK.replace("sql: change.sql", "backfill: {{table: item, sql: change.sql.j2, batch: 100}}")
+    files = {
+        "change__sql__j2": "UPDATE item SET pad = NULL FROM pg_sleep(0.05) WHERE {{ batch_of('item') }}\n",
+        "undo__sql": "UPDATE item SET pad = repeat('x', 200) WHERE pad IS NULL;\n",
+    }
+    with psycopg.connect(desk.url, autocommit=True) as connection:
+        connection.execute("ALTER TABLE item ADD PRIMARY KEY (id)")
+    text = book.format(seen=seen, undo="undo: undo.sql", phase="", more="", watch="seen", soak="4s")
+    desk.project = desk.make(text, **files)
+    done = desk("run", "book", "--without-prefect")
+    assert done.returncode == 11, done.stdout + done.stderr
+    assert "The watch tripped: seen:" in update(done)
+    with psycopg.connect(desk.url) as connection:
+        assert connection.execute("SELECT count(*) FROM item WHERE pad IS NULL").fetchone() == (0,)
+        batches = connection.execute("SELECT count(*) FROM gonogo.event WHERE kind = 'batch done'").fetchone()
+    assert batches is not None
+    assert 0 < batches[0] < 150, "it did not go to its end, which is 200 batches"
+
+
 def test_past_the_point_of_no_return_a_trip_holds_and_only_a_restore_leads_back(desk: Desk) -> None:
     seen = f'{{query: "{SHARE}", expect: "= 0", roll_back_if: "> 10% in 2 of 3"}}'
     more = "backup: {}\nrollback: {levels: [undo, restore]}"

@@ -14,9 +14,10 @@ from typing import Any, ClassVar
 
 import psycopg
 import pytest
-from conftest import Server
+from conftest import Server, open_folder
 
 import checks
+from gonogo import embedded
 from gonogo.compare import schema_fingerprint
 from gonogo.core.check import CHECK_KINDS, Check
 from gonogo.core.plan import Plan, Script
@@ -260,6 +261,29 @@ def test_the_busiest_statements_are_compared_with_what_they_took_before(server_1
         assert value(after) > 4
         assert "SELECT work" in after.told[0]
         assert judge_all(check.expectations, None, after, before).verdict is Verdict.FAIL
+
+
+def test_a_busy_statement_that_is_planned_otherwise_is_named() -> None:
+    with open_folder() as folder:
+        data = folder / "pg"
+        with embedded.running(data) as url, psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET shared_preload_libraries = pg_stat_statements")
+        with embedded.running(data) as url, Database(url=url).connect("test") as connection:
+            connection.execute("CREATE EXTENSION pg_stat_statements; CREATE TABLE big AS SELECT generate_series(1, 20000) AS id")
+            connection.execute("CREATE INDEX big_id ON big (id)")
+            connection.execute("ANALYZE big")
+            for number in range(5):
+                connection.execute(f"SELECT * FROM big WHERE id = {number}".encode())
+            check = Check.model_validate({"plans": 3, "expect": "= 0"})
+            plan, around = Plan.model_construct(checks={"c": check}, questions={}), checks.Around()
+            before = checks.measure(plan, "c", around, connection)
+            assert any("big_id" in shape for shape in before.facts.values()), before
+            assert value(checks.measure(plan, "c", around, connection, before)) == 0
+            connection.execute("DROP INDEX big_id")
+            after = checks.measure(plan, "c", around, connection, before)
+            assert value(after) == 1
+            assert "SELECT * FROM big WHERE id" in after.told[0]
+            assert "became Seq Scan on big" in after.told[0]
 
 
 # what the server is doing
