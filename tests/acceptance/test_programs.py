@@ -139,27 +139,66 @@ def test_what_a_program_says_is_kept_without_what_it_may_not_say(desk: Desk) -> 
     assert desk.one("SELECT count(*) FROM gonogo.event WHERE body::text LIKE '%s3cr3t%'") == 0
 
 
-def test_a_program_that_somebody_wrote_into_the_ledger_is_not_run(desk: Desk) -> None:
+#: what stands in the plan, and what somebody with rights to the ledger makes of it
+FORGED = {
+    "a program": ('"later"]', '"later", "; touch EVIL"]'),
+    "an address": ("http://127.0.0.1:9/well", "http://127.0.0.1:9/$HOME"),
+    "a check's limit": ('"expect":["errors = 0"]', '"expect":["errors >= 0"]'),
+}
+
+
+@pytest.mark.parametrize("what", FORGED)
+def test_nothing_that_somebody_wrote_into_the_ledger_acts_beyond_the_database(desk: Desk, what: str) -> None:
     later = f"{{step: later, run: [sh, {desk.root}/tool.sh, later], undo: nothing}}"
-    look = "{confirm: [{item: look, title: Look}]}"
-    desk.book(rest=f"          - {look}\n          - {later}\npeople: {{ann: {{name: Ann}}}}")
+    look, ask = "{confirm: [{item: look, title: Look}]}", "{step: ask, check: [well]}"
+    well = 'checks: {well: {http: "http://127.0.0.1:9/well", samples: 1, within: 1s, expect: "errors = 0"}}'
+    steps = "\n".join(f"          - {step}" for step in (look, ask, later))
+    desk.book(rest=f"{steps}\n    on_failure: hold\npeople: {{ann: {{name: Ann}}}}\n{well}")
     process = start("run", "book", "--without-prefect", cwd=desk.root, env=environment(TEST_URL=desk.url))
     while desk.told != ["v2"] or desk.one("SELECT count(*) FROM gonogo.event WHERE kind = 'people asked'") == 0:
         time.sleep(0.05)
     process.kill()
     process.communicate()
-    evil = desk.root / "evil"
-    forged = (
-        f"""UPDATE gonogo.event SET body = replace(body::text, '"later"]', '"later", "; touch {evil}"]')::jsonb WHERE seq = 1"""
-    )
+    was, is_ = FORGED[what]
     with psycopg.connect(desk.url, autocommit=True) as connection:
         connection.execute("ALTER TABLE gonogo.event DISABLE TRIGGER ALL")
-        connection.execute(forged.encode())
+        forged = "UPDATE gonogo.event SET body = replace(body::text, %s, %s)::json WHERE seq = 1 AND body::text LIKE %s"
+        changed = connection.execute(forged, [was, is_.replace("EVIL", str(desk.root / "evil")), f"%{was}%"]).rowcount
+    assert changed == 1, "what is forged stands there"
     assert desk("confirm", "book", "look", "--as", "ann").returncode == 0
     done = desk("resume", "book", "--without-prefect")
     assert done.returncode == 4, done.stdout + done.stderr
     assert "the programs of this run are not signed with this project's key" in done.stdout
     assert desk.told == ["v2"]
+
+
+def test_a_plan_that_was_signed_for_another_run_is_not_one_for_this(desk: Desk) -> None:
+    look = "          - {confirm: [{item: look, title: Look}]}\n"
+    later = f"          - {{step: later, run: [sh, {desk.root}/tool.sh, '{{{{ who }}}}'], undo: nothing}}\n"
+    who = "people: {ann: {name: Ann}}\ninputs: {who: {default: old}}"
+    desk.book(rest=look + later + who)
+    for given in ("old", "new"):
+        process = start(
+            "run", "book", "--without-prefect", "--input", f"who={given}", cwd=desk.root, env=environment(TEST_URL=desk.url)
+        )
+        asked = "SELECT count(*) FROM gonogo.event WHERE kind = 'people asked'"
+        while desk.one("SELECT to_regclass('gonogo.event')") is None or desk.one(asked) < (1 if given == "old" else 2):
+            time.sleep(0.05)
+        process.kill()
+        process.communicate()
+        if given == "old":
+            assert desk("rollback", "book", "--without-prefect").returncode == 11
+    with psycopg.connect(desk.url, autocommit=True) as connection:
+        connection.execute("ALTER TABLE gonogo.event DISABLE TRIGGER ALL")
+        first, second = (row[0] for row in connection.execute("SELECT id FROM gonogo.run ORDER BY opened").fetchall())
+        copied = (
+            "UPDATE gonogo.event SET body = (SELECT body FROM gonogo.event WHERE run = %s AND seq = 1) WHERE run = %s AND seq = 1"
+        )
+        connection.execute(copied, [first, second])
+    assert desk("confirm", "book", "look", "--as", "ann").returncode == 0
+    done = desk("resume", "book", "--without-prefect")
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert "old" not in desk.told
 
 
 def test_a_rehearsal_leaves_programs_out_that_would_reach_beyond_the_copy(desk: Desk) -> None:
