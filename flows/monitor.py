@@ -77,7 +77,7 @@ def look(opened: Opened, prepared: Prepared, database: Database, say: Say) -> Lo
         samples = {name: {"look": look_of(found), "says": found.sentence} for name, found in judged.items()}
         ledger.append(connection, chain, Kind.SAMPLE, {"samples": samples}, "monitor")
         _raise_and_clear(connection, chain, plan, judged)
-        events = ledger.read(connection, chain)
+        events = ledger.read_looks(connection, chain)
         alerts = fold_alerts(events)
         undelivered = _tell(connection, chain, plan, updates_of(plan, alerts, events, clock.now()), say)
         undelivered += _alarms(connection, database, plan, say)
@@ -90,7 +90,7 @@ def _lock_of(plan: Plan) -> list[int | str]:
 
 
 def _raise_and_clear(connection: Connection, chain: str, plan: Plan, judged: dict[str, Judgement]) -> None:
-    alerts = fold_alerts(ledger.read(connection, chain))
+    alerts = fold_alerts(ledger.read_looks(connection, chain))
     for alert in plan.monitor.alerts if plan.monitor else ():
         if change := changes_of(alert, alerts[alert.alert], judged[alert.alert]):
             body = {"alert": alert.alert, "target": plan.target, "why": change[1]}
@@ -175,7 +175,7 @@ def acknowledge(
         ledger.append(connection, found.run, Kind.ACKNOWLEDGED, body, speaker.person)
         return found.state.alarm.why
     chain = ledger.chain_of_monitor(plan.runbook)
-    alerts = fold_alerts(ledger.read(connection, chain)) if ledger.exists(connection) else {}
+    alerts = fold_alerts(ledger.read_looks(connection, chain)) if ledger.exists(connection) else {}
     if alert not in alerts:
         raise BadInput(f"there is no alert {alert!r}; there are {', '.join(alerts) or 'none'}")
     if alerts[alert].raised is None:

@@ -251,6 +251,12 @@ def read(connection: Connection, run: str, after: int = 0) -> list[Event]:
     return [_event(row) for row in rows]
 
 
+def read_looks(connection: Connection, chain: str) -> list[Event]:
+    """Return the facts of a monitor's chain: of its looks, which never end, only the newest thousand."""
+    newest = " AND (kind <> 'sample' OR seq > (SELECT max(seq) FROM gonogo.event WHERE run = %s) - 1000) ORDER BY seq"
+    return [_event(row) for row in connection.execute(_EVENTS + newest, [chain, 0, chain]).fetchall()]
+
+
 def _event(row: Sequence[Any]) -> Event:
     """Make a fact of its row.
 

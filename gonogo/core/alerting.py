@@ -14,8 +14,6 @@ from gonogo.core.plan import Plan
 from gonogo.core.verdict import Judgement, Verdict, trips
 
 BREACH, BLANK, WELL = "breach", "blank", "well"
-#: how many of the newest looks are remembered
-_REMEMBERED = 1000
 
 
 @dataclass(kw_only=True)
@@ -38,7 +36,7 @@ def fold_alerts(events: Iterable[Event]) -> dict[str, Standing]:
         if event.kind is Kind.SAMPLE:
             for name, sample in body["samples"].items():
                 stands = found.setdefault(name, Standing())
-                stands.looks = [*stands.looks, str(sample["look"])][-_REMEMBERED:]
+                stands.looks.append(str(sample["look"]))
             continue
         stands = found.setdefault(str(body.get("alert")), Standing())
         if event.kind is Kind.ALERT:
