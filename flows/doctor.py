@@ -20,7 +20,8 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from flows.rehearse import Rehearsal, on_a_copy, only_step, up_and_back
+from flows.by_itself import only_step, up_and_back
+from flows.copies import Rehearsal, on_a_copy
 from gonogo import embedded, skeleton
 from gonogo.core.duration import say_duration
 from gonogo.core.plan import PlannedStep

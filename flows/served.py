@@ -17,7 +17,7 @@ from prefect.exceptions import TerminationSignal
 from prefect.runtime import flow_run as this_run
 from prefect.states import Completed, Failed
 
-from flows import decide, launch
+from flows import decide, launch, turning
 from flows import monitor as monitoring
 from flows import rehearse as rehearsing
 from flows.carry import carried
@@ -170,10 +170,10 @@ def roll_back(
     """Undo what the newest run did, newest first, and prove it; where a process carries it, that one does."""
     speaker = Speaker(person=asked_by, code=code)
     with found_run(runbook, target, "") as (opened, database, connection, found):
-        back_to = launch.phase_number(found.plan, phase)
-        back = launch.Back(kind=Kind.ROLL_BACK, reason=reason, level=level, back_to=back_to, accept_loss=accept_loss)
-        launch.refuse_where_over(back, found)
-        by_authority = launch.needs_authority(found, back)
+        back_to = turning.phase_number(found.plan, phase)
+        back = turning.Back(kind=Kind.ROLL_BACK, reason=reason, level=level, back_to=back_to, accept_loss=accept_loss)
+        turning.refuse_where_over(back, found)
+        by_authority = turning.needs_authority(found, back)
         keys = decide.keys_of(opened.project)
         if by_authority and (lacks := decide.agree(connection, found, keys, speaker, reason, level, back_to)):
             return Failed(name="Waiting for agreement", message=f"{speaker.person} agrees: {lacks}")
@@ -189,7 +189,7 @@ def roll_back(
             )
 
     def turn(conductor: Conductor) -> None:
-        launch.turn_back(conductor, back, by_authority=by_authority)
+        turning.turn_back(conductor, back, by_authority=by_authority)
         _here(conductor)
 
     return _carry(opened, database, found.run, speaker, turn, resumed=True, take_over=take_over)

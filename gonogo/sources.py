@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from gonogo.core.runbook import Runbook
+from gonogo.cross_check import input_problem
 from gonogo.errors import BadInput
-from gonogo.loader import input_problem
 
 
 class Library:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from flows import decide, launch
+from flows import decide, launch, turning
 from flows.decide import Speaker, agree, keys_of, launcher
 from flows.opening import Opened, found_run, open_runbook, read_inputs
 from gonogo import fence
@@ -121,7 +121,7 @@ def hold(name: str, target: str, run_id: str, reason: str, actor: str) -> None:
 
 
 def turn_back(
-    back: launch.Back,
+    back: turning.Back,
     name: str,
     target: str,
     run_id: str,
@@ -136,9 +136,9 @@ def turn_back(
 
     who = speaker.person or launch.whoami()
     with found_run(name, target, run_id) as (opened, database, connection, found):
-        back = replace(back, back_to=launch.phase_number(found.plan, phase))
-        launch.refuse_where_over(back, found)
-        by_authority = launch.needs_authority(found, back)
+        back = replace(back, back_to=turning.phase_number(found.plan, phase))
+        turning.refuse_where_over(back, found)
+        by_authority = turning.needs_authority(found, back)
         _say_loss(connection, found, back)
         if back.accept_loss and not by_authority:
             decide.accept_loss(found.plan, keys_of(opened.project), ask_code(found.plan, speaker))
@@ -155,13 +155,13 @@ def turn_back(
     carrier = Carrier(plainly, quiet=json)
 
     def turn(conductor: Conductor) -> None:
-        launch.turn_back(conductor, back, by_authority=by_authority)
+        turning.turn_back(conductor, back, by_authority=by_authority)
         carrier.flow(conductor)
 
     carrier.carry(opened, database, found.run, who, turn, take_over=take_over, resumed=True)
 
 
-def _say_loss(connection: Connection, found: launch.Found, back: launch.Back) -> None:
+def _say_loss(connection: Connection, found: launch.Found, back: turning.Back) -> None:
     """Say beforehand what a way back would destroy."""
     from flows.back import losses  # noqa: PLC0415 - see the top
 
@@ -169,7 +169,7 @@ def _say_loss(connection: Connection, found: launch.Found, back: launch.Back) ->
         say(f"would be lost: {what}: {told}", "yellow")
 
 
-def _agree(connection: Connection, found: launch.Found, opened: Opened, speaker: Speaker, back: launch.Back) -> str:
+def _agree(connection: Connection, found: launch.Found, opened: Opened, speaker: Speaker, back: turning.Back) -> str:
     rule = found.plan.rollback.authority
     if not speaker.person:
         waits = lacking(rule, found.plan.people, found.state.back) if rule else ""

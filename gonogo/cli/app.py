@@ -321,7 +321,7 @@ def abort(
 
     Example: [bold]gonogo abort guardian-multi-credit --reason "window is over"[/]
     """
-    from flows.launch import Back  # noqa: PLC0415
+    from flows.turning import Back  # noqa: PLC0415
     from gonogo.cli import act  # noqa: PLC0415
 
     back = Back(kind=Kind.ABORT, reason=reason)
@@ -350,7 +350,7 @@ def rollback(
 
     Example: [bold]gonogo rollback guardian-multi-credit --reason "billing is wrong"[/]
     """
-    from flows.launch import Back  # noqa: PLC0415
+    from flows.turning import Back  # noqa: PLC0415
     from gonogo.cli import act  # noqa: PLC0415
 
     back = Back(kind=Kind.ROLL_BACK, reason=reason, level=level, accept_loss=accept_loss, go_on=go_on)

@@ -1,0 +1,101 @@
+"""The copies that a rehearsal runs on, and the plan as it runs there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from flows.decide import keys_of, signer
+from flows.loop import Conductor, embark
+from gonogo import ledger, observe, scratch
+from gonogo.core.plan import Plan, PlannedStep
+from gonogo.core.runbook import Updates
+from gonogo.database import Connection, Database, identify, transaction
+from gonogo.house import Project
+
+Say = Callable[[str], None]
+NOTHING = timedelta(0)
+
+
+@dataclass(kw_only=True)
+class Rehearsal:
+    """One rehearsal of a plan."""
+
+    plan: Plan
+    texts: dict[str, str]
+    database: Database
+    project: Project
+    actor: str
+    say: Say
+    each_step: bool = False
+
+    @property
+    def room(self) -> scratch.Room:
+        """Where its copies may be made."""
+        beside = scratch.room_of(self.database, self.plan.rehearse_on, self.project.state)
+        if beside.server or not any(script.shared for script in self.plan.scripts):
+            return beside
+        # what it says of roles and databases would be true of the target's whole server
+        return replace(beside, server=beside.spare(), called=scratch.EMBEDDED)
+
+
+def on_a_copy(plan: Plan) -> Plan:
+    """Return the plan as it runs on a copy: the same work and checks, but nobody is asked or told, and no clock waited for."""
+    quiet = dict(before=(), approve=None, after=(), watch=(), soak=NOTHING)
+    kept = plan.backup.model_copy(update={"after": False, "each_phase": False}) if plan.backup else None
+    return plan.model_copy(
+        update=dict(
+            protected=False,
+            identity=None,
+            windows=(),
+            freezes=(),
+            environment=(),
+            end_by=None,
+            updates=Updates(),
+            backup=kept,
+            rehearsal=None,
+            rollback=plan.rollback.model_copy(update={"authority": None, "takes": None}),
+            phases=tuple(phase.model_copy(update=quiet) for phase in plan.phases),
+            steps=tuple(map(_step_on_a_copy, plan.steps)),
+        )
+    )
+
+
+def _step_on_a_copy(step: PlannedStep) -> PlannedStep:
+    """Return a step as it is rehearsed: nobody is asked, and no program runs that would reach beyond the copy."""
+    if step.kind == "run" and not step.in_rehearsal:
+        nothing = dict(kind="confirm", scripts=(), undo=(), program=None, undo_program=None)
+        return step.model_copy(update={"confirm": (), **nothing})
+    return step.model_copy(update={"confirm": ()})
+
+
+@contextmanager
+def carried(run: Rehearsal, plan: Plan, url: str) -> Iterator[Conductor]:
+    """Open a run on a copy, ready to go."""
+    copy = Database(url=url, role=run.database.role)
+    with copy.connect("gonogo/rehearse") as connection:
+        connection.execute("ANALYZE")
+        ledger.create(connection)
+        if connection.execute("SELECT pg_catalog.to_regclass('gonogo.seen_lock')").fetchone() == (None,):
+            connection.execute(observe.MAKE.encode())
+        with transaction(connection):
+            identity = identify(connection)
+            known = plan.model_copy(update={"identity": identity})
+            name = ledger.open_run(connection, known, run.texts, run.actor, signer(known, keys_of(run.project)))
+    conductor = embark(copy, name, actor=run.actor, keys=keys_of(run.project), session_type=observe.ObservedSession)
+    conductor.room, conductor.root = run.project.state, run.project.files
+    conductor.session.say = run.say
+    try:
+        yield conductor
+    finally:
+        conductor.close()
+
+
+@contextmanager
+def looking_at(copy: Database) -> Iterator[Connection]:
+    """Look at a copy, for as long as that takes."""
+    with copy.connect("gonogo/witness") as connection:
+        connection.execute("SET statement_timeout = 0")
+        yield connection
