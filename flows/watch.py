@@ -94,13 +94,14 @@ class Watch(threading.Thread):
         """End it, and wait until its last sample is judged; say whether it took one.
 
         Args:
-            since: its last sample begins after this, or it takes one more.
+            since: its last sample begins after this and is no breach, or it takes more until it is, or trips.
         """
         self._since = since
         self.over.set()
         if self.is_alive() and threading.current_thread() is not self:
-            limits = (self.session.plan.checks[name].within.total_seconds() for name in self.phase.watch)
-            self.join(timeout=_PATIENCE + sum(limits))
+            watched = [self.session.plan.checks[name] for name in self.phase.watch]
+            rounds = max((check.breach.n for check in watched if check.breach), default=1) + 1
+            self.join(timeout=_PATIENCE + rounds * sum(check.within.total_seconds() for check in watched))
         return self.taken > 0 and not self.is_alive() and not self.died
 
     def _sample_until_over(self, connection: Connection) -> None:
@@ -120,8 +121,17 @@ class Watch(threading.Thread):
             ended = clock.monotonic()
             # it must not become the load that it measures: it rests at least so many times as long as it asked
             due = max(due + every, ended + _REST * (ended - began))
-            if self.over.wait(max(0.0, due - clock.monotonic())) and (self._since is None or moment > self._since):
+            if self.over.wait(max(0.0, due - clock.monotonic())) and not self._needs_more(moment):
                 return
+
+    def _needs_more(self, moment: datetime) -> bool:
+        """Say whether its last sample is not enough to end on: it began too early, or was a breach that may be one of several."""
+        if self._since is None:
+            return False
+        return moment <= self._since or any(
+            breaches and breaches[-1] and self.session.plan.checks[name].then != "tell" and not self.phase.would_trip
+            for name, breaches in self._breaches.items()
+        )
 
     def _ask(self, connection: Connection, name: str) -> tuple[Measurement, Judgement]:
         plan, check = self.session.plan, self.session.plan.checks[name]

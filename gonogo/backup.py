@@ -101,6 +101,8 @@ def _take(database: Database, partial: Path, say: Say, rule: Rule) -> Mapping[st
     began = clock.monotonic()
     with database.connect("gonogo/backup") as connection:
         connection.execute("SET idle_in_transaction_session_timeout = 0; SET statement_timeout = 0")
+        # the checksums run beside the dump: one process of their own, not several that take its processors away
+        connection.execute("SET max_parallel_workers_per_gather = 0")
         identity = identify(connection)
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         sizes = {str(name): int(size) for name, size in connection.execute(_TABLES).fetchall()}

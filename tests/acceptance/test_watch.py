@@ -195,6 +195,14 @@ def test_a_trip_ends_a_backfill_between_its_batches_and_undoes_what_they_did(des
     assert 0 < batches[0] < 150, "it did not go to its end, which is 200 batches"
 
 
+def test_a_phase_is_not_done_while_its_newest_sample_is_a_breach_that_may_be_one_of_several(desk: Desk) -> None:
+    slow = SHARE.replace(" FROM call", " FROM call, pg_sleep(0.7)")
+    seen = f'{{query: "{slow}", within: 20s, expect: "= 0", roll_back_if: "> 10% in 3 of 5"}}'
+    done = desk.run(seen, FAILS, "DELETE FROM call WHERE NOT ok;\n", soak="1s")
+    assert done.returncode == 11, done.stdout + done.stderr
+    assert "3 of 5 samples" in update(done)
+
+
 def test_past_the_point_of_no_return_a_trip_holds_and_only_a_restore_leads_back(desk: Desk) -> None:
     seen = f'{{query: "{SHARE}", expect: "= 0", roll_back_if: "> 10% in 2 of 3"}}'
     more = "backup: {}\nrollback: {levels: [undo, restore]}"
