@@ -15,7 +15,8 @@ from flows import decide, launch
 from flows.decide import Speaker
 from flows.opening import Opened
 from gonogo import clock, ledger
-from gonogo.core.alerting import Standing, changes_of, fold_alerts, look_of, updates_of
+from gonogo.core.alerting import BREACH, Standing, changes_of, fold_alerts, look_of, updates_of
+from gonogo.core.escalation import due
 from gonogo.core.event import Kind
 from gonogo.core.message import Update
 from gonogo.core.plain import tidy
@@ -71,7 +72,7 @@ def look(opened: Opened, prepared: Prepared, database: Database, say: Say) -> Lo
         for alert in rules:
             measured = checks.measure(plan, alert.check, around, connection)
             found = judge(alert.threshold, measured, None, at_least=plan.checks[alert.check].least)
-            named = f": {'; '.join(measured.told[:3])}" if measured.told and look_of(found) == "breach" else ""
+            named = f": {'; '.join(measured.told[:3])}" if measured.told and look_of(found) == BREACH else ""
             judged[alert.alert] = found.model_copy(update={"sentence": found.sentence + named})
         # a look that sees what a run waits for may come before there is any rule
         samples = {name: {"look": look_of(found), "says": found.sentence} for name, found in judged.items()}
@@ -106,11 +107,16 @@ def _tell(connection: Connection, chain: str, plan: Plan, told: list[tuple[str, 
     if not new:
         return []
     if not token():
-        for _, update in new:
-            say(update.text)
-            ledger.note_delivery(connection, chain, update.key, "terminal", "", "")
-        return []
+        return _say(connection, chain, [update for _, update in new], say)
     return _post(connection, chain, plan, new)
+
+
+def _say(connection: Connection, chain: str, new: list[Update], say: Say) -> list[str]:
+    """Tell it where gonogo runs, as there is no Slack; nothing is left undelivered."""
+    for update in new:
+        say(update.text)
+        ledger.note_delivery(connection, chain, update.key, "terminal", "", "")
+    return []
 
 
 def _post(connection: Connection, chain: str, plan: Plan, new: list[tuple[str, Update]]) -> list[str]:
@@ -141,19 +147,13 @@ def _alarms(connection: Connection, database: Database, plan: Plan, say: Say) ->
         return []
     if found.state.alarm is None or found.carried:
         return []
-    from gonogo.updates import Sender, token  # noqa: PLC0415 - see above
+    from gonogo.updates import Sender, token, told_before  # noqa: PLC0415 - see above
 
     if found.plan.updates.slack and token():
         return Sender(database, found.plan, found.run, say).tell_once()
-    from gonogo.core.escalation import due  # noqa: PLC0415 - see above
-    from gonogo.updates import told_before  # noqa: PLC0415 - see above
-
     known = told_before(connection, found.run)
-    for update in due(found.plan, found.state, clock.now()):
-        if update.key not in known:
-            say(update.text)
-            ledger.note_delivery(connection, found.run, update.key, "terminal", "", "")
-    return []
+    new = [update for update in due(found.plan, found.state, clock.now()) if update.key not in known]
+    return _say(connection, found.run, new, say)
 
 
 def acknowledge(

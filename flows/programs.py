@@ -10,7 +10,6 @@ from gonogo.core.event import Event, Kind
 from gonogo.core.plan import PlannedStep
 from gonogo.core.question import Run
 from gonogo.errors import ScriptFailed, StepError
-from gonogo.script import Stopped
 
 if TYPE_CHECKING:
     from flows.loop import Conductor
@@ -50,7 +49,7 @@ def run_step(
     except Interrupted as error:
         conductor.catch_up()
         session.proceed()
-        raise ScriptFailed(str(error), left=True) from Stopped()
+        raise ScriptFailed(str(error), left=True) from None
     except StepError as error:
         raise ScriptFailed(str(error), left=not isinstance(error, NotStarted)) from None
     if answer.code:

@@ -70,6 +70,7 @@ def monitor(name: str, target: str, follow: bool, json: bool) -> None:
     opened = open_runbook(name)
     database = launch.reach(opened.runbook, opened.project, target)
     prepared = prepare(opened.runbook, opened.file, opened.project, target=target)
+    pause = prepared.plan.monitor.every.total_seconds() if prepared.plan.monitor else 60
     while True:
         try:
             found = look(opened, prepared, database, say)
@@ -78,7 +79,7 @@ def monitor(name: str, target: str, follow: bool, json: bool) -> None:
                 raise
             # a target that is gone is what somebody must hear of; it is looked at again
             say(f"🔔 {prepared.plan.target} cannot be looked at: {error}", "bold red")
-            clock.sleep(opened.runbook.monitor.every.total_seconds() if opened.runbook.monitor else 60)
+            clock.sleep(pause)
             continue
         if json:
             rules = {name: {"look": look_of(judged), "says": judged.sentence} for name, judged in found.judged.items()}
@@ -90,7 +91,7 @@ def monitor(name: str, target: str, follow: bool, json: bool) -> None:
                 say(f"not delivered to Slack: {lost}", "yellow")
         if not follow:
             raise typer.Exit(Exit.NO_GO if found.raised else Exit.DONE)
-        clock.sleep(prepared.plan.monitor.every.total_seconds() if prepared.plan.monitor else 60)
+        clock.sleep(pause)
 
 
 def ack(name: str, alert: str, target: str, comment: str, speaker: Speaker) -> None:
