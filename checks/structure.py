@@ -15,18 +15,17 @@ from gonogo.errors import StepError
 
 #: how the fingerprint begins the names of each sort of object
 _PREFIX: Mapping[str, tuple[str, ...]] = {
-    "tables": ("table ", "partitioned table "),
+    "tables": ("table ",),
     "columns": ("column ",),
     "constraints": ("constraint ",),
     "indexes": ("index ",),
     "triggers": ("trigger ", "event trigger "),
     "policies": ("policy ",),
     "functions": ("function ", "procedure ", "aggregate "),
-    "views": ("view ", "materialized view "),
-    "types": ("type ", "domain ", "enum "),
+    "views": ("view ",),
+    "types": ("type ",),
     "sequences": ("sequence ",),
     "extensions": ("extension ",),
-    "grants": ("",),
 }
 _GRANTS = (re.compile(r"\bowner .+?(?= acl | \{|$)"), re.compile(r"\bacl .*?(?= rls [tf]|$)|\{[^{}]*=[^{}]*\}"))
 _RLS = re.compile(r"\brls [tf]( [tf])?")
