@@ -21,12 +21,14 @@ import psycopg
 
 from gonogo import backup, embedded, house
 from gonogo.compare import checksum
-from gonogo.database import Database
+from gonogo.database import Connection, Database
 from gonogo.manifest import read
 from gonogo.scratch import Room
 
 #: the fastest SQL that we know to notice every change of a value: one hash of each row's text, summed as a numeric
 PLAIN_CHECKSUM = "SELECT count(*), sum(hashtextextended(t::text, 0)) FROM {} AS t"
+
+TABLES = ("pgbench_accounts", "pgbench_history", "pgbench_tellers", "pgbench_branches")
 
 
 def quietly(_: str) -> None:
@@ -55,6 +57,24 @@ def empty(url: str) -> Iterator[str]:
         connection.execute("DROP DATABASE plain_restore")
 
 
+def pair(number: int, plain: Callable[[], float], ours: Callable[[], float]) -> tuple[float, float]:
+    """Return the seconds of the plain tool and of gonogo; who goes first changes from round to round."""
+    if number % 2:
+        mine = ours()
+        return plain(), mine
+    return plain(), ours()
+
+
+def plain_sums(connection: Connection) -> float:
+    """Return the seconds that summing up every table by the text of its rows takes."""
+    return timed(lambda: [connection.execute(PLAIN_CHECKSUM.format(table).encode()).fetchone() for table in TABLES])
+
+
+def sums(connection: Connection) -> float:
+    """Return the seconds that it takes as gonogo does it."""
+    return timed(lambda: [checksum(connection, table) for table in TABLES])
+
+
 def measure(url: str, folder: Path, rounds: int) -> dict[str, list[tuple[float, float]]]:
     """Return for each kind of work the seconds of the plain tool and of gonogo, round by round."""
     large = url.replace("/postgres?", "/large?")
@@ -62,34 +82,31 @@ def measure(url: str, folder: Path, rounds: int) -> dict[str, list[tuple[float, 
     room = Room(database=database, spare=lambda: url)
     found: dict[str, list[tuple[float, float]]] = {"backup": [], "restore and proof": [], "restore alone": [], "checksums": []}
 
-    tables = ["pgbench_accounts", "pgbench_history", "pgbench_tellers", "pgbench_branches"]
-
     def prove() -> float:
-        return float(str(backup.prove(read(folder / "ours"), room, quietly)["restored_in"]))
+        began = time.monotonic()
+        restored.append(float(str(backup.prove(read(folder / "ours"), room, quietly)["restored_in"])))
+        return time.monotonic() - began
 
-    for _ in range(rounds):
+    def plainly_restored() -> float:
+        with empty(url) as target:
+            return timed(lambda: run("pg_restore", "-j2", "-d", target, folder / "plain"))
+
+    for number in range(rounds):
         for name in ("plain", "ours"):
             shutil.rmtree(folder / name, ignore_errors=True)
-        plain = timed(lambda: run("pg_dump", "-Fd", "-j2", "-Z", "gzip:1", "-f", folder / "plain", large))
-        ours = timed(lambda: backup.take(database, folder / "ours", quietly))
-        found["backup"].append((plain, ours))
-        with empty(url) as target:
-            plain = timed(lambda: run("pg_restore", "-j2", "-d", target, folder / "plain"))
-        began = time.monotonic()
-        restored = prove()
-        found["restore and proof"].append((plain, time.monotonic() - began))
-        found["restore alone"].append((plain, restored))
+        restored: list[float] = []
+        dumped = pair(
+            number,
+            lambda: timed(lambda: run("pg_dump", "-Fd", "-j2", "-Z", "gzip:1", "-f", folder / "plain", large)),
+            lambda: timed(lambda: backup.take(database, folder / "ours", quietly)),
+        )
+        found["backup"].append(dumped)
+        proved = pair(number, plainly_restored, prove)
+        found["restore and proof"].append(proved)
+        found["restore alone"].append((proved[0], restored[0]))
         with database.connect("benchmark") as connection:
             connection.execute("SET statement_timeout = 0")
-            began = time.monotonic()
-            for table in tables:
-                connection.execute(PLAIN_CHECKSUM.format(table).encode()).fetchone()
-            plain = time.monotonic() - began
-            began = time.monotonic()
-            for table in tables:
-                checksum(connection, table)
-            ours = time.monotonic() - began
-        found["checksums"].append((plain, ours))
+            found["checksums"].append(pair(number, lambda: plain_sums(connection), lambda: sums(connection)))
     return found
 
 

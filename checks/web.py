@@ -6,8 +6,6 @@ error, and the metric `errors` is their share.
 
 from __future__ import annotations
 
-import os
-import re
 from typing import TYPE_CHECKING, Any
 
 from checks import Question, measures
@@ -18,28 +16,10 @@ from gonogo.core.question import Http
 from gonogo.core.verdict import Measurement
 from gonogo.database import Connection
 from gonogo.errors import StepError
+from gonogo.web import client, filled, in_words
 
 if TYPE_CHECKING:
     import httpx
-
-_VARIABLE = re.compile(r"\$\{?(\w+)\}?")
-
-
-def filled(text: str) -> str:
-    """Return a text with the environment variables that it names.
-
-    Raises:
-        StepError: one of them is not set.
-    """
-    if missing := [name for name in _VARIABLE.findall(text) if name not in os.environ]:
-        raise StepError(f"the environment variable {missing[0]} is not set")
-    return _VARIABLE.sub(lambda found: os.environ[found.group(1)], text)
-
-
-def _words(error: Exception) -> str:
-    """Say what went wrong; an address that cannot be read may hold a password, and is not said."""
-    name = type(error).__name__
-    return "the address is no URL" if name in ("InvalidURL", "UnsupportedProtocol") else f"{name}: {str(error)[:120]}"
 
 
 @measures("http")
@@ -56,14 +36,14 @@ def measure_service(question: Question, connection: Connection) -> Measurement: 
     asked_times = 0
     wrong: list[str] = []
     answer: httpx.Response | None = None
-    with _client(asked, question.check.within.total_seconds()) as client:
+    with client(asked, question.check.within.total_seconds()) as service:
         for _ in range(1 if asked.field else question.check.samples):
             began = clock.monotonic()
             try:
-                answer = client.request(asked.method, filled(asked.url), json=asked.body)
+                answer = service.request(asked.method, filled(asked.url), json=asked.body)
                 said = "" if answer.status_code in asked.status else f"it answered {answer.status_code}"
             except (httpx.HTTPError, httpx.InvalidURL) as error:
-                said = _words(error)
+                said = in_words(error)
             asked_times += 1
             # how soon it refuses says nothing of how fast it serves
             took += [] if said else [(clock.monotonic() - began) * 1000]
@@ -78,13 +58,6 @@ def measure_service(question: Question, connection: Connection) -> Measurement: 
         check=question.name, numbers=numbers, count=asked_times, told=told, samples=tuple(round(t, 3) for t in took)
     )
     return _field(made, asked, answer) if asked.field or asked.equals is not None else made
-
-
-def _client(asked: Http, limit: float) -> httpx.Client:
-    import httpx  # noqa: PLC0415 - see below
-
-    headers = {name: filled(value) for name, value in asked.headers.items()}
-    return httpx.Client(timeout=limit, headers=headers, follow_redirects=False)
 
 
 def _field(made: Measurement, asked: Http, answer: httpx.Response | None) -> Measurement:
@@ -120,7 +93,7 @@ def measure_prometheus(question: Question, connection: Connection) -> Measuremen
         )
         said = answer.json()
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise StepError(_words(error)) from None
+        raise StepError(in_words(error)) from None
     except ValueError:
         raise StepError(f"it answered {answer.status_code}, and no JSON") from None
     if said.get("status") != "success":

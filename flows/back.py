@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from flows import programs
+from flows import outside
 from flows.judging import SETTLE, dump, judge, not_passing, refuses_forged, say_judged
 from gonogo import clock, ledger, loss, manifest
 from gonogo import restore as restoring
 from gonogo.alone import probe, run_alone
 from gonogo.compare import differences, schema_fingerprint
-from gonogo.core import engine
+from gonogo.core import budget, engine
 from gonogo.core.duration import say_duration
 from gonogo.core.event import Kind
 from gonogo.core.evolve import first_way, usual_reach
@@ -131,10 +131,11 @@ def undo(conductor: Conductor, command: engine.Undo) -> None:
     """Run one undo script."""
     step, session = conductor.plan.steps[command.step], conductor.session
     script = (step.undo or ())[command.script]
-    body = {"step": command.step, "script": command.script, "last": command.last}
+    body: dict[str, Any] = {"step": command.step, "script": command.script, "last": command.last}
+    body |= budget.mark(conductor.plan, command.step, script, back=True)
     try:
-        if step.undo_program is not None:
-            _undo_program(conductor, command, body)
+        if step.undo_outside is not None:
+            _undo_outside(conductor, command, body)
         elif script.transactional:
             conductor.absorb(session.run_script(step, script, Kind.UNDONE, body, guard=_guard(conductor, command)))
         elif command.doubtful and (answer := probe(session, script)) is not False:
@@ -147,18 +148,18 @@ def undo(conductor: Conductor, command: engine.Undo) -> None:
             # somebody wrote after it was counted: it is counted again, and a person decides
             weigh(conductor, engine.Weigh(command.step))
             return
-        if step.undo_program is not None:
+        if step.undo_outside is not None:
             # it has ended, so it may run again once what it met is mended
             conductor.append(Kind.NOT_DONE, {"step": command.step, "script": command.script})
         conductor.append(Kind.UNDO_FAILED, {"step": command.step, "why": f"undo of {step.name}: {failure}"})
 
 
-def _undo_program(conductor: Conductor, command: engine.Undo, body: dict[str, Any]) -> None:
+def _undo_outside(conductor: Conductor, command: engine.Undo, body: dict[str, Any]) -> None:
     step = conductor.plan.steps[command.step]
     if command.doubtful and step.again != "safe":
         _settle_undo(conductor, command, body, None)
         return
-    for event in programs.run_step(conductor, step, step.undo_program, body, back=True):
+    for event in outside.act(conductor, step, step.undo_outside, body, back=True):
         conductor.absorb(event)
 
 

@@ -12,11 +12,12 @@ from flows.loop import Conductor, embark
 from gonogo import ledger, observe, scratch
 from gonogo.core.plan import Plan, PlannedStep
 from gonogo.core.runbook import Updates
+from gonogo.core.window import Budgets
 from gonogo.database import Connection, Database, identify, transaction
 from gonogo.house import Project
 
 Say = Callable[[str], None]
-NOTHING = timedelta(0)
+NOTHING, FOR_EVER = timedelta(0), timedelta(days=3650)
 
 
 @dataclass(kw_only=True)
@@ -56,6 +57,8 @@ def on_a_copy(plan: Plan) -> Plan:
             updates=Updates(),
             backup=kept,
             rehearsal=None,
+            # counted, and never spent
+            budgets=Budgets(downtime=FOR_EVER if plan.budgets.downtime is not None else None),
             rollback=plan.rollback.model_copy(update={"authority": None, "takes": None}),
             phases=tuple(phase.model_copy(update=quiet) for phase in plan.phases),
             steps=tuple(map(_step_on_a_copy, plan.steps)),
@@ -64,9 +67,9 @@ def on_a_copy(plan: Plan) -> Plan:
 
 
 def _step_on_a_copy(step: PlannedStep) -> PlannedStep:
-    """Return a step as it is rehearsed: nobody is asked, and no program runs that would reach beyond the copy."""
-    if step.kind == "run" and not step.in_rehearsal:
-        nothing = dict(kind="confirm", scripts=(), undo=(), program=None, undo_program=None)
+    """Return a step as it is rehearsed: nobody is asked, and nothing is done beyond the copy."""
+    if step.outside is not None and not step.in_rehearsal:
+        nothing = dict(kind="confirm", scripts=(), undo=(), outside=None, undo_outside=None)
         return step.model_copy(update={"confirm": (), **nothing})
     return step.model_copy(update={"confirm": ()})
 

@@ -200,7 +200,7 @@ def launcher(plan: Plan, keys: Keys, speaker: Speaker, override: str, *, at_once
         plan: what is launched.
         keys: what proves people.
         speaker: who launches it.
-        override: why it may start outside its window, if they say so.
+        override: why it may start outside its window, or beyond its budgets, if they say so.
         at_once: whether it starts now, whatever its schedule says.
 
     Raises:
@@ -220,12 +220,12 @@ def launcher(plan: Plan, keys: Keys, speaker: Speaker, override: str, *, at_once
     if shut and not override:
         may = f"; {' or '.join(plan.override)} may --override with a reason" if plan.override else ""
         raise Refused(f"no phase may start now: {shut}{may}")
-    if shut and not (known and holds(plan.people, speaker.person, plan.override)):
-        raise Refused(f"{speaker.person or 'nobody'} may not override: {shut}")
+    if override and not (known and holds(plan.people, speaker.person, plan.override)):
+        raise Refused(f"{speaker.person or 'nobody'} may not override{f': {shut}' if shut else ''}")
     said: dict[str, Any] = {"person": speaker.person} if known else {}
     if known and (speaker.code or plan.protected):
         said["proved"] = prove(plan, keys, speaker)
-    return {**said, "override": f"{override} ({shut})"} if shut else said
+    return {**said, "override": f"{override} ({shut})" if shut else override} if override else said
 
 
 def unsigned(connection: Connection, run: str, plan: Plan, keys: Keys, facts: Iterable[int]) -> tuple[int, str] | None:

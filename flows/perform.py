@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from flows import back, gate, programs
+from flows import back, gate, outside
 from flows.judging import PASSED, SETTLE, dump, judge, refuses_forged, say_judged
 from gonogo import clock, loss
 from gonogo.alone import happened, run_alone
 from gonogo.backfill import keyset, makes_its_own_work, run_batch
-from gonogo.core import engine
+from gonogo.core import budget, engine
 from gonogo.core.event import Kind
 from gonogo.core.state import Status
 from gonogo.core.verdict import Verdict, worst
@@ -37,7 +37,8 @@ def _record(conductor: Conductor, command: engine.Record) -> None:
         boxes = [conductor.state.confirmed[item.item] for item in conductor.plan.phases[conductor.state.phase].after]
         if refuses_forged(conductor, boxes) or conductor.watch_disagrees():
             return
-    conductor.append(command.kind, {"why": command.why} if command.why else {})
+    body = {"why": command.why, "budget": command.budget}
+    conductor.append(command.kind, {word: said for word, said in body.items() if said})
 
 
 def _wait(conductor: Conductor, command: engine.Wait) -> None:
@@ -59,16 +60,16 @@ def _perform(conductor: Conductor, command: engine.Perform) -> None:
     number = command.step
     step = conductor.plan.steps[number]
     try:
-        if step.kind == "run" and conductor.distrust:
+        if step.outside is not None and conductor.distrust:
             conductor.append(Kind.HELD, {"why": f"{step.name}: {conductor.distrust}"})
-        elif step.kind == "run":
-            for event in programs.run_step(conductor, step, step.program, {"step": number, "script": 0, "last": True}):
+        elif step.outside is not None:
+            for event in outside.act(conductor, step, step.outside, _body(conductor, number)):
                 conductor.absorb(event)
         elif step.kind == "wait":
-            conductor.append(Kind.DONE, {"step": number, "script": 0, "last": True})
+            conductor.append(Kind.DONE, _body(conductor, number))
         elif step.kind == "confirm":
             if not refuses_forged(conductor, [conductor.state.confirmed[item.item] for item in step.confirm]):
-                conductor.append(Kind.DONE, {"step": number, "script": 0, "last": True})
+                conductor.append(Kind.DONE, _body(conductor, number))
         elif step.kind == "check":
             _check_step(conductor, number)
         elif step.kind == "backfill":
@@ -79,10 +80,18 @@ def _perform(conductor: Conductor, command: engine.Perform) -> None:
         _fail(conductor, number, str(failure), left=failure.left)
 
 
+def _body(conductor: Conductor, number: int, index: int = 0) -> dict[str, Any]:
+    """Return what every fact says that ends a script of a step, or all that a step of another kind is."""
+    step = conductor.plan.steps[number]
+    last = index == step.units - 1
+    script = step.scripts[index] if step.kind == "sql" else None
+    return {"step": number, "script": index, "last": last, **budget.mark(conductor.plan, number, script, last=last)}
+
+
 def _script(conductor: Conductor, number: int, index: int) -> None:
     step = conductor.plan.steps[number]
     script = step.scripts[index]
-    body: dict[str, Any] = {"step": number, "script": index, "last": index == len(step.scripts) - 1}
+    body = _body(conductor, number, index)
     if step.destroys and index == 0:
         # what is written from now on is what its undo would destroy
         body["since"] = loss.oldest_running(conductor.session.connection)
@@ -101,12 +110,12 @@ def _backfill(conductor: Conductor, number: int) -> None:
     # by whatever is more urgent it is left: a hold, a trip, people who agreed to turn back
     while conductor.next() == engine.Perform(number, 0):
         body: dict[str, Any] = {"step": number, "of": keys.estimate, "seconds": round(clock.monotonic() - began, 3)}
+        body |= budget.mark(conductor.plan, number)
         if step.destroys and conductor.state.cursor is None:
             body["since"] = loss.oldest_running(session.connection)
         event = run_batch(session, step, batches, keys, conductor.state.cursor, body)
         if event is None:
-            done = {"step": number, "script": 0, "last": True, "rows": conductor.state.rows}
-            conductor.append(Kind.DONE, done)
+            conductor.append(Kind.DONE, {**_body(conductor, number), "rows": conductor.state.rows})
             return
         batches += 1
         conductor.absorb(event)
@@ -122,7 +131,7 @@ def _check_step(conductor: Conductor, number: int) -> None:
     verdict, why = worst(j.verdict for j in judged), say_judged(judged)
     if verdict is Verdict.PASS:
         took = round(clock.monotonic() - began, 3)
-        conductor.append(Kind.DONE, {"step": number, "script": 0, "last": True, "took": took, "judged": dump(judged)})
+        conductor.append(Kind.DONE, {**_body(conductor, number), "took": took, "judged": dump(judged)})
     elif verdict is Verdict.FAIL:
         _fail(conductor, number, why, judged=dump(judged))
     else:
@@ -150,8 +159,7 @@ def _resolve(conductor: Conductor, command: engine.Resolve) -> None:
     number, index = command.step, command.script
     step = conductor.plan.steps[number]
     script = step.scripts[index]
-    answer = programs.happened(conductor, step) if step.program else happened(conductor.session, step, script)
-    body = {"step": number, "script": index, "last": index == len(step.scripts) - 1}
+    answer = outside.happened(conductor, step) if step.outside else happened(conductor.session, step, script)
     if answer is None:
         why = (
             f"{step.name} is in doubt: {script.source} line {script.line} had begun, and nobody but you can say whether it"
@@ -159,7 +167,7 @@ def _resolve(conductor: Conductor, command: engine.Resolve) -> None:
         )
         conductor.append(Kind.HELD, {"why": why})
     else:
-        conductor.append(Kind.DONE if answer else Kind.NOT_DONE, body)
+        conductor.append(Kind.DONE if answer else Kind.NOT_DONE, _body(conductor, number, index))
 
 
 def _verify(conductor: Conductor, _: engine.Verify) -> None:

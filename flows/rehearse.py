@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,14 @@ from flows.decide import keys_of
 from flows.loop import Conductor
 from flows.witness import Witness, in_turn, key_queries
 from gonogo import backup, clock, ledger, loss, restore
+from gonogo.core.budget import downtime_by_phase
 from gonogo.core.event import Event, Kind
+from gonogo.core.evolve import evolve
 from gonogo.core.plan import Identity, Plan
 from gonogo.core.rehearsal import Restores, shortcomings, verdict
 from gonogo.core.schedule import actual_times
 from gonogo.core.seal import evidence_seal
-from gonogo.core.state import SHALLOW, Status, outcome
+from gonogo.core.state import SHALLOW, State, Status, outcome
 from gonogo.database import Database, identify
 from gonogo.house import Project
 from gonogo.manifest import Backup, BackupFailed, read
@@ -128,6 +131,7 @@ def _evidence(run: Rehearsal, made: Backup) -> dict[str, Any]:
         "rows": first.start.size if first and first.start else 0,
         "forward": first.forward if first else {},
         "tasks": first.tasks if first else {},
+        "down": first.down if first else {},
         "steps": steps,
         "levels": levels,
         "phases": phases,
@@ -166,6 +170,8 @@ class _Passage:
     forward: dict[str, Any] = field(default_factory=dict)
     steps: list[dict[str, Any]] = field(default_factory=list)
     tasks: dict[str, float] = field(default_factory=dict)
+    #: how long each phase kept the application down, in seconds
+    down: dict[str, float] = field(default_factory=dict)
     queries: list[dict[str, Any]] = field(default_factory=list)
     back: dict[str, Any] = field(default_factory=dict)
 
@@ -189,6 +195,7 @@ class _Passage:
         self.forward["took"] = round(clock.monotonic() - began - witness.spent, 2)
         times = actual_times(plan, events)
         self.tasks = {name: round((end - start).total_seconds(), 2) for name, (start, end) in times.items() if end}
+        self.down = downtime_by_phase(plan, zip(events, list(accumulate(events, evolve, initial=State()))[1:], strict=True))
         self.steps = witness.steps(events)
         self._witness = witness
 

@@ -249,7 +249,9 @@ def _run_form(runbook: Runbook) -> dict[str, Any]:
         "again": _field("Run anew what was done already.", type="boolean", default=False),
     }
     if runbook.schedule.windows or runbook.schedule.freezes:
-        form["override"] = _field("Why it may start outside its window; only for those who may.", default="")
+        form["override"] = _field(
+            "Why it may start outside its window or beyond its budgets; only for those who may.", default=""
+        )
     return form | _inputs_field(runbook)
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 from gonogo.core.people import least_votes
 from gonogo.core.runbook import Runbook
 from gonogo.core.way_back import BACKUP_PROVED, REHEARSAL_FRESH
+from gonogo.core.window import opening
 
 Path_: TypeAlias = tuple[str | int, ...]
 #: what every template knows without an input
@@ -58,7 +60,11 @@ def _way_back_problems(runbook: Runbook) -> Iterator[tuple[Path_, str]]:
 
 
 def _target_problems(runbook: Runbook) -> Iterator[tuple[Path_, str]]:
-    """Yield the targets that steps are for and that are not there."""
+    """Yield the targets that steps and checks are for and that are not there."""
+    for check, found in runbook.checks.items():
+        for i, name in enumerate(found.only_on):
+            if name not in runbook.targets:
+                yield ("checks", check, "only_on", i), _unknown("target", name, runbook.targets)
     for p, phase in enumerate(runbook.phases):
         for t, task in enumerate(phase.tasks):
             for s, step in enumerate(task.steps):
@@ -103,6 +109,11 @@ def _people_problems(runbook: Runbook) -> Iterator[tuple[Path_, str]]:
 
 def _phase_problems(runbook: Runbook) -> Iterator[tuple[Path_, str]]:
     for p, phase in enumerate(runbook.phases):
+        if phase.at:
+            try:
+                opening(phase.at, datetime.fromtimestamp(0, UTC), runbook.schedule.zone)
+            except (ValueError, OverflowError) as error:
+                yield ("phases", p, "at"), str(error)
         try:
             phase.ordered_tasks()
         except ValueError as error:

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from gonogo import clock
+from gonogo.core.people import Approve, Item
 from gonogo.core.plan import Script
-from gonogo.core.question import Run
+from gonogo.core.question import Http, Run
 from gonogo.core.runbook import Runbook
 from gonogo.core.seal import digest
+from gonogo.core.way_back import Backup, Rehearsal
 from gonogo.errors import BadInput, Problem
 from gonogo.locks import MODES
 from gonogo.sql import Statement, split
 from gonogo.template import Templates
+
+_Asked = TypeVar("_Asked", Approve, Item, Backup, Rehearsal)
 
 
 @dataclass
@@ -31,11 +37,22 @@ class Draft:
     protected: bool = False
     #: its name
     target: str = ""
+    #: when the run is planned to start
+    begins: datetime = field(default_factory=clock.now)
     texts: dict[str, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     #: the tables that the run itself makes
     made: set[str] = field(default_factory=set)
+
+    def here(self, parts: Iterable[_Asked | None]) -> tuple[_Asked, ...]:
+        """Return what people are asked on the target that is planned for."""
+        return tuple(part for part in parts if part is not None and (part.targets == "all" or self.protected))
+
+    def asked(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Return those checks that are asked on the target that is planned for."""
+        only = {name: check.only_on for name, check in self.runbook.checks.items()}
+        return tuple(name for name in names if not only.get(name) or self.target in only[name])
 
     def attempt(self, path: str, work: Any, *args: Any) -> Any:
         """Collect what is wrong with one part, so that all problems show at once."""
@@ -178,10 +195,34 @@ def read_query(draft: Draft, path: str, text: str, label: str) -> None:
         draft.problems.append(Problem(file=label, path=path, message=message))
 
 
-def program_script(draft: Draft, program: Run) -> Script:
-    """Return what stands for a program where a script would: its line, and the digest over all that it is."""
-    text = program.model_dump_json()
-    return Script(source=shlex.join(program.argv), sha256=_keep(draft, text), transactional=False)
+def query(draft: Draft, path: str, text: str) -> str:
+    """Fill the templates in a query that stands in the runbook itself, and see that it is one query."""
+    filled: str | None = draft.attempt(path, draft.templates.query, text, draft.variables)
+    if filled is None:
+        return text
+    read_query(draft, path, filled, path)
+    return filled
+
+
+def outside_script(draft: Draft, outside: Run | Http) -> Script:
+    """Return what stands for a program or a request where a script would: its line, and the digest over all that it is."""
+    line = shlex.join(outside.argv) if isinstance(outside, Run) else f"{outside.method} {outside.url}"
+    return Script(source=line, sha256=_keep(draft, outside.model_dump_json()), transactional=False)
+
+
+def request(draft: Draft, path: str, asked: Http) -> Http:
+    """Fill the templates in a request: in its address, its headers and the texts of its body."""
+    url, *values = words(draft, path, (asked.url, *asked.headers.values()))
+    headers = dict(zip(asked.headers, values, strict=True))
+    return asked.model_copy(update={"url": url, "headers": headers, "body": _body(draft, path, asked.body)})
+
+
+def _body(draft: Draft, path: str, body: Any) -> Any:
+    if isinstance(body, str):
+        return words(draft, path, (body,))[0]
+    if isinstance(body, Mapping):
+        return {name: _body(draft, path, value) for name, value in body.items()}
+    return [_body(draft, path, value) for value in body] if isinstance(body, (list, tuple)) else body
 
 
 def words(draft: Draft, path: str, texts: Sequence[str]) -> tuple[str, ...]:

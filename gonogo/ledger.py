@@ -29,7 +29,8 @@ FENCED, NO_SUCH_RUN = "GN001", "GN003"
 _SCHEMA = Path(__file__).with_name("ledger.sql")
 _STATE_EVENTS = """
 WITH fact AS (
-  SELECT seq, kind, at, began, actor, body, CASE WHEN kind = 'script done' THEN body->>'step' END AS step
+  SELECT seq, kind, at, began, actor, body,
+    CASE WHEN kind = 'script done' AND body->>'down' IS DISTINCT FROM 'locked out' THEN body->>'step' END AS step
   FROM gonogo.event WHERE run = %s
 ), neighbour AS (
   SELECT *, lag(step) OVER (ORDER BY seq) AS former, lead(step) OVER (ORDER BY seq) AS next FROM fact

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from gonogo.core.runbook import Runbook
+from gonogo.core.step import SORTS
 from gonogo.cross_check import cross_check
 from gonogo.errors import BadInput, Problem
 
@@ -212,7 +213,8 @@ def _sorted(problems: list[Problem]) -> list[Problem]:
 
 
 def _problem(detail: ErrorDetails, marks: Marks, file: str) -> Problem:
-    path = tuple(part for part in detail["loc"] if part != "[key]")
+    # the two sorts of `undo` are no words of the runbook
+    path = tuple(part for part in detail["loc"] if part not in ("[key]", *SORTS))
     kind, value = detail["type"], detail["input"]
     if kind == "extra_forbidden":
         return _at(path, _unknown_key(path), marks, file)
@@ -239,9 +241,10 @@ def _unknown_key(path: Path_) -> str:
 
 def _model_at(annotation: object, path: Path_) -> type[BaseModel] | None:
     """Return the model that a path of a runbook leads to."""
-    while get_origin(annotation) in (Annotated, Union, types.UnionType):
-        options = [a for a in get_args(annotation) if a is not type(None)]
-        annotation = options[0]
+    if get_origin(annotation) in (Union, types.UnionType):
+        return next((found for option in get_args(annotation) if (found := _model_at(option, path))), None)
+    if get_origin(annotation) is Annotated:
+        return _model_at(get_args(annotation)[0], path)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         if not path:
             return annotation

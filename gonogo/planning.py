@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta, timezone
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from gonogo import clock
 from gonogo.core.check import Check
-from gonogo.core.people import Approve, Item
+from gonogo.core.duration import say_duration
+from gonogo.core.monitor import Monitor
 from gonogo.core.plan import Plan, PlannedPhase, PlannedStep, PlannedTask, Script
-from gonogo.core.question import split_line
-from gonogo.core.runbook import Phase, Runbook, Step, Task
+from gonogo.core.runbook import Phase, Runbook
 from gonogo.core.seal import seal
-from gonogo.core.way_back import BACKUP_PROVED, REHEARSAL_FRESH, Backup, Rehearsal, Rollback
-from gonogo.core.window import Schedule, local_time
-from gonogo.drafts import Draft, check_batch, check_no_batch, own_check, program_script, question, read_query, scripts, words
+from gonogo.core.way_back import BACKUP_PROVED, REHEARSAL_FRESH, Rollback
+from gonogo.core.window import Schedule, local_time, opening
+from gonogo.drafts import Draft, check_no_batch, own_check, query, question, request, scripts, words
 from gonogo.errors import BadInput, Problem
 from gonogo.house import Project, commit_of
 from gonogo.loader import choose_target, place
 from gonogo.sources import digest_sources, given_inputs
-from gonogo.sql import meaning, split
+from gonogo.sql import meaning
+from gonogo.steps import plan_step
 from gonogo.template import Templates
 
 
@@ -35,11 +35,6 @@ class Prepared:
     plan: Plan
     texts: Mapping[str, str]
     warnings: tuple[str, ...] = ()
-
-
-#: a query that changes rows by the way
-_CHANGING = re.compile(r"\b(insert\s+into|update|delete\s+from|merge\s+into)\b", re.IGNORECASE)
-_Asked = TypeVar("_Asked", Approve, Item, Backup, Rehearsal)
 
 
 def prepare(
@@ -72,14 +67,14 @@ def prepare(
     tasks: list[PlannedTask] = []
     phases: list[PlannedPhase] = []
     try:
-        begins = moment = on_clock(begins, runbook.schedule.zone)
+        draft.begins = begins = moment = on_clock(begins, runbook.schedule.zone)
         for number, phase in enumerate(runbook.phases):
             planned = _plan_phase(draft, number, phase, moment, steps, tasks)
             phases.append(planned)
             moment = planned.end
     except OverflowError:
         raise BadInput(Problem(file=str(file), message="its times lead beyond the calendar")) from None
-    asked = {name: _check(draft, name, check) for name, check in runbook.checks.items()}
+    asked = {name: _check(draft, name, runbook.checks[name]) for name in draft.asked(runbook.checks)}
     questions = {name: script for name, check in asked.items() if (script := _question(draft, name, check, project))}
     switches = _switches(draft)
     _protect(draft, target)
@@ -89,6 +84,7 @@ def prepare(
     plan = Plan(
         runbook=runbook.runbook,
         title=runbook.title or runbook.runbook,
+        risk=runbook.risk,
         target=target,
         protected=runbook.targets[target].protected,
         role=runbook.targets[target].role,
@@ -98,15 +94,16 @@ def prepare(
         windows=runbook.schedule.windows,
         freezes=runbook.schedule.freezes,
         override=runbook.schedule.override,
+        budgets=runbook.budgets,
         environment=tuple(dict.fromkeys((*runbook.environment, *runbook.targets[target].environment))),
         inputs=draft.variables,
         people=runbook.people,
         updates=runbook.updates,
         sql=runbook.sql,
-        backup=next(iter(_asked_here(draft, [runbook.backup])), None),
-        rehearsal=next(iter(_asked_here(draft, [runbook.rehearsal])), None),
+        backup=next(iter(draft.here([runbook.backup])), None),
+        rehearsal=next(iter(draft.here([runbook.rehearsal])), None),
         rehearse_on=runbook.targets[target].rehearse_on,
-        baseline=runbook.baseline,
+        baseline=draft.asked(runbook.baseline),
         checks=asked,
         questions=questions,
         phases=tuple(phases),
@@ -114,7 +111,7 @@ def prepare(
         steps=tuple(steps),
         rollback=_rollback(draft),
         success=runbook.success,
-        monitor=runbook.monitor,
+        monitor=_monitor(draft),
         switches=switches,
         commit=commit_of(file.parent),
         sources=digest_sources(file, draft.templates, draft.variables, target),
@@ -124,31 +121,42 @@ def prepare(
     return Prepared(plan=sealed, texts=draft.texts, warnings=tuple(draft.warnings))
 
 
-def _asked_here(draft: Draft, parts: Sequence[_Asked | None]) -> tuple[_Asked, ...]:
-    """Return what people are asked on the target that is planned for."""
-    return tuple(part for part in parts if part is not None and (part.targets == "all" or draft.protected))
-
-
 def _rollback(draft: Draft) -> Rollback:
     """Return the ways back that there are on the target that is planned for."""
     rollback = draft.runbook.rollback
-    backup = next(iter(_asked_here(draft, [draft.runbook.backup])), None)
+    backup = next(iter(draft.here([draft.runbook.backup])), None)
     levels = tuple(level for level in rollback.levels if level != "restore" or (backup and not backup.waived))
-    authority = next(iter(_asked_here(draft, [rollback.authority])), None)
-    return rollback.model_copy(update={"levels": levels or ("undo",), "authority": authority})
+    authority = next(iter(draft.here([rollback.authority])), None)
+    changed: dict[str, Any] = {"levels": levels or ("undo",), "authority": authority, "prove": draft.asked(rollback.prove)}
+    for name in ("feature", "data"):
+        if switch := getattr(rollback, name):
+            changed[name] = switch.model_copy(update={"prove": draft.asked(switch.prove)})
+    return rollback.model_copy(update=changed)
+
+
+def _monitor(draft: Draft) -> Monitor | None:
+    """Return what is looked at, on the target that is planned for, when no run is under way."""
+    monitor = draft.runbook.monitor
+    return monitor and monitor.model_copy(update={"alerts": tuple(a for a in monitor.alerts if draft.asked([a.check]))})
 
 
 def _check(draft: Draft, name: str, check: Check) -> Check:
     """Fill the templates that stand in a check itself, and see that its own queries can be read."""
     path = f"checks.{name}"
-    for query in (check.query, *(check.equal or ())):
-        if query is not None:
-            read_query(draft, path, query, path)
     filled: dict[str, Any] = {}
+    if check.query is not None:
+        filled["query"] = query(draft, f"{path}.query", check.query)
+    if check.equal is not None:
+        filled["equal"] = tuple(query(draft, f"{path}.equal[{i}]", text) for i, text in enumerate(check.equal))
+    if check.role:
+        filled["role"] = words(draft, f"{path}.role", (check.role,))[0]
+    if check.settings:
+        values = words(draft, f"{path}.settings", tuple(check.settings.values()))
+        filled["settings"] = dict(zip(check.settings, values, strict=True))
     if check.run:
         filled["run"] = check.run.model_copy(update={"argv": words(draft, f"{path}.run", check.run.argv)})
     if check.http:
-        filled["http"] = check.http.model_copy(update={"url": words(draft, f"{path}.http", (check.http.url,))[0]})
+        filled["http"] = request(draft, f"{path}.http", check.http)
     return check.model_copy(update=filled) if filled else check
 
 
@@ -223,13 +231,20 @@ def end_of(schedule: Schedule, begins: datetime) -> datetime | None:
 def _plan_phase(
     draft: Draft, number: int, phase: Phase, begins: datetime, steps: list[PlannedStep], tasks: list[PlannedTask]
 ) -> PlannedPhase:
-    first, moment = len(steps), begins
+    first = len(steps)
+    zone = draft.runbook.schedule.zone
+    opens = on_clock(opening(phase.at, draft.begins, zone), zone) if phase.at else None
+    if opens is not None and opens < begins:
+        later = say_duration(begins - opens)
+        draft.warnings.append(f"phases[{number}].at: what comes before it is planned to end {later} later")
+    moment = begins = max(begins, opens) if opens is not None else begins
     for task in phase.ordered_tasks():
         task_first = len(steps)
         path = f"phases[{number}].tasks[{phase.tasks.index(task)}]"
         for s, step in enumerate(task.steps):
-            if not step.only_on or draft.target in step.only_on:
-                steps.append(_plan_step(draft, f"{path}.steps[{s}]", number, task, s, step))
+            elsewhere = bool(step.only_on) and draft.target not in step.only_on
+            if not elsewhere and (step.check is None or draft.asked(step.check)):
+                steps.append(plan_step(draft, f"{path}.steps[{s}]", number, task, s, step))
         start = max(moment, _later(draft, begins, task.at)) if task.at is not None else moment
         if task.at is not None and start > begins + task.at:
             late = (start - begins - task.at).total_seconds() / 60
@@ -247,6 +262,7 @@ def _plan_phase(
                 last=len(steps) - 1,
                 at=task.at,
                 takes=task.takes,
+                downtime=task.downtime,
                 start=start,
                 end=moment,
             )
@@ -254,13 +270,14 @@ def _plan_phase(
     return PlannedPhase(
         name=phase.phase,
         title=phase.title or phase.phase,
-        go_if=tuple(name for name in phase.gate.go_if if name not in (BACKUP_PROVED, REHEARSAL_FRESH)),
-        before=_asked_here(draft, phase.gate.confirm),
-        approve=next(iter(_asked_here(draft, [phase.gate.approve])), None),
-        after=_asked_here(draft, phase.confirm),
-        verify=phase.verify,
-        watch=phase.watch,
+        go_if=draft.asked(name for name in phase.gate.go_if if name not in (BACKUP_PROVED, REHEARSAL_FRESH)),
+        before=draft.here(phase.gate.confirm),
+        approve=next(iter(draft.here([phase.gate.approve])), None),
+        after=draft.here(phase.confirm),
+        verify=draft.asked(phase.verify),
+        watch=draft.asked(phase.watch),
         deferred=phase.deferred,
+        opens=opens,
         every=phase.every,
         would_trip=phase.would_trip,
         soak=phase.soak,
@@ -271,81 +288,6 @@ def _plan_phase(
         start=begins,
         end=_later(draft, moment, phase.soak),
     )
-
-
-def _plan_step(draft: Draft, path: str, phase: int, task: Task, number: int, step: Step) -> PlannedStep:
-    name = f"{task.task}.{step.step or number + 1}"
-    forward: list[Script] = []
-    sources = 0
-    if step.kind == "sql":
-        forward, sources = scripts(draft, f"{path}.sql", step.sql or ())
-        check_no_batch(draft, f"{path}.sql", forward)
-    elif step.backfill is not None:
-        forward, sources = scripts(draft, f"{path}.backfill.sql", (step.backfill.sql,))
-        check_batch(draft, f"{path}.backfill.sql", forward, sources)
-    reverses_nothing = step.kind in ("check", "confirm", "wait") or step.undo == ("nothing",)
-    undo: tuple[Script, ...] | None = () if reverses_nothing else None
-    paired, program, undo_program = False, None, None
-    if step.run is not None:
-        program = step.run.model_copy(update={"argv": words(draft, f"{path}.run", step.run.argv)})
-        forward = [program_script(draft, program)]
-    if step.run is not None and undo is None and step.undo is not None:
-        line = split_line(step.undo[0]) if len(step.undo) == 1 else step.undo
-        undo_program = step.run.model_copy(update={"argv": words(draft, f"{path}.undo", tuple(line))})
-        undo = (program_script(draft, undo_program),)
-    elif undo is None and step.undo is not None:
-        backward, undo_sources = scripts(draft, f"{path}.undo", step.undo)
-        check_no_batch(draft, f"{path}.undo", backward)
-        paired = sources == undo_sources > 1
-        undo = tuple(sorted(backward, key=lambda s: -s.part)) if paired else tuple(backward)
-    elif undo is None and not step.no_return:
-        draft.warnings.append(f"{path}: the step has no undo, so the run cannot be turned back past it; write `undo:`")
-    for field in ("done_if", "journal"):
-        if query := getattr(step, field):
-            draft.attempt(f"{path}.{field}", split, query, f"{path}.{field}")
-    if step.rows and (message := _uncounted(draft, forward)):
-        draft.problems.append(Problem(file=str(draft.file), path=f"{path}.rows", message=message))
-    settings = draft.runbook.sql
-    backfill = step.backfill
-    return PlannedStep(
-        name=name,
-        task=task.task,
-        phase=phase,
-        kind=step.kind,
-        scripts=tuple(forward),
-        undo=undo,
-        paired=paired,
-        checks=step.check or (),
-        confirm=_asked_here(draft, step.confirm or ()),
-        table=backfill.table if backfill else "",
-        key=backfill.key if backfill else (),
-        batch=backfill.batch if backfill else 1000,
-        lock_timeout=step.lock_timeout or settings.lock_timeout,
-        statement_timeout=step.statement_timeout or settings.statement_timeout,
-        done_if=step.done_if,
-        again=step.again,
-        destroys=tuple(dict.fromkeys(table for script in undo or () for table in script.destroys)),
-        keeps=step.keeps,
-        journal=step.journal,
-        no_return=step.no_return,
-        rows=step.rows or "",
-        program=program,
-        undo_program=undo_program,
-        within=step.within,
-        in_rehearsal=step.in_rehearsal,
-        wait=step.wait,
-    )
-
-
-def _uncounted(draft: Draft, forward: Sequence[Script]) -> str:
-    """Say why the rows that a step changes cannot be counted, or nothing."""
-    if len(forward) != 1 or not forward[0].transactional:
-        return "what it changes is counted in one transaction; this step has none, or several"
-    statements = draft.attempt("", split, draft.texts[forward[0].sha256], forward[0].source) or ()
-    hidden = [
-        s for s in statements if s.node in ("do_stmt", "call_stmt") or (s.node == "select_stmt" and _CHANGING.search(s.text))
-    ]
-    return "what DO, CALL and WITH ... SELECT change is not counted; write it as INSERT, UPDATE or DELETE" if hidden else ""
 
 
 def _meaning(text: str) -> str:

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from gonogo.core.budget import in_words, spent
 from gonogo.core.duration import say_duration
 from gonogo.core.event import Event, Kind
 from gonogo.core.evolve import ROLLBACK, fold
@@ -48,6 +49,7 @@ def report(plan: Plan, events: Sequence[Event], run: str) -> dict[str, Any]:
     """
     state = fold(events)
     zone = ZoneInfo(plan.zone)
+    budgets = spent(plan, state, events[-1].at) if events else {}
     return {
         "title": plan.title,
         "runbook": plan.runbook,
@@ -55,6 +57,7 @@ def report(plan: Plan, events: Sequence[Event], run: str) -> dict[str, Any]:
         "target": plan.target,
         "outcome": outcome(state),
         "cause": state.cause or state.held,
+        "risk": f"{plan.risk.level}: {plan.risk.why}" if plan.risk else "",
         "seal": plan.seal,
         "commit": plan.commit,
         "zone": plan.zone,
@@ -67,7 +70,8 @@ def report(plan: Plan, events: Sequence[Event], run: str) -> dict[str, Any]:
         "watch": _watch(events),
         "backfills": _backfills(plan, events),
         "scripts": _scripts(plan, events),
-        "success": _success(plan, events),
+        "success": _success(plan, events, budgets),
+        "budgets": [{"name": name, **known, "says": in_words(name, known)} for name, known in budgets.items()],
         "backups": _backups(events),
         "locks": _locks(plan, events),
         "lost": fold(events).lost,
@@ -124,7 +128,7 @@ def _schedule(plan: Plan, events: Sequence[Event], zone: ZoneInfo) -> list[dict[
     return rows
 
 
-def _success(plan: Plan, events: Sequence[Event]) -> list[dict[str, str]]:
+def _success(plan: Plan, events: Sequence[Event], budgets: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
     """Return each criterion with its answer: met, not met, or unknown where nothing answered it."""
     newest: dict[str, dict[str, str]] = {}
     for event in events:
@@ -139,6 +143,10 @@ def _success(plan: Plan, events: Sequence[Event]) -> list[dict[str, str]]:
             answer, why = (
                 ("met", f"confirmed by {ticked[criterion.item]}") if criterion.item in ticked else ("unknown", "not confirmed")
             )
+        elif criterion.budget:
+            known = budgets.get(criterion.budget)
+            answer = "unknown" if known is None else "not met" if known["over"] else "met"
+            why = in_words(criterion.budget, known) if known else f"nothing of {criterion.budget} was counted"
         elif judged is None:
             answer, why = "unknown", f"{criterion.check} was not asked"
         else:

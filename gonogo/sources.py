@@ -111,7 +111,8 @@ def patterns_of(runbook: Runbook) -> list[str]:
     patterns = [source for check in runbook.checks.values() if (source := check.source)]
     for step in (step for phase in runbook.phases for task in phase.tasks for step in task.steps):
         patterns += [*(step.sql or ()), *([step.backfill.sql] if step.backfill else ())]
-        patterns += [undo for undo in step.undo or () if step.undo != ("nothing",) and step.run is None]
+        if isinstance(step.undo, tuple) and step.undo != ("nothing",) and step.run is None:
+            patterns += step.undo
     return patterns
 
 

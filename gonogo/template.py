@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -141,10 +141,22 @@ class Templates(Library):
         Raises:
             BadInput: a variable is missing, or the syntax is wrong.
         """
+        return self._fill(text, variables, _as_it_is)
+
+    def query(self, text: str, variables: Mapping[str, Any]) -> str:
+        """Return SQL that stands in the runbook itself, with its variables filled in as those of a template are.
+
+        Raises:
+            BadInput: a variable is missing, a value is bare, or the syntax is wrong.
+        """
+        return self._fill(text, variables, _finalize)
+
+    def _fill(self, text: str, variables: Mapping[str, Any], finalize: Callable[[object], object]) -> str:
         if "{{" not in text and "{%" not in text:
             return text
+        self._rounds = 0
         try:
-            return str(self._jinja().overlay(finalize=_as_it_is).from_string(text).render(**variables))
+            return str(self._jinja().overlay(finalize=finalize).from_string(text).render(**variables))
         except TemplateSyntaxError as error:
             raise BadInput(f"template syntax: {error.message}") from None
         except Exception as error:  # noqa: BLE001 - whatever it raises, it is the template that is wrong

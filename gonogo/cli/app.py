@@ -147,7 +147,9 @@ def run(
     at_once: Annotated[bool, typer.Option("--at-once", help="Do not wait for the tasks' clock times.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Run anew what was done already.")] = False,
     no_wait: NoWaitOption = False,
-    override: Annotated[str, typer.Option(help="Why it may start outside its window; by a role that may (--as).")] = "",
+    override: Annotated[
+        str, typer.Option(help="Why it may start outside its window or beyond its budgets; by a role that may (--as).")
+    ] = "",
     without_prefect: PlainOption = False,
     actor: ActorOption = "",
     code: CodeOption = "",

@@ -13,6 +13,7 @@ from flows import launch
 from flows.opening import found_run, moment, open_runbook, read_inputs
 from gonogo import clock, ledger
 from gonogo.cli.show import as_json, complain, console, plan_table, say, schedule_table
+from gonogo.core.budget import in_words, spent
 from gonogo.core.engine import awaited, recent_agreement
 from gonogo.core.message import clock as clock_time
 from gonogo.core.people import lacking
@@ -115,6 +116,7 @@ def _status(found: launch.Found) -> dict[str, Any]:
         "facts": state.seq,
         "expected_end": expected_end(plan, rows) if live else None,
         "last_safe_start": last_safe_start(plan, state) if live else None,
+        "budgets": spent(plan, state, clock.now()),
         "schedule": [vars(row) for row in rows],
         "ways": [vars(way) for way in next_ways],
         "next": next_ways[0].command,
@@ -150,6 +152,8 @@ def _print_status(found: launch.Found, shown: dict[str, Any]) -> None:
         say(f"expected end {clock_time(shown['expected_end'], plan.zone)}, planned {clock_time(plan.ends, plan.zone)}")
     if shown["last_safe_start"]:
         say(f"turning back must begin by {clock_time(shown['last_safe_start'], plan.zone)}")
+    for name, known in shown["budgets"].items():
+        say(in_words(name, known), "yellow" if known["over"] else "")
     rows = forecast(plan, state, clock.now(), actual_times(plan, found.events))
     schedule_table(plan, rows)
     for way in shown["ways"]:

@@ -5,6 +5,8 @@ runbook: shop-orders
 title: Orders get a status
 about: The status was guessed from two dates. It becomes a column of its own.
 
+risk: {level: low, why: "One column is added; nothing reads it yet."}
+
 targets:
   test: {database: embedded}
   staging: {database: $STAGING_DATABASE_URL}
@@ -13,6 +15,8 @@ inputs:
   first_status: {default: new, choices: [new, open]}
 
 schedule: {zone: Europe/Rome, end_by: "23:00"}
+
+budgets: {downtime: 5m}
 
 environment: [SHOP_API_TOKEN]
 
@@ -96,6 +100,16 @@ schedule:
   override: [project_owner]
   repeat: 0 3 * * *               # every night, once its schedule is switched on in the control room
 """
+RISK = """\
+risk:
+  level: medium
+  why: Every order is rewritten. The way back is rehearsed, and nothing is dropped for four weeks.
+"""
+BUDGETS = """\
+budgets:
+  downtime: 30m                   # over all phases together
+  rollback: 45m
+"""
 WINDOWS = """\
 windows:
   - days: [tue, thu]
@@ -153,6 +167,7 @@ phases:
       - {item: support-is-quiet, title: Support sees nothing unusual, owner: project_owner}
     on_failure: roll back
   - phase: contract
+    at: T+28d                     # or a local date and time: 2025-11-09T20:00; launched before, it waits
     deferred: true                # only launched by its name: gonogo run shop-orders --phase contract
     gate:
       approve: {roles: [technical_lead, project_owner], quorum: 2}
@@ -200,6 +215,7 @@ tasks:
     concerns: database            # whose problem it is when it fails: see contacts of updates
     takes: 5m
     at: T+15m
+    downtime: true                # the shop is closed while it lasts: counted against budgets.downtime
     steps:
       - {sql: 010_columns.sql, undo: 010_columns.undo.sql}
   - task: indexes
@@ -236,6 +252,10 @@ steps:
     within: 5m
     again: safe                                       # deploying twice does no harm
     in_rehearsal: false
+  - step: show the banner
+    http: {method: PUT, url: "$FLAGS_URL/banner", headers: {Authorization: "Bearer $FLAGS_TOKEN"}, body: {on: true}}
+    undo: {method: PUT, url: "$FLAGS_URL/banner", headers: {Authorization: "Bearer $FLAGS_TOKEN"}, body: {on: false}}
+    again: safe
   - step: let it settle
     wait: 2m
   - step: drop the old table
@@ -291,6 +311,7 @@ checks:
     within: 2m
     expect: unchanged
   no_price_is_missing: {query: "SELECT count(*) FROM products WHERE price IS NULL", expect: "= 0"}
+  replicas_are_near: {activity: replication_lag, expect: "<= 5", only_on: [production]}   # nowhere else are there any
   books_balance:
     about: What the orders add up to is what was paid.
     equal: ["SELECT sum(total) FROM orders", "SELECT sum(amount) FROM payments"]
@@ -395,6 +416,7 @@ SUCCESS = """\
 success:
   - {criterion: Every order has a status, check: every_order_has_a_status}
   - {criterion: Support sees nothing unusual, item: support-is-quiet, sort: business}
+  - {criterion: The shop was closed for 5 minutes at most, budget: downtime, sort: business}
 """
 BACKUP = """\
 backup:

@@ -16,10 +16,11 @@ from gonogo.core.monitor import Alert, Monitor
 from gonogo.core.parts import Part
 from gonogo.core.people import Approve, Item, Person
 from gonogo.core.question import Http, Objects, Prometheus, Reference, Run, Structure, Throughput, Values
-from gonogo.core.runbook import Backfill, Escalation, Gate, Input, Phase, Runbook, SqlSettings, Step, Target, Task, Updates
+from gonogo.core.runbook import Escalation, Gate, Input, Phase, Risk, Runbook, SqlSettings, Target, Task, Updates
+from gonogo.core.step import Backfill, Step
 from gonogo.core.success import Criterion
 from gonogo.core.way_back import Backup, Rehearsal, Rollback, Switch
-from gonogo.core.window import Freeze, Schedule, Window
+from gonogo.core.window import Budgets, Freeze, Schedule, Window
 
 _INTRO = """\
 # The runbook
@@ -79,6 +80,12 @@ SECTIONS: tuple[Section, ...] = (
         path=("inputs", "*"),
     ),
     Section(
+        model=Risk,
+        intro="It is on the plan's page, in the first update and in the report.",
+        example=examples.RISK,
+        path=("risk",),
+    ),
+    Section(
         model=Schedule,
         intro="The clock of the plan. `start` is what the plan's times are counted from. A run that is launched before it"
         " waits for it, and each task's `at` counts from the start of its phase; `--at-once` waits for neither. `end_by` warns"
@@ -86,6 +93,15 @@ SECTIONS: tuple[Section, ...] = (
         " see [Checklists, windows, freezes](concepts/checklists.md#windows-and-freezes).",
         example=examples.SCHEDULE,
         path=("schedule",),
+    ),
+    Section(
+        model=Budgets,
+        intro="What is used of them stands in `gonogo status`, in the run's update and in the report. Time counts by the clock: a"
+        " hold while the application is down is downtime. A step is not stopped in its middle for a budget;"
+        " `statement_timeout` and `within` limit those. Whoever is in `schedule.override` may launch a phase that a budget"
+        " refuses, with a reason.",
+        example=examples.BUDGETS,
+        path=("budgets",),
     ),
     Section(
         model=Window,

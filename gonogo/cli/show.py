@@ -120,7 +120,7 @@ def _gate(phase: PlannedPhase) -> str:
 def _what(step: Any) -> str:
     if step.wait is not None:
         return f"wait {say_duration(step.wait)}"
-    if step.program is not None:
+    if step.outside is not None:
         return f"run {step.scripts[0].source}"
     if step.kind == "confirm":
         return "people confirm " + ", ".join(item.item for item in step.confirm)

@@ -99,6 +99,10 @@ class Check(Part):
     concerns: Concern | Literal[""] = Field(
         default="", description="Whose problem it is: those whom `updates.contacts` names for that are mentioned, too."
     )
+    only_on: Names = Field(
+        default=(),
+        description="The targets that it is asked on, where not on all; elsewhere every list that names it leaves it out.",
+    )
     expect: Rules = Field(default=(), description="What must hold, such as `= 0` or `p95 <= baseline + 10%`.")
     roll_back_if: Rule | None = Field(default=None, description="What turns the run back, such as `> 10% in 2 of 3`.")
     at_least: str | int = Field(default=0, description="How much data an answer must rest on, such as `50 calls`.")

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from gonogo.core import budget
 from gonogo.core.duration import say_duration
 from gonogo.core.event import Kind
 from gonogo.core.people import NO_GO, Item, Vote, agreed, lacking
@@ -109,6 +110,8 @@ class Record:
 
     kind: Kind
     why: str = ""
+    #: the budget that it is about, if it is about one
+    budget: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +163,8 @@ def decide(plan: Plan, state: State, now: datetime) -> Command | None:
         return None
     if agreed_to_turn_back(plan, state, now):
         return TurnBack()
+    if state.status in TURNING_BACK and (why := budget.overrun(plan, state, now)):
+        return Record(Kind.OVERRUN, why, "rollback")
     match state.status:
         case Status.GATING:
             return _next_at_the_gate(plan, state, now)
@@ -178,8 +183,10 @@ def decide(plan: Plan, state: State, now: datetime) -> Command | None:
 
 
 def _next_at_the_gate(plan: Plan, state: State, now: datetime) -> Command:
-    if now < plan.start and state.phase == 0 and not state.at_once:
-        return Wait(plan.start, "the run starts at its time")
+    phase = plan.phases[state.phase]
+    opens = phase.start if state.phase == 0 else phase.opens
+    if opens is not None and now < opens and not state.at_once:
+        return Wait(opens, f"the {'run' if state.phase == 0 else 'phase'} starts at its time")
     if plan.rehearsal is not None and not plan.rehearsal.waived and state.rehearsed is None:
         return Recall()
     if not state.measured and (why := unready(plan, state, now)):
@@ -246,6 +253,8 @@ def _next_work(plan: Plan, state: State, now: datetime) -> Command:
         return Record(Kind.WORK_DONE)
     if state.started is not None:
         return Resolve(state.step, state.started)
+    if why := budget.overdrawn(plan, state, now):
+        return Record(Kind.HELD, why, "downtime")
     task = plan.task(plan.steps[state.step].task)
     begins = state.step == task.first and state.script == 0 and state.cursor is None
     if task.at is not None and begins and not state.at_once:

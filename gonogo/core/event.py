@@ -47,6 +47,7 @@ class Kind(StrEnum):
     PROVED = "rollback proved"
     PHASE_PROVED = "phase rollback proved"
     NOT_PROVED = "rollback not proved"
+    OVERRUN = "rollback overrun"
     TAKEN_OVER = "taken over"
     REHEARSED = "rehearsed"
     ACKNOWLEDGED = "acknowledged"

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
+from gonogo.core.budget import clocked
 from gonogo.core.event import Event, Kind
 from gonogo.core.people import Vote
 from gonogo.core.state import ANYWHERE, ENDED, NEXT, SHALLOW, TURNING_BACK, Alarm, Asked, State, Status, heard, ways_back
@@ -30,7 +31,7 @@ def fold(events: Iterable[Event]) -> State:
 
 def evolve(state: State, event: Event) -> State:
     """Return where a run stands after one more fact."""
-    return replace(_evolve(state, event), at=event.at)
+    return replace(clocked(_evolve(state, event), event), at=event.at)
 
 
 def _evolve(state: State, event: Event) -> State:
@@ -49,6 +50,7 @@ def _evolve(state: State, event: Event) -> State:
 
 #: facts that need people, and facts by which they, or the run itself, have dealt with it
 _ALARMING = frozenset({Kind.HELD, Kind.TRIPPED, Kind.FAILED, Kind.VERIFY_FAILED, Kind.UNDO_FAILED, Kind.NOT_PROVED})
+_ALARMING |= {Kind.OVERRUN}
 _DEALT_WITH = frozenset({Kind.ACKNOWLEDGED, Kind.RESUME, Kind.ROLL_BACK, Kind.ABORT, Kind.PHASE_STARTED})
 _DEALT_WITH |= {Kind.PROVED, Kind.PHASE_PROVED, Kind.RUN_DONE}
 
@@ -72,6 +74,8 @@ def _turned(state: State, event: Event) -> Fields:
         cause=str(event.body.get("why") or event.kind),
         switched=0,
         turned=event.seq,
+        turned_at=state.turned_at if state.status in TURNING_BACK else event.at,
+        overruns=state.overruns and state.status in TURNING_BACK,
         back_to=back_to,
         level=_way(state, str(event.body.get("level") or ""), back_to),
         accepts_loss=bool(event.body.get("accept_loss")),
@@ -132,7 +136,8 @@ def _evolve_anywhere(state: State, event: Event) -> State:
     if kind in (Kind.HOLD, Kind.HELD):
         why = str(event.body.get("why", "")) or "no reason given"
         held = why if kind is Kind.HELD else f"{event.actor} says hold: {why}"
-        return replace(state, seq=event.seq, held=held, held_at=state.held_at or event.at)
+        overdraws = state.overdraws or event.body.get("budget") == "downtime"
+        return replace(state, seq=event.seq, held=held, held_at=state.held_at or event.at, overdraws=overdraws)
     if kind is Kind.RESUME:
         # time has passed, so what would be lost is counted anew
         accepts = bool(event.body.get("accept_loss"))
@@ -163,6 +168,8 @@ def _said(state: State, event: Event) -> Fields:
             back=tuple(vote for vote in state.back if vote.seq != refused),
             confirmed={item: seq for item, seq in state.confirmed.items() if seq != refused},
         )
+    if event.kind is Kind.OVERRUN:
+        return dict(overruns=True)
     if event.kind is not Kind.VOTE:
         return {}
     vote = Vote(

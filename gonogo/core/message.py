@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from gonogo.core.budget import in_words, spent
 from gonogo.core.duration import say_duration
 from gonogo.core.event import Event, Kind
 from gonogo.core.people import Item
@@ -56,6 +57,7 @@ def headline(plan: Plan, state: State, run: str, now: datetime) -> str:
     if state.status in (Status.WORKING, Status.VERIFYING, Status.SOAKING) and not state.held:
         expected = f", now expected to end at {clock(expected_end(plan, forecast(plan, state, now, {})), plan.zone)}"
     lines.append(f"planned {clock(plan.start, plan.zone)} to {clock(plan.ends, plan.zone)}{expected}")
+    lines += [in_words(name, known) for name, known in spent(plan, state, now).items() if known["budget"] is not None]
     if state.held:
         lines.append(f"> {state.held}")
     elif state.cause:
@@ -159,7 +161,8 @@ def _phase_starts(plan: Plan, _: State, __: Event, after: State) -> str:
     phase = plan.phases[after.phase]
     last = last_safe_start(plan, after)
     back = f" Turning back must begin by {clock(last, plan.zone)}." if last is not None else ""
-    return f"Phase *{phase.title}* starts; it is planned to end at {clock(phase.end, plan.zone)}.{back}"
+    risk = f" Risk {plan.risk.level}: {plan.risk.why.rstrip('.')}." if plan.risk and after.phase == 0 else ""
+    return f"Phase *{phase.title}* starts; it is planned to end at {clock(phase.end, plan.zone)}.{risk}{back}"
 
 
 def _done(_: Plan, __: State, event: Event, after: State) -> str:
@@ -210,6 +213,7 @@ _TELL: Mapping[Kind, Callable[[Plan, State, Event, State], str]] = {
     Kind.NO_GO: _no_go,
     Kind.TRIPPED: lambda _, __, event, ___: f"⏪ The watch tripped: {event.body['why']}. Rolling back.",
     Kind.WOULD_TRIP: lambda _, __, event, ___: _would_trip(event),
+    Kind.OVERRUN: lambda _, __, event, ___: f"⏳ {event.body['why']}.",
     Kind.FAILED: lambda _, __, event, ___: f"⏪ {first_line(event.body['why'])}. Rolling back.",
     Kind.VERIFY_FAILED: lambda _, __, event, ___: f"⏪ {first_line(event.body['why'])}. Rolling back.",
     Kind.ROLL_BACK: _turned_back,

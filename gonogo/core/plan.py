@@ -18,11 +18,11 @@ from gonogo.core.check import Check
 from gonogo.core.monitor import Monitor
 from gonogo.core.parts import Duration
 from gonogo.core.people import Approve, Item, Person
-from gonogo.core.question import Run
-from gonogo.core.runbook import SqlSettings, Updates
+from gonogo.core.question import Http, Run
+from gonogo.core.runbook import Risk, SqlSettings, Updates
 from gonogo.core.success import Criterion
 from gonogo.core.way_back import Backup, Rehearsal, Rollback
-from gonogo.core.window import Freeze, Window
+from gonogo.core.window import Budgets, Freeze, Window
 
 #: the kinds of checks that act beyond the database
 _OUTSIDE = frozenset({"run", "own", "throughput", "http", "prometheus"})
@@ -84,9 +84,9 @@ class PlannedStep(Planned):
     no_return: bool = False
     #: how many rows it must change
     rows: str = ""
-    #: what a step of kind `run` runs, and what reverses that, each within so many seconds
-    program: Run | None = None
-    undo_program: Run | None = None
+    #: what it does beyond the database, and what reverses that, each within so many seconds
+    outside: Run | Http | None = None
+    undo_outside: Run | Http | None = None
     within: Duration = timedelta(minutes=30)
     in_rehearsal: bool = False
     #: how long a step of kind `wait` waits
@@ -112,6 +112,7 @@ class PlannedTask(Planned):
     #: seconds from the start of the phase before which it must not start, if any
     at: Duration | None = None
     takes: Duration | None = None
+    downtime: bool = False
     start: AwareDatetime
     end: AwareDatetime
 
@@ -129,6 +130,8 @@ class PlannedPhase(Planned):
     verify: tuple[str, ...] = ()
     watch: tuple[str, ...] = ()
     deferred: bool = False
+    #: when it may start, where that is not whenever it is launched
+    opens: AwareDatetime | None = None
     every: Duration
     would_trip: bool = False
     soak: Duration
@@ -158,6 +161,7 @@ class Plan(Planned):
 
     runbook: str
     title: str
+    risk: Risk | None = None
     target: str
     identity: Identity | None = None
     protected: bool = False
@@ -168,6 +172,7 @@ class Plan(Planned):
     windows: tuple[Window, ...] = ()
     freezes: tuple[Freeze, ...] = ()
     override: tuple[str, ...] = ()
+    budgets: Budgets = Budgets()
     environment: tuple[str, ...] = ()
     inputs: Mapping[str, Any] = {}
     people: Mapping[str, Person] = {}
@@ -204,7 +209,7 @@ class Plan(Planned):
     def reaches_out(self) -> bool:
         """Whether anything of it acts beyond the database: programs, pgbench's scripts, code and addresses of the project."""
         kinds = {check.kind for check in self.checks.values()}
-        return bool(kinds & _OUTSIDE) or any(step.program or step.undo_program for step in self.steps)
+        return bool(kinds & _OUTSIDE) or any(step.outside or step.undo_outside for step in self.steps)
 
     @property
     def scripts(self) -> Iterator[Script]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
+from gonogo.core.budget import expected_downtime
 from gonogo.core.duration import say_duration
 from gonogo.core.message import clock
 from gonogo.core.plan import Plan, PlannedPhase, PlannedStep, PlannedTask
@@ -12,7 +15,7 @@ from gonogo.core.state import State
 def plan_page(plan: Plan) -> str:
     """Return the page of a plan."""
     protected = " (protected)" if plan.protected else ""
-    parts = [f"# {plan.title}", f"Target **{plan.target}**{protected}, seal `{plan.seal[:16]}`", "", *_gantt(plan)]
+    parts = [f"# {plan.title}", f"Target **{plan.target}**{protected}, seal `{plan.seal[:16]}`", *_risk(plan), "", *_gantt(plan)]
     for number, phase in enumerate(plan.phases):
         parts += ["", f"## {phase.title}", "", *gate_lines(phase), "", *_tasks(plan, number), "", *_watch(plan, phase)]
     return "\n".join([*parts, "", "## The way back", "", *way_back(plan)])
@@ -82,11 +85,16 @@ def _watch(plan: Plan, phase: PlannedPhase) -> list[str]:
     return lines
 
 
+def _risk(plan: Plan) -> list[str]:
+    return ["", f"Risk **{plan.risk.level}**: {plan.risk.why}"] if plan.risk else []
+
+
 def way_back(plan: Plan) -> list[str]:
     """Return how a run is turned back, and how long that takes, a line each."""
     takes = f", planned to take {say_duration(plan.rollback.takes)}" if plan.rollback.takes else ""
     levels = plan.rollback.levels
     lines = [f"- by {', else '.join(levels)}{takes}: {'; '.join(_LEVELS[level] for level in levels)}"]
+    lines += _budgets(plan)
     if (last := last_safe_start(plan, State())) is not None:
         lines.append(f"- the last safe start, of a phase or of the way back, is {clock(last, plan.zone)}")
     lines += _before(plan)
@@ -97,6 +105,16 @@ def way_back(plan: Plan) -> list[str]:
         lines.append(f"- **point of no return**: {', '.join(returns)}; from there on nothing turns back by itself")
     if rule := plan.rollback.authority:
         lines.append(f"- a person's request needs {rule.quorum} of {', '.join(rule.roles)}; a trip needs nobody")
+    return lines
+
+
+def _budgets(plan: Plan) -> list[str]:
+    lines = []
+    if (most := plan.budgets.downtime) is not None:
+        planned = sum((expected_downtime(plan, State(), phase) for phase in range(len(plan.phases))), timedelta(0))
+        lines.append(f"- downtime: {say_duration(most)} in all at most; {say_duration(planned)} planned, and what locks take")
+    if (most := plan.budgets.rollback) is not None:
+        lines.append(f"- turning back may take {say_duration(most)} at most")
     return lines
 
 

@@ -108,10 +108,12 @@ class Http(Part):
     """A request to a web service."""
 
     url: str = Field(description="Its address; `$NAME` stands for an environment variable.", min_length=1)
-    method: Literal["GET", "HEAD", "POST", "PUT", "DELETE"] = Field(default="GET", description="How it is asked.")
+    method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"] = Field(default="GET", description="How it is asked.")
     headers: dict[str, str] = Field(default={}, description="Headers; `$NAME` in a value stands for an environment variable.")
     body: Any = Field(default=None, description="What is sent, as JSON.")
-    status: tuple[int, ...] = Field(default=(200,), description="The statuses that count as an answer.")
+    status: Annotated[tuple[int, ...], BeforeValidator(as_list)] = Field(
+        default=(200,), description="The statuses that count as an answer."
+    )
     field: str = Field(default="", description="A field of the JSON answer to take as the number: `database.healthy`.")
     equals: Any = Field(default=None, description="What that field must be; the number is then 1 where it is, else 0.")
 

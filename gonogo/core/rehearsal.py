@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from gonogo.core.budget import no_room
 from gonogo.core.duration import say_duration
 from gonogo.core.plan import Plan
 from gonogo.core.state import SHALLOW, State
@@ -45,6 +46,8 @@ def unready(plan: Plan, state: State, now: datetime) -> str:
         age = now - datetime.fromisoformat(found["at"])
         if age > rule.fresh_for:
             return f"rehearsal: it is {say_duration(age)} old, and {say_duration(rule.fresh_for)} is the most"
+    if not state.override and (why := no_room(plan, state, now)):
+        return why
     return too_late(plan, state, now)
 
 
@@ -86,6 +89,7 @@ def summary(evidence: Mapping[str, Any]) -> dict[str, Any]:
             if level["verdict"] in GOOD
         },
         "tasks": evidence["tasks"],
+        "down": evidence.get("down", {}),
         "seal": evidence["seal"],
         "each_step": evidence["each_step"],
     }

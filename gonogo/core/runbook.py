@@ -12,15 +12,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from gonogo.core.check import Check, Concern, Rule
+from gonogo.core.check import Check, Concern
 from gonogo.core.monitor import Alert, Monitor
 from gonogo.core.parts import Duration, Identifier, Names, Offset, Part
 from gonogo.core.people import Approve, Item, Person
-from gonogo.core.question import Run, split_line
+from gonogo.core.step import Step
 from gonogo.core.success import Criterion
-from gonogo.core.threshold import parse_threshold
 from gonogo.core.way_back import BACKUP_PROVED, REHEARSAL_FRESH, Backup, Rehearsal, Rollback
-from gonogo.core.window import Schedule
+from gonogo.core.window import Budgets, Schedule
 
 
 class Target(Part):
@@ -64,6 +63,13 @@ class Escalation(Part):
 
     after: Duration = Field(description="How long after the run began to need people.")
     to: Names = Field(description="The people, or the roles, who are told then.", min_length=1)
+
+
+class Risk(Part):
+    """How risky the migration is held to be."""
+
+    level: Literal["low", "medium", "high"] = Field(description="low, medium or high.")
+    why: str = Field(description="Why: what could go wrong, and what is done against it.", min_length=1)
 
 
 class Updates(Part):
@@ -110,95 +116,6 @@ class SqlSettings(Part):
     )
 
 
-class Backfill(Part):
-    """Work through a table by key, in batches that each commit with their cursor."""
-
-    table: str = Field(description="The table to work through, with its schema where that is not `public`.", min_length=1)
-    sql: str = Field(description="The template of one batch; it says WHERE {{ batch }}, or {{ batch_of('alias') }}.")
-    key: Names = Field(default=(), description="The columns to work by; without them, the primary key.")
-    batch: Annotated[int, Field(ge=1, le=1_000_000)] = Field(default=1000, description="How many rows a batch takes.")
-
-
-STEP_KINDS = ("sql", "backfill", "run", "check", "confirm", "wait")
-
-
-class Step(Part):
-    """One thing that a task does: exactly one of sql, backfill, run, check, confirm and wait."""
-
-    step: str = Field(default="", description="Its name; without one, its task's name and its number.")
-    sql: Names | None = Field(default=None, description="A template, a list of them, or a glob; run in that order.")
-    backfill: Backfill | None = Field(default=None, description="A table to work through in batches.")
-    run: Run | None = Field(default=None, description="A program to run; what it does to the world is its own.")
-    check: Names | None = Field(default=None, description="Checks that must pass here.")
-    confirm: tuple[Item, ...] | None = Field(default=None, description="What people confirm here; the run waits for them.")
-    wait: Duration | None = Field(default=None, description="How long to wait; the watch goes on meanwhile.")
-    undo: Names | None = Field(
-        default=None,
-        description="The templates that reverse it. As many as `sql` has, and each reverses its own; "
-        "`nothing` says that there is nothing to reverse. Of a `run` step, the program that reverses it.",
-    )
-    within: Duration = Field(default=timedelta(minutes=30), description="How long a `run` step may take.")
-    only_on: Names = Field(
-        default=(), description="The targets that it is done on, where not on all: sample data has no place in production."
-    )
-    in_rehearsal: bool = Field(
-        default=False,
-        description="Whether a `run` step also runs in a rehearsal, where it reaches the copy; else it is left out.",
-    )
-    lock_timeout: Duration | None = Field(default=None, description="This step's own lock_timeout.")
-    statement_timeout: Duration | None = Field(default=None, description="This step's own statement_timeout.")
-    keeps: str = Field(
-        default="",
-        description="Why its undo destroys no row that the application wrote since, although it drops or deletes; without it, an"
-        " undo that would destroy such rows waits for a person.",
-    )
-    journal: str = Field(
-        default="",
-        description="A query with one number: the rows that the application wrote since the step; else it is estimated.",
-    )
-    rows: Rule | None = Field(
-        default=None,
-        description="How many rows its INSERT, UPDATE, DELETE and MERGE must change, such as `> 0`; else it fails, and nothing of"
-        " it stays.",
-    )
-    no_return: bool = Field(
-        default=False,
-        description="Whether this is the point of no return: once it has begun, nothing turns back by itself any more; the run"
-        " holds, and a person goes forward or restores.",
-    )
-    done_if: str = Field(
-        default="", description="A query with one boolean: whether the step has happened, when a crash left it in doubt."
-    )
-    again: Literal["", "safe"] = Field(default="", description="`safe`: running it twice does no harm.")
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> Step:
-        kinds = [kind for kind in STEP_KINDS if getattr(self, kind) is not None]
-        if len(kinds) != 1:
-            found = " and ".join(kinds) or "none of them"
-            raise ValueError(f"a step does exactly one of {', '.join(STEP_KINDS)}; this one has {found}")
-        if self.run is not None and self.undo is not None and len(self.undo) == 1:
-            split_line(self.undo[0])
-        self._rows_can_be_counted(kinds[0])
-        if empty := [key for key in ("sql", "check", "confirm", "undo") if getattr(self, key) == ()]:
-            raise ValueError(f"{empty[0]}: an empty list names nothing" + ("; write `nothing`" if empty[0] == "undo" else ""))
-        return self
-
-    def _rows_can_be_counted(self, kind: str) -> None:
-        if self.rows is None:
-            return
-        rule = parse_threshold(self.rows)
-        if kind != "sql":
-            raise ValueError(f"rows: of a `{kind}` step nobody counts the rows that it changes; a `check` step after it can")
-        if rule.needs_baseline or rule.metric != "value" or rule.n > 1:
-            raise ValueError(f"rows: {self.rows!r} is no comparison with a number, such as `> 0`")
-
-    @property
-    def kind(self) -> str:
-        """What sort of step it is."""
-        return next(kind for kind in STEP_KINDS if getattr(self, kind) is not None)
-
-
 class Task(Part):
     """One row of the timed schedule; it is one Prefect task."""
 
@@ -210,6 +127,11 @@ class Task(Part):
     takes: Duration | None = Field(default=None, description="How long it is planned to take.")
     at: Offset | None = Field(default=None, description="When it may start, from the start of its phase: T+30m.")
     after: Names = Field(default=(), description="Tasks of the same phase that must be done before it.")
+    downtime: bool = Field(
+        default=False,
+        description="Whether the application is down from the first thing that it does until it is done; tasks that follow one"
+        " another are one stretch. It is counted against `budgets.downtime`.",
+    )
     steps: tuple[Step, ...] = Field(default=(), description="What it does, in this order.")
 
 
@@ -226,6 +148,11 @@ class Phase(Part):
 
     phase: Identifier = Field(description="Its short name, once in the runbook.")
     title: str = Field(default="", description="What people call it.")
+    at: str = Field(
+        default="",
+        description="When it may start: so long after the start of the run (`T+7d`), or a local date and time. Launched before,"
+        " it waits; without it, it starts when it is launched.",
+    )
     gate: Gate = Field(default=Gate(), description="What must be true before it starts.")
     tasks: tuple[Task, ...] = Field(min_length=1, description="What is done, in this order unless `after` says otherwise.")
     deferred: bool = Field(
@@ -280,11 +207,13 @@ class Runbook(Part):
     runbook: Identifier = Field(description="Its short name.")
     title: str = Field(default="", description="What people call it.")
     about: str = Field(default="", description="What it changes, and why.")
+    risk: Risk | None = Field(default=None, description="How risky it is held to be, and why; it stands in the first update.")
     targets: dict[Identifier, Target] = Field(min_length=1, description="The databases it may run on; the first is the default.")
     inputs: dict[Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]*$")], Input] = Field(
         default={}, description="Template variables."
     )
     schedule: Schedule = Field(default=Schedule(), description="When it runs.")
+    budgets: Budgets = Field(default=Budgets(), description="How long things may take in all.")
     environment: Names = Field(
         default=(), description="Environment variables that must be set before anything runs; their values are never shown."
     )

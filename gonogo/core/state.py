@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -142,6 +142,7 @@ ANYWHERE: Mapping[Kind, str] = {
     _K.RESUME: "a person lets a held run go on",
     _K.TAKEN_OVER: "another process carries the run on, under a higher epoch",
     _K.SAMPLE: "the watch took a sample",
+    _K.OVERRUN: "turning back takes longer than its budget; it goes on, and people are told",
     _K.ACKNOWLEDGED: "a person takes what needs people; nobody else is told of it any more",
     _K.WOULD_TRIP: "the watch tripped where it is only to tell",
     _K.CONFIRMED: "a person ticks a box of a checklist",
@@ -253,6 +254,13 @@ class State:
     #: the facts that let the phase begin, and that turned the run back
     went: int = 0
     turned: int = 0
+    turned_at: datetime | None = None
+    #: how long the application was down, and since when it is (gonogo/core/budget.py)
+    down: timedelta = timedelta(0)
+    down_since: datetime | None = None
+    #: people know that the budget of downtime is spent, and that turning back takes longer than its own
+    overdraws: bool = False
+    overruns: bool = False
 
     @property
     def backup(self) -> Mapping[str, Any]:

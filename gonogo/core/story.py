@@ -33,7 +33,7 @@ def _passed_a_tenth(done: int, total: int) -> bool:
 
 
 def _phase_started(plan: Plan, _: State, event: Event, after: State) -> str:
-    override = f", outside its window by override: {event.body['override']}" if event.body.get("override") else ""
+    override = f", by override: {event.body['override']}" if event.body.get("override") else ""
     return f"phase {plan.phases[after.phase].name} starts, launched by {event.actor}{override}"
 
 
@@ -89,7 +89,7 @@ def _script_done(plan: Plan, before: State, event: Event, _: State) -> str:
         return f"{step.name}: every check passes"
     if step.kind in ("confirm", "wait"):
         return f"{step.name}: {'confirmed' if step.confirm else 'done'}"
-    if step.kind == "run":
+    if step.outside is not None:
         return f"{step.name}: {step.scripts[0].source} done in {say_duration(float(event.body.get('took', 0)))}"
     if step.kind == "backfill":
         return f"{step.name}: {before.rows:,} rows done"
@@ -173,7 +173,7 @@ _TELLERS: Mapping[Kind, Callable[[Plan, State, Event, State], str]] = {
     Kind.NO_GO: _why("NO-GO"),
     Kind.STARTED: lambda plan, _, event, __: (
         f"{_step(plan, event).name}: running {_step(plan, event).scripts[0].source}"
-        if _step(plan, event).program
+        if _step(plan, event).outside
         else f"{_step(plan, event).name}: running outside a transaction"
     ),
     Kind.DONE: _script_done,
@@ -198,6 +198,7 @@ _TELLERS: Mapping[Kind, Callable[[Plan, State, Event, State], str]] = {
     Kind.RESTORED: _restored,
     Kind.UNDO_FAILED: _why("ROLLBACK FAILED"),
     Kind.ALL_UNDONE: lambda *_: "everything is undone; proving it",
+    Kind.OVERRUN: _why("OVERRUN"),
     Kind.PROVED: _why("ROLLED BACK"),
     Kind.PHASE_PROVED: _why("PHASE ROLLED BACK"),
     Kind.NOT_PROVED: _why("ROLLBACK NOT PROVED"),

@@ -15,10 +15,11 @@ class Criterion(Part):
     criterion: str = Field(description="What it is, in people's words.", min_length=1)
     check: str = Field(default="", description="The check that answers it, by its newest verdict in the run.")
     item: str = Field(default="", description="Or the box of a checklist that people tick.")
+    budget: Literal["", "downtime", "rollback"] = Field(default="", description="Or the budget that it must stay within.")
     sort: Literal["technical", "business", "security"] = Field(default="technical", description="What sort of success it is.")
 
     @model_validator(mode="after")
     def _one_answer(self) -> Criterion:
-        if bool(self.check) == bool(self.item):
-            raise ValueError("a criterion is answered by exactly one of `check` and `item`")
+        if sum(map(bool, (self.check, self.item, self.budget))) != 1:
+            raise ValueError("a criterion is answered by exactly one of `check`, `item` and `budget`")
         return self

@@ -11,7 +11,8 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, model_validator
 
-from gonogo.core.parts import Names, Part
+from gonogo.core.duration import parse_offset
+from gonogo.core.parts import Duration, Names, Part
 
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 _DAYS: tuple[Day, ...] = get_args(Day)
@@ -52,6 +53,31 @@ class Window(Part):
     def __str__(self) -> str:
         days = "every day" if len(self.days) == 7 else ", ".join(self.days)
         return f"{days} {self.opens} to {self.closes}"
+
+
+class Budgets(Part):
+    """How long things may take in all, over every phase; what is used is counted while the run goes on."""
+
+    downtime: Duration | None = Field(
+        default=None,
+        description="How long people may be locked out: while a task with `downtime: true` is under way, and while a script holds"
+        " ACCESS EXCLUSIVE on a table that was there before. A phase that would go beyond it is no-go; a run that has gone"
+        " beyond it holds.",
+    )
+    rollback: Duration | None = Field(
+        default=None,
+        description="How long turning back may take: where the rehearsal took longer, the gate is no-go; where turning back does,"
+        " people are told, and it goes on.",
+    )
+
+
+def opening(at: str, begins: datetime, zone: str) -> datetime:
+    """Return when a phase may start: so long after the start of the run, or at a local time.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    return begins + parse_offset(at) if at.startswith("T") else local_time(at, zone)
 
 
 class Freeze(Part):
@@ -108,7 +134,8 @@ class Schedule(Part):
         description="When its deployment in the control room runs it anew, as cron writes it: `0 3 * * *`. Switch it on there.",
     )
     override: Names = Field(
-        default=(), description="The people, or the roles, that may start a phase all the same, with a reason."
+        default=(),
+        description="The people, or the roles, that may start a phase all the same, and beyond its budgets, with a reason.",
     )
 
     @model_validator(mode="after")

@@ -16,6 +16,7 @@ from gonogo.core.plan import Plan, PlannedPhase, PlannedStep, PlannedTask, Scrip
 from gonogo.core.runbook import SqlSettings, Updates
 from gonogo.core.state import SHALLOW, State, Status
 from gonogo.core.way_back import Backup, Rehearsal, Rollback
+from gonogo.core.window import Budgets
 
 START = datetime(2025, 10, 12, 16, 53, tzinfo=UTC)
 NOTHING = timedelta(0)
@@ -74,10 +75,13 @@ class ATask:
     at: timedelta | None = None
     takes: timedelta | None = None
     owner: str = ""
+    downtime: bool = False
 
 
-def task(*steps: AStep, at: timedelta | None = None, takes: timedelta | None = None, owner: str = "") -> ATask:
-    return ATask(steps=steps, at=at, takes=takes, owner=owner)
+def task(
+    *steps: AStep, at: timedelta | None = None, takes: timedelta | None = None, owner: str = "", downtime: bool = False
+) -> ATask:
+    return ATask(steps=steps, at=at, takes=takes, owner=owner, downtime=downtime)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +133,7 @@ def plan(
     rehearsal: Rehearsal | None = None,
     rollback: Rollback | None = None,
     end_by: datetime | None = None,
+    budgets: Budgets | None = None,
 ) -> Plan:
     """Number the parts and put them on the clock, as planning does."""
     boxes = _Boxes()
@@ -168,6 +173,7 @@ def plan(
                     last=len(steps) - 1,
                     at=a_task.at,
                     takes=a_task.takes,
+                    downtime=a_task.downtime,
                     start=start,
                     end=moment,
                 )
@@ -200,6 +206,7 @@ def plan(
         backup=backup,
         rehearsal=rehearsal,
         end_by=end_by,
+        budgets=budgets or Budgets(),
         checks=checks or {},
         people=people,
         phases=tuple(planned),

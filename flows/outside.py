@@ -1,0 +1,85 @@
+"""Steps that act beyond the database, by a program or a request: intent before, result after.
+
+What such a step did to the world only it, or a person, can know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from gonogo.command import Interrupted, NotStarted, run_command
+from gonogo.core.event import Event, Kind
+from gonogo.core.plan import PlannedStep
+from gonogo.core.question import Http, Run
+from gonogo.errors import ScriptFailed, StepError
+from gonogo.web import request
+
+if TYPE_CHECKING:
+    from flows.loop import Conductor
+
+#: how much of what was said is kept in the ledger, in characters
+_KEPT = 4000
+
+
+def act(
+    conductor: Conductor, step: PlannedStep, what: Run | Http | None, body: Mapping[str, Any], *, back: bool = False
+) -> Iterator[Event]:
+    """Do what a step does beyond the database, or what reverses it; yield its facts as they are recorded.
+
+    Args:
+        conductor: the run.
+        step: the step.
+        what: the program, or the request.
+        body: what its facts say.
+        back: whether it reverses the step.
+
+    Raises:
+        ScriptFailed: it failed, takes too long, or may not be done; what it did may have stayed.
+    """
+    session = conductor.session
+    if what is None or conductor.distrust:
+        raise ScriptFailed(conductor.distrust or "there is nothing to do")
+    yield session.append(Kind.UNDO_STARTED if back else Kind.STARTED, body)
+    try:
+        said = _ask(conductor, step, what, body, back=back) if isinstance(what, Http) else _run(conductor, step, what, back=back)
+    except Interrupted as error:
+        conductor.catch_up()
+        session.proceed()
+        raise ScriptFailed(str(error), left=True) from None
+    except StepError as error:
+        raise ScriptFailed(str(error), left=not isinstance(error, NotStarted)) from None
+    yield session.append(Kind.UNDONE if back else Kind.DONE, {**body, **said})
+
+
+def _run(conductor: Conductor, step: PlannedStep, program: Run, *, back: bool) -> dict[str, Any]:
+    session = conductor.session
+    answer = run_command(
+        program.argv,
+        folder=conductor.root / program.folder,
+        environment=program.environment,
+        url=session.database.url,
+        limit=step.within.total_seconds(),
+        stopping=session.is_stopping if not back else lambda: False,
+    )
+    if answer.code:
+        raise StepError(f"{program.argv[0]} ended with {answer.code}: {answer.words}")
+    return {"took": answer.seconds, "output": (answer.output + answer.errors)[-_KEPT:]}
+
+
+def _ask(conductor: Conductor, step: PlannedStep, asked: Http, body: Mapping[str, Any], *, back: bool) -> dict[str, Any]:
+    # a request that is made again after a crash is the same to a service that knows the key
+    key = f"{conductor.session.run}/{body['step']}{'/back' if back else ''}"
+    reply = request(asked, limit=step.within.total_seconds(), key=key)
+    return {"took": reply.seconds, "status": reply.status, "output": reply.text[-_KEPT:]}
+
+
+def happened(conductor: Conductor, step: PlannedStep) -> bool | None:
+    """Say whether a step in doubt did its work: by its `done_if`, else unknown, unless it may be done again."""
+    if step.done_if:
+        row = conductor.session.connection.execute(step.done_if.encode()).fetchone()
+        return bool(row[0]) if row else False
+    return False if step.again == "safe" else None
+
+
+__all__ = ["act", "happened"]

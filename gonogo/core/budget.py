@@ -1,0 +1,167 @@
+"""Budgets: how long people may be locked out, and how long turning back may take; with a running total.
+
+Facts say for themselves whether the application was down when they happened (`mark`), so the total is folded with the state,
+over all phases and whoever carried the run. What is counted is the clock: a hold while the application is down counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from gonogo.core.duration import say_duration
+from gonogo.core.event import Event, Kind
+from gonogo.core.plan import Plan, PlannedTask, Script
+from gonogo.core.state import TURNING_BACK, State, Status
+
+_NOTHING = timedelta(0)
+#: what a fact says: the application is down and stays so; it is up again; or readers were locked out for just so long
+DOWN, UP_AGAIN, LOCKED_OUT = "down", "up again", "locked out"
+_BEGINNINGS = frozenset({Kind.STARTED, Kind.UNDO_STARTED, Kind.BATCH})
+_WORK = _BEGINNINGS | {Kind.DONE, Kind.UNDONE}
+#: when a phase, or its way back, is over, so is what it did to people
+_OVER = frozenset({Kind.WORK_DONE, Kind.PROVED, Kind.PHASE_PROVED})
+
+
+def mark(plan: Plan, number: int, script: Script | None = None, *, last: bool = False, back: bool = False) -> dict[str, str]:
+    """Return what the fact of a step says about downtime.
+
+    Args:
+        plan: the plan.
+        number: the step.
+        script: what it runs, forward or back.
+        last: whether the step is done with it.
+        back: whether it is turned back.
+    """
+    if plan.task(plan.steps[number].task).downtime:
+        return {"down": UP_AGAIN if last and not back and not _goes_on(plan, number) else DOWN}
+    locks = script.locks if script is not None and plan.budgets.downtime is not None else ()
+    return {"down": LOCKED_OUT} if any(lock.startswith("ACCESS EXCLUSIVE") for lock in locks) else {}
+
+
+def _goes_on(plan: Plan, number: int) -> bool:
+    """Say whether the application stays down after a step: the next one of the phase is of such a task too."""
+    after = number + 1
+    return after <= plan.phases[plan.steps[number].phase].last and plan.task(plan.steps[after].task).downtime
+
+
+def clocked(state: State, event: Event) -> State:
+    """Take a fact into the running total."""
+    said = event.body.get("down") if event.kind in _WORK else None
+    if said is None:
+        over = state.down_since is not None and event.kind in _OVER
+        return _up_again(state, event) if over else state
+    if event.kind in _BEGINNINGS or said == DOWN:
+        began = event.began if event.kind is not Kind.STARTED else event.at
+        return state if state.down_since is not None else replace(state, down_since=began)
+    if state.down_since is not None and state.status in TURNING_BACK:
+        return state  # it is down until it is proved that all is as before
+    return _up_again(state, event)
+
+
+def _up_again(state: State, event: Event) -> State:
+    lasted = event.at - (state.down_since or event.began)
+    return replace(state, down=state.down + max(lasted, _NOTHING), down_since=None)
+
+
+def downtime(state: State, now: datetime) -> timedelta:
+    """Return how long the application has been down in this run, over all its phases."""
+    return state.down + (max(now - state.down_since, _NOTHING) if state.down_since is not None else _NOTHING)
+
+
+def expected_downtime(plan: Plan, state: State, phase: int) -> timedelta:
+    """Return how long a phase is expected to keep the application down: as planned, or as rehearsed where that took longer."""
+    planned = sum((task.takes for task in _down(plan, phase) if task.takes is not None), _NOTHING)
+    rehearsed = (state.rehearsed or {}).get("down", {}).get(plan.phases[phase].name, 0)
+    return max(planned, timedelta(seconds=rehearsed))
+
+
+def _down(plan: Plan, phase: int) -> Iterable[PlannedTask]:
+    return (task for task in plan.tasks if task.phase == phase and task.downtime)
+
+
+def downtime_by_phase(plan: Plan, states: Iterable[tuple[Event, State]]) -> dict[str, float]:
+    """Return the seconds of downtime of each phase that was done.
+
+    Args:
+        plan: the plan.
+        states: the facts of a run, each with where the run stood after it.
+    """
+    found: dict[str, float] = {}
+    total = _NOTHING
+    for event, state in states:
+        if event.kind is Kind.VERIFIED:
+            found[plan.phases[state.phase].name] = round((state.down - total).total_seconds(), 2)
+            total = state.down
+    return found
+
+
+def no_room(plan: Plan, state: State, now: datetime) -> str:
+    """Say with the arithmetic that a phase would go beyond the budgets, or nothing."""
+    budgets = plan.budgets
+    if budgets.rollback is not None:
+        took = [timedelta(seconds=known["took"]) for known in (state.rehearsed or {}).get("levels", {}).values()]
+        if took and max(took) > budgets.rollback:
+            most = say_duration(budgets.rollback)
+            return f"turning back took {say_duration(max(took))} in the rehearsal; its budget is {most}{_may(plan)}"
+    if budgets.downtime is None:
+        return ""
+    used, expected = downtime(state, now), expected_downtime(plan, state, state.phase)
+    if used + expected <= budgets.downtime:
+        return ""
+    return (
+        f"downtime: {say_duration(used)} are used, and this phase is expected to need {say_duration(expected)};"
+        f" the budget is {say_duration(budgets.downtime)} in all{_may(plan)}"
+    )
+
+
+def _may(plan: Plan) -> str:
+    return f"; {' or '.join(plan.override)} may --override with a reason" if plan.override else ""
+
+
+def overdrawn(plan: Plan, state: State, now: datetime) -> str:
+    """Say that the application has been down for too long, or nothing; once a person goes on all the same, nothing more."""
+    budget = plan.budgets.downtime
+    if budget is None or state.overdraws or (used := downtime(state, now)) <= budget:
+        return ""
+    ongoing = "is still down" if state.down_since is not None else "is up"
+    return f"downtime: {say_duration(used)} of {say_duration(budget)} are used, and the application {ongoing}"
+
+
+def overrun(plan: Plan, state: State, now: datetime) -> str:
+    """Say that turning back takes too long, once, or nothing: it goes on all the same."""
+    budget = plan.budgets.rollback
+    if budget is None or state.overruns or state.turned_at is None or now - state.turned_at <= budget:
+        return ""
+    return f"turning back takes {say_duration(now - state.turned_at)} already; its budget is {say_duration(budget)}. It goes on"
+
+
+def spent(plan: Plan, state: State, now: datetime) -> dict[str, dict[str, Any]]:
+    """Return of each budget what of it is used, in seconds, for people and for scripts."""
+    found: dict[str, dict[str, Any]] = {}
+    if plan.budgets.downtime is not None or state.down or state.down_since:
+        found["downtime"] = _used(downtime(state, now), plan.budgets.downtime, state.down_since is not None)
+    if plan.budgets.rollback is not None and state.turned_at is not None:
+        under_way = state.status in TURNING_BACK
+        if under_way or state.status is Status.ROLLED_BACK:
+            ended = now if under_way else state.changed_at or now
+            found["rollback"] = _used(ended - state.turned_at, plan.budgets.rollback, under_way)
+    return found
+
+
+def _used(used: timedelta, budget: timedelta | None, counting: bool) -> dict[str, Any]:
+    return {
+        "used": round(used.total_seconds(), 1),
+        "budget": budget.total_seconds() if budget is not None else None,
+        "counting": counting,
+        "over": budget is not None and used > budget,
+    }
+
+
+def in_words(name: str, known: Mapping[str, Any]) -> str:
+    """Say what of a budget is used: `downtime: 4m of 30m`."""
+    of = f" of {say_duration(known['budget'])}" if known["budget"] is not None else ""
+    counting, over = (", and counting" if known["counting"] else ""), (": OVER" if known["over"] else "")
+    return f"{name}: {say_duration(known['used'])}{of}{counting}{over}"

@@ -1,0 +1,176 @@
+"""Steps that ask a web service: done once, reversed by another request, in doubt after a crash, never with a secret in sight."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import psycopg
+import pytest
+from gonogo_command import environment, gonogo, start
+
+Make = Callable[..., Path]
+BOOK = """
+runbook: book
+targets: {{db: {{database: $TEST_URL}}}}
+inputs: {{version: {{default: v2}}}}
+phases:
+  - phase: one
+    tasks:
+      - task: work
+        steps:
+          - {{step: table, sql: a.sql, undo: a.undo.sql}}
+          - step: deploy
+            http:
+              {{method: POST, url: "$SERVICE/{path}", headers: {{X-Token: "$TOKEN"}}, body: {{version: "{{{{ version }}}}"}},
+                {more}}}
+            undo: {{method: PUT, url: "$SERVICE/back", body: [v1], status: 204}}
+            {settle}
+"""
+
+
+class Service:
+    """A web service that keeps what it was asked, and answers as the path says."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str, Any, dict[str, str]]] = []
+        service = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                length = int(self.headers.get("Content-Length") or 0)
+                body = json.loads(self.rfile.read(length) or b"null")
+                service.asked.append((self.command, self.path, body, dict(self.headers)))
+                if self.path == "/slow":
+                    time.sleep(3)
+                status = {"/back": 204, "/busy": 503}.get(self.path, 200)
+                said = json.dumps({"state": "deployed", "by": self.headers.get("X-Token")}).encode() if status != 204 else b""
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(said)))
+                self.end_headers()
+                self.wfile.write(said)
+
+            do_PUT = do_POST  # noqa: N815 - as http.server calls it
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+    @property
+    def paths(self) -> list[str]:
+        return [path for _, path, _, _ in self.asked]
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    made = Service()
+    thread = threading.Thread(target=made.server.serve_forever, daemon=True)
+    thread.start()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+    thread.join(timeout=5)
+
+
+class Desk:
+    def __init__(self, make: Make, url: str, root: Path, service: Service) -> None:
+        self.make, self.url, self.root = make, url, root
+        self.env = environment(TEST_URL=url, SERVICE=service.url, TOKEN="t0p-s3cret")
+
+    def book(self, path: str = "deploy", more: str = "status: 200", settle: str = "") -> None:
+        text = BOOK.format(path=path, more=more, settle=settle)
+        self.make(text, a__sql="CREATE TABLE made (id int);\n", a__undo__sql="DROP TABLE made;\n")
+
+    def __call__(self, *command: str) -> CompletedProcess[str]:
+        return gonogo(*command, cwd=self.root, env=self.env)
+
+    def facts(self, query: str) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            return connection.execute(query.encode()).fetchall()
+
+
+@pytest.fixture
+def desk(make_project: Make, url: str, tmp_path: Path, service: Service) -> Desk:
+    return Desk(make_project, url, tmp_path, service)
+
+
+def test_a_request_is_made_once_and_reversed_by_its_own_and_shows_no_secret(desk: Desk, service: Service) -> None:
+    desk.book(more="status: [200, 201], field: state, equals: deployed")
+    done = desk("run", "book", "--without-prefect")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [(how, path, body) for how, path, body, _ in service.asked] == [("POST", "/deploy", {"version": "v2"})]
+    sent = service.asked[0][3]
+    assert sent["X-Token"] == "t0p-s3cret"
+    assert sent["Idempotency-Key"].endswith("/1")
+    assert "POST $SERVICE/deploy done in" in done.stdout
+
+    back = desk("rollback", "book", "--without-prefect")
+    assert back.returncode == 11, back.stdout + back.stderr
+    assert service.asked[1][:3] == ("PUT", "/back", ["v1"])
+    assert desk.facts("SELECT to_regclass('made')::text") == [(None,)]
+    assert desk.facts("SELECT count(*) FROM gonogo.event WHERE body::text LIKE '%s3cret%'") == [(0,)]
+    kept = "SELECT body->>'output' FROM gonogo.event WHERE kind = 'script done' AND body->>'status' = '200'"
+    assert desk.facts(kept) == [('{"state": "deployed", "by": "***"}',)]
+    assert "s3cret" not in done.stdout + back.stdout
+
+
+@pytest.mark.parametrize(
+    ("path", "more", "why"),
+    [
+        ("busy", "status: 200", "POST $SERVICE/busy answered 503"),
+        ("deploy", "field: state, equals: ready", "POST $SERVICE/deploy: state is 'deployed', not 'ready'"),
+        ("slow", "status: 200", "POST $SERVICE/slow: took longer than 1s; it may have done its work"),
+    ],
+)
+def test_another_answer_than_asked_for_fails_and_what_it_may_have_done_is_reversed(
+    desk: Desk, service: Service, path: str, more: str, why: str
+) -> None:
+    desk.book(path, more, "within: 1s")
+    done = desk("run", "book", "--without-prefect")
+    assert done.returncode == 11, done.stdout + done.stderr
+    assert f"work.deploy failed: {why}" in done.stdout
+    assert service.paths == [f"/{path}", "/back"], "asked once, and reversed"
+
+
+def test_a_service_that_is_not_there_was_not_asked_so_nothing_of_it_is_reversed(desk: Desk, service: Service) -> None:
+    desk.book()
+    desk.env["SERVICE"] = "http://127.0.0.1:9"
+    done = desk("run", "book", "--without-prefect")
+    assert done.returncode == 11, done.stdout + done.stderr
+    assert "work.deploy failed: POST $SERVICE/deploy: ConnectError" in done.stdout
+    assert service.asked == []
+    assert desk.facts("SELECT count(*) FROM gonogo.event WHERE kind = 'undo done'") == [(1,)], "the table alone"
+
+
+@pytest.mark.parametrize(("settle", "code", "paths"), [("within: 20s", 4, ["/slow"]), ("again: safe", 0, ["/slow", "/slow"])])
+def test_a_request_whose_runner_died_is_in_doubt_unless_it_may_be_made_again(
+    desk: Desk, service: Service, settle: str, code: int, paths: list[str]
+) -> None:
+    desk.book("slow", settle=settle)
+    process = start("run", "book", "--without-prefect", cwd=desk.root, env=desk.env)
+    while not service.asked and process.poll() is None:
+        time.sleep(0.05)
+    process.kill()
+    process.communicate()
+    done = desk("resume", "book", "--without-prefect")
+    assert done.returncode == code, done.stdout + done.stderr
+    assert service.paths == paths
+    assert len({sent["Idempotency-Key"] for _, _, _, sent in service.asked}) == 1, "a service that knows the key does it once"
+    if code == 4:
+        assert "work.deploy is in doubt" in done.stdout
+        assert desk("resume", "book", "--without-prefect", "--settle", "done").returncode == 0
+
+
+def test_a_rehearsal_asks_nobody_beyond_the_copy(desk: Desk, service: Service) -> None:
+    desk.book()
+    done = desk("rehearse", "book")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert service.asked == []
