@@ -8,6 +8,7 @@ One embedded PostgreSQL 18, a database that pgbench fills (scale 70 is about a g
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import statistics
 import subprocess
@@ -57,12 +58,19 @@ def empty(url: str) -> Iterator[str]:
         connection.execute("DROP DATABASE plain_restore")
 
 
-def pair(number: int, plain: Callable[[], float], ours: Callable[[], float]) -> tuple[float, float]:
+def pair(url: str, number: int, plain: Callable[[], float], ours: Callable[[], float]) -> tuple[float, float]:
     """Return the seconds of the plain tool and of gonogo; who goes first changes from round to round."""
-    if number % 2:
-        mine = ours()
-        return plain(), mine
-    return plain(), ours()
+    first, second = (ours, plain) if number % 2 else (plain, ours)
+    took = settled(url, first), settled(url, second)
+    return (took[1], took[0]) if number % 2 else took
+
+
+def settled(url: str, work: Callable[[], float]) -> float:
+    """Do some work once nothing of what came before is still to be written."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CHECKPOINT")
+    os.sync()
+    return work()
 
 
 def plain_sums(connection: Connection) -> float:
@@ -96,17 +104,18 @@ def measure(url: str, folder: Path, rounds: int) -> dict[str, list[tuple[float, 
             shutil.rmtree(folder / name, ignore_errors=True)
         restored: list[float] = []
         dumped = pair(
+            url,
             number,
             lambda: timed(lambda: run("pg_dump", "-Fd", "-j2", "-Z", "gzip:1", "-f", folder / "plain", large)),
             lambda: timed(lambda: backup.take(database, folder / "ours", quietly)),
         )
         found["backup"].append(dumped)
-        proved = pair(number, plainly_restored, prove)
+        proved = pair(url, number, plainly_restored, prove)
         found["restore and proof"].append(proved)
         found["restore alone"].append((proved[0], restored[0]))
         with database.connect("benchmark") as connection:
             connection.execute("SET statement_timeout = 0")
-            found["checksums"].append(pair(number, lambda: plain_sums(connection), lambda: sums(connection)))
+            found["checksums"].append(pair(url, number, lambda: plain_sums(connection), lambda: sums(connection)))
     return found
 
 

@@ -6,19 +6,14 @@ out of it, and told.
 
 from __future__ import annotations
 
-import os
 import re
-import secrets
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import psycopg
-from psycopg import sql
-from psycopg.conninfo import make_conninfo
 
 from flows.by_itself import only_step, up_and_back
 from flows.copies import Rehearsal, on_a_copy
@@ -32,6 +27,7 @@ from gonogo.house import Project
 from gonogo.intake import Change, Intake, Piece, all_pieces
 from gonogo.loader import load_runbook
 from gonogo.planning import prepare
+from gonogo.scratch import copied
 from gonogo.sql import split
 from gonogo.stock import compare_stock, take_stock
 
@@ -87,9 +83,9 @@ def examine(intake: Intake, project: Project, say: Say, *, schema: str = "") -> 
     """
     server = embedded.start(project.state / "scratch")
     found = Examined(form=intake.form, changes=len(intake.changes))
-    with _database(server) as base:
+    with copied(server) as base:
         _make_schema(base, schema)
-        with _database(server, base) as first:
+        with copied(server, base) as first:
             kept = _forward(intake, first, found, say)
             _queries(intake, first, found)
             _loose(intake, server, base, first, found)
@@ -97,21 +93,6 @@ def examine(intake: Intake, project: Project, say: Say, *, schema: str = "") -> 
             _ways_back(intake, kept, Project(root=Path(folder)), server, base, found, say)
     found.findings.sort(key=lambda finding: (finding.file, finding.line))
     return found
-
-
-@contextmanager
-def _database(server: str, template: str = "") -> Iterator[str]:
-    """Make a scratch database, empty or like another one, and drop it afterwards."""
-    name = f"gonogo_scratch_{os.getpid()}_{secrets.token_hex(3)}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        like = psycopg.conninfo.conninfo_to_dict(template)["dbname"] if template else "template0"
-        connection.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY").format(sql.Identifier(name), sql.Identifier(str(like)))
-        )
-        try:
-            yield make_conninfo(server, dbname=name)
-        finally:
-            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 def _make_schema(base: str, schema: str) -> None:
@@ -257,7 +238,7 @@ def _loose(intake: Intake, server: str, base: str, after: str, found: Examined) 
     """Try the ways back that belong to no change on the result of all, and compare with what there was."""
     if not intake.loose:
         return
-    with _database(server, after) as copy, psycopg.connect(copy, autocommit=True) as connection:
+    with copied(server, after) as copy, psycopg.connect(copy, autocommit=True) as connection:
         failed = False
         for statement in (s for piece in intake.loose for s in _statements(piece, found)):
             found.statements += 1
@@ -291,13 +272,13 @@ def _ways_back(
     runbook = load_runbook(book)
     prepared = prepare(runbook, book, project)
     by_task = {skeleton.identifier(change.name): change for change in intake.changes}
-    with _database(server, base) as walk:
+    with copied(server, base) as walk:
         for number, step in enumerate(prepared.plan.steps):
             change = by_task[step.task]
             _locks(step, change, found)
             if step.undo:
                 say(f"{change.name}: forward, back, and compared")
-                with _database(server, walk) as copy:
+                with copied(server, walk) as copy:
                     run = Rehearsal(
                         plan=prepared.plan,
                         texts=dict(prepared.texts),

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -191,10 +192,14 @@ def restored(backup: Backup, room: Room, say: Say) -> Iterator[tuple[str, dict[s
         BackupFailed: it cannot be restored, or what comes of it is not what was there.
         Refused: no scratch database can be made.
     """
-    read(backup.folder)
     began = clock.monotonic()
-    with scratch(room, backup.manifest["roles"]) as url:
-        restore(backup, url, say)
+    with scratch(room, backup.manifest["roles"]) as url, ThreadPoolExecutor(1) as beside:
+        # the files are summed up while they are restored; where one is not whole, that is said, and not what came of it
+        whole = beside.submit(read, backup.folder)
+        try:
+            restore(backup, url, say)
+        finally:
+            whole.result()
         seconds = round(clock.monotonic() - began, 2)
         with Database(url=url).connect("gonogo/prove") as connection:
             require_held(backup, connection)

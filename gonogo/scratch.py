@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from gonogo import embedded
 from gonogo.database import Database, resolve_url
@@ -78,20 +78,42 @@ def scratch(room: Room, roles: Sequence[str] = ()) -> Iterator[str]:
     Raises:
         Refused: none can be made there.
     """
-    name = f"{_NAME}{os.getpid()}_{secrets.token_hex(3)}"
     server, where = room.choose()
+    # its owner can make the ledger in it
+    owner = sql.SQL(" OWNER {}").format(sql.Identifier(room.database.role)) if room.database.role else sql.SQL("")
+    with _made(server, where, sql.SQL("template0") + owner, roles if server != room.database.url else ()) as url:
+        yield url
+
+
+@contextmanager
+def copied(server: str, template: str = "") -> Iterator[str]:
+    """Make a database, empty or like another one that nobody uses, and drop it afterwards; yield its URL.
+
+    Args:
+        server: the URL of the server.
+        template: the URL of the database to copy, if it is not to be empty.
+
+    Raises:
+        Refused: none can be made there.
+    """
+    like = str(conninfo_to_dict(template)["dbname"]) if template else "template0"
+    with _made(server, EMBEDDED, sql.Identifier(like) + sql.SQL(" STRATEGY FILE_COPY")) as url:
+        yield url
+
+
+@contextmanager
+def _made(server: str, where: str, template: sql.Composable, roles: Sequence[str] = ()) -> Iterator[str]:
+    """Make a database that other processes know to be of this one, and drop it afterwards; yield its URL."""
+    name = f"{_NAME}{os.getpid()}_{secrets.token_hex(3)}"
     try:
         connection = psycopg.connect(server, autocommit=True)
     except psycopg.OperationalError as error:
         raise Refused(f"{where} cannot be reached: {str(error).strip()}") from None
     with connection:
         try:
-            if server != room.database.url:
-                _make_roles(connection, roles)
-            # its owner can make the ledger in it
-            owner = sql.SQL(" OWNER {}").format(sql.Identifier(room.database.role)) if room.database.role else sql.SQL("")
+            _make_roles(connection, roles)
             _sweep(connection)
-            connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)) + owner)
+            connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE ").format(sql.Identifier(name)) + template)
             mark = sql.Literal(_mark(os.getpid()))
             connection.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), mark))
         except psycopg.Error as error:

@@ -149,5 +149,6 @@ def test_a_check_of_another_target_is_left_out_and_one_written_in_the_runbook_ta
         connection.execute("DELETE FROM orders WHERE id > 5")
     done = desk.run("--input", "who=o'brien")
     assert done.returncode == 0, done.stdout + done.stderr
-    done = desk.run("--input", "who=o'brien", "--target", "other")
-    assert "22012 division by zero" in done.stdout
+    assert "only_there" not in desk("plan", "book").stdout
+    assert "only_there" in desk("plan", "book", "--target", "other").stdout
+    assert "22012 division by zero" in desk("check", "book", "only_there", "--target", "other").stdout
