@@ -52,12 +52,15 @@ FROM pg_attribute a JOIN relation r ON r.oid = a.attrelid AND r.relkind IN ('r',
 LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 WHERE attnum > 0 AND NOT attisdropped
 UNION ALL
-SELECT format('constraint %s %I', coalesce(r.name, ''), conname),
+-- from 18 on NOT NULL has a name too, which nobody chose and which renaming the column leaves as it was: its column names it
+SELECT CASE WHEN contype = 'n' THEN format('constraint %s NOT NULL %I', r.name, k.attname)
+    ELSE format('constraint %s %I', coalesce(r.name, ''), conname) END,
   concat_ws(' ', pg_get_constraintdef(c.oid), CASE WHEN convalidated THEN 'valid' ELSE 'not valid' END,
     -- DISABLE TRIGGER ALL switches a foreign key off without a word in its definition
     'enabled ' || (SELECT string_agg(DISTINCT tgenabled::text, ',') FROM pg_trigger WHERE tgconstraint = c.oid AND tgisinternal),
     'comment ' || obj_description(c.oid, 'pg_constraint'))
 FROM pg_constraint c JOIN relation r ON r.oid = c.conrelid
+LEFT JOIN pg_attribute k ON c.contype = 'n' AND k.attrelid = c.conrelid AND k.attnum = c.conkey[1]
 UNION ALL
 SELECT 'index ' || r.name, concat_ws(' ', pg_get_indexdef(i.indexrelid),
   CASE WHEN indisvalid AND indisready THEN 'valid' ELSE 'INVALID' END, CASE WHEN indisclustered THEN 'clustered' END,

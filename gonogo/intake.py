@@ -1,7 +1,7 @@
 """Reads migrations that others wrote, as changes with a way back: a plan in Markdown, or a folder of SQL files.
 
-Folders of golang-migrate, Flyway, dbmate, goose, diesel and sqitch are recognised, and plainly numbered files. Nothing is
-run here, and nothing is guessed beyond the conventions that those tools document.
+Folders of golang-migrate, Flyway, dbmate, goose, diesel and sqitch are recognised, plainly numbered files, and what Alembic
+writes with `--sql`. Nothing is run here, and nothing is guessed beyond the conventions that those tools document.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 
 from gonogo.errors import BadInput
@@ -60,7 +61,8 @@ def read(path: Path) -> Intake:
     try:
         if path.is_dir():
             return read_folder(path)
-        return read_plan(path, path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        return _alembic([path]) if path.suffix == ".sql" and _ALEMBIC.search(text) else read_plan(path, text)
     except UnicodeDecodeError:
         raise BadInput(f"{path} is not UTF-8 text") from None
     except OSError as error:
@@ -179,6 +181,12 @@ def _name(number: int, title: str) -> str:
 
 _GOOSE = re.compile(r"^--\s*\+goose\s+(Up|Down)\b.*$", re.MULTILINE)
 _DBMATE = re.compile(r"^--\s*migrate:(up|down)\b.*$", re.MULTILINE)
+#: what `alembic upgrade --sql` and `alembic downgrade --sql` write before each revision, and what they write for themselves
+_ALEMBIC = re.compile(r"^-- Running (upgrade|downgrade) (.*?) ?-> ?([^,\n]*)(?:, (.*))?$", re.MULTILINE)
+_ALEMBICS_OWN = re.compile(
+    r"^(BEGIN|COMMIT|(CREATE TABLE|INSERT INTO|UPDATE|DELETE FROM|DROP TABLE)\s+(\S+\.)?\"?alembic_version\b[^;]*);[ \t]*$",
+    re.MULTILINE,
+)
 _FLYWAY = re.compile(r"V(\d[\d._]*)__(.+)\.sql$")
 _NUMBERED = re.compile(r"(\d+)[-_. ]*(.*?)\.sql$")
 _DOWN_NAME = re.compile(r"[._-](down|undo|rollback|revert)$", re.IGNORECASE)
@@ -191,12 +199,12 @@ def read_folder(folder: Path) -> Intake:
     Raises:
         BadInput: it has none that is recognised.
     """
-    for reader in (_sqitch, _diesel, _golang_migrate, _flyway, _in_one_file, _numbered):
+    for reader in (_sqitch, _diesel, _golang_migrate, _flyway, _in_one_file, _alembic_in, _numbered):
         if (found := reader(folder)) and found.changes:
             return found
     raise BadInput(
         f"{folder} holds no migrations that are recognised: golang-migrate (1_x.up.sql), Flyway (V1__x.sql), dbmate, goose,"
-        " diesel (a folder each with up.sql), sqitch (sqitch.plan), or numbered files"
+        " diesel (a folder each with up.sql), sqitch (sqitch.plan), what alembic upgrade --sql writes, or numbered files"
     )
 
 
@@ -269,6 +277,34 @@ def _in_one_file(folder: Path) -> Intake | None:
         if found.changes:
             return found
     return None
+
+
+def _alembic_in(folder: Path) -> Intake:
+    return _alembic(sorted(folder.glob("*.sql")))
+
+
+def _alembic(files: Iterable[Path]) -> Intake:
+    """Read what Alembic wrote as SQL: the revisions in the order in which they are made, each with its downgrade."""
+    changes: dict[str, Change] = {}
+    backs: dict[str, list[Piece]] = {}
+    for file in files:
+        text = file.read_text(encoding="utf-8")
+        # its own book-keeping is left out, and its lines stay, so that what is said of the others is where they stand
+        kept = _ALEMBICS_OWN.sub(lambda own: "\n" * own.group().count("\n"), text)
+        marks = list(_ALEMBIC.finditer(kept))
+        for mark, after in zip_longest(marks, marks[1:]):
+            body = kept[mark.end() : after.start() if after else len(kept)]
+            line = kept[: mark.end()].count("\n") + 1
+            pieces = [_piece(file, body, line)] if _COMMENT.sub("", body).strip() else []
+            way, source, target, title = mark.groups()
+            if way == "upgrade":
+                name = target.strip()
+                changes[name] = Change(name=name, title=title or "", forward=pieces)
+            else:
+                backs[source.strip()] = pieces
+    for name, change in changes.items():
+        change.back = backs.get(name, [])
+    return Intake(form="Alembic", changes=list(changes.values()))
 
 
 def _numbered(folder: Path) -> Intake | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 from conftest import open_folder
 from gonogo_command import environment, gonogo
+from public_migrations import write_migrations
 
 from gonogo import embedded
 
@@ -168,6 +171,51 @@ def test_each_form_of_a_folder_is_read_in_its_order_with_its_ways_back(form: str
     assert found["statements"] == 3 + (form == "sqitch")
 
 
+ENVIRONMENT = """\
+from alembic import context
+context.configure(dialect_name="postgresql", literal_binds=True, transaction_per_migration={each})
+with context.begin_transaction():
+    context.run_migrations()
+"""
+REVISION = """\
+\"\"\"{title}\"\"\"
+from alembic import op
+revision, down_revision, branch_labels, depends_on = {name!r}, {after!r}, None, None
+def upgrade():
+    op.execute({up!r})
+def downgrade():
+    {down}
+"""
+
+
+@pytest.mark.parametrize("each", [True, False])
+def test_what_alembic_itself_writes_as_sql_is_read_by_revision(clinic: Path, tmp_path: Path, each: bool) -> None:
+    home, written = tmp_path / "alembic", tmp_path / "written"
+    (home / "versions").mkdir(parents=True)
+    written.mkdir()
+    (home / "env.py").write_text(ENVIRONMENT.format(each=each), encoding="utf-8")
+    (tmp_path / "alembic.ini").write_text(f"[alembic]\nscript_location = {home}\npath_separator = os\n", encoding="utf-8")
+    for name, after, up, down in (
+        ("a1", None, "CREATE TABLE a (id int)", "op.drop_table('a')"),
+        ("b2", "a1", "ALTER TABLE a ADD b int, ADD c int", "op.drop_column('a', 'b')"),
+        ("c3", "b2", "ALTER TABLE nothing ADD b int", "pass"),
+    ):
+        text = REVISION.format(title=f"The change {name}, and more", name=name, after=after, up=up, down=down)
+        (home / "versions" / f"{name}.py").write_text(text, encoding="utf-8")
+    for way, revisions in (("upgrade", "head"), ("downgrade", "c3:base")):
+        command = [sys.executable, "-m", "alembic", way, revisions, "--sql"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+        (written / f"{way}.sql").write_text(done.stdout, encoding="utf-8")
+    found = doctor(clinic, written, code=10)
+    assert (found["form"], found["changes"], found["restores"]) == ("Alembic", 3, ["a1"])
+    lines = (written / "upgrade.sql").read_text(encoding="utf-8").splitlines()
+    told = {(Path(f["file"]).name, f["kind"]): f for f in found["findings"]}
+    assert "column public.a.c is new" in told["downgrade.sql", "does not restore"]["what"]
+    refused = told["upgrade.sql", "refused"]
+    assert lines[refused["line"] - 1].startswith("ALTER TABLE nothing")
+    assert doctor(clinic, written / "upgrade.sql", code=10)["changes"] == 3, "one file alone is read as well"
+
+
 def test_a_down_that_does_not_restore_is_found_among_many_and_the_others_are_not_blamed(clinic: Path, tmp_path: Path) -> None:
     files = {f"{n:03}_t.up.sql": f"CREATE TABLE t{n} (id int PRIMARY KEY, note text);\n" for n in range(1, 13)}
     files |= {f"{n:03}_t.down.sql": f"DROP TABLE t{n};\n" for n in range(1, 13)}
@@ -188,6 +236,36 @@ def test_a_down_that_does_not_restore_is_found_among_many_and_the_others_are_not
     }
     assert "function public.f7() is new" in told["007_t.down.sql", "does not restore"]
     assert len(found["restores"]) == 9
+
+
+#: of the 118 migrations of Prefect's server, what its ways back do not bring back; each was looked up by hand
+PUBLIC = {
+    6: "index public.ix_block_data__name was CREATE UNIQUE INDEX",
+    8: "column public.block.blockref was character varying not null",
+    13: "column public.block_schema.name was character varying not null",
+    33: "index public.uq_block_type__name was CREATE UNIQUE INDEX",
+    40: "index public.uq_block_schema__checksum was CREATE UNIQUE INDEX",
+    57: "constraint public.artifact fk_artifact__flow_run_state_id__flow_run_state is missing",
+    60: "column public.work_queue.work_pool_id was uuid not null",
+    92: "type public.worker_status is new",
+    106: "fk_flow_run_alert_policy__block_document_id__block_document is missing",
+}
+
+
+@pytest.mark.parametrize("most", [13, pytest.param(None, marks=pytest.mark.long)])
+def test_of_a_public_folder_of_migrations_each_down_that_does_not_restore_is_named(
+    clinic: Path, tmp_path: Path, url: str, most: int | None
+) -> None:
+    folder = tmp_path / "public"
+    folder.mkdir()
+    made = write_migrations(url, folder, most)
+    found = doctor(clinic, folder, code=10)
+    told = {int(Path(f["file"]).name[:6]): f["what"] for f in found["findings"] if f["kind"] == "does not restore"}
+    expected = {number: why for number, why in PUBLIC.items() if number <= made}
+    assert told.keys() == expected.keys()
+    assert all(expected[number] in told[number] for number in told)
+    assert found["changes"] == made
+    assert {f["kind"] for f in found["findings"]} <= {"does not restore", "blocks", "no way back"}, "all of it runs"
 
 
 def test_what_was_read_becomes_a_runbook_that_validates_and_runs(tmp_path: Path, url: str) -> None:

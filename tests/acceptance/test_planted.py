@@ -25,16 +25,24 @@ def templates(name: str) -> list[str]:
 
 
 CASES = [
-    pytest.param(plan, source, id=source, marks=[] if plan.name == "guardian-multi-credit" else [pytest.mark.long])
+    pytest.param(
+        plan,
+        source,
+        version,
+        id=f"{source}-{version}",
+        marks=[] if plan.name == "guardian-multi-credit" and version == "18" else [pytest.mark.long],
+    )
+    for version in ("18", "15")
     for plan in PLANS
     for source in templates(plan.name)
 ]
 
 
-@pytest.mark.parametrize(("plan", "source"), CASES)
+@pytest.mark.parametrize(("plan", "source", "version"), CASES)
 def test_a_failure_in_any_step_turns_the_run_back_to_what_there_was(
-    plan: Plan, source: str, server: Server, tmp_path: Path
+    plan: Plan, source: str, version: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
+    server: Server = request.getfixturevalue("server" if version == "18" else "server_15")
     url, env = lay(Plan(**{**plan.__dict__, "inputs": dict.fromkeys(plan.inputs, 500)}), server, tmp_path)
     book = tmp_path / "runbooks" / f"{plan.name}.yaml"
     # a whole run's own way back is what is looked at, whatever phase the failure is in

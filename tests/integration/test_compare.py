@@ -137,6 +137,16 @@ def test_each_change_of_the_schema_is_named_and_undoing_it_ends_the_difference(c
     assert differences(before, schema_fingerprint(connection))[0].startswith("type app.mood")
 
 
+def test_what_a_server_calls_a_not_null_is_no_difference_and_a_not_null_is(connection: Connection) -> None:
+    connection.execute(b"CREATE TABLE t (a int NOT NULL, b text)")
+    before = schema_fingerprint(connection)
+    connection.execute(b"ALTER TABLE t RENAME a TO c; ALTER TABLE t ALTER c DROP NOT NULL")
+    connection.execute(b"ALTER TABLE t ALTER c SET NOT NULL; ALTER TABLE t RENAME c TO a")
+    assert differences(before, schema_fingerprint(connection)) == []
+    connection.execute(b"ALTER TABLE t ALTER a DROP NOT NULL")
+    assert any("t.a was integer not null" in told for told in differences(before, schema_fingerprint(connection)))
+
+
 def test_the_order_of_columns_and_the_ledger_are_not_part_of_the_schema(connection: Connection) -> None:
     connection.execute(b"CREATE TABLE t (a int, b text)")
     before = schema_fingerprint(connection)
