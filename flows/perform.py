@@ -37,8 +37,18 @@ def _record(conductor: Conductor, command: engine.Record) -> None:
         boxes = [conductor.state.confirmed[item.item] for item in conductor.plan.phases[conductor.state.phase].after]
         if refuses_forged(conductor, boxes) or conductor.watch_disagrees():
             return
-    body = {"why": command.why, "budget": command.budget}
-    conductor.append(command.kind, {word: said for word, said in body.items() if said})
+    body: dict[str, Any] = {"why": command.why, "budget": command.budget}
+    known = {word: said for word, said in body.items() if said}
+    if command.kind is Kind.RUN_DONE and (asked := _criteria(conductor)):
+        # whether it was a success is measured, and holds nothing up: all that must hold was verified
+        known["judged"] = dump(judge(conductor, asked))
+    conductor.append(command.kind, known)
+
+
+def _criteria(conductor: Conductor) -> list[str]:
+    """Return the checks of the success criteria that were not asked just now."""
+    plan = conductor.plan
+    return [c.check for c in plan.success if c.check in plan.checks and c.check not in plan.phases[-1].verify]
 
 
 def _wait(conductor: Conductor, command: engine.Wait) -> None:

@@ -245,7 +245,7 @@ def _run_form(runbook: Runbook) -> dict[str, Any]:
         ),
         "launched_by": _people(runbook, "Who launches it."),
         "code": _field(_CODE, default="", maxLength=20),
-        "at_once": _field("Do not wait for the tasks' clock times.", type="boolean", default=False),
+        "at_once": _field("Do not wait for the clock times of phases and tasks.", type="boolean", default=False),
         "again": _field("Run anew what was done already.", type="boolean", default=False),
     }
     if runbook.schedule.windows or runbook.schedule.freezes:

@@ -29,6 +29,7 @@ _JUDGED = {
     Kind.HELD: "held",
     Kind.VERIFIED: "verify",
     Kind.VERIFY_FAILED: "verify",
+    Kind.RUN_DONE: "at the end",
     Kind.PROVED: "proof of the rollback",
     Kind.PHASE_PROVED: "proof of the phase's rollback",
     Kind.NOT_PROVED: "proof of the rollback",

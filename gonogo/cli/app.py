@@ -144,7 +144,7 @@ def run(
     target: TargetOption = "",
     phase: Annotated[str, typer.Option(help="Only this phase; by default all that are left.")] = "",
     inputs: InputOption = None,
-    at_once: Annotated[bool, typer.Option("--at-once", help="Do not wait for the tasks' clock times.")] = False,
+    at_once: Annotated[bool, typer.Option("--at-once", help="Do not wait for the clock times of phases and tasks.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Run anew what was done already.")] = False,
     no_wait: NoWaitOption = False,
     override: Annotated[

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from json import dumps
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import typer
 
@@ -14,7 +15,7 @@ from flows.opening import found_run, moment, open_runbook, read_inputs
 from gonogo import clock, ledger
 from gonogo.cli.show import as_json, complain, console, plan_table, say, schedule_table
 from gonogo.core.budget import in_words, spent
-from gonogo.core.engine import awaited, recent_agreement
+from gonogo.core.engine import Wait, awaited, decide, recent_agreement
 from gonogo.core.message import clock as clock_time
 from gonogo.core.people import lacking
 from gonogo.core.plan import Plan
@@ -127,6 +128,8 @@ def _status(found: launch.Found) -> dict[str, Any]:
 def waits_for(plan: Plan, state: State) -> str:
     """Return what a run waits for people to say, or nothing."""
     told = []
+    if isinstance(waits := decide(plan, state, clock.now()), Wait) and state.status is Status.GATING:
+        told.append(f"{waits.why}: {waits.until.astimezone(ZoneInfo(plan.zone)):%Y-%m-%d %H:%M %Z}")
     if state.status is Status.DECIDING and not state.held:
         told.append(awaited(plan, state))
     elif not state.held:

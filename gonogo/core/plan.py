@@ -251,6 +251,7 @@ class Plan(Planned):
         """The checks that are measured before the first change."""
         asked = [name for phase in self.phases for name in (*phase.go_if, *phase.verify, *phase.watch)]
         asked += [name for step in self.steps for name in step.checks]
+        asked += [criterion.check for criterion in self.success if criterion.check in self.checks]
         compared = (name for name in (*asked, *self.rollback.prove) if self.checks[name].needs_baseline)
         return tuple(dict.fromkeys((*self.baseline, *compared)))
 

@@ -261,7 +261,7 @@ class Runbook(Part):
                     lists.append((("phases", p, "tasks", t, "steps", s, "check"), step.check or ()))
         for path, names in lists:
             for i, name in enumerate(names):
-                if path[-1] != "go_if" or name not in (BACKUP_PROVED, REHEARSAL_FRESH):
+                if (path[-1] != "go_if" and path[0] != "success") or name not in (BACKUP_PROVED, REHEARSAL_FRESH):
                     yield (*path, i), name
 
     def named_people(self) -> Iterator[tuple[tuple[str | int, ...], str]]:

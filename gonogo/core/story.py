@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from gonogo.core.duration import say_duration
 from gonogo.core.engine import awaited
@@ -34,7 +35,11 @@ def _passed_a_tenth(done: int, total: int) -> bool:
 
 def _phase_started(plan: Plan, _: State, event: Event, after: State) -> str:
     override = f", by override: {event.body['override']}" if event.body.get("override") else ""
-    return f"phase {plan.phases[after.phase].name} starts, launched by {event.actor}{override}"
+    phase = plan.phases[after.phase]
+    opens = phase.start if after.phase == 0 else phase.opens
+    early = opens is not None and opens > event.at and not after.at_once
+    waits = f"; it waits until {opens.astimezone(ZoneInfo(plan.zone)):%Y-%m-%d %H:%M %Z}" if opens and early else ""
+    return f"phase {phase.name} starts, launched by {event.actor}{override}{waits}"
 
 
 def _backed_up(_: Plan, __: State, event: Event, ___: State) -> str:

@@ -33,11 +33,15 @@ phases:
 checks:
   there: {query: "SELECT count(*) FROM old WHERE added IS NULL", expect: ">= 0"}
   few: {query: SELECT 1, expect: "= 1", roll_back_if: "> 5"}
-  never: {query: SELECT 1, expect: "= 1"}
+  asked_at_the_end: {query: SELECT 2, expect: "= 1"}
+  no_answer: {query: SELECT NULL, expect: "= 1"}
 success:
   - {criterion: The column is there, check: there}
   - {criterion: The plan was reviewed, item: reviewed, sort: business}
-  - {criterion: Nobody asked for this, check: never, sort: security}
+  - {criterion: Nobody verified this, check: asked_at_the_end, sort: security}
+  - {criterion: Nobody knows this, check: no_answer}
+  - {criterion: It was rehearsed, check: rehearsal_fresh}
+  - {criterion: There is a backup, check: backup_proved}
 """
 
 
@@ -77,10 +81,11 @@ def desk(make_project: Make, old_url: str) -> Desk:
 
 def test_each_criterion_is_met_not_met_or_unknown_and_what_was_turned_back_is_not_met(desk: Desk) -> None:
     answers = {row["criterion"]: row["answer"] for row in desk.made["success"]}
-    assert answers == {"The column is there": "met", "The plan was reviewed": "met", "Nobody asked for this": "unknown"}
+    known = {"Nobody verified this": "not met", "Nobody knows this": "unknown", "It was rehearsed": "unknown"}
+    assert answers == {**known, "The column is there": "met", "The plan was reviewed": "met", "There is a backup": "met"}
     desk("rollback", "book", "--without-prefect", code=11)
     back = {row["criterion"]: row["answer"] for row in desk.made["success"]}
-    assert back == {"The column is there": "not met", "The plan was reviewed": "not met", "Nobody asked for this": "unknown"}
+    assert back == {**known, **dict.fromkeys(("The column is there", "The plan was reviewed", "There is a backup"), "not met")}
 
 
 def test_a_report_has_the_backup_with_its_command_the_locks_and_the_watch_and_needs_no_network(desk: Desk) -> None:
@@ -125,5 +130,5 @@ def test_the_documents_of_a_migration_are_written_with_their_digests(desk: Desk,
     assert re.search(r"- \[x\] The plan is reviewed \[lead\]: ann, .* \(review 17\)", text["SAFETY_CHECKLIST.md"])
     assert "ALTER TABLE old ADD COLUMN added int;" in text["SQL_SCRIPTS.md"]
     assert "ALTER TABLE old DROP COLUMN added;" in text["SQL_SCRIPTS.md"]
-    assert "| never | query | = 1 | - | not asked |" in text["TESTING_SCENARIOS.md"]
+    assert "| asked_at_the_end | query | = 1 | - | at the end " in text["TESTING_SCENARIOS.md"]
     assert "A book took" in text["LESSONS_LEARNED.md"] or "work took" in text["LESSONS_LEARNED.md"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -229,6 +230,15 @@ def stock(url: str) -> Stock:
         return take_stock(connection)
 
 
+def assert_measured(plan: Plan, project: Path, env: dict[str, str]) -> None:
+    """See that the report answers each criterion of the plan that a check can answer, and that none failed but by noise."""
+    report = json.loads(gonogo("report", plan.name, "--format", "json", cwd=project, env=env).stdout)
+    asked = [row for row in report["success"] if not row["why"].startswith(("not confirmed", "rehearsal_fresh"))]
+    assert len(asked) >= 4
+    assert not [row for row in asked if row["answer"] == "unknown"]
+    assert not [row for row in asked if row["answer"] == "not met" and not row["why"].startswith(NOISY)]
+
+
 #: each plan on 18, and on 15 those whose application writes the most; the others there are for those who ask
 TRIPS = [
     pytest.param(
@@ -249,6 +259,7 @@ def test_forward_and_back_with_live_traffic_every_row_is_accounted_for(
     with traffic(plan, url) as stop:
         done = gonogo("run", plan.name, "--without-prefect", "--at-once", cwd=tmp_path, env=env, timeout=200)
         assert done.returncode == 0, done.stdout + done.stderr
+        assert_measured(plan, tmp_path, env)
         with psycopg.connect(url, autocommit=True) as connection:
             for statement in plan.writes:
                 connection.execute(statement.encode())
