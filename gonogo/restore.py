@@ -49,6 +49,21 @@ _GRANTS = """
 SELECT a.privilege_type, CASE WHEN a.grantee = 0 THEN NULL ELSE pg_catalog.pg_get_userbyid(a.grantee) END, a.is_grantable
 FROM pg_catalog.pg_database d, pg_catalog.aclexplode(d.datacl) a WHERE d.datname = pg_catalog.current_database()
 """
+#: who else may read the ledger, or act by it
+_LEDGER_GRANTS = """
+SELECT pg_catalog.format('GRANT %s ON %s TO %s%s', a.privilege_type, what,
+  CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END,
+  CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
+FROM (
+  SELECT 'SCHEMA gonogo' AS what, nspacl AS acl, nspowner AS owner FROM pg_catalog.pg_namespace WHERE nspname = 'gonogo'
+  UNION ALL
+  SELECT pg_catalog.format('%s gonogo.%I', CASE relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, relname), relacl, relowner
+  FROM pg_catalog.pg_class WHERE relnamespace = 'gonogo'::pg_catalog.regnamespace AND relkind IN ('r', 'v', 'S')
+  UNION ALL
+  SELECT pg_catalog.format('FUNCTION %s', p.oid::pg_catalog.regprocedure), proacl, proowner
+  FROM pg_catalog.pg_proc p WHERE pronamespace = 'gonogo'::pg_catalog.regnamespace
+) AS granted, pg_catalog.aclexplode(acl) AS a WHERE a.grantee <> owner
+"""
 _SETTINGS = """
 SELECT CASE WHEN s.setrole = 0 THEN NULL ELSE pg_catalog.pg_get_userbyid(s.setrole) END, c
 FROM pg_catalog.pg_db_role_setting s, pg_catalog.unnest(s.setconfig) c
@@ -290,6 +305,8 @@ def _carry_ledger(runner: Runner, built: Connection, body: Mapping[str, Any]) ->
             ):
                 for data in taken:
                     given.write(data)
+        for (grant,) in runner.connection.execute(_LEDGER_GRANTS).fetchall():
+            built.execute(str(grant).encode())
         built.execute("SELECT pg_catalog.setval('gonogo.delivery_id_seq', coalesce((SELECT max(id) FROM gonogo.delivery), 1))")
         built.execute("SELECT gonogo.enter(%s, %s)", [runner.run, runner.epoch])
         ledger.append(built, runner.run, Kind.RESTORED, body, runner.actor)

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from flows import launch
 from flows.opening import Opened, open_runbook
-from gonogo import clock
+from gonogo import clock, ledger
 from gonogo.cli.show import as_json, say
 from gonogo.core.duration import say_duration
 from gonogo.core.message import backup_in_words
+from gonogo.core.state import ENDED
 from gonogo.core.way_back import Backup
+from gonogo.database import Connection, identify
+from gonogo.errors import GonogoError
 from gonogo.loader import choose_target
 
 
@@ -55,15 +59,20 @@ def listed(name: str, json: bool) -> None:
 
 
 def prune(name: str, yes: bool, json: bool) -> None:
-    """Remove the backups that have outlived what the runbook says; the newest stays."""
+    """Remove the backups that have outlived what the runbook says; the newest stays, and what an unfinished run may need."""
     opened = open_runbook(name)
-    outlived = [row for row in list(_backups(opened))[1:] if row["outlived"]]
+    older = [row for row in list(_backups(opened))[1:] if row["outlived"]]
+    asked = _Ledgers(opened)
+    stays = {row["folder"]: why for row in older if (why := asked.needs(row))}
+    outlived = [*(row for row in older if row["folder"] not in stays), *_left_over(opened)]
     if yes:
         for row in outlived:
             shutil.rmtree(row["folder"])
     if json:
-        as_json({"removed": yes, "backups": outlived})
+        as_json({"removed": yes, "backups": outlived, "stays": stays})
         return
+    for folder, why in stays.items():
+        say(f"{folder} stays: {why}", "yellow")
     for row in outlived:
         say(f"{'removed' if yes else 'would remove'} {row['folder']}")
     if outlived and not yes:
@@ -95,12 +104,57 @@ def _backups(opened: Opened) -> Iterator[dict[str, Any]]:
             {
                 "folder": str(folder),
                 "taken_at": manifest["taken_at"],
+                "of": (manifest["system"], manifest["database"]),
                 "bytes": size,
                 "age": age.total_seconds(),
                 "outlived": age > keep,
             }
         )
     yield from sorted(found, key=lambda row: str(row["taken_at"]), reverse=True)
+
+
+def _left_over(opened: Opened) -> Iterator[dict[str, Any]]:
+    """Yield what a backup that was killed a day ago or more left behind."""
+    for folder in _folder(opened).glob(f".{opened.runbook.runbook}-*.partial"):
+        age = clock.now() - datetime.fromtimestamp(folder.stat().st_mtime, UTC)
+        if age > timedelta(days=1):
+            yield {"folder": str(folder), "age": age.total_seconds(), "partial": True}
+
+
+class _Ledgers:
+    """What the runs of a runbook's targets may still be restored from."""
+
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
+        #: by target: the backups that its unfinished runs name, with the run
+        self._named: dict[tuple[str, str], dict[str, str]] | None = None
+
+    def needs(self, row: Mapping[str, Any]) -> str:
+        """Say why a backup must stay, or nothing."""
+        folder = Path(row["folder"])
+        if "-before-" not in folder.name:
+            return ""
+        if self._named is None:
+            self._named = dict(self._ask())
+        if row["of"] not in self._named:
+            return "no target that can be reached is what it was taken of, so nobody knows whether a run may need it"
+        run = self._named[row["of"]].get(folder.name, "")
+        return f"the run {run} is not over, and may be restored from it" if run else ""
+
+    def _ask(self) -> Iterator[tuple[tuple[str, str], dict[str, str]]]:
+        for target in self._opened.runbook.targets:
+            with suppress(GonogoError):
+                database = launch.reach(self._opened.runbook, self._opened.project, target)
+                with launch.let_in(database, "gonogo/prune") as connection:
+                    identity = identify(connection)
+                    yield (identity.system_identifier, identity.database), dict(self._unfinished(connection))
+
+    def _unfinished(self, connection: Connection) -> Iterator[tuple[str, str]]:
+        name = self._opened.runbook.runbook
+        for row in ledger.runs(connection, name) if ledger.exists(connection) else ():
+            state = launch.find(connection, runbook=name, run=row.id).state
+            if state.status not in ENDED:
+                yield from ((Path(str(known["folder"])).name, row.id) for known in state.backups.values())
 
 
 def _room(opened: Opened, target: str) -> Any:

@@ -121,7 +121,7 @@ def backup_prune(
     yes: Annotated[bool, typer.Option("--yes", help="Remove them; without it they are only named.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Remove a runbook's backups that are older than `keep:`, but never the newest one.
+    """Remove a runbook's backups that are older than `keep:`, but never the newest one, nor one that an unfinished run may need.
 
     Example: [bold]gonogo backup prune guardian-multi-credit --yes[/]
     """

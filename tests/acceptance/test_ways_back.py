@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 from conftest import Server
-from gonogo_command import start, status
+from gonogo_command import environment, gonogo, start, status
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from test_rehearsal import BEFORE, BOOK, GOOD, Desk, lay
@@ -128,6 +129,9 @@ def test_a_backup_is_restored_beside_and_swapped_in_and_the_failed_database_is_k
         )
         before = connection.execute(ACL).fetchone()
     run(here)
+    with psycopg.connect(here.url, autocommit=True) as connection:
+        # whoever reads the ledger elsewhere does so afterwards, too
+        connection.execute("GRANT USAGE ON SCHEMA gonogo TO pg_monitor; GRANT SELECT ON gonogo.event TO pg_monitor, PUBLIC")
     with psycopg.connect(here.url) as waiting:
         back(here, "--reason", "wrong", "--accept-loss")
         with pytest.raises(psycopg.OperationalError):
@@ -137,6 +141,10 @@ def test_a_backup_is_restored_beside_and_swapped_in_and_the_failed_database_is_k
         assert connection.execute("SELECT to_regclass('extra'), count(*) FROM item").fetchone() == (None, 2000)
         assert connection.execute("SHOW search_path").fetchone() == ("public, pg_catalog",)
         assert connection.execute(ACL).fetchone() == before
+        rights = (("event", "SELECT"), ("event", "INSERT"), ("run", "SELECT"))
+        may = [f"has_table_privilege('pg_monitor', 'gonogo.{table}', '{right}')" for table, right in rights]
+        query = f"SELECT has_schema_privilege('pg_monitor', 'gonogo', 'USAGE'), {', '.join(may)}"
+        assert connection.execute(query.encode()).fetchone() == (True, True, False, False)
         kept = connection.execute("SELECT body->>'kept' FROM gonogo.event WHERE kind = 'backup restored'").fetchone()
     assert kept is not None
     with psycopg.connect(here.url.replace(f"/{name}?", f"/{kept[0]}?"), autocommit=True) as failed:
@@ -622,3 +630,37 @@ def test_a_rehearsal_names_a_phase_whose_way_back_takes_something_of_an_earlier_
     assert good.returncode == 0, good.stdout + good.stderr
     evidence = json.loads(good.stdout)
     assert [(phase["phase"], phase["verdict"]) for phase in evidence["phases"]] == [("two", "restores exactly")]
+
+
+def test_prune_leaves_what_an_unfinished_run_may_be_restored_from_and_takes_what_a_killed_backup_left(
+    desk: Callable[..., Desk],
+) -> None:
+    here = desk(PHASES, **FINE)
+    assert here("run", "book", "--without-prefect", "--phase", "one").returncode == 0
+    book, folder = here.project / "runbooks/book.yaml", here.project / ".gonogo/backups"
+    (named,) = folder.iterdir()
+    for _ in range(2):
+        assert here("backup", "take", "book").returncode == 0
+    left = folder / ".book-123456-before-20250101T000000-abcd.partial"
+    left.mkdir()
+    os.utime(left, (0, 0))
+    (folder / ".book-123456-before-20250101T000000-ef01.partial").mkdir()
+    book.write_text(PHASES.replace("each_phase: true", "each_phase: true, keep: 1ms"), encoding="utf-8")
+
+    done = here("backup", "prune", "book", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert f"{named} stays: the run " in done.stdout
+    assert "is not over, and may be restored from it" in done.stdout
+    assert named.is_dir()
+    assert not left.exists()
+    assert len(list(folder.iterdir())) == 3, "the one that is needed, the newest one, and the one that is being taken"
+
+    elsewhere = environment(TEST_URL="postgresql://127.0.0.1:9/x")
+    unset = gonogo("backup", "prune", "book", "--yes", cwd=here.project, env=elsewhere)
+    assert "no target that can be reached is what it was taken of" in unset.stdout
+    assert named.is_dir()
+    book.write_text(PHASES, encoding="utf-8")
+    assert here("rollback", "book", "--without-prefect", "--reason", "tried").returncode == 11
+    book.write_text(PHASES.replace("each_phase: true", "each_phase: true, keep: 1ms"), encoding="utf-8")
+    assert here("backup", "prune", "book", "--yes").returncode == 0
+    assert not named.exists(), "its run is over"
