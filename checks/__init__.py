@@ -10,6 +10,7 @@ from typing import TypeAlias
 import psycopg
 
 from gonogo import clock
+from gonogo.blockers import told
 from gonogo.core.check import Check
 from gonogo.core.plan import Plan
 from gonogo.core.verdict import Measurement
@@ -94,8 +95,7 @@ def measure(plan: Plan, name: str, around: Around, connection: Connection, basel
     try:
         measured = _KINDS[question.check.kind](question, connection)
     except psycopg.Error as error:
-        why = f"{error.sqlstate or type(error).__name__} {(error.diag.message_primary or str(error)).strip()[:500]}"
-        measured = Measurement(check=name, error=why)
+        measured = Measurement(check=name, error=told(error, connection))
     except StepError as error:
         measured = Measurement(check=name, error=str(error))
     except Exception as error:  # noqa: BLE001 - whatever a check raises, it has given no answer; silence would be a pass

@@ -15,6 +15,7 @@ import checks
 from flows import decide, perform
 from flows.watch import Watch
 from gonogo import clock, fence, ledger, scratch
+from gonogo.blockers import told
 from gonogo.core import engine
 from gonogo.core.event import Event, Kind
 from gonogo.core.evolve import evolve, fold, usual_reach
@@ -171,8 +172,7 @@ class Conductor:
                 return
             ledger.raise_if_fenced(error)
             # nothing of this kind is expected; whatever it is, a person should see it before anything else happens
-            story = f"{error.sqlstate or type(error).__name__} {(error.diag.message_primary or str(error)).strip()}"
-            self.append(Kind.HELD, {"why": f"{self.stage_of(command)}: {story}"})
+            self.append(Kind.HELD, {"why": f"{self.stage_of(command)}: {told(error, self.session.connection)}"})
 
     def stage_of(self, command: engine.Command) -> str:
         """Name the stretch of work that a command belongs to: its task, or what surrounds the tasks."""

@@ -277,6 +277,7 @@ def _plan_phase(
         verify=draft.asked(phase.verify),
         watch=draft.asked(phase.watch),
         deferred=phase.deferred,
+        at=phase.at,
         opens=opens,
         every=phase.every,
         would_trip=phase.would_trip,

@@ -18,6 +18,7 @@ from psycopg.pq import Escaping
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from gonogo import clock, fence, ledger
+from gonogo.blockers import blocking
 from gonogo.core.event import Event, Kind
 from gonogo.core.plain import indented, point_at
 from gonogo.core.plan import Plan, PlannedStep, Script
@@ -320,20 +321,6 @@ def _answers(cursor: psycopg.Cursor[Any]) -> tuple[int, str]:
     if row is None:  # pragma: no cover - the server answers it or raises
         raise Refused("the server did not answer the ledger's event")
     return changed, str(row[0])
-
-
-def blocking(connection: Connection, waiting: int) -> list[str]:
-    """Name the sessions that a backend waits for."""
-    rows = connection.execute(
-        "SELECT a.pid, a.usename, a.application_name, a.state,"
-        " pg_catalog.date_trunc('second', pg_catalog.clock_timestamp() - a.xact_start)::text, pg_catalog.left(a.query, 80)"
-        " FROM pg_catalog.unnest(pg_catalog.pg_blocking_pids(%s)) AS b(pid) JOIN pg_catalog.pg_stat_activity a USING (pid)",
-        [waiting],
-    ).fetchall()
-    return [
-        f"backend {pid} ({user or '?'}, {name or 'no name'}), {state or '?'} for {age or '?'}: {' '.join((query or '').split())}"
-        for pid, user, name, state, age, query in rows
-    ]
 
 
 def explain(error: psycopg.Error, script: Script, sql: str, blockers: list[str], *, offset: int = 0) -> str:

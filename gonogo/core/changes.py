@@ -9,7 +9,7 @@ from typing import Any
 from gonogo.core.plan import Plan
 
 #: what may differ without a new decision: when it is launched, and from which files
-_NO_MATTER = frozenset({"seal", "sources", "start", "end", "end_by", "identity", "sha256", "line"})
+_NO_MATTER = frozenset({"seal", "sources", "start", "end", "opens", "end_by", "identity", "sha256", "line"})
 _MANY, _WIDE = 20, 120
 
 

@@ -130,7 +130,8 @@ class PlannedPhase(Planned):
     verify: tuple[str, ...] = ()
     watch: tuple[str, ...] = ()
     deferred: bool = False
-    #: when it may start, where that is not whenever it is launched
+    #: when it may start, where that is not whenever it is launched: as the runbook says it, and on the clock
+    at: str = ""
     opens: AwareDatetime | None = None
     every: Duration
     would_trip: bool = False

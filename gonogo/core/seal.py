@@ -50,7 +50,7 @@ def seal(plan: Plan, meanings: Mapping[str, str]) -> str:
     )
     switches = {level: tuple(map(mean, scripts)) for level, scripts in plan.switches.items()}
     questions = {name: mean(script) for name, script in plan.questions.items()}
-    times = {"__all__": {"start", "end"}}
+    times = {"__all__": {"start", "end", "opens"}}
     body = plan.model_copy(update={"steps": steps, "questions": questions, "switches": switches}).model_dump_json(
         exclude={
             "seal": True,

@@ -317,6 +317,19 @@ def test_a_ledger_row_edited_by_hand_is_no_go_on_a_protected_target(guarded: Des
     assert not guarded.made()
 
 
+def test_a_gate_that_meets_a_lock_names_who_holds_it_and_goes_on_when_they_are_gone(desk: Desk) -> None:
+    with psycopg.connect(desk.url, application_name="nightly-job") as connection:
+        connection.execute("LOCK TABLE old IN ACCESS EXCLUSIVE MODE")
+        told = desk.launch().stdout
+        assert "55P03 canceling statement due to lock timeout; in the way: backend " in told
+        assert "nightly-job), idle in transaction for 00:00:0" in told
+        assert "LOCK TABLE old IN ACCESS EXCLUSIVE MODE, holds old for itself" in told
+    assert desk.resume("--no-wait").returncode == 4, "now people are asked"
+    for person in ("lead", "owner"):
+        desk.go(person)
+    assert desk.resume().returncode == 0
+
+
 def test_the_deadline_ends_a_gate_and_a_killed_wait_goes_on_with_the_same_one(make_project: Make, old_url: str) -> None:
     desk = Desk(make_project(BOOK.replace("within: 30m", "within: 12s"), **FILES), old_url, "open")
     process = start("run", "book", "--without-prefect", cwd=desk.project, env=desk.env)

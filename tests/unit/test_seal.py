@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from gonogo.core.changes import changes
 from gonogo.core.plan import Plan
 from gonogo.core.seal import digest
 from gonogo.house import Project
@@ -68,6 +69,16 @@ def desk(tmp_path: Path) -> Desk:
 
 def test_a_plan_made_twice_has_one_seal(desk: Desk) -> None:
     assert desk.plan() == desk.plan()
+
+
+def test_the_day_of_a_phase_counts_as_it_is_written_and_not_as_it_falls(desk: Desk) -> None:
+    desk.edit("runbook", "  - phase: one\n", "  - phase: one\n    at: T+7d\n")
+    first, later = desk.plan(), desk.plan(start=datetime(2025, 11, 1, tzinfo=UTC))
+    assert first.phases[0].opens != later.phases[0].opens
+    assert first.seal == later.seal
+    assert changes(first, later, {}, {}) == []
+    desk.edit("runbook", "at: T+7d", "at: T+8d")
+    assert desk.plan().seal != first.seal
     assert len(desk.plan().seal) == 64
 
 
