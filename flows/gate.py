@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from flows.judging import dump, judge, not_passing, refuses_forged
-from gonogo import backup, clock, ledger
+from gonogo import backup, clock, ledger, rights
 from gonogo.compare import differences, schema_fingerprint
 from gonogo.core import engine
 from gonogo.core.duration import say_duration
@@ -148,6 +148,7 @@ def _unusable(conductor: Conductor) -> list[str]:
         told.append(why)
     elif plan.end_by and now > plan.end_by:
         told.append(f"the window ended at {say_clock(plan.end_by, plan.zone)}")
+    told += _lacks(conductor)
     if not conductor.state.override and (shut := closed(plan.windows, plan.freezes, plan.zone, now)):
         told.append(f"no phase may start now: {shut}")
     if plan.protected:
@@ -157,6 +158,16 @@ def _unusable(conductor: Conductor) -> list[str]:
             chain = ledger.chain_of_rehearsals(plan.runbook)
             told += [f"the rehearsals: {problem}" for problem in ledger.verify(conductor.session.connection, chain)[1]]
     return told
+
+
+def _lacks(conductor: Conductor) -> list[str]:
+    """Say which rights the phase needs, forward and back, that the role does not have."""
+    plan, phase = conductor.plan, conductor.plan.phases[conductor.state.phase]
+    if not plan.sql.ask_rights:
+        return []
+    steps = plan.steps[phase.first : phase.last + 1]
+    needs = [need for step in steps for script in (*step.scripts, *(step.undo or ())) for need in script.needs]
+    return [f"rights: {lack}" for lack in rights.missing(conductor.session.connection, needs)]
 
 
 def _ask_people(conductor: Conductor, judged: Sequence[Judgement]) -> None:

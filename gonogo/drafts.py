@@ -96,6 +96,7 @@ def _units(draft: Draft, source: str, label: str, text: str, statements: list[St
                 sets=sets,
                 locks=_locks(draft, statements),
                 destroys=_destroys(statements),
+                needs=_needs(statements),
                 shared=any(statement.shared for statement in statements),
             )
         ]
@@ -117,6 +118,7 @@ def _units(draft: Draft, source: str, label: str, text: str, statements: list[St
             object=statement.object,
             locks=_locks(draft, [statement]),
             destroys=_destroys([statement]),
+            needs=_needs([statement]),
             shared=statement.shared,
         )
         for statement in statements
@@ -136,6 +138,10 @@ def _locks(draft: Draft, statements: Sequence[Statement]) -> tuple[str, ...]:
 
 def _destroys(statements: Sequence[Statement]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(table for statement in statements for table in statement.destroys))
+
+
+def _needs(statements: Sequence[Statement]) -> tuple[tuple[str, str], ...]:
+    return tuple(dict.fromkeys(need for statement in statements for need in statement.needs))
 
 
 def check_no_batch(draft: Draft, path: str, made: list[Script]) -> None:

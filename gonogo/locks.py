@@ -76,14 +76,14 @@ def destroys(node: str, statement: Any) -> list[str]:
     """Return the tables whose rows, or columns, a statement destroys; `schema.*` for all of a schema."""
     found = list(_in_ctes(statement))
     if node == "delete_stmt":
-        found.append(_quoted(statement.relation))
+        found.append(quoted(statement.relation))
     elif node == "truncate_stmt":
-        found += [_quoted(item.range_var) for item in statement.relations]
+        found += [quoted(item.range_var) for item in statement.relations]
     elif node == "alter_table_stmt":
-        kinds = {_label(item.alter_table_cmd, "subtype") for item in statement.cmds}
-        found += [_quoted(statement.relation)] if "AT_DropColumn" in kinds else []
+        kinds = {label(item.alter_table_cmd, "subtype") for item in statement.cmds}
+        found += [quoted(statement.relation)] if "AT_DropColumn" in kinds else []
     elif node == "drop_stmt":
-        kind = _label(statement, "remove_type")
+        kind = label(statement, "remove_type")
         if kind == "OBJECT_SCHEMA":
             found += [f"{item.string.sval}.*" for item in statement.objects]
         elif kind == "OBJECT_TABLE":
@@ -100,7 +100,8 @@ def _in_ctes(statement: Any) -> Iterator[str]:
             yield from destroys(inner, getattr(query, inner))
 
 
-def _quoted(relation: Any) -> str:
+def quoted(relation: Any) -> str:
+    """Return the name of a relation, quoted where it must be."""
     return ".".join(_quote(name) for name in (relation.schemaname, relation.relname) if name)
 
 
@@ -113,7 +114,8 @@ def _name(relation: Any) -> str:
     return f"{relation.schemaname}.{relation.relname}" if relation.schemaname else str(relation.relname)
 
 
-def _label(message: Any, field: str) -> str:
+def label(message: Any, field: str) -> str:
+    """Return the name of an enumeration's value in a statement's tree."""
     descriptor = message.DESCRIPTOR.fields_by_name[field].enum_type
     return str(descriptor.values_by_number[getattr(message, field)].name)
 
@@ -126,13 +128,13 @@ def _one(mode: str, field: str = "relation") -> Callable[[Any], Iterator[Lock]]:
 
 
 def _alter(statement: Any) -> Iterator[Lock]:
-    if _label(statement, "objtype") not in ("OBJECT_TABLE", "OBJECT_MATVIEW", "OBJECT_VIEW", "OBJECT_FOREIGN_TABLE"):
+    if label(statement, "objtype") not in ("OBJECT_TABLE", "OBJECT_MATVIEW", "OBJECT_VIEW", "OBJECT_FOREIGN_TABLE"):
         return
     table = _name(statement.relation)
     for item in statement.cmds:
         command = item.alter_table_cmd
         definition = getattr(command, "def")
-        kind = _label(command, "subtype")
+        kind = label(command, "subtype")
         referred = list(_referred(definition))
         foreign = definition.HasField("constraint") and bool(referred)
         concurrent = definition.HasField("partition_cmd") and definition.partition_cmd.concurrent
@@ -162,7 +164,7 @@ def _create(statement: Any) -> Iterator[Lock]:
 
 
 def _drop(statement: Any) -> Iterator[Lock]:
-    kind = _label(statement, "remove_type")
+    kind = label(statement, "remove_type")
     for item in statement.objects:
         names = [part.string.sval for part in item.list.items] if item.HasField("list") else []
         if kind in _ON_TABLES and names:
@@ -202,13 +204,13 @@ def _refresh(statement: Any) -> Iterator[Lock]:
 def _reindex(statement: Any) -> Iterator[Lock]:
     concurrent = any(p.def_elem.defname == "concurrently" for p in statement.params)
     if statement.HasField("relation"):
-        what = "" if _label(statement, "kind") == "REINDEX_OBJECT_TABLE" else "the table of "
+        what = "" if label(statement, "kind") == "REINDEX_OBJECT_TABLE" else "the table of "
         # the indexes themselves are locked against everybody, which stops most queries too
         yield (_UPDATE if concurrent else _SHARE), what + _name(statement.relation)
 
 
 def _comment(statement: Any) -> Iterator[Lock]:
-    if _label(statement, "objtype") in _ON_TABLES:
+    if label(statement, "objtype") in _ON_TABLES:
         yield _UPDATE, ".".join(part.string.sval for part in statement.object.list.items)
 
 

@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from gonogo.core.plain import point_at
 from gonogo.errors import BadInput, Problem
 from gonogo.locks import Lock, destroys, locks_of, makes
+from gonogo.rights import Need, needs_of
 
 _META = re.compile(r"\\\S+")
 _COPY = re.compile(r"\bcopy\b[^;]*\bfrom\s+stdin\b[^;]*;\s*\n", re.IGNORECASE)
@@ -53,6 +54,8 @@ class Statement:
     shared: bool = False
     #: the tables whose rows, or columns, it destroys
     destroys: tuple[str, ...] = ()
+    #: the rights that it needs
+    needs: tuple[Need, ...] = ()
 
 
 def split(text: str, file: str) -> list[Statement]:
@@ -240,4 +243,5 @@ def _classify(text: str, line: int, node: str, inner: Any) -> Statement:
         makes=makes(node, inner),
         shared=node in _SHARED,
         destroys=tuple(destroys(node, inner)),
+        needs=tuple(needs_of(node, inner)),
     )

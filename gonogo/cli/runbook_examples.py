@@ -149,6 +149,7 @@ sql:
   lock_timeout: 2s
   statement_timeout: 10m
   attempts: 20
+  ask_rights: true                # at each gate, before anything changes
 """
 PHASE = """\
 phases:

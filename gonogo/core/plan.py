@@ -55,6 +55,8 @@ class Script(Planned):
     shared: bool = False
     #: the tables that it drops, empties, deletes from, or drops columns of; `schema.*` for all of a schema
     destroys: tuple[str, ...] = ()
+    #: the rights that it needs: what is done, and to what
+    needs: tuple[tuple[str, str], ...] = ()
 
 
 class PlannedStep(Planned):

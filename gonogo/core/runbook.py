@@ -114,6 +114,11 @@ class SqlSettings(Part):
     attempts: Annotated[int, Field(ge=1, le=100)] = Field(
         default=10, description="How often a script is tried when a lock, a deadlock or the connection stops it."
     )
+    ask_rights: bool = Field(
+        default=True,
+        description="Whether a gate asks beforehand which rights its phase's statements need and the role does not have; what is"
+        " missing is no-go. A phase that changes owners, grants or roles itself is not asked about.",
+    )
 
 
 class Task(Part):

@@ -330,6 +330,28 @@ def test_a_gate_that_meets_a_lock_names_who_holds_it_and_goes_on_when_they_are_g
     assert desk.resume().returncode == 0
 
 
+def test_rights_that_a_phase_lacks_are_no_go_before_anything_changes(make_project: Make, old_url: str) -> None:
+    with psycopg.connect(old_url, autocommit=True) as connection:
+        connection.execute("DROP ROLE IF EXISTS weak_two")
+        connection.execute("CREATE ROLE weak_two")
+        connection.execute(f"GRANT CREATE ON DATABASE {connection.info.dbname} TO weak_two")
+        connection.execute("GRANT CREATE ON SCHEMA public TO weak_two; GRANT SELECT ON old TO weak_two")
+    book = BOOK.replace("open: {database: $TEST_URL}", "open: {database: $TEST_URL, role: weak_two}")
+    files = {**FILES, "a__sql": "CREATE TABLE made (id int); ALTER TABLE old ADD late int; DELETE FROM old;\n"}
+    desk = Desk(
+        make_project(book.replace("backup: {waived", "sql: {ask_rights: true}\nbackup: {waived"), **files), old_url, "open"
+    )
+    done = desk.launch()
+    assert done.returncode == 10, done.stdout + done.stderr
+    assert (
+        "rights: weak_two may not alter old, which belongs to postgres; rights: weak_two may not delete from old" in done.stdout
+    )
+    assert not desk.made()
+    file = desk.project / "runbooks/book.yaml"
+    file.write_text(file.read_text(encoding="utf-8").replace("ask_rights: true", "ask_rights: false"), encoding="utf-8")
+    assert desk.launch("--again").returncode == 4, "whoever knows better says so"
+
+
 def test_the_deadline_ends_a_gate_and_a_killed_wait_goes_on_with_the_same_one(make_project: Make, old_url: str) -> None:
     desk = Desk(make_project(BOOK.replace("within: 30m", "within: 12s"), **FILES), old_url, "open")
     process = start("run", "book", "--without-prefect", cwd=desk.project, env=desk.env)
