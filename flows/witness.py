@@ -24,12 +24,13 @@ class Witness:
     """Looks at the copy between the steps: what each one cost, and whether its undo led back to what was there before it."""
 
     def __init__(self, conductor: Conductor, looking: Connection) -> None:
-        self.plan, self.looking = conductor.plan, looking
+        self.plan, self.looking, self.conductor = conductor.plan, looking, conductor
         self.before: dict[int, Stock] = {0: take_stock(looking)}
         self.spent = self.spent_back = 0.0
         self._cost: dict[int, dict[str, Any]] = {}
         self._undo: dict[int, dict[str, Any]] = {}
         self._told: set[str] = set()
+        self._queries = dict(key_queries(conductor, looking))
         self._files, self._wal = observe.files(looking), observe.wal_position(looking)
 
     def hear(self, before: State, _: Event, after: State) -> None:
@@ -43,11 +44,24 @@ class Witness:
         locks = dict.fromkeys(lock for script in step.scripts for lock in observe.locks_of(self.looking, script, self._files))
         # what cannot be transactional cannot write its locks down; the manual's rule stands in
         locks |= dict.fromkeys(lock for script in step.scripts if not script.transactional for lock in script.locks)
-        self._cost[before.step] = {"wal": wal - self._wal, "rewrites": rewritten, "locks": list(locks)}
         changes = step.kind in ("sql", "backfill")
+        queries = self._compare_queries() if changes else {}
+        self._cost[before.step] = {"wal": wal - self._wal, "rewrites": rewritten, "locks": list(locks), "queries": queries}
         self.before[after.step] = take_stock(self.looking) if changes else self.before[before.step]
         self._files, self._wal = observe.files(self.looking), observe.wal_position(self.looking)
         self.spent += clock.monotonic() - began
+
+    def _compare_queries(self) -> dict[str, dict[str, Any]]:
+        """Return what the key queries cost before and after a step, and whether their plan is another; buffers have no noise."""
+        was, self._queries = self._queries, dict(key_queries(self.conductor, self.looking))
+        return {
+            name: {
+                "buffers": [was[name]["buffers"], now["buffers"]],
+                "ms": [was[name].get("ms", 0.0), now.get("ms", 0.0)],
+                "another_plan": was[name]["shape"] != now["shape"],
+            }
+            for name, now in self._queries.items()
+        }
 
     def look_back(self, looking: Connection) -> None:
         """Get ready to look at the way back, on a connection of its own."""
@@ -82,7 +96,7 @@ class Witness:
                 "step": step.name,
                 "kind": step.kind,
                 "took": round(took.get(number, 0.0), 3),
-                **self._cost.get(number, {"wal": 0, "rewrites": [], "locks": []}),
+                **self._cost.get(number, {"wal": 0, "rewrites": [], "locks": [], "queries": {}}),
                 "verdict": Restores.NO_UNDO if step.undo is None else Restores.NOT_REACHED,
                 "differences": [],
             }
@@ -166,4 +180,4 @@ def key_queries(conductor: Conductor, looking: Connection) -> Iterator[tuple[str
             try:
                 yield name, observe.query_plan(looking, conductor.session.texts[plan.questions[name].sha256])
             except Exception as error:  # noqa: BLE001 - a query that cannot be explained is told, and nothing else
-                yield name, {"shape": [str(error).strip()[:200]], "buffers": 0}
+                yield name, {"shape": [str(error).strip()[:200]], "buffers": 0, "ms": 0.0}

@@ -187,7 +187,7 @@ def _tail(file: IO[bytes], spare: int) -> str:
 
 
 def _cut(said: str) -> str:
-    return f"[what was said before is left out]\n{said[-KEPT:]}" if len(said) > KEPT else said
+    return f"[only the end is kept, here and elsewhere: {KEPT:,} characters]\n{said[-KEPT:]}" if len(said) > KEPT else said
 
 
 def number_in(answer: str, field: str, pattern: str) -> tuple[str, str]:

@@ -7,6 +7,8 @@ from typing import Any
 
 from gonogo.core.duration import say_duration
 
+_STEP = ("step", "its undo", "took", "locks", "rewrites", "WAL", "key queries", "difference")
+
 
 def rehearsal_page(title: str, evidence: Mapping[str, Any]) -> str:
     """Return the page of a rehearsal.
@@ -28,7 +30,7 @@ def rehearsal_page(title: str, evidence: Mapping[str, Any]) -> str:
         "",
         *_table(("way back", "verdict", "took", "difference"), [_level(level) for level in evidence["levels"]]),
         "",
-        *_table(("step", "its undo", "took", "locks", "rewrites", "WAL", "difference"), [_step(s) for s in evidence["steps"]]),
+        *_table(_STEP, [_step(s) for s in evidence["steps"]]),
     ]
     if phases := evidence.get("phases"):
         rows = [_level({**phase, "level": phase["phase"]}) for phase in phases]
@@ -46,7 +48,16 @@ def _level(level: Mapping[str, Any]) -> list[str]:
 def _step(step: Mapping[str, Any]) -> list[str]:
     wal = f"{step['wal'] / 1e6:,.1f} MB"
     cells = [step["step"], step["verdict"], say_duration(step["took"]), ", ".join(step["locks"]), ", ".join(step["rewrites"])]
-    return [*cells, wal, "; ".join(step["differences"][:10])]
+    return [*cells, wal, "; ".join(map(_impact, step.get("queries", {}).items())), "; ".join(step["differences"][:10])]
+
+
+def _impact(query: tuple[str, Mapping[str, Any]]) -> str:
+    """Say what a step did to a key query."""
+    name, cost = query
+    (was, now), (before, after) = cost["buffers"], cost["ms"]
+    plan = ", another plan" if cost["another_plan"] else ""
+    touched = f"{now} buffers" if was == now else f"{was} then {now} buffers"
+    return f"{name}: {touched}, {before:.2g} then {after:.2g} ms{plan}"
 
 
 def _query(query: Mapping[str, Any]) -> list[str]:

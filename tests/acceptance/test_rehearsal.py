@@ -222,6 +222,11 @@ def test_a_rewrite_and_a_plan_that_changes_are_seen(any_desk: Callable[..., Desk
     assert any("Index Scan" in node or "Bitmap" in node for node in query["before"]["shape"])
     assert query["after"]["shape"] == ["Seq Scan on item"]
     assert query["after"]["buffers"] > query["before"]["buffers"]
+    first, second = (step(evidence, name)["queries"]["lookup"] for name in ("work.first", "work.second"))
+    assert not first["another_plan"], "it is the second step that takes the index away"
+    assert second["another_plan"]
+    assert second["buffers"] == [query["before"]["buffers"], query["after"]["buffers"]]
+    assert all(took > 0 for took in second["ms"])
 
 
 REQUIRED = BOOK.replace("phases:", "rehearsal: {fresh_for: 1h}\nphases:", 1).replace("[quiet]}", "[quiet, rehearsal_fresh]}")
