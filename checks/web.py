@@ -6,72 +6,90 @@ error, and the metric `errors` is their share.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from checks import Question, measures
 from checks.latency import summarise
 from gonogo import clock
-from gonogo.command import as_number, in_json
+from gonogo.command import NotStarted, as_number
 from gonogo.core.question import Http
 from gonogo.core.verdict import Measurement
 from gonogo.database import Connection
 from gonogo.errors import StepError
-from gonogo.web import client, filled, in_words
+from gonogo.web import Reply, TooSlow, ask, filled, in_words, is_equal, strike_of, told, value_in, within
 
 if TYPE_CHECKING:
     import httpx
 
 
+@dataclass(kw_only=True)
+class _Heard:
+    """What a service answered, sample by sample; what is there counts, also where there is no time for more."""
+
+    asked: Http
+    most: int
+    took: list[float] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    replies: list[Reply] = field(default_factory=list)
+
+    async def listen(self, client: httpx.AsyncClient, deadline: float) -> None:
+        """Ask as often as there are samples, and time."""
+        for _ in range(self.most):
+            try:
+                self.replies.append(await ask(client, self.asked))
+            except NotStarted as error:
+                self.wrong.append(str(error))
+            except Exception as error:  # noqa: BLE001 - whatever it is, the service gave no answer
+                self.wrong.append(strike_of(self.asked)(in_words(error)))
+            else:
+                # how soon it refuses says nothing of how fast it serves
+                good = self.replies[-1].status in self.asked.status
+                self.took += [self.replies[-1].seconds * 1000] if good else []
+                self.wrong += [] if good else [f"it answered {self.replies[-1].status}"]
+            if clock.monotonic() > deadline:
+                break
+
+
 @measures("http")
 def measure_service(question: Question, connection: Connection) -> Measurement:  # noqa: ARG001 - it is asked elsewhere
-    """Ask the service, once for a field, else as often as the check has samples."""
-    import httpx  # noqa: PLC0415 - only those who ask a service pay for it
-
+    """Ask the service, once for a field, else as often as the check has samples and time."""
     asked = question.check.http
     if asked is None:
         raise StepError("there is no address")
     question.require_trust()
-    deadline = clock.monotonic() + question.check.within.total_seconds()
-    took: list[float] = []
-    asked_times = 0
-    wrong: list[str] = []
-    answer: httpx.Response | None = None
-    with client(asked, question.check.within.total_seconds()) as service:
-        for _ in range(1 if asked.field else question.check.samples):
-            began = clock.monotonic()
-            try:
-                answer = service.request(asked.method, filled(asked.url), json=asked.body)
-                said = "" if answer.status_code in asked.status else f"it answered {answer.status_code}"
-            except (httpx.HTTPError, httpx.InvalidURL) as error:
-                said = in_words(error)
-            asked_times += 1
-            # how soon it refuses says nothing of how fast it serves
-            took += [] if said else [(clock.monotonic() - began) * 1000]
-            wrong += [said] if said else []
-            if clock.monotonic() > deadline:
-                break
-    numbers = {**(summarise(took) if took else {}), "errors": f"{len(wrong) / asked_times:.4f}"}
-    if answer is not None:
-        numbers["status"] = str(answer.status_code)
-    told = tuple(dict.fromkeys(wrong))[:3]
-    made = Measurement(
-        check=question.name, numbers=numbers, count=asked_times, told=told, samples=tuple(round(t, 3) for t in took)
-    )
-    return _field(made, asked, answer) if asked.field or asked.equals is not None else made
-
-
-def _field(made: Measurement, asked: Http, answer: httpx.Response | None) -> Measurement:
-    if answer is None or made.told:
-        return made.model_copy(update={"numbers": {**made.numbers, "value": "NaN"}, "missing": made.told[0]})
+    heard = _Heard(asked=asked, most=1 if asked.field else question.check.samples)
+    limit = question.check.within.total_seconds()
     try:
-        value: Any = in_json(answer.json(), asked.field)
-    except ValueError:
-        return made.model_copy(update={"missing": "its answer is no JSON"})
-    except LookupError:
-        return made.model_copy(update={"missing": f"its answer has no field {asked.field!r}"})
+        within(limit, lambda: False, lambda client: heard.listen(client, clock.monotonic() + limit))
+    except TooSlow as error:
+        heard.wrong.extend([] if heard.took else [str(error)])
+    took, wrong, replies = heard.took, heard.wrong, heard.replies
+    numbers = {**(summarise(took) if took else {}), "errors": f"{len(wrong) / (len(took) + len(wrong)):.4f}"}
+    if replies:
+        numbers["status"] = str(replies[-1].status)
+    said = tuple(dict.fromkeys(wrong))[:3]
+    made = Measurement(
+        check=question.name,
+        numbers=numbers,
+        count=len(took) + len(wrong),
+        told=said,
+        samples=tuple(round(t, 3) for t in took),
+    )
+    return _field(made, asked, replies[-1] if replies else None) if asked.field or asked.equals is not None else made
+
+
+def _field(made: Measurement, asked: Http, reply: Reply | None) -> Measurement:
+    if reply is None or made.told:
+        return made.model_copy(update={"numbers": {**made.numbers, "value": "NaN"}, "missing": made.told[0]})
+    value, why = value_in(reply, asked.field)
+    if why:
+        return made.model_copy(update={"missing": why})
     if asked.equals is not None:
-        told = (f"{asked.field} is {value!r}",)
-        return made.model_copy(update={"numbers": {**made.numbers, "value": str(int(value == asked.equals))}, "told": told})
+        said = (f"{asked.field} is {told(value)}",)
+        return made.model_copy(
+            update={"numbers": {**made.numbers, "value": str(int(is_equal(value, asked.equals)))}, "told": said}
+        )
     number, why = as_number(value, asked.field)
     return made.model_copy(update={"missing": why} if why else {"numbers": {**made.numbers, "value": number}})
 

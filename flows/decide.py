@@ -221,7 +221,8 @@ def launcher(plan: Plan, keys: Keys, speaker: Speaker, override: str, *, at_once
         may = f"; {' or '.join(plan.override)} may --override with a reason" if plan.override else ""
         raise Refused(f"no phase may start now: {shut}{may}")
     if override and not (known and holds(plan.people, speaker.person, plan.override)):
-        raise Refused(f"{speaker.person or 'nobody'} may not override{f': {shut}' if shut else ''}")
+        who = f"{speaker.person} may not override" if speaker.person else "say who overrides: --as PERSON"
+        raise Refused(f"{who}{f': {shut}' if shut else ''}")
     said: dict[str, Any] = {"person": speaker.person} if known else {}
     if known and (speaker.code or plan.protected):
         said["proved"] = prove(plan, keys, speaker)

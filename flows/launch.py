@@ -240,9 +240,12 @@ def go(conductor: Conductor, count: int, carry: Carry, *, at_once: bool = False,
         said: what is said of the one who launches (flows.decide.launcher).
     """
     through = conductor.state.phase + count - 1
+    beyond = {"beyond": said["override"]} if said and said.get("override") else {}
     while conductor.state.status in (Status.READY, Status.NO_GO) and conductor.state.phase <= through:
         phase = conductor.plan.phases[conductor.state.phase].name
-        conductor.append(Kind.PHASE_STARTED, {**(said or {}), "phase": phase, "through": through, "at_once": at_once})
+        conductor.append(Kind.PHASE_STARTED, {**(said or {}), **beyond, "phase": phase, "through": through, "at_once": at_once})
+        # whoever launches several lets the first one go beyond its budgets, and no other
+        beyond = {}
         carry(conductor)
         if conductor.state.status is not Status.READY or conductor.state.came_back:
             return

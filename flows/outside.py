@@ -40,9 +40,12 @@ def act(
     session = conductor.session
     if what is None or conductor.distrust:
         raise ScriptFailed(conductor.distrust or "there is nothing to do")
-    yield session.append(Kind.UNDO_STARTED if back else Kind.STARTED, body)
+    began = session.append(Kind.UNDO_STARTED if back else Kind.STARTED, body)
+    yield began
+    # what is asked again after a crash is the same to a service that knows the key; what is asked anew is another
+    key = f"{session.run}/{began.seq if back else conductor.state.attempt}"
     try:
-        said = _ask(conductor, step, what, body, back=back) if isinstance(what, Http) else _run(conductor, step, what, back=back)
+        said = _ask(conductor, step, what, key, back=back) if isinstance(what, Http) else _run(conductor, step, what, back=back)
     except Interrupted as error:
         conductor.catch_up()
         session.proceed()
@@ -67,10 +70,9 @@ def _run(conductor: Conductor, step: PlannedStep, program: Run, *, back: bool) -
     return {"took": answer.seconds, "output": (answer.output + answer.errors)[-_KEPT:]}
 
 
-def _ask(conductor: Conductor, step: PlannedStep, asked: Http, body: Mapping[str, Any], *, back: bool) -> dict[str, Any]:
-    # a request that is made again after a crash is the same to a service that knows the key
-    key = f"{conductor.session.run}/{body['step']}{'/back' if back else ''}"
-    reply = request(asked, limit=step.within.total_seconds(), key=key)
+def _ask(conductor: Conductor, step: PlannedStep, asked: Http, key: str, *, back: bool) -> dict[str, Any]:
+    stopping = conductor.session.is_stopping if not back else lambda: False
+    reply = request(asked, limit=step.within.total_seconds(), key=key, stopping=stopping)
     return {"took": reply.seconds, "status": reply.status, "output": reply.text[-_KEPT:]}
 
 

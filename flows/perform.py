@@ -29,7 +29,10 @@ def perform(conductor: Conductor, command: engine.Command) -> None:
 
 
 def _ask(conductor: Conductor, command: engine.Ask) -> None:
-    conductor.append(Kind.ASKED, {"items": command.items, "step": command.step})
+    body: dict[str, Any] = {"items": command.items, "step": command.step}
+    if command.step < len(conductor.plan.steps):
+        body |= budget.mark(conductor.plan, command.step)
+    conductor.append(Kind.ASKED, body)
 
 
 def _record(conductor: Conductor, command: engine.Record) -> None:
@@ -67,7 +70,7 @@ def _wait(conductor: Conductor, command: engine.Wait) -> None:
 
 
 def _perform(conductor: Conductor, command: engine.Perform) -> None:
-    number = command.step
+    number, began = command.step, clock.monotonic()
     step = conductor.plan.steps[number]
     try:
         if step.outside is not None and conductor.distrust:
@@ -76,7 +79,9 @@ def _perform(conductor: Conductor, command: engine.Perform) -> None:
             for event in outside.act(conductor, step, step.outside, _body(conductor, number)):
                 conductor.absorb(event)
         elif step.kind == "wait":
-            conductor.append(Kind.DONE, _body(conductor, number))
+            waited = (clock.now() - (conductor.state.changed_at or clock.now())).total_seconds()
+            took = 0.0 if conductor.state.at_once else round(waited, 3)
+            conductor.append(Kind.DONE, {**_body(conductor, number), "took": took})
         elif step.kind == "confirm":
             if not refuses_forged(conductor, [conductor.state.confirmed[item.item] for item in step.confirm]):
                 conductor.append(Kind.DONE, _body(conductor, number))
@@ -87,7 +92,7 @@ def _perform(conductor: Conductor, command: engine.Perform) -> None:
         else:
             _script(conductor, number, command.script)
     except ScriptFailed as failure:
-        _fail(conductor, number, str(failure), left=failure.left)
+        _fail(conductor, number, str(failure), left=failure.left, took=round(clock.monotonic() - began, 3))
 
 
 def _body(conductor: Conductor, number: int, index: int = 0) -> dict[str, Any]:
@@ -152,6 +157,9 @@ def _fail(conductor: Conductor, number: int, why: str, *, left: bool = False, **
     """Record that a step failed: the run turns back, or holds where its phase says so."""
     step = conductor.plan.steps[number]
     story = f"{step.name} failed: {why}"
+    # a script that failed has locked people out all the same
+    script = step.scripts[conductor.state.script] if step.kind == "sql" else None
+    more |= budget.mark(conductor.plan, number, script)
     # an abort or a trip may have come while it ran: then it is turned back whatever its phase says
     conductor.catch_up()
     passed = conductor.past_return()
@@ -160,7 +168,7 @@ def _fail(conductor: Conductor, number: int, why: str, *, left: bool = False, **
     if holds and conductor.state.status is Status.WORKING:
         if conductor.state.started is not None and not left:
             conductor.append(Kind.NOT_DONE, {"step": number})
-        conductor.append(Kind.HELD, {"why": story, **more})
+        conductor.append(Kind.HELD, {"why": story, "step": number, **more})
     else:
         conductor.append(Kind.FAILED, {"step": number, "why": story, "left": left, **more})
 
@@ -176,8 +184,12 @@ def _resolve(conductor: Conductor, command: engine.Resolve) -> None:
             f" ended. {SETTLE}"
         )
         conductor.append(Kind.HELD, {"why": why})
+    elif answer:
+        conductor.append(Kind.DONE, _body(conductor, number, index))
     else:
-        conductor.append(Kind.DONE if answer else Kind.NOT_DONE, _body(conductor, number, index))
+        # that it may be done again does not say that it was not done
+        sure = bool(step.done_if) or step.again != "safe" or (step.outside is None and bool(script.act))
+        conductor.append(Kind.NOT_DONE, _body(conductor, number, index) | ({} if sure else {"left": True}))
 
 
 def _verify(conductor: Conductor, _: engine.Verify) -> None:

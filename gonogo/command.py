@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import quote
 
 from psycopg.conninfo import conninfo_to_dict
 
@@ -129,7 +130,11 @@ def striker(environment: Sequence[str], url: str) -> Callable[[str], str]:
     """Return what strikes the values of some environment variables, and the database's password, out of a text."""
     values = [os.environ.get(name, "") for name in environment]
     values.append(str(conninfo_to_dict(url).get("password") or "") if url else "")
-    secrets = sorted((value for value in values if len(value) >= 4), key=len, reverse=True)
+    # as it is, as a file's line, and as JSON, Python and an address write it
+    written = (
+        form for value in values for form in (value, value.strip(), json.dumps(value)[1:-1], repr(value)[1:-1], quote(value))
+    )
+    secrets = sorted({form for form in written if len(form) >= 4}, key=len, reverse=True)
 
     def strike(text: str) -> str:
         for secret in secrets:

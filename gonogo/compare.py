@@ -156,6 +156,7 @@ FROM pg_foreign_server
 _COLUMNS = """
 SELECT a.attname, CASE
   WHEN t.oid >= 16384 OR t.typtype <> 'b' OR t.typelem >= 16384 OR t.typname ~ '^_?reg' OR t.typsend = 0
+    OR (SELECT e.typsend = 0 FROM pg_catalog.pg_type e WHERE e.oid = t.typelem)
     THEN 'ROW({})::text COLLATE "C"'
   WHEN t.typname IN ('bool', 'int2', 'int4', 'oid', 'date', 'uuid', 'bytea', 'char') THEN '{}'
   WHEN t.typname IN ('text', 'varchar', 'name') THEN '{} COLLATE "C"'

@@ -80,6 +80,11 @@ def _success_problems(runbook: Runbook) -> Iterator[tuple[Path_, str]]:
     for n, criterion in enumerate(runbook.success):
         if criterion.item and criterion.item not in boxes:
             yield ("success", n, "item"), _unknown("item", criterion.item, boxes)
+        if criterion.budget and getattr(runbook.budgets, criterion.budget) is None:
+            yield (
+                ("success", n, "budget"),
+                f"there is no budget of {criterion.budget}: write `budgets: {{{criterion.budget}: 30m}}`",
+            )
 
 
 def _alert_problems(runbook: Runbook) -> Iterator[tuple[Path_, str]]:

@@ -279,8 +279,14 @@ def _in_one_file(folder: Path) -> Intake | None:
     return None
 
 
-def _alembic_in(folder: Path) -> Intake:
-    return _alembic(sorted(folder.glob("*.sql")))
+def _alembic_in(folder: Path) -> Intake | None:
+    files = sorted(folder.glob("*.sql"))
+    others = [file for file in files if not _ALEMBIC.search(file.read_text(encoding="utf-8"))]
+    if len(others) == len(files) or all(_NUMBERED.match(file.name) for file in files):
+        return None
+    if others:
+        raise BadInput(f"{others[0]} lies beside what Alembic wrote, and is not Alembic's: read it by itself, or move it away")
+    return _alembic(files)
 
 
 def _alembic(files: Iterable[Path]) -> Intake:

@@ -14,7 +14,7 @@ from gonogo.core.check import Check
 from gonogo.core.duration import say_duration
 from gonogo.core.monitor import Monitor
 from gonogo.core.plan import Plan, PlannedPhase, PlannedStep, PlannedTask, Script
-from gonogo.core.runbook import Phase, Runbook
+from gonogo.core.runbook import Gate, Phase, Runbook
 from gonogo.core.seal import seal
 from gonogo.core.way_back import BACKUP_PROVED, REHEARSAL_FRESH, Rollback
 from gonogo.core.window import Schedule, local_time, opening
@@ -306,8 +306,14 @@ def _warn(draft: Draft, begins: datetime, ends: datetime, steps: list[PlannedSte
     used = {name for _, name in runbook.named_checks()}
     draft.warnings += [f"checks.{name}: no one uses this check" for name in runbook.checks if name not in used]
     for p, phase in enumerate(runbook.phases):
-        if not (phase.gate.go_if or phase.gate.approve or phase.gate.confirm):
-            draft.warnings.append(f"phases[{p}].gate: the gate has no criterion, so it is always go")
+        approves = phase.gate.approve is not None and bool(draft.here([phase.gate.approve]))
+        if not (draft.asked(phase.gate.go_if) or approves or draft.here(phase.gate.confirm)):
+            here = f" on {draft.target}" if phase.gate != Gate() else ""
+            draft.warnings.append(f"phases[{p}].gate: the gate has no criterion{here}, so it is always go")
+    most = runbook.budgets.downtime
+    planned = sum((task.takes or timedelta(0) for phase in runbook.phases for task in phase.tasks if task.downtime), timedelta(0))
+    if most is not None and planned > most:
+        draft.warnings.append(f"budgets.downtime: {say_duration(planned)} are planned, and {say_duration(most)} is the most")
     proof = {*runbook.rollback.prove, *runbook.baseline}
     if steps and not any(runbook.checks[name].checksum for name in proof if name in runbook.checks):
         draft.warnings.append("baseline: no checksum check, so a rollback proves the schema and the checks, not the rows")

@@ -51,18 +51,26 @@ FROM pg_catalog.pg_database d, pg_catalog.aclexplode(d.datacl) a WHERE d.datname
 """
 #: who else may read the ledger, or act by it
 _LEDGER_GRANTS = """
-SELECT pg_catalog.format('GRANT %s ON %s TO %s%s', a.privilege_type, what,
-  CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END,
-  CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
-FROM (
-  SELECT 'SCHEMA gonogo' AS what, nspacl AS acl, nspowner AS owner FROM pg_catalog.pg_namespace WHERE nspname = 'gonogo'
+WITH granted AS (
+  SELECT 'SCHEMA gonogo' AS what, nspacl AS acl, nspowner AS owner, '' AS part
+  FROM pg_catalog.pg_namespace WHERE nspname = 'gonogo'
   UNION ALL
-  SELECT pg_catalog.format('%s gonogo.%I', CASE relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, relname), relacl, relowner
+  SELECT pg_catalog.format('%s gonogo.%I', CASE relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, relname), relacl, relowner, ''
   FROM pg_catalog.pg_class WHERE relnamespace = 'gonogo'::pg_catalog.regnamespace AND relkind IN ('r', 'v', 'S')
   UNION ALL
-  SELECT pg_catalog.format('FUNCTION %s', p.oid::pg_catalog.regprocedure), proacl, proowner
+  SELECT pg_catalog.format('TABLE gonogo.%I', relname), attacl, relowner, pg_catalog.format(' (%I)', attname)
+  FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
+  WHERE c.relnamespace = 'gonogo'::pg_catalog.regnamespace AND attacl IS NOT NULL
+  UNION ALL
+  SELECT pg_catalog.format('FUNCTION %s', p.oid::pg_catalog.regprocedure), proacl, proowner, ''
   FROM pg_catalog.pg_proc p WHERE pronamespace = 'gonogo'::pg_catalog.regnamespace
-) AS granted, pg_catalog.aclexplode(acl) AS a WHERE a.grantee <> owner
+)
+SELECT pg_catalog.format('REVOKE ALL ON %s FROM PUBLIC', what) FROM granted WHERE acl IS NOT NULL AND part = ''
+UNION ALL
+SELECT pg_catalog.format('GRANT %s%s ON %s TO %s%s', a.privilege_type, part, what,
+  CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END,
+  CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
+FROM granted, pg_catalog.aclexplode(acl) AS a WHERE a.grantee <> owner
 """
 _SETTINGS = """
 SELECT CASE WHEN s.setrole = 0 THEN NULL ELSE pg_catalog.pg_get_userbyid(s.setrole) END, c

@@ -6,7 +6,7 @@ import os
 import platform
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -140,7 +140,9 @@ def _sweep(connection: psycopg.Connection[Any]) -> None:
     for name, comment in rows:
         process = str(comment or "").removeprefix(_MARK).split(" ", 1)[0]
         if process.isdigit() and comment == _mark(int(process)) and not _lives(int(process)):
-            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+            # another role's is for that role to sweep
+            with suppress(psycopg.Error):
+                connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 def _lives(process: int) -> bool:

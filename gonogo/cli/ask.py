@@ -37,7 +37,10 @@ def check(name: str, names: Sequence[str], target: str, inputs: Sequence[str], j
     told = []
     with launch.let_in(database, "gonogo/check") as connection:
         before = _baseline(connection, opened.runbook.runbook)
-        for asked in names or opened.runbook.checks:
+        if elsewhere := [check for check in names if check not in plan.checks]:
+            only = " or ".join(opened.runbook.checks[elsewhere[0]].only_on)
+            raise BadInput(f"the check {elsewhere[0]!r} is asked on {only} only, not on {plan.target}")
+        for asked in names or plan.checks:
             rule = plan.checks[asked]
             measured = checks.measure(plan, asked, around, connection, before.get(asked))
             judged = judge_all(rule.expectations, rule.breach, measured, before.get(asked), at_least=rule.least)

@@ -16,7 +16,7 @@ from gonogo import clock, ledger
 from gonogo.cli.show import as_json, say
 from gonogo.core.duration import say_duration
 from gonogo.core.message import backup_in_words
-from gonogo.core.state import ENDED
+from gonogo.core.state import SHALLOW, State, Status
 from gonogo.core.way_back import Backup
 from gonogo.database import Connection, identify
 from gonogo.errors import GonogoError
@@ -121,6 +121,13 @@ def _left_over(opened: Opened) -> Iterator[dict[str, Any]]:
             yield {"folder": str(folder), "age": age.total_seconds(), "partial": True}
 
 
+def is_over(state: State) -> bool:
+    """Say whether nobody can turn a run back by restoring any more: it is done, or back where it began."""
+    if state.status is Status.NO_GO:
+        return not state.changed
+    return state.status is Status.DONE or (state.status is Status.ROLLED_BACK and state.level not in SHALLOW)
+
+
 class _Ledgers:
     """What the runs of a runbook's targets may still be restored from."""
 
@@ -153,7 +160,7 @@ class _Ledgers:
         name = self._opened.runbook.runbook
         for row in ledger.runs(connection, name) if ledger.exists(connection) else ():
             state = launch.find(connection, runbook=name, run=row.id).state
-            if state.status not in ENDED:
+            if not is_over(state):
                 yield from ((Path(str(known["folder"])).name, row.id) for known in state.backups.values())
 
 

@@ -121,7 +121,7 @@ def _what(step: Any) -> str:
     if step.wait is not None:
         return f"wait {say_duration(step.wait)}"
     if step.outside is not None:
-        return f"run {step.scripts[0].source}"
+        return step.scripts[0].source if step.kind == "http" else f"run {step.scripts[0].source}"
     if step.kind == "confirm":
         return "people confirm " + ", ".join(item.item for item in step.confirm)
     if step.kind == "check":

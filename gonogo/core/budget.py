@@ -19,8 +19,10 @@ from gonogo.core.state import TURNING_BACK, State, Status
 _NOTHING = timedelta(0)
 #: what a fact says: the application is down and stays so; it is up again; or readers were locked out for just so long
 DOWN, UP_AGAIN, LOCKED_OUT = "down", "up again", "locked out"
-_BEGINNINGS = frozenset({Kind.STARTED, Kind.UNDO_STARTED, Kind.BATCH})
-_WORK = _BEGINNINGS | {Kind.DONE, Kind.UNDONE}
+_BEGINNINGS = frozenset({Kind.STARTED, Kind.UNDO_STARTED, Kind.BATCH, Kind.ASKED})
+_SPEAKS = _BEGINNINGS | {Kind.DONE, Kind.UNDONE, Kind.FAILED, Kind.HELD}
+#: what ends a statement that ran alone
+_LOCK_ENDS = frozenset({Kind.DONE, Kind.NOT_DONE, Kind.FAILED, Kind.UNDONE, Kind.UNDO_FAILED})
 #: when a phase, or its way back, is over, so is what it did to people
 _OVER = frozenset({Kind.WORK_DONE, Kind.PROVED, Kind.PHASE_PROVED})
 
@@ -49,26 +51,52 @@ def _goes_on(plan: Plan, number: int) -> bool:
 
 def clocked(state: State, event: Event) -> State:
     """Take a fact into the running total."""
-    said = event.body.get("down") if event.kind in _WORK else None
+    said = event.body.get("down") if event.kind in _SPEAKS else None
+    if state.locked_since is not None and event.kind in _LOCK_ENDS:
+        return _unlocked(state, event)
     if said is None:
         over = state.down_since is not None and event.kind in _OVER
-        return _up_again(state, event) if over else state
-    if event.kind in _BEGINNINGS or said == DOWN:
-        began = event.began if event.kind is not Kind.STARTED else event.at
-        return state if state.down_since is not None else replace(state, down_since=began)
-    if state.down_since is not None and state.status in TURNING_BACK:
-        return state  # it is down until it is proved that all is as before
-    return _up_again(state, event)
+        return replace(_add(state, event.at - _since(state, event)), down_since=None) if over else state
+    if said == DOWN:
+        return state if state.down_since is not None else replace(state, down_since=_began(event))
+    if said == UP_AGAIN:
+        if event.kind in _BEGINNINGS:
+            return state if state.down_since is not None else replace(state, down_since=_began(event))
+        back = state.status in TURNING_BACK and state.down_since is not None
+        # turned back, it is down until it is proved that all is as before
+        return state if back else replace(_add(state, event.at - _since(state, event)), down_since=None)
+    if state.down_since is not None:
+        return state  # it is down anyway
+    if event.kind in _BEGINNINGS:
+        return replace(state, locked_since=event.at)
+    return _add(state, event.at - _began(event))
 
 
-def _up_again(state: State, event: Event) -> State:
-    lasted = event.at - (state.down_since or event.began)
-    return replace(state, down=state.down + max(lasted, _NOTHING), down_since=None)
+def _since(state: State, event: Event) -> datetime:
+    return state.down_since or _began(event)
+
+
+def _began(event: Event) -> datetime:
+    """Return when what a fact tells of began: its transaction, or as long before it as it took."""
+    if event.kind in (Kind.STARTED, Kind.UNDO_STARTED, Kind.ASKED):
+        return event.at
+    return event.at - timedelta(seconds=float(event.body["took"])) if "took" in event.body else event.began
+
+
+def _unlocked(state: State, event: Event) -> State:
+    """End the lock of a statement that ran alone; of one that was found not to have happened nobody knows how long it held it."""
+    held = event.at - state.locked_since if state.locked_since is not None and event.kind is not Kind.NOT_DONE else _NOTHING
+    return replace(_add(state, held), locked_since=None)
+
+
+def _add(state: State, lasted: timedelta) -> State:
+    return replace(state, down=state.down + max(lasted, _NOTHING))
 
 
 def downtime(state: State, now: datetime) -> timedelta:
     """Return how long the application has been down in this run, over all its phases."""
-    return state.down + (max(now - state.down_since, _NOTHING) if state.down_since is not None else _NOTHING)
+    since = state.down_since or state.locked_since
+    return state.down + (max(now - since, _NOTHING) if since is not None else _NOTHING)
 
 
 def expected_downtime(plan: Plan, state: State, phase: int) -> timedelta:
@@ -79,7 +107,8 @@ def expected_downtime(plan: Plan, state: State, phase: int) -> timedelta:
 
 
 def _down(plan: Plan, phase: int) -> Iterable[PlannedTask]:
-    return (task for task in plan.tasks if task.phase == phase and task.downtime)
+    # what nothing is done of on this target takes no time of anybody
+    return (task for task in plan.tasks if task.phase == phase and task.downtime and task.last >= task.first)
 
 
 def downtime_by_phase(plan: Plan, states: Iterable[tuple[Event, State]]) -> dict[str, float]:
@@ -109,7 +138,7 @@ def no_room(plan: Plan, state: State, now: datetime) -> str:
     if budgets.downtime is None:
         return ""
     used, expected = downtime(state, now), expected_downtime(plan, state, state.phase)
-    if used + expected <= budgets.downtime:
+    if not expected or used + expected <= budgets.downtime:
         return ""
     return (
         f"downtime: {say_duration(used)} are used, and this phase is expected to need {say_duration(expected)};"
@@ -142,7 +171,7 @@ def spent(plan: Plan, state: State, now: datetime) -> dict[str, dict[str, Any]]:
     """Return of each budget what of it is used, in seconds, for people and for scripts."""
     found: dict[str, dict[str, Any]] = {}
     if plan.budgets.downtime is not None or state.down or state.down_since:
-        found["downtime"] = _used(downtime(state, now), plan.budgets.downtime, state.down_since is not None)
+        found["downtime"] = _used(downtime(state, now), plan.budgets.downtime, bool(state.down_since or state.locked_since))
     if plan.budgets.rollback is not None and state.turned_at is not None:
         under_way = state.status in TURNING_BACK
         if under_way or state.status is Status.ROLLED_BACK:

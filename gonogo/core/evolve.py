@@ -137,7 +137,9 @@ def _evolve_anywhere(state: State, event: Event) -> State:
         why = str(event.body.get("why", "")) or "no reason given"
         held = why if kind is Kind.HELD else f"{event.actor} says hold: {why}"
         overdraws = state.overdraws or event.body.get("budget") == "downtime"
-        return replace(state, seq=event.seq, held=held, held_at=state.held_at or event.at, overdraws=overdraws)
+        # what is tried again after a failure is another attempt
+        attempt = 0 if "step" in event.body else state.attempt
+        return replace(state, seq=event.seq, held=held, held_at=state.held_at or event.at, overdraws=overdraws, attempt=attempt)
     if kind is Kind.RESUME:
         # time has passed, so what would be lost is counted anew
         accepts = bool(event.body.get("accept_loss"))
@@ -200,6 +202,8 @@ def _phase_started(state: State, event: Event) -> Fields:
         launched=event.seq,
         launcher=str(event.body.get("person") or event.actor),
         override=str(event.body.get("override") or ""),
+        beyond=str(event.body.get("beyond") or ""),
+        overdraws=bool(event.body.get("beyond")),
         # a gate that is launched again begins with a fresh one
         backups={phase: known for phase, known in state.backups.items() if state.changed and phase < state.phase},
         # what the first phase rested on is what the later ones rest on
@@ -248,19 +252,22 @@ def _backed_up(state: State, event: Event) -> Fields:
     return dict(backups={**state.backups, state.phase: event.body})
 
 
-def _started(_: State, event: Event) -> Fields:
-    return dict(started=int(event.body["script"]), changed=True)
+def _started(state: State, event: Event) -> Fields:
+    return dict(started=int(event.body["script"]), changed=True, attempt=state.doubted or event.seq)
 
 
 def _done(state: State, event: Event) -> Fields:
     rows = int(event.body.get("rows", 0))
     if event.body["last"]:
-        return dict(step=state.step + 1, script=0, cursor=None, rows=0, started=None, left=False, changed=True)
+        return dict(step=state.step + 1, script=0, cursor=None, rows=0, started=None, left=False, doubted=0, changed=True)
     # absolute, so that a state can be folded without every script of a step (ledger.read_state)
     return dict(script=int(event.body["script"]) + 1, rows=state.rows + rows, started=None, changed=True)
 
 
-def _not_done(_: State, __: Event) -> Fields:
+def _not_done(state: State, event: Event) -> Fields:
+    if event.body.get("left"):
+        # it may be done again, and may have been done: whatever comes of that, there is something to undo
+        return dict(started=None, undo_started=False, left=True, doubted=state.attempt)
     return dict(started=None, undo_started=False)
 
 
@@ -269,8 +276,8 @@ def _batch(state: State, event: Event) -> Fields:
     return dict(cursor=cursor, rows=state.rows + int(event.body["rows"]), changed=True)
 
 
-def _failed(_: State, event: Event) -> Fields:
-    return dict(started=None, left=bool(event.body.get("left")))
+def _failed(state: State, event: Event) -> Fields:
+    return dict(started=None, left=state.left or bool(event.body.get("left")), doubted=0)
 
 
 def _verified(_: State, event: Event) -> Fields:

@@ -46,7 +46,7 @@ def unready(plan: Plan, state: State, now: datetime) -> str:
         age = now - datetime.fromisoformat(found["at"])
         if age > rule.fresh_for:
             return f"rehearsal: it is {say_duration(age)} old, and {say_duration(rule.fresh_for)} is the most"
-    if not state.override and (why := no_room(plan, state, now)):
+    if not state.beyond and (why := no_room(plan, state, now)):
         return why
     return too_late(plan, state, now)
 

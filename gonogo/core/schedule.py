@@ -70,7 +70,10 @@ def forecast(plan: Plan, state: State, now: datetime, actual: Mapping[str, tuple
             undone = state.status in TURNING_BACK | {Status.ROLLED_BACK} and state.step <= task.first
             label = "undone" if undone else "done" if ended else "now"
         else:
-            opens = phase_start.get(task.phase, plan.phases[task.phase].start) + (task.at or NOTHING)
+            opens = phase_start.get(task.phase, plan.phases[task.phase].start)
+            if not state.at_once:
+                opens = max(opens, plan.phases[task.phase].opens or opens)
+            opens += task.at or NOTHING
             if _share(plan, state, task.first, task.last, task.phase) == 1.0:
                 # it has no steps, so no fact says when it was; it is over
                 start, label = min(max(moved, opens), now), "done"

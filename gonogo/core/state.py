@@ -196,6 +196,9 @@ class State:
     started: int | None = None
     #: a script of it failed and may have left something
     left: bool = False
+    #: the fact by which what is under way began; and that of an attempt in doubt, while it may be made again
+    attempt: int = 0
+    doubted: int = 0
     #: how many undo scripts of the step that is being undone are done
     undo: int = 0
     undo_started: bool = False
@@ -221,8 +224,9 @@ class State:
     #: the fact that launched the phase, and who did: a person of the runbook, or somebody on some machine
     launched: int = 0
     launcher: str = ""
-    #: why it may start outside its window
+    #: why it may start outside its window; and why beyond its budgets, which is for one phase only
     override: str = ""
+    beyond: str = ""
     #: whether a person's rollback needs others to agree, and who has
     authority: bool = False
     back: tuple[Vote, ...] = ()
@@ -258,6 +262,7 @@ class State:
     #: how long the application was down, and since when it is (gonogo/core/budget.py)
     down: timedelta = timedelta(0)
     down_since: datetime | None = None
+    locked_since: datetime | None = None
     #: people know that the budget of downtime is spent, and that turning back takes longer than its own
     overdraws: bool = False
     overruns: bool = False

@@ -90,7 +90,7 @@ def test_downtime_is_counted_over_phases_and_processes_and_stands_in_the_report(
 
 
 def test_a_spent_budget_holds_the_run_before_the_next_step_until_a_person_goes_on(desk: Desk) -> None:
-    desk.book(downtime="300ms", takes="0s")
+    desk.book(downtime="300ms", takes="0s", text=BOOK.replace("{{task: lock, ", "{{task: lock, downtime: true, takes: 1s, "))
     done = desk.run()
     assert done.returncode == 4, done.stdout + done.stderr
     assert "of 300ms are used, and the application is up" in done.stdout
@@ -152,3 +152,7 @@ def test_a_check_of_another_target_is_left_out_and_one_written_in_the_runbook_ta
     assert "only_there" not in desk("plan", "book").stdout
     assert "only_there" in desk("plan", "book", "--target", "other").stdout
     assert "22012 division by zero" in desk("check", "book", "only_there", "--target", "other").stdout
+    elsewhere = desk("check", "book", "only_there", "--target", "db")
+    assert elsewhere.returncode == 2
+    assert "the check 'only_there' is asked on other only, not on db" in elsewhere.stderr
+    assert desk("check", "book", "--target", "db", "--input", "who=o'brien").returncode == 0

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -40,6 +42,7 @@ class Service:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str, Any, dict[str, str]]] = []
+        self.state: object = "deployed"
         service = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -49,8 +52,16 @@ class Service:
                 service.asked.append((self.command, self.path, body, dict(self.headers)))
                 if self.path == "/slow":
                     time.sleep(3)
+                if self.path == "/drip":
+                    self.send_response(200)
+                    self.end_headers()
+                    with suppress(OSError):
+                        for _ in range(200):
+                            self.wfile.write(b".")
+                            time.sleep(0.2)
+                    return
                 status = {"/back": 204, "/busy": 503}.get(self.path, 200)
-                said = json.dumps({"state": "deployed", "by": self.headers.get("X-Token")}).encode() if status != 204 else b""
+                said = json.dumps({"state": service.state, "by": self.headers.get("X-Token")}).encode() if status != 204 else b""
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(said)))
                 self.end_headers()
@@ -109,7 +120,7 @@ def test_a_request_is_made_once_and_reversed_by_its_own_and_shows_no_secret(desk
     assert [(how, path, body) for how, path, body, _ in service.asked] == [("POST", "/deploy", {"version": "v2"})]
     sent = service.asked[0][3]
     assert sent["X-Token"] == "t0p-s3cret"
-    assert sent["Idempotency-Key"].endswith("/1")
+    assert re.fullmatch(r"book-[0-9a-f]{6}/\d+", sent["Idempotency-Key"])
     assert "POST $SERVICE/deploy done in" in done.stdout
 
     back = desk("rollback", "book", "--without-prefect")
@@ -128,6 +139,7 @@ def test_a_request_is_made_once_and_reversed_by_its_own_and_shows_no_secret(desk
         ("busy", "status: 200", "POST $SERVICE/busy answered 503"),
         ("deploy", "field: state, equals: ready", "POST $SERVICE/deploy: state is 'deployed', not 'ready'"),
         ("slow", "status: 200", "POST $SERVICE/slow: took longer than 1s; it may have done its work"),
+        ("drip", "status: 200", "POST $SERVICE/drip: took longer than 1s; it may have done its work"),
     ],
 )
 def test_another_answer_than_asked_for_fails_and_what_it_may_have_done_is_reversed(
@@ -174,3 +186,85 @@ def test_a_rehearsal_asks_nobody_beyond_the_copy(desk: Desk, service: Service) -
     done = desk("rehearse", "book")
     assert done.returncode == 0, done.stdout + done.stderr
     assert service.asked == []
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_what_may_have_been_done_is_reversed_also_where_it_may_be_done_again(desk: Desk, service: Service, gone: bool) -> None:
+    desk.book("slow", settle="again: safe")
+    process = start("run", "book", "--without-prefect", cwd=desk.root, env=desk.env)
+    while not service.asked and process.poll() is None:
+        time.sleep(0.05)
+    process.kill()
+    process.communicate()
+    if gone:
+        # the second try never reaches the service, whose first answer nobody heard
+        elsewhere = {**desk.env, "SERVICE": "http://127.0.0.1:9"}
+        done = gonogo("resume", "book", "--without-prefect", cwd=desk.root, env=elsewhere)
+        assert done.returncode == 12, "its undo does not reach it either"
+        done = desk("rollback", "book", "--without-prefect", "--continue")
+    else:
+        done = desk("rollback", "book", "--without-prefect", "--reason", "tried")
+    assert done.returncode == 11, done.stdout + done.stderr
+    assert service.paths == ["/slow", "/back"]
+
+
+def test_a_trip_ends_a_request_at_once_and_it_is_reversed(desk: Desk, service: Service) -> None:
+    desk.book("drip")
+    book = desk.root / "runbooks/book.yaml"
+    seen = "    watch: [seen]\n    every: 100ms\nchecks:\n"
+    seen += '  seen: {query: SELECT count(*) FROM made, expect: "= 0", roll_back_if: "= 0 in 3 of 3"}\n'
+    book.write_text(book.read_text(encoding="utf-8").rstrip() + "\n" + seen, encoding="utf-8")
+    began = time.monotonic()
+    done = desk("run", "book", "--without-prefect")
+    assert done.returncode == 11, done.stdout + done.stderr
+    assert time.monotonic() - began < 15
+    assert "POST $SERVICE/drip: it was ended; it may have done its work" in done.stdout
+    assert service.paths == ["/drip", "/back"]
+
+
+def test_a_request_that_is_made_anew_after_a_failure_is_another_one(desk: Desk, service: Service) -> None:
+    desk.book("busy")
+    book = desk.root / "runbooks/book.yaml"
+    book.write_text(book.read_text(encoding="utf-8").rstrip() + "\n    on_failure: hold\n", encoding="utf-8")
+    assert desk("run", "book", "--without-prefect").returncode == 4
+    held = desk("resume", "book", "--without-prefect", "--settle", "not-done")
+    assert held.returncode == 4, held.stdout + held.stderr
+    assert service.paths == ["/busy", "/busy"]
+    assert len({sent["Idempotency-Key"] for _, _, _, sent in service.asked}) == 2
+
+
+@pytest.mark.parametrize(
+    ("token", "state"),
+    [
+        ("s3cret-token\n", "\ud800 half a letter"),
+        ('s3cret"tok\\en', "x" * 70_000),
+        ("s3cret-" + "x" * 40, "y" * 63_980),
+        ("s3cret-tok", "deployed\0"),
+    ],
+)
+def test_whatever_a_service_answers_the_ledger_can_hold_it_and_no_form_of_a_secret_is_in_it(
+    desk: Desk, service: Service, token: str, state: str
+) -> None:
+    service.state = state + token
+    desk.env["TOKEN"] = token
+    desk.book(more="field: state, equals: ready")
+    done = desk("run", "book", "--without-prefect")
+    assert done.returncode == 11, done.stdout + done.stderr
+    assert len(done.stdout) < 20_000
+    assert desk("status", "book").returncode == 0
+    assert desk("report", "book", "--format", "md").returncode == 0
+    assert desk.facts("SELECT count(*) FROM gonogo.event WHERE body->>'why' LIKE '%s3cret%' OR body::text LIKE '%s3cret%'") == [
+        (0,)
+    ]
+    assert "s3cret" not in done.stdout
+
+
+@pytest.mark.parametrize("token", ["caf\u00e9", "two\nlines"])
+def test_a_request_that_cannot_be_made_was_not_made(desk: Desk, service: Service, token: str) -> None:
+    desk.env["TOKEN"] = token
+    desk.book()
+    done = desk("run", "book", "--without-prefect")
+    assert done.returncode == 11, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert service.asked == []
+    assert token not in done.stdout

@@ -6,7 +6,7 @@ from datetime import timedelta
 from itertools import accumulate
 
 import pytest
-from plans import World, phase, plan, script, sql, task
+from plans import START, World, phase, plan, script, sql, task
 
 from gonogo.core import engine
 from gonogo.core.budget import downtime, downtime_by_phase, in_words, mark, spent
@@ -121,7 +121,7 @@ def test_the_total_goes_on_over_phases_and_a_phase_that_would_go_beyond_the_budg
     world.launch(at_once=True)
     assert world.decide() == engine.Record(Kind.NO_GO, unready(world.plan, world.state, world.now))
     world.tell(Kind.NO_GO, why="downtime")
-    world.tell(Kind.PHASE_STARTED, "anna", person="anna", at_once=True, override="the owner agrees to 40 minutes")
+    world.tell(Kind.PHASE_STARTED, "anna", person="anna", at_once=True, beyond="the owner agrees to 40 minutes")
     assert unready(world.plan, world.state, world.now) == "", "who may override it has given the reason"
 
 
@@ -199,3 +199,39 @@ def test_a_rehearsal_tells_how_long_each_phase_was_down(world: Clocked) -> None:
     world.tell(Kind.VERIFIED)
     states = list(accumulate(world.events, evolve, initial=State()))[1:]
     assert downtime_by_phase(world.plan, zip(world.events, states, strict=True)) == {"phase-0": 360.0}
+
+
+def test_a_spent_budget_stops_no_phase_that_needs_nothing() -> None:
+    made = two_phases(2 * MINUTE)
+    tasks = tuple(task.model_copy(update={"downtime": task.phase == 0}) for task in made.tasks)
+    state = State(status=Status.GATING, phase=1, down=5 * MINUTE, changed=True)
+    assert unready(made.model_copy(update={"tasks": tasks}), state, made.start) == ""
+    assert "this phase is expected to need 10m" in unready(made, state, made.start)
+
+
+def test_a_statement_that_ran_alone_locks_people_out_from_its_start_to_its_end_and_no_longer() -> None:
+    at, state = START, State(status=Status.WORKING, phase=1, step=5)
+
+    def fact(kind: Kind, after: timedelta, **body: object) -> Event:
+        return Event(seq=1, kind=kind, at=at + after, began=at + after, body={"step": 5, "script": 0, "last": True, **body})
+
+    held = evolve(state, fact(Kind.STARTED, timedelta(0), down="locked out"))
+    assert downtime(held, at + 3 * MINUTE) == 3 * MINUTE
+    assert downtime(evolve(held, fact(Kind.DONE, 4 * MINUTE, down="locked out")), at + 60 * MINUTE) == 4 * MINUTE
+    assert downtime(evolve(held, fact(Kind.FAILED, MINUTE, why="x")), at + 60 * MINUTE) == MINUTE
+    doubt = evolve(held, fact(Kind.NOT_DONE, 9 * MINUTE, down="locked out"))
+    assert downtime(doubt, at + 60 * MINUTE) == timedelta(0), "nobody knows how long it held its lock before its runner died"
+
+
+def test_a_script_that_failed_locked_people_out_for_as_long_as_it_took() -> None:
+    state = State(status=Status.WORKING, phase=1, step=5)
+    body = {"step": 5, "why": "x", "down": "locked out", "took": 120.0}
+    assert downtime(evolve(state, Event(seq=1, kind=Kind.FAILED, at=START, began=START, body=body)), START) == 2 * MINUTE
+
+
+def test_what_takes_its_time_without_a_transaction_counts_from_its_begin() -> None:
+    state = State(status=Status.WORKING)
+    body = {"step": 1, "script": 0, "last": True, "took": 60.0, "down": "up again"}
+    assert downtime(evolve(state, Event(seq=1, kind=Kind.DONE, at=START, began=START, body=body)), START) == MINUTE
+    asked = Event(seq=1, kind=Kind.ASKED, at=START, began=START, body={"items": ["box"], "step": 1, "down": "down"})
+    assert downtime(evolve(state, asked), START + MINUTE) == MINUTE

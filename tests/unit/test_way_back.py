@@ -9,6 +9,7 @@ from typing import Any, Literal
 import pytest
 from plans import START, AStep, World, phase, plan, script, sql, task
 
+from gonogo.cli.backups import is_over
 from gonogo.core.engine import Record, Restore, Switch, Undo, Weigh
 from gonogo.core.event import Kind
 from gonogo.core.evolve import first_way
@@ -273,3 +274,18 @@ def test_a_rollback_that_failed_names_the_next_safe_commands() -> None:
         "gonogo resume example --target demo --settle done",
         "gonogo rollback example --target demo --level restore",
     ]
+
+
+@pytest.mark.parametrize(
+    ("state", "over"),
+    [
+        (State(status=Status.READY), False),
+        (State(status=Status.NO_GO), True),
+        (State(status=Status.NO_GO, changed=True), False),
+        (State(status=Status.DONE, changed=True), True),
+        (State(status=Status.ROLLED_BACK, changed=True), True),
+        (State(status=Status.ROLLED_BACK, changed=True, level="feature"), False),
+    ],
+)
+def test_a_backup_is_needed_as_long_as_its_run_may_be_restored(state: State, over: bool) -> None:
+    assert is_over(state) is over
