@@ -58,6 +58,8 @@ def measure_service(question: Question, connection: Connection) -> Measurement: 
     if asked is None:
         raise StepError("there is no address")
     question.require_trust()
+    for text in (asked.url, *asked.headers.values()):
+        filled(text)  # what cannot be asked is no bad answer
     heard = _Heard(asked=asked, most=1 if asked.field else question.check.samples)
     limit = question.check.within.total_seconds()
     try:

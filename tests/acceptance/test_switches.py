@@ -31,6 +31,7 @@ CASES = [
         " orders_metricsO orders_ticketsO",
         None,
         id="event-management",
+        marks=pytest.mark.long,
     ),
 ]
 
