@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gonogo import clock, embedded, fence, ledger
-from gonogo.core.budget import mark
+from gonogo.core.budget import end_of
 from gonogo.core.changes import changes
 from gonogo.core.engine import Record, Undo, decide, undoable
 from gonogo.core.event import Event, Kind
@@ -262,10 +262,7 @@ def settlement(found: Found, answer: str) -> tuple[Kind, dict[str, Any]]:
         raise BadInput(f"--settle {answer!r}: say done or not-done")
     plan, state = found.plan, found.state
     if state.started is not None:
-        step = plan.steps[state.step]
-        last = state.started == step.units - 1
-        script = step.scripts[state.started] if step.kind == "sql" else None
-        body = {"step": state.step, "script": state.started, "last": last, **mark(plan, state.step, script, last=last)}
+        body = end_of(plan, state.step, state.started)
         return (Kind.DONE if answer == "done" else Kind.NOT_DONE), body
     command = decide(plan, replace(state, held=""), clock.now()) if state.rollback_failed else None
     if isinstance(command, Undo):

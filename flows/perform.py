@@ -76,15 +76,15 @@ def _perform(conductor: Conductor, command: engine.Perform) -> None:
         if step.outside is not None and conductor.distrust:
             conductor.append(Kind.HELD, {"why": f"{step.name}: {conductor.distrust}"})
         elif step.outside is not None:
-            for event in outside.act(conductor, step, step.outside, _body(conductor, number)):
+            for event in outside.act(conductor, step, step.outside, budget.end_of(conductor.plan, number)):
                 conductor.absorb(event)
         elif step.kind == "wait":
             waited = (clock.now() - (conductor.state.changed_at or clock.now())).total_seconds()
             took = 0.0 if conductor.state.at_once else round(waited, 3)
-            conductor.append(Kind.DONE, {**_body(conductor, number), "took": took})
+            conductor.append(Kind.DONE, {**budget.end_of(conductor.plan, number), "took": took})
         elif step.kind == "confirm":
             if not refuses_forged(conductor, [conductor.state.confirmed[item.item] for item in step.confirm]):
-                conductor.append(Kind.DONE, _body(conductor, number))
+                conductor.append(Kind.DONE, budget.end_of(conductor.plan, number))
         elif step.kind == "check":
             _check_step(conductor, number)
         elif step.kind == "backfill":
@@ -95,18 +95,10 @@ def _perform(conductor: Conductor, command: engine.Perform) -> None:
         _fail(conductor, number, str(failure), left=failure.left, took=round(clock.monotonic() - began, 3))
 
 
-def _body(conductor: Conductor, number: int, index: int = 0) -> dict[str, Any]:
-    """Return what every fact says that ends a script of a step, or all that a step of another kind is."""
-    step = conductor.plan.steps[number]
-    last = index == step.units - 1
-    script = step.scripts[index] if step.kind == "sql" else None
-    return {"step": number, "script": index, "last": last, **budget.mark(conductor.plan, number, script, last=last)}
-
-
 def _script(conductor: Conductor, number: int, index: int) -> None:
     step = conductor.plan.steps[number]
     script = step.scripts[index]
-    body = _body(conductor, number, index)
+    body = budget.end_of(conductor.plan, number, index)
     if step.destroys and index == 0:
         # what is written from now on is what its undo would destroy
         body["since"] = loss.oldest_running(conductor.session.connection)
@@ -130,7 +122,7 @@ def _backfill(conductor: Conductor, number: int) -> None:
             body["since"] = loss.oldest_running(session.connection)
         event = run_batch(session, step, batches, keys, conductor.state.cursor, body)
         if event is None:
-            conductor.append(Kind.DONE, {**_body(conductor, number), "rows": conductor.state.rows})
+            conductor.append(Kind.DONE, {**budget.end_of(conductor.plan, number), "rows": conductor.state.rows})
             return
         batches += 1
         conductor.absorb(event)
@@ -146,7 +138,7 @@ def _check_step(conductor: Conductor, number: int) -> None:
     verdict, why = worst(j.verdict for j in judged), say_judged(judged)
     if verdict is Verdict.PASS:
         took = round(clock.monotonic() - began, 3)
-        conductor.append(Kind.DONE, {**_body(conductor, number), "took": took, "judged": dump(judged)})
+        conductor.append(Kind.DONE, {**budget.end_of(conductor.plan, number), "took": took, "judged": dump(judged)})
     elif verdict is Verdict.FAIL:
         _fail(conductor, number, why, judged=dump(judged))
     else:
@@ -185,11 +177,11 @@ def _resolve(conductor: Conductor, command: engine.Resolve) -> None:
         )
         conductor.append(Kind.HELD, {"why": why})
     elif answer:
-        conductor.append(Kind.DONE, _body(conductor, number, index))
+        conductor.append(Kind.DONE, budget.end_of(conductor.plan, number, index))
     else:
         # that it may be done again does not say that it was not done
         sure = bool(step.done_if) or step.again != "safe" or (step.outside is None and bool(script.act))
-        conductor.append(Kind.NOT_DONE, _body(conductor, number, index) | ({} if sure else {"left": True}))
+        conductor.append(Kind.NOT_DONE, budget.end_of(conductor.plan, number, index) | ({} if sure else {"left": True}))
 
 
 def _verify(conductor: Conductor, _: engine.Verify) -> None:

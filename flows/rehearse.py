@@ -181,7 +181,7 @@ class _Passage:
         with looking_at(conductor.session.database) as looking:
             witness = Witness(conductor, looking)
             self.start = witness.before[0]
-            self.queries = [{"check": name, "before": plan_} for name, plan_ in key_queries(conductor, looking)]
+            self.queries = [{"check": name, "before": plan_} for name, plan_ in witness.queries.items()]
             conductor.listeners.append(witness.hear)
             began = clock.monotonic()
             launch.go(conductor, len(plan.phases), self._pursue, at_once=True)

@@ -30,7 +30,7 @@ class Witness:
         self._cost: dict[int, dict[str, Any]] = {}
         self._undo: dict[int, dict[str, Any]] = {}
         self._told: set[str] = set()
-        self._queries = dict(key_queries(conductor, looking))
+        self.queries = dict(key_queries(conductor, looking))
         self._files, self._wal = observe.files(looking), observe.wal_position(looking)
 
     def hear(self, before: State, _: Event, after: State) -> None:
@@ -53,14 +53,14 @@ class Witness:
 
     def _compare_queries(self) -> dict[str, dict[str, Any]]:
         """Return what the key queries cost before and after a step, and whether their plan is another; buffers have no noise."""
-        was, self._queries = self._queries, dict(key_queries(self.conductor, self.looking))
+        was, self.queries = self.queries, dict(key_queries(self.conductor, self.looking))
         return {
             name: {
                 "buffers": [was[name]["buffers"], now["buffers"]],
                 "ms": [was[name].get("ms", 0.0), now.get("ms", 0.0)],
                 "another_plan": was[name]["shape"] != now["shape"],
             }
-            for name, now in self._queries.items()
+            for name, now in self.queries.items()
         }
 
     def look_back(self, looking: Connection) -> None:

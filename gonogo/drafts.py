@@ -51,8 +51,8 @@ class Draft:
 
     def asked(self, names: Iterable[str]) -> tuple[str, ...]:
         """Return those checks that are asked on the target that is planned for."""
-        only = {name: check.only_on for name, check in self.runbook.checks.items()}
-        return tuple(name for name in names if not only.get(name) or self.target in only[name])
+        checks, target = self.runbook.checks, self.target
+        return tuple(name for name in names if name not in checks or not checks[name].only_on or target in checks[name].only_on)
 
     def attempt(self, path: str, work: Any, *args: Any) -> Any:
         """Collect what is wrong with one part, so that all problems show at once."""

@@ -24,21 +24,14 @@ TRIGGERS, CREATE_IN, SCHEMA, EXTENSION, ROLE = (
 CHANGES_RIGHTS = "rights"
 Need = tuple[str, str]
 
-_OWNER = """
-SELECT pg_catalog.pg_get_userbyid(relowner) FROM pg_catalog.pg_class
-WHERE oid = pg_catalog.to_regclass(%s) AND NOT pg_catalog.pg_has_role(relowner, 'USAGE')
-"""
+_TABLE = "SELECT {} FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass(%s) AND NOT pg_catalog.{}"
 #: who may not; nothing where they may, or where there is nothing of the name
 _LACKS = {
-    OWN: _OWNER,
-    INSERT: "SELECT '' FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass(%s)"
-    " AND NOT pg_catalog.has_any_column_privilege(oid, 'INSERT')",
-    UPDATE: "SELECT '' FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass(%s)"
-    " AND NOT pg_catalog.has_any_column_privilege(oid, 'UPDATE')",
-    DELETE: "SELECT '' FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass(%s)"
-    " AND NOT pg_catalog.has_table_privilege(oid, 'DELETE')",
-    TRUNCATE: "SELECT '' FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass(%s)"
-    " AND NOT pg_catalog.has_table_privilege(oid, 'TRUNCATE')",
+    OWN: _TABLE.format("pg_catalog.pg_get_userbyid(relowner)", "pg_has_role(relowner, 'USAGE')"),
+    INSERT: _TABLE.format("''", "has_any_column_privilege(oid, 'INSERT')"),
+    UPDATE: _TABLE.format("''", "has_any_column_privilege(oid, 'UPDATE')"),
+    DELETE: _TABLE.format("''", "has_table_privilege(oid, 'DELETE')"),
+    TRUNCATE: _TABLE.format("''", "has_table_privilege(oid, 'TRUNCATE')"),
     TRIGGERS: "SELECT 'those of foreign keys need a superuser; name your own triggers, or DISABLE TRIGGER USER' WHERE EXISTS"
     " (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = pg_catalog.to_regclass(%s) AND tgisinternal)",
     CREATE_IN: "SELECT '' FROM pg_catalog.pg_namespace WHERE nspname = coalesce(nullif(%s, ''), pg_catalog.current_schema())"

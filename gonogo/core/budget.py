@@ -43,6 +43,20 @@ def mark(plan: Plan, number: int, script: Script | None = None, *, last: bool = 
     return {"down": LOCKED_OUT} if any(lock.startswith("ACCESS EXCLUSIVE") for lock in locks) else {}
 
 
+def end_of(plan: Plan, number: int, index: int = 0) -> dict[str, Any]:
+    """Return what every fact says that ends a script of a step, or all that a step of another kind is.
+
+    Args:
+        plan: the plan.
+        number: the step.
+        index: its script.
+    """
+    step = plan.steps[number]
+    last = index == step.units - 1
+    script = step.scripts[index] if step.kind == "sql" else None
+    return {"step": number, "script": index, "last": last, **mark(plan, number, script, last=last)}
+
+
 def _goes_on(plan: Plan, number: int) -> bool:
     """Say whether the application stays down after a step: the next one of the phase is of such a task too."""
     after = number + 1
@@ -54,26 +68,21 @@ def clocked(state: State, event: Event) -> State:
     said = event.body.get("down") if event.kind in _SPEAKS else None
     if state.locked_since is not None and event.kind in _LOCK_ENDS:
         return _unlocked(state, event)
+    down = state.down_since is not None
     if said is None:
-        over = state.down_since is not None and event.kind in _OVER
-        return replace(_add(state, event.at - _since(state, event)), down_since=None) if over else state
-    if said == DOWN:
-        return state if state.down_since is not None else replace(state, down_since=_began(event))
-    if said == UP_AGAIN:
-        if event.kind in _BEGINNINGS:
-            return state if state.down_since is not None else replace(state, down_since=_began(event))
-        back = state.status in TURNING_BACK and state.down_since is not None
+        return _up_again(state, event) if down and event.kind in _OVER else state
+    if said == UP_AGAIN and event.kind not in _BEGINNINGS:
         # turned back, it is down until it is proved that all is as before
-        return state if back else replace(_add(state, event.at - _since(state, event)), down_since=None)
-    if state.down_since is not None:
-        return state  # it is down anyway
-    if event.kind in _BEGINNINGS:
-        return replace(state, locked_since=event.at)
-    return _add(state, event.at - _began(event))
+        return state if down and state.status in TURNING_BACK else _up_again(state, event)
+    if down:
+        return state
+    if said != LOCKED_OUT:
+        return replace(state, down_since=_began(event))
+    return replace(state, locked_since=event.at) if event.kind in _BEGINNINGS else _add(state, event.at - _began(event))
 
 
-def _since(state: State, event: Event) -> datetime:
-    return state.down_since or _began(event)
+def _up_again(state: State, event: Event) -> State:
+    return replace(_add(state, event.at - (state.down_since or _began(event))), down_since=None)
 
 
 def _began(event: Event) -> datetime:

@@ -183,8 +183,7 @@ def decide(plan: Plan, state: State, now: datetime) -> Command | None:
 
 
 def _next_at_the_gate(plan: Plan, state: State, now: datetime) -> Command:
-    phase = plan.phases[state.phase]
-    opens = phase.start if state.phase == 0 else phase.opens
+    opens = plan.opens(state.phase)
     if opens is not None and now < opens and not state.at_once:
         return Wait(opens, f"the {'run' if state.phase == 0 else 'phase'} starts at its time")
     if plan.rehearsal is not None and not plan.rehearsal.waived and state.rehearsed is None:

@@ -223,6 +223,10 @@ class Plan(Planned):
         for scripts in self.switches.values():
             yield from scripts
 
+    def opens(self, phase: int) -> datetime | None:
+        """Return when a phase may start, where that is not whenever it is launched."""
+        return self.phases[phase].start if phase == 0 else self.phases[phase].opens
+
     def task(self, name: str) -> PlannedTask:
         """Return the task of that name."""
         return self.tasks_by_name[name]

@@ -36,7 +36,7 @@ def _passed_a_tenth(done: int, total: int) -> bool:
 def _phase_started(plan: Plan, _: State, event: Event, after: State) -> str:
     override = f", by override: {event.body['override']}" if event.body.get("override") else ""
     phase = plan.phases[after.phase]
-    opens = phase.start if after.phase == 0 else phase.opens
+    opens = plan.opens(after.phase)
     early = opens is not None and opens > event.at and not after.at_once
     waits = f"; it waits until {opens.astimezone(ZoneInfo(plan.zone)):%Y-%m-%d %H:%M %Z}" if opens and early else ""
     return f"phase {phase.name} starts, launched by {event.actor}{override}{waits}"
