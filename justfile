@@ -23,9 +23,9 @@ imports:
 test *ARGS:
     uv run pytest {{ARGS}}
 
-# write the pages that are made from the code: docs/states.md, docs/runbook.schema.json, docs/runbook.md
+# write the pages that are made from the code: states, glossary, runbook reference, JSON Schema, ledger.sql
 docs:
-    uv run python -m gonogo.cli.pages
+    uv run python docs/generate
 
 # the figures of benchmarks/README.md
 bench:

@@ -20,11 +20,13 @@ from pathlib import Path
 
 import psycopg
 
-from gonogo import backup, embedded, house
-from gonogo.compare import checksum
-from gonogo.database import Connection, Database
-from gonogo.manifest import read
-from gonogo.scratch import Room
+from gonogo import project
+from gonogo.postgres import embedded
+from gonogo.postgres.connection import Connection, Database
+from gonogo.postgres.fingerprint import checksum
+from gonogo.postgres.scratch import ScratchServer
+from gonogo.recovery import dump
+from gonogo.recovery.manifest import read
 
 #: the fastest SQL that we know to notice every change of a value: one hash of each row's text, summed as a numeric
 PLAIN_CHECKSUM = "SELECT count(*), sum(hashtextextended(t::text, 0)) FROM {} AS t"
@@ -87,12 +89,12 @@ def measure(url: str, folder: Path, rounds: int) -> dict[str, list[tuple[float, 
     """Return for each kind of work the seconds of the plain tool and of gonogo, round by round."""
     large = url.replace("/postgres?", "/large?")
     database = Database(url=large)
-    room = Room(database=database, spare=lambda: url)
+    room = ScratchServer(database=database, spare=lambda: url)
     found: dict[str, list[tuple[float, float]]] = {"backup": [], "restore and proof": [], "restore alone": [], "checksums": []}
 
     def prove() -> float:
         began = time.monotonic()
-        restored.append(float(str(backup.prove(read(folder / "ours"), room, quietly)["restored_in"])))
+        restored.append(float(str(dump.prove(read(folder / "ours"), room, quietly)["restored_in"])))
         return time.monotonic() - began
 
     def plainly_restored() -> float:
@@ -107,7 +109,7 @@ def measure(url: str, folder: Path, rounds: int) -> dict[str, list[tuple[float, 
             url,
             number,
             lambda: timed(lambda: run("pg_dump", "-Fd", "-j2", "-Z", "gzip:1", "-f", folder / "plain", large)),
-            lambda: timed(lambda: backup.take(database, folder / "ours", quietly)),
+            lambda: timed(lambda: dump.take(database, folder / "ours", quietly)),
         )
         found["backup"].append(dumped)
         proved = pair(url, number, plainly_restored, prove)
@@ -126,7 +128,7 @@ def main() -> None:
     parser.add_argument("--text", action="store_true", help="fill the rows with text instead of blanks")
     parser.add_argument("--rounds", type=int, default=3)
     chosen = parser.parse_args()
-    house.move_in()
+    project.prepend_import_root()
     folder = Path(tempfile.mkdtemp(prefix="gonogo-bench-"))
     folder.chmod(0o755)
     try:

@@ -18,7 +18,8 @@ from typing import Any
 
 import psycopg
 
-from gonogo import embedded, house
+from gonogo import project as house
+from gonogo.postgres import embedded
 
 
 def quietly(_: str) -> None:
@@ -27,10 +28,10 @@ def quietly(_: str) -> None:
 
 def rehearse(folder: Path, url: str) -> dict[str, Any]:
     """Rehearse the Guardian runbook on a database; return what that showed."""
-    from flows import rehearse as rehearsing  # noqa: PLC0415 - the house must be on the path first
-    from gonogo.database import Database  # noqa: PLC0415
-    from gonogo.loader import load_runbook  # noqa: PLC0415
-    from gonogo.planning import prepare  # noqa: PLC0415
+    from gonogo.planning.load import load_runbook  # noqa: PLC0415
+    from gonogo.planning.planner import prepare  # noqa: PLC0415
+    from gonogo.postgres.connection import Database  # noqa: PLC0415
+    from gonogo.rehearsal import rehearse as rehearsing  # noqa: PLC0415 - the house must be on the path first
 
     file = house.ROOT / "runbooks/guardian-multi-credit.yaml"
     project = house.Project(root=folder)
@@ -40,7 +41,7 @@ def rehearse(folder: Path, url: str) -> dict[str, Any]:
 
 def fill(url: str, organizations: int) -> None:
     """Make the Guardian plan's tables and their rows."""
-    from gonogo.template import Templates  # noqa: PLC0415 - the house must be on the path first
+    from gonogo.planning.templates import Templates  # noqa: PLC0415 - the house must be on the path first
 
     templates = Templates([house.ROOT / "sql_templates"])
     with psycopg.connect(url, autocommit=True) as connection:
@@ -56,7 +57,7 @@ def main() -> None:
     parser.add_argument("--organizations", type=int, default=200_000)
     parser.add_argument("--rounds", type=int, default=3)
     chosen = parser.parse_args()
-    house.move_in()
+    house.prepend_import_root()
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     folder = Path(tempfile.mkdtemp(prefix="gonogo-bench-"))
     folder.chmod(0o755)

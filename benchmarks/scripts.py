@@ -22,7 +22,7 @@ from pathlib import Path
 
 import psycopg
 
-from gonogo import embedded
+from gonogo.postgres import embedded
 
 HERE = Path(__file__).resolve().parent
 LOOP = """

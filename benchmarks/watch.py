@@ -24,9 +24,10 @@ from pathlib import Path
 
 import psycopg
 
-from gonogo import embedded, house
-from gonogo.core.threshold import parse_threshold
-from gonogo.core.verdict import Measurement, Verdict, judge, trips
+from gonogo import project
+from gonogo.core.engine.verdict import Measurement, Verdict, judge, trips
+from gonogo.core.model.threshold import parse_threshold
+from gonogo.postgres import embedded
 
 #: a query whose work is so many rounds; what is planted makes them more
 QUERY = "SELECT count(*) FROM generate_series(1, {rounds}) g, (SELECT abalance FROM pgbench_accounts WHERE aid = 4711) AS a"
@@ -66,7 +67,7 @@ def noise(url: str, seconds: float) -> Iterator[None]:
 
 def record(url: str, seconds: float) -> dict[str, list[Pair]]:
     """Record calls of every sort in turn, a stretch of each at a time, so that all of them meet the same noise."""
-    from checks.latency import _WORK  # noqa: PLC0415 - the house must be on the path first
+    from checks.time import _WORK  # noqa: PLC0415 - the house must be on the path first
 
     found: dict[str, list[Pair]] = {sort: [] for sort in SORTS}
     with psycopg.connect(url, autocommit=True) as connection, noise(url, seconds):
@@ -217,17 +218,18 @@ def delay(url: str) -> float:
 
 def cost(server: str, seconds: int) -> None:
     """Print what a poll of the activity checks costs, and what a watch takes of pgbench's throughput."""
-    import checks  # noqa: PLC0415 - the house must be on the path first
-    from gonogo.core.check import Check  # noqa: PLC0415
-    from gonogo.core.plan import Plan, Script  # noqa: PLC0415
-    from gonogo.database import Database  # noqa: PLC0415
+    from checks.kind import CheckEnvironment  # noqa: PLC0415 - the house must be on the path first
+    from checks.measure import measure  # noqa: PLC0415 - the house must be on the path first
+    from gonogo.core.model.check import Check  # noqa: PLC0415
+    from gonogo.core.plan.plan import Plan, Script  # noqa: PLC0415
+    from gonogo.postgres.connection import Database  # noqa: PLC0415
 
     url = server.replace("/postgres?", "/noisy?")
     kinds = ("connections", "blocked", "oldest_transaction", "long_queries", "dumps", "dead_rows")
     made = {kind: Check.model_validate({"activity": kind, "expect": "= 0"}) for kind in kinds}
     latency = Check.model_validate({"time": "q.sql", "expect": "p50 <= 9 s"})
     plan = Plan.model_construct(checks={**made, "latency": latency}, questions={"latency": Script(source="q", sha256="q")})
-    around = checks.Around(texts={"q": QUERY.format(rounds=ROUNDS)})
+    environment = CheckEnvironment(texts={"q": QUERY.format(rounds=ROUNDS)})
 
     def pgbench() -> float:
         command = [str(embedded.program("pgbench")), "--no-vacuum", "--select-only", "--client=2", f"--time={seconds}", url]
@@ -240,7 +242,7 @@ def cost(server: str, seconds: int) -> None:
         for _ in range(50):
             began = time.monotonic()
             for kind in kinds:
-                checks.measure(plan, kind, around, connection)
+                measure(plan, kind, environment, connection)
             polls.append((time.monotonic() - began) * 1000)
         print(f"one poll of {len(kinds)} activity checks: {statistics.median(polls):.1f} ms (longest {max(polls):.1f} ms)")
 
@@ -249,7 +251,7 @@ def cost(server: str, seconds: int) -> None:
         def watch() -> None:
             while not over.wait(5):  # the default interval
                 for kind in (*kinds, "latency"):
-                    checks.measure(plan, kind, around, connection)
+                    measure(plan, kind, environment, connection)
 
         ratios = []
         for number in range(6):
@@ -277,7 +279,7 @@ def main() -> None:
     parser.add_argument("--live", type=int, default=0, help="how many whole runs of each sort are watched")
     parser.add_argument("--cost", type=int, default=0, help="seconds of each round of pgbench beside a watch")
     chosen = parser.parse_args()
-    house.move_in()
+    project.prepend_import_root()
     folder = Path(tempfile.mkdtemp(prefix="gonogo-bench-"))
     folder.chmod(0o755)
     with embedded.running(folder / "pg") as url:

@@ -9,12 +9,12 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from checks import Question, measures
 from checks.asking import FEW, asking
+from checks.kind import Question
 from gonogo import clock
-from gonogo.core.verdict import Measurement
-from gonogo.database import Connection
+from gonogo.core.engine.verdict import Measurement
 from gonogo.errors import StepError
+from gonogo.postgres.connection import Connection
 
 #: how long the WAL is looked at, in seconds
 _LOOK = 0.2
@@ -75,8 +75,7 @@ _NOTHING: Mapping[str, str] = {
 }
 
 
-@measures("activity")
-def measure_activity(question: Question, connection: Connection) -> Measurement:
+def measure(question: Question, connection: Connection) -> Measurement:
     """Ask what the server is doing."""
     what = str(question.check.activity)
     return _OTHERS[what](question, connection) if what in _OTHERS else _ask(question, connection, what)

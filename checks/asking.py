@@ -9,10 +9,10 @@ from typing import Any
 
 from psycopg import sql
 
-from checks import Question
-from gonogo.core.verdict import Measurement
-from gonogo.database import Connection, milliseconds, transaction
+from checks.kind import Question
+from gonogo.core.engine.verdict import Measurement
 from gonogo.errors import StepError
+from gonogo.postgres.connection import Connection, milliseconds, transaction
 
 #: how many of the things that a number counts are told
 FEW = 10

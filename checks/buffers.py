@@ -6,15 +6,14 @@ shape of its plan: an index scan that became a sequential scan.
 
 from __future__ import annotations
 
-from checks import Question, measures
 from checks.asking import asking
-from gonogo.core.verdict import Measurement
-from gonogo.database import Connection
-from gonogo.observe import explain
+from checks.kind import Question
+from gonogo.core.engine.verdict import Measurement
+from gonogo.postgres.connection import Connection
+from gonogo.postgres.explain import explain
 
 
-@measures("buffers")
-def measure_buffers(question: Question, connection: Connection) -> Measurement:
+def measure(question: Question, connection: Connection) -> Measurement:
     """Run the query twice, and count what the second call touches."""
     with asking(question, connection):
         explain(connection, question.text)

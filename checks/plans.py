@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import psycopg
 
-from checks import Question, measures
 from checks.asking import asking, listed
-from gonogo.core.verdict import Measurement
-from gonogo.database import Connection, transaction
+from checks.kind import Question
+from gonogo.core.engine.verdict import Measurement
 from gonogo.errors import StepError
-from gonogo.observe import shape_of
+from gonogo.postgres.connection import Connection, transaction
+from gonogo.postgres.explain import shape_of
 
 _BUSIEST = """
 SELECT queryid::text, query FROM pg_stat_statements
@@ -23,8 +23,7 @@ GROUP BY 1, 2 ORDER BY sum(total_exec_time) DESC LIMIT %s
 """
 
 
-@measures("plans")
-def measure_plans(question: Question, connection: Connection) -> Measurement:
+def measure(question: Question, connection: Connection) -> Measurement:
     """Compare the generic plans of the busiest statements with those of before."""
     if connection.info.server_version < 160000:
         raise StepError("a generic plan is known from PostgreSQL 16 on")

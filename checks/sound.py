@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from psycopg import sql
 
-from checks import Question, measures
 from checks.asking import asking, listed
-from gonogo.core.verdict import Measurement
-from gonogo.database import Connection
+from checks.kind import Question
+from gonogo.core.engine.verdict import Measurement
+from gonogo.postgres.connection import Connection
 
 _OURS = "n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'gonogo')"
 _CONSTRAINTS = f"""
@@ -44,8 +44,7 @@ WHERE {_OURS} ORDER BY 1, 2
 """
 
 
-@measures("sound")
-def measure_soundness(question: Question, connection: Connection) -> Measurement:
+def measure(question: Question, connection: Connection) -> Measurement:
     """Count the constraints that are not validated, the indexes that are not valid, the sequences behind their columns."""
     found: list[str] = []
     with asking(question, connection, one_snapshot=True):

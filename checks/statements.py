@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import psycopg
 
-from checks import Question, measures
 from checks.asking import FEW, asking
-from gonogo.core.verdict import Measurement
-from gonogo.database import Connection
+from checks.kind import Question
+from gonogo.core.engine.verdict import Measurement
 from gonogo.errors import StepError
+from gonogo.postgres.connection import Connection
 
 _BUSIEST = """
 SELECT queryid::text || '/' || userid::text || '/' || toplevel::text, calls, total_exec_time,
@@ -25,8 +25,7 @@ ORDER BY total_exec_time DESC LIMIT %s
 LEAST = 5
 
 
-@measures("statements")
-def measure_statements(question: Question, connection: Connection) -> Measurement:
+def measure(question: Question, connection: Connection) -> Measurement:
     """Compare each of the busiest statements of the baseline with what came since."""
     before = {key: said.split(" ") for key, said in question.baseline.facts.items()} if question.baseline else {}
     try:

@@ -1,4 +1,4 @@
-"""What the schema is made of: `objects: {exist: [...]}`, `structure: {only: grants}`, `same_type: [[users.id, orders.user]]`."""
+"""The schema, or a part of it, against the baseline or against a file: `structure: {only: grants}`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import json
 import re
 from collections.abc import Mapping
 
-from checks import Question, measures
 from checks.asking import asking, listed
-from gonogo.compare import differences, schema_fingerprint
-from gonogo.core.verdict import Measurement
-from gonogo.database import Connection
+from checks.kind import Question
+from gonogo.core.engine.verdict import Measurement
 from gonogo.errors import StepError
+from gonogo.postgres.connection import Connection
+from gonogo.postgres.fingerprint import differences, schema_fingerprint
 
 #: how the fingerprint begins the names of each sort of object
 _PREFIX: Mapping[str, tuple[str, ...]] = {
@@ -29,24 +29,9 @@ _PREFIX: Mapping[str, tuple[str, ...]] = {
 }
 _GRANTS = (re.compile(r"\bowner .+?(?= acl | \{|$)"), re.compile(r"\bacl .*?(?= rls [tf]|$)|\{[^{}]*=[^{}]*\}"))
 _RLS = re.compile(r"\brls [tf]( [tf])?")
-_TYPE = """
-SELECT pg_catalog.format_type(a.atttypid, NULL) FROM pg_catalog.pg_attribute a
-WHERE a.attrelid = pg_catalog.to_regclass(%s) AND a.attname = %s AND NOT a.attisdropped
-"""
 
 
-@measures("objects")
-def measure_objects(question: Question, connection: Connection) -> Measurement:
-    """Count what is missing, and what is there although it must not be; by the names that the fingerprint gives."""
-    asked = question.check.objects
-    with asking(question, connection, one_snapshot=True):
-        there = schema_fingerprint(connection)
-    missing = [f"{name} is missing" for name in (asked.exist if asked else ()) if name not in there]
-    return listed(question.name, [*missing, *(f"{name} is there" for name in (asked.absent if asked else ()) if name in there)])
-
-
-@measures("structure")
-def measure_structure(question: Question, connection: Connection) -> Measurement:
+def measure(question: Question, connection: Connection) -> Measurement:
     """Count the objects that differ from what is expected, or from before the first change."""
     asked = question.check.structure
     with asking(question, connection, one_snapshot=True):
@@ -86,23 +71,3 @@ def _part(schema: Mapping[str, str], only: tuple[str, ...]) -> dict[str, str]:
 def _granted(said: str) -> str:
     """Return the owner and the privileges that a definition ends with."""
     return " ".join(found[-1] for pattern in _GRANTS if (found := pattern.findall(said)))
-
-
-@measures("same_type")
-def measure_types(question: Question, connection: Connection) -> Measurement:
-    """Count the pairs of columns that no key could join, as their types differ."""
-    told = []
-    with asking(question, connection):
-        for first, second in question.check.same_type or ():
-            kinds = [_type(connection, name) for name in (first, second)]
-            if missing := [name for name, kind in zip((first, second), kinds, strict=True) if not kind]:
-                raise StepError(f"there is no column {missing[0]}")
-            if kinds[0] != kinds[1]:
-                told.append(f"{first} is {kinds[0]}, {second} is {kinds[1]}")
-    return listed(question.name, told)
-
-
-def _type(connection: Connection, name: str) -> str:
-    table, _, column = name.rpartition(".")
-    row = connection.execute(_TYPE, [table if "." in table else f"public.{table}", column]).fetchone()
-    return str(row[0]) if row else ""

@@ -6,12 +6,12 @@ import re
 import tempfile
 from pathlib import Path
 
-from checks import Question, measures
-from gonogo import private
-from gonogo.core.verdict import Measurement
-from gonogo.database import Connection
+from checks.kind import Question
+from gonogo import private_files
+from gonogo.core.engine.verdict import Measurement
 from gonogo.errors import StepError
-from gonogo.programs import answer_of
+from gonogo.postgres.connection import Connection
+from gonogo.postgres.tools import answer_of
 
 _FOUND = {
     "value": re.compile(r"^tps = ([\d.]+)", re.MULTILINE),
@@ -21,17 +21,15 @@ _FOUND = {
 _DONE = re.compile(r"^number of transactions actually processed: (\d+)", re.MULTILINE)
 
 
-@measures("throughput")
-def measure_throughput(question: Question, connection: Connection) -> Measurement:  # noqa: ARG001 - pgbench has its own
+def measure(question: Question, connection: Connection) -> Measurement:  # noqa: ARG001 - pgbench has its own
     """Let pgbench run the script; it writes what the script writes."""
     asked = question.check.throughput
     if asked is None or question.database is None:
         raise StepError("pgbench needs a database to reach")
-    question.require_trust()
     lasts = max(1, round(asked.lasts.total_seconds()))
     with tempfile.TemporaryDirectory(prefix="gonogo-") as folder:
         script = Path(folder) / "script.sql"
-        private.write(script, question.text)
+        private_files.write(script, question.text)
         command = ["pgbench", "--no-vacuum", f"--client={asked.clients}", f"--time={lasts}", f"--file={script}"]
         said = answer_of(command, question.database.url, limit=lasts + question.check.within.total_seconds())
     numbers = {metric: found.group(1) for metric, pattern in _FOUND.items() if (found := pattern.search(said))}

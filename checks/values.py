@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from psycopg import sql
 
-from checks import Question, measures
 from checks.asking import asking, counted, table_name
-from gonogo.core.question import Values
-from gonogo.core.verdict import Measurement
-from gonogo.database import Connection
+from checks.kind import Question
+from gonogo.core.engine.verdict import Measurement
+from gonogo.core.model.check_kinds import Values
+from gonogo.postgres.connection import Connection
 
 
-@measures("values")
-def measure_values(question: Question, connection: Connection) -> Measurement:
+def measure(question: Question, connection: Connection) -> Measurement:
     """Count the rows that break each rule."""
     rule = question.check.values
     if rule is None:

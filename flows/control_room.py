@@ -19,10 +19,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gonogo import clock, embedded, private
+from gonogo import clock, private_files
 from gonogo.errors import Refused, Unreachable
-from gonogo.house import Project
-from gonogo.programs import end_with_parent
+from gonogo.postgres import embedded
+from gonogo.postgres.tools import end_with_parent
+from gonogo.project import Project
 
 Say = Callable[[str], None]
 #: seconds for a server to start, for a child to end, and between two looks at the children
@@ -44,7 +45,7 @@ class _Child:
 
     def start(self) -> None:
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.log, "ab", opener=private.opener) as log:
+        with open(self.log, "ab", opener=private_files.opener) as log:
             # a group of its own: Ctrl-C reaches this process alone, which then ends the children in order
             self.process = subprocess.Popen(
                 self.command,
@@ -183,7 +184,7 @@ def _leave_word(room: Path, environment: Mapping[str, str]) -> None:
     """Tell other commands of this account where the control room is, so that their runs show there too."""
     kept = {name: environment[name] for name in ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING")}
     room.unlink(missing_ok=True)
-    private.write(room, json.dumps({**kept, "pid": os.getpid()}))
+    private_files.write(room, json.dumps({**kept, "pid": os.getpid()}))
 
 
 def _keep_up(children: list[_Child], over: threading.Event, say: Say) -> None:

@@ -20,15 +20,18 @@ from prefect.exceptions import TerminationSignal
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.states import Completed, Failed
 
-from flows.attendant import Attendant
-from flows.form import GateForm
-from flows.loop import Conductor, Work
-from gonogo import ledger, report
-from gonogo.core.event import Event
-from gonogo.core.plan import Plan
-from gonogo.core.plan_page import plan_page
-from gonogo.core.state import TURNING_BACK, State, Status
-from gonogo.core.story import tell
+from flows.gate_form import GateForm
+from flows.ui_buttons import FlowRunWatcher
+from gonogo.core.engine.events import Event
+from gonogo.core.engine.state import ROLLING_BACK_STATES, State, Status
+from gonogo.core.plan.plan import Plan
+from gonogo.core.text.log import tell
+from gonogo.core.text.plan_page import plan_page
+from gonogo.ledger import store
+from gonogo.report import report
+from gonogo.run import loop
+from gonogo.run.context import Runner
+from gonogo.run.loop import Work
 
 Say = Callable[[str], None]
 
@@ -39,16 +42,16 @@ def warm_up() -> None:
         client.hello()
 
 
-def carry(conductor: Conductor, say: Say) -> None:
+def carry(runner: Runner, say: Say) -> None:
     """Carry a phase under Prefect; without it, where it fails.
 
     Args:
-        conductor: the run.
+        runner: the run.
         say: where it is told that Prefect fails.
     """
-    plan, run = conductor.plan, conductor.session.run
-    phase = plan.phases[min(conductor.state.phase, len(plan.phases) - 1)].name
-    shown = Shown(conductor, say)
+    plan, run = runner.plan, runner.session.run
+    phase = plan.phases[min(runner.state.phase, len(plan.phases) - 1)].name
+    shown = PhaseView(runner, say)
 
     @flow(
         name="gonogo phase",
@@ -60,7 +63,7 @@ def carry(conductor: Conductor, say: Say) -> None:
     )
     def phase_run(runbook: str, phase: str, target: str, run: str) -> Any:  # noqa: ARG001 - they are shown
         shown.attempt()
-        return as_state(conductor.state)
+        return as_state(runner.state)
 
     labels = [plan.runbook, phase, plan.target, f"run:{run}"]
     try:
@@ -72,60 +75,60 @@ def carry(conductor: Conductor, say: Say) -> None:
     shown.settle()
 
 
-class Shown:
+class PhaseView:
     """The loop inside a flow: its own errors are kept apart from Prefect's."""
 
-    def __init__(self, conductor: Conductor, say: Say) -> None:
-        self.conductor, self.say = conductor, say
+    def __init__(self, runner: Runner, say: Say) -> None:
+        self.runner, self.say = runner, say
         self.error: BaseException | None = None
         self.form = GateForm(say)
 
     def attempt(self) -> None:
         """Carry the phase inside the flow run."""
         logger = get_run_logger()
-        plan = self.conductor.plan
+        plan = self.runner.plan
 
         def log(before: State, event: Event, after: State) -> None:
             if line := tell(plan, before, event, after):
                 with suppress(Exception):
                     logger.info("%s", line)
 
-        self.conductor.listeners.append(log)
+        self.runner.listeners.append(log)
         # a local API has no UI in which somebody could answer
-        attendant = self._attend() if os.environ.get("PREFECT_API_URL") else None
+        watcher = self._watch_flow_run() if os.environ.get("PREFECT_API_URL") else None
         try:
             _artifact(self.say, _show_plan, plan)
             # tags are for the flow run: a task that has some asks the server for a slot before it starts
             with TagsContext(current_tags=set()):
-                self.conductor.pursue(self.stage)
-            _artifact(self.say, _show_outcome, self.conductor)
+                loop.run_until_blocked(self.runner, self.stage)
+            _artifact(self.say, _show_outcome, self.runner)
         except BaseException as error:
             self.error = error
             raise
         finally:
-            if attendant is not None:
-                attendant.stop()
+            if watcher is not None:
+                watcher.stop()
             self.form.close()
-            self.conductor.listen = None
-            self.conductor.listeners.remove(log)
+            self.runner.listen = None
+            self.runner.listeners.remove(log)
 
-    def _attend(self) -> Attendant | None:
+    def _watch_flow_run(self) -> FlowRunWatcher | None:
         """Let people answer in the UI, and its buttons reach the run."""
         context = FlowRunContext.get()
         if context is None or context.flow_run is None:
             return None
-        self.conductor.listen = self.form.listen
+        self.runner.listen = self.form.listen
         served = context.flow_run.deployment_id is not None
-        attendant = Attendant(self.conductor, context.flow_run.id, asking=lambda: self.form.shown, cancels=not served)
-        attendant.start()
-        return attendant
+        watcher = FlowRunWatcher(self.runner, context.flow_run.id, asking=lambda: self.form.shown, cancels=not served)
+        watcher.start()
+        return watcher
 
     def stage(self, name: str, work: Work) -> None:
         """Show a stretch of work as a Prefect task; do it without one where Prefect fails.
 
         An undo never waits for Prefect: the story tells of it, and the proof that follows is a task again.
         """
-        if name == "record" or self.conductor.state.status is Status.ROLLING_BACK:
+        if name == "record" or self.runner.state.status is Status.ROLLING_BACK:
             work()
             return
         done: list[BaseException | None] = []
@@ -137,9 +140,9 @@ class Shown:
                 done.append(error)
                 raise
             done.append(None)
-            return _task_state(self.conductor.state)
+            return _task_state(self.runner.state)
 
-        titles = {task.name: task.title for task in self.conductor.plan.tasks}
+        titles = {task.name: task.title for task in self.runner.plan.tasks}
         title = titles.get(name, name)
         shown = title.replace("{", "(").replace("}", ")")
         made = task(name=title, task_run_name=shown, retries=0, cache_policy=NO_CACHE, persist_result=False)(body)
@@ -165,8 +168,8 @@ class Shown:
             raise KeyboardInterrupt from None
         if self.error is not None:
             raise self.error
-        if not self.conductor.state.at_rest:
-            self.conductor.pursue()
+        if not self.runner.state.at_rest:
+            loop.run_until_blocked(self.runner)
 
 
 def as_state(state: State) -> Any:
@@ -179,7 +182,7 @@ def as_state(state: State) -> Any:
         return Failed(name="Deciding", message="people decide; `gonogo resume` goes on")
     if state.status in (Status.NO_GO, Status.ROLLED_BACK):
         return Failed(name=str(state.status).capitalize(), message=state.cause or "the gate said no-go")
-    if state.came_back:
+    if state.phase_rolled_back:
         return Failed(name="Rolled back", message=f"the phase only: {state.cause}")
     return Completed(name="Done" if state.status is Status.DONE else "Phase done")
 
@@ -187,7 +190,7 @@ def as_state(state: State) -> Any:
 def _task_state(state: State) -> Any:
     if state.status is Status.NO_GO:
         return Failed(message=state.cause or "no-go")
-    if state.held or state.status in TURNING_BACK:
+    if state.held or state.status in ROLLING_BACK_STATES:
         return Failed(message=state.held or state.cause)
     return Completed()
 
@@ -209,14 +212,14 @@ def _show_plan(plan: Plan) -> None:
     show_page(f"{plan.runbook}-plan", plan_page(plan), "The plan and its timeline")
 
 
-def _show_outcome(conductor: Conductor) -> None:
+def _show_outcome(runner: Runner) -> None:
     """Show the verdicts, and the report."""
-    events = ledger.read(conductor.session.connection, conductor.session.run)
-    made = report.report(conductor.plan, events, conductor.session.run)
+    events = store.read(runner.session.connection, runner.session.run)
+    made = report.report(runner.plan, events, runner.session.run)
     if made["checks"]:
-        key = _key(f"{conductor.plan.runbook}-verdicts")
+        key = _key(f"{runner.plan.runbook}-verdicts")
         create_table_artifact(key=key, table=made["checks"], description="Every check with its numbers")
-    show_page(f"{conductor.plan.runbook}-report", report.as_markdown(made), f"The report: {made['outcome']}")
+    show_page(f"{runner.plan.runbook}-report", report.as_markdown(made), f"The report: {made['outcome']}")
 
 
 def _key(text: str) -> str:

@@ -70,11 +70,11 @@ class Unreachable(Refused):
     """The target's server does not answer."""
 
 
-class Barred(Unreachable):
+class ConnectionsDisabled(Unreachable):
     """The server lets nobody into the target, as while a restore swaps names."""
 
 
-class Occupied(Refused):
+class TargetBusy(Refused):
     """Another runner works on the target."""
 
 

@@ -20,8 +20,8 @@ from typing import IO, Any
 
 import pyotp
 
-from gonogo import clock, private
-from gonogo.core.duration import say_duration
+from gonogo import clock, private_files
+from gonogo.core.model.duration import say_duration
 from gonogo.errors import BadInput, Refused
 
 #: a code counts for its own thirty seconds and the thirty before and after, for clocks that differ (RFC 6238, 5.2)
@@ -128,7 +128,7 @@ class Keys:
         given = signature.encode(errors="replace")
         return any(hmac.compare_digest(_sign(secret, said).encode(), given) for secret in secrets if secret)
 
-    def sign_as_house(self, said: Mapping[str, Any]) -> str:
+    def sign_as_project(self, said: Mapping[str, Any]) -> str:
         """Return the signature under what gonogo itself saw, with a key of the project's own."""
         with self._locked() as kept:
             house = kept.setdefault(
@@ -136,7 +136,7 @@ class Keys:
             )
             return _sign(house["secret"], said)
 
-    def signed_by_house(self, said: Mapping[str, Any], signature: str) -> bool:
+    def signed_by_project(self, said: Mapping[str, Any], signature: str) -> bool:
         """Say whether gonogo itself signed just this, with this project's key."""
         return self.signed(_HOUSE, said, signature)
 
@@ -208,7 +208,7 @@ def _former(key: dict[str, Any] | None) -> list[str]:
 def _private(file: Path) -> IO[str]:
     """Open a file for writing that only this account may read."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    return open(file, "w", encoding="utf-8", opener=private.opener)
+    return open(file, "w", encoding="utf-8", opener=private_files.opener)
 
 
 def _step_of(secret: str, code: str, now: int) -> int | None:

@@ -14,10 +14,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from gonogo import embedded
-from gonogo.house import ROOT, move_in
+from gonogo.postgres import embedded
+from gonogo.project import ROOT, prepend_import_root
 
-move_in()
+prepend_import_root()
 os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
 os.environ.pop("SLACK_BOT_TOKEN", None)
 os.environ.pop("PREFECT_API_URL", None)
@@ -167,7 +167,7 @@ def guardian(server: Server) -> str:
 
 def load_guardian(server: Server, organizations: int) -> str:
     """Make a database with the Guardian plan's schema and data; return its name."""
-    from gonogo.template import Templates
+    from gonogo.planning.templates import Templates
 
     url = server.database()
     templates = Templates([ROOT / "sql_templates"])

@@ -5,16 +5,16 @@ from __future__ import annotations
 import gc
 import sys
 
-from gonogo.house import move_in
+from gonogo.project import prepend_import_root
 
 
 def main() -> None:
     """Run a command and answer its exit code; a user's mistake is told, never traced."""
     # imports make many objects that live for ever: looking at them again and again costs a tenth of a short command
     gc.set_threshold(50_000, 20, 20)
-    move_in()
+    prepend_import_root()
     from gonogo.cli.app import app  # noqa: PLC0415 - the house must be on the path first
-    from gonogo.cli.show import complain  # noqa: PLC0415
+    from gonogo.cli.output import complain  # noqa: PLC0415
     from gonogo.errors import GonogoError  # noqa: PLC0415
 
     try:

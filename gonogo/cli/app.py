@@ -26,7 +26,7 @@ from gonogo.cli.options import (
     TakeOverOption,
     TargetOption,
 )
-from gonogo.core.event import Kind
+from gonogo.core.engine.events import Kind
 
 app = typer.Typer(
     name="gonogo",
@@ -65,7 +65,7 @@ def init(folder: Annotated[Path, typer.Argument(help="Where to make it.")] = Pat
 
     Example: [bold]gonogo init shop && cd shop && gonogo run hello --without-prefect[/]
     """
-    from gonogo.cli.project import make_project  # noqa: PLC0415
+    from gonogo.cli.init import make_project  # noqa: PLC0415
 
     make_project(folder)
 
@@ -81,7 +81,7 @@ def validate(
 
     Example: [bold]gonogo validate guardian-multi-credit[/]
     """
-    from gonogo.cli import look  # noqa: PLC0415
+    from gonogo.cli import status as look  # noqa: PLC0415
 
     look.validate(runbooks, target, inputs or [], json)
 
@@ -99,7 +99,7 @@ def plan(
 
     Example: [bold]gonogo plan guardian-multi-credit --start 2025-10-12T18:53[/]
     """
-    from gonogo.cli import look  # noqa: PLC0415
+    from gonogo.cli import status as look  # noqa: PLC0415
 
     look.plan(runbook, target, inputs or [], start, sql, json)
 
@@ -118,7 +118,7 @@ def check(
 
     Example: [bold]gonogo check guardian-multi-credit credits_consistent[/]
     """
-    from gonogo.cli import ask  # noqa: PLC0415
+    from gonogo.cli import check as ask  # noqa: PLC0415
 
     ask.check(runbook, names or [], target, inputs or [], json)
 
@@ -133,7 +133,7 @@ def objects(
 
     Example: [bold]gonogo objects guardian-multi-credit --output expected.json[/]
     """
-    from gonogo.cli import ask  # noqa: PLC0415
+    from gonogo.cli import check as ask  # noqa: PLC0415
 
     ask.objects(runbook, target, output)
 
@@ -159,7 +159,7 @@ def run(
 
     Example: [bold]gonogo run guardian-multi-credit --target demo --at-once[/]
     """
-    from gonogo.cli import act  # noqa: PLC0415
+    from gonogo.cli import run as act  # noqa: PLC0415
 
     act.run(
         runbook,
@@ -170,7 +170,7 @@ def run(
         again=again,
         wait=not no_wait,
         plainly=without_prefect,
-        speaker=act.speaker(actor, code),
+        caller=act.caller(actor, code),
         override=override,
         json=json,
     )
@@ -190,7 +190,7 @@ def rehearse(
 
     Example: [bold]gonogo rehearse guardian-multi-credit --target demo --each-step[/]
     """
-    from gonogo.cli import rehearsals  # noqa: PLC0415
+    from gonogo.cli import rehearse as rehearsals  # noqa: PLC0415
 
     rehearsals.rehearse(runbook, target, inputs or [], each_step=each_step, backup=backup, actor=actor, json=json)
 
@@ -210,9 +210,9 @@ def go(
 
     Example: [bold]gonogo go guardian-multi-credit migrate --as lead --comment "backups are there"[/]
     """
-    from gonogo.cli import act  # noqa: PLC0415
+    from gonogo.cli import run as act  # noqa: PLC0415
 
-    act.vote("go", runbook, gate, target, run_id, comment, act.speaker(actor, code), json)
+    act.vote("go", runbook, gate, target, run_id, comment, act.caller(actor, code), json)
 
 
 @app.command("no-go")
@@ -230,9 +230,9 @@ def no_go(
 
     Example: [bold]gonogo no-go guardian-multi-credit migrate --as owner --comment "support is not ready"[/]
     """
-    from gonogo.cli import act  # noqa: PLC0415
+    from gonogo.cli import run as act  # noqa: PLC0415
 
-    act.vote("no-go", runbook, gate, target, run_id, comment, act.speaker(actor, code), json)
+    act.vote("no-go", runbook, gate, target, run_id, comment, act.caller(actor, code), json)
 
 
 @app.command()
@@ -249,9 +249,9 @@ def confirm(
 
     Example: [bold]gonogo confirm guardian-multi-credit documents_reviewed --as lead --evidence "review 17"[/]
     """
-    from gonogo.cli import act  # noqa: PLC0415
+    from gonogo.cli import run as act  # noqa: PLC0415
 
-    act.confirm(runbook, item, target, run_id, evidence, act.speaker(actor, code))
+    act.confirm(runbook, item, target, run_id, evidence, act.caller(actor, code))
 
 
 @app.command()
@@ -272,7 +272,7 @@ def resume(
 
     Example: [bold]gonogo resume guardian-multi-credit --target demo[/]
     """
-    from gonogo.cli import act  # noqa: PLC0415
+    from gonogo.cli import run as act  # noqa: PLC0415
 
     act.resume(runbook, target, run_id, settle, take_over, not no_wait, without_prefect, actor, json)
 
@@ -289,7 +289,7 @@ def status(
 
     Example: [bold]gonogo status guardian-multi-credit --watch[/]
     """
-    from gonogo.cli import look  # noqa: PLC0415
+    from gonogo.cli import status as look  # noqa: PLC0415
 
     look.status(runbook, target, run_id, watch, json)
 
@@ -302,7 +302,7 @@ def hold(
 
     Example: [bold]gonogo hold guardian-multi-credit --reason "support sees errors"[/]
     """
-    from gonogo.cli import act  # noqa: PLC0415
+    from gonogo.cli import run as act  # noqa: PLC0415
 
     act.hold(runbook, target, run_id, reason, actor)
 
@@ -323,11 +323,11 @@ def abort(
 
     Example: [bold]gonogo abort guardian-multi-credit --reason "window is over"[/]
     """
-    from flows.turning import Back  # noqa: PLC0415
-    from gonogo.cli import act  # noqa: PLC0415
+    from gonogo.cli import run as act  # noqa: PLC0415
+    from gonogo.run.rollback_request import Back  # noqa: PLC0415
 
     back = Back(kind=Kind.ABORT, reason=reason)
-    act.turn_back(back, runbook, target, run_id, take_over, without_prefect, act.speaker(actor, code), json)
+    act.begin_rollback(back, runbook, target, run_id, take_over, without_prefect, act.caller(actor, code), json)
 
 
 @app.command()
@@ -352,11 +352,11 @@ def rollback(
 
     Example: [bold]gonogo rollback guardian-multi-credit --reason "billing is wrong"[/]
     """
-    from flows.turning import Back  # noqa: PLC0415
-    from gonogo.cli import act  # noqa: PLC0415
+    from gonogo.cli import run as act  # noqa: PLC0415
+    from gonogo.run.rollback_request import Back  # noqa: PLC0415
 
     back = Back(kind=Kind.ROLL_BACK, reason=reason, level=level, accept_loss=accept_loss, go_on=go_on)
-    act.turn_back(back, runbook, target, run_id, take_over, without_prefect, act.speaker(actor, code), json, phase)
+    act.begin_rollback(back, runbook, target, run_id, take_over, without_prefect, act.caller(actor, code), json, phase)
 
 
 @app.command()
@@ -370,7 +370,7 @@ def monitor(
 
     Example: [bold]gonogo monitor event-management --follow[/]
     """
-    from gonogo.cli import ask  # noqa: PLC0415
+    from gonogo.cli import check as ask  # noqa: PLC0415
 
     ask.monitor(runbook, target, follow, json)
 
@@ -388,9 +388,10 @@ def ack(
 
     Example: [bold]gonogo ack guardian-multi-credit --as lead[/]
     """
-    from gonogo.cli import act, ask  # noqa: PLC0415
+    from gonogo.cli import check as ask  # noqa: PLC0415
+    from gonogo.cli import run as act  # noqa: PLC0415
 
-    ask.ack(runbook, alert, target, comment, act.speaker(person, code))
+    ask.ack(runbook, alert, target, comment, act.caller(person, code))
 
 
 @app.command()
@@ -406,9 +407,9 @@ def doctor(
 
     Example: [bold]gonogo doctor MIGRATION_PLAN.md --schema before.sql[/]
     """
-    from gonogo.cli import intakes  # noqa: PLC0415
+    from gonogo.cli import imports  # noqa: PLC0415
 
-    intakes.doctor(path, schema, json)
+    imports.doctor(path, schema, json)
 
 
 @app.command("import")
@@ -420,9 +421,9 @@ def import_(
 
     Example: [bold]gonogo import db/migrations --name shop-orders[/]
     """
-    from gonogo.cli import intakes  # noqa: PLC0415
+    from gonogo.cli import imports  # noqa: PLC0415
 
-    intakes.import_(path, name)
+    imports.import_(path, name)
 
 
 @app.command()
@@ -440,7 +441,7 @@ def report(
 
     Example: [bold]gonogo report guardian-multi-credit --format html --output report.html[/]
     """
-    from gonogo.cli import look  # noqa: PLC0415
+    from gonogo.cli import status as look  # noqa: PLC0415
 
     look.report(runbook, target, run_id, format_, output, deliverables)
 
@@ -451,7 +452,7 @@ def schema() -> None:
 
     Example: [bold]gonogo schema > runbook.schema.json[/]
     """
-    from gonogo.cli.pages import schema_text  # noqa: PLC0415
+    from gonogo.core.model.json_schema import schema_text  # noqa: PLC0415
 
     typer.echo(schema_text(), nl=False)
 
@@ -464,7 +465,7 @@ def up(port: Annotated[int, typer.Option(min=1024, max=65535, help="The server's
 
     Example: [bold]gonogo up[/]
     """
-    from gonogo.cli import room  # noqa: PLC0415
+    from gonogo.cli import serve as room  # noqa: PLC0415
 
     room.up(port)
 
@@ -477,7 +478,7 @@ def serve(
 
     Example: [bold]PREFECT_API_URL=http://127.0.0.1:4200/api gonogo serve[/]
     """
-    from gonogo.cli import room  # noqa: PLC0415
+    from gonogo.cli import serve as room  # noqa: PLC0415
 
     room.serve(pool)
 

@@ -15,17 +15,17 @@ from rich.panel import Panel
 from rich.rule import Rule
 from rich.text import Text
 
-from flows import launch
-from gonogo import embedded
-from gonogo.cli import act
-from gonogo.cli.show import console, say
-from gonogo.core.evolve import evolve
-from gonogo.core.message import updates
-from gonogo.core.state import State
-from gonogo.database import Database
+from gonogo.cli import run
+from gonogo.cli.output import console, say
+from gonogo.core.engine.evolve import evolve
+from gonogo.core.engine.state import State
+from gonogo.core.text.messages import updates
 from gonogo.errors import Exit, GonogoError
-from gonogo.house import ROOT, Project
-from gonogo.template import Templates
+from gonogo.planning.templates import Templates
+from gonogo.postgres import embedded
+from gonogo.postgres.connection import Database
+from gonogo.project import ROOT, Project
+from gonogo.run import runs
 
 NAME = "guardian-multi-credit"
 #: the runbook's own pace is a night's; the demo has a minute
@@ -135,8 +135,8 @@ def _good_run(file: Path, database: Database, plainly: bool) -> None:
 def _run(file: Path, database: Database, plainly: bool, expected: Exit) -> None:
     code = 0
     try:
-        nobody = act.speaker("", "")
-        act.run(
+        nobody = run.caller("", "")
+        run.run(
             str(file),
             "demo",
             "",
@@ -145,7 +145,7 @@ def _run(file: Path, database: Database, plainly: bool, expected: Exit) -> None:
             again=False,
             wait=True,
             plainly=plainly,
-            speaker=nobody,
+            caller=nobody,
             override="",
             json=False,
             hint=False,
@@ -153,7 +153,7 @@ def _run(file: Path, database: Database, plainly: bool, expected: Exit) -> None:
     except typer.Exit as ended:
         code = ended.exit_code
     with database.connect("gonogo/demo") as connection:
-        found = launch.find(connection, runbook=NAME, whole=True)
+        found = runs.find(connection, runbook=NAME, whole=True)
     _slack(found)
     if code != expected:
         raise GonogoError(
@@ -161,7 +161,7 @@ def _run(file: Path, database: Database, plainly: bool, expected: Exit) -> None:
         )
 
 
-def _slack(found: launch.Found) -> None:
+def _slack(found: runs.FoundRun) -> None:
     """Show the run's updates as Slack would: one message that was kept up to date, and its thread."""
     state, root, thread = State(), "", []
     for event in found.events:

@@ -23,9 +23,9 @@ def people_enroll(
 
     Example: [bold]gonogo people enroll lead[/]
     """
-    from gonogo.cli import enrol  # noqa: PLC0415
+    from gonogo.cli import people  # noqa: PLC0415
 
-    enrol.enroll(person, again)
+    people.enroll(person, again)
 
 
 @people_app.command("list")
@@ -34,9 +34,9 @@ def people_list(json: JsonOption = False) -> None:
 
     Example: [bold]gonogo people list[/]
     """
-    from gonogo.cli import enrol  # noqa: PLC0415
+    from gonogo.cli import people  # noqa: PLC0415
 
-    enrol.listed(json)
+    people.listed(json)
 
 
 @people_app.command("remove")
@@ -45,9 +45,9 @@ def people_remove(person: Annotated[str, typer.Argument(help="Who.", show_defaul
 
     Example: [bold]gonogo people remove lead[/]
     """
-    from gonogo.cli import enrol  # noqa: PLC0415
+    from gonogo.cli import people  # noqa: PLC0415
 
-    enrol.remove(person)
+    people.remove(person)
 
 
 @ledger_app.command("verify")
@@ -56,9 +56,9 @@ def ledger_verify(runbook: RunbookArg, target: TargetOption = "", run_id: RunOpt
 
     Example: [bold]gonogo ledger verify guardian-multi-credit[/]
     """
-    from gonogo.cli import look  # noqa: PLC0415
+    from gonogo.cli import status  # noqa: PLC0415
 
-    look.ledger_verify(runbook, target, run_id, json)
+    status.ledger_verify(runbook, target, run_id, json)
 
 
 @ledger_app.command("export")
@@ -72,9 +72,9 @@ def ledger_export(
 
     Example: [bold]gonogo ledger export guardian-multi-credit --output run.jsonl[/]
     """
-    from gonogo.cli import look  # noqa: PLC0415
+    from gonogo.cli import status  # noqa: PLC0415
 
-    look.ledger_export(runbook, target, run_id, output)
+    status.ledger_export(runbook, target, run_id, output)
 
 
 @backup_app.command("take")
@@ -83,9 +83,9 @@ def backup_take(runbook: RunbookArg, target: TargetOption = "", json: JsonOption
 
     Example: [bold]gonogo backup take guardian-multi-credit --target demo[/]
     """
-    from gonogo.cli import backups  # noqa: PLC0415
+    from gonogo.cli import backup  # noqa: PLC0415
 
-    backups.take(runbook, target, json)
+    backup.take(runbook, target, json)
 
 
 @backup_app.command("prove")
@@ -99,9 +99,9 @@ def backup_prove(
 
     Example: [bold]gonogo backup prove guardian-multi-credit .gonogo/backups/guardian-multi-credit-by-hand-20251012T180000[/]
     """
-    from gonogo.cli import backups  # noqa: PLC0415
+    from gonogo.cli import backup  # noqa: PLC0415
 
-    backups.prove(runbook, folder, target, json)
+    backup.prove(runbook, folder, target, json)
 
 
 @backup_app.command("list")
@@ -110,9 +110,9 @@ def backup_list(runbook: RunbookArg, json: JsonOption = False) -> None:
 
     Example: [bold]gonogo backup list guardian-multi-credit[/]
     """
-    from gonogo.cli import backups  # noqa: PLC0415
+    from gonogo.cli import backup  # noqa: PLC0415
 
-    backups.listed(runbook, json)
+    backup.listed(runbook, json)
 
 
 @backup_app.command("prune")
@@ -125,6 +125,6 @@ def backup_prune(
 
     Example: [bold]gonogo backup prune guardian-multi-credit --yes[/]
     """
-    from gonogo.cli import backups  # noqa: PLC0415
+    from gonogo.cli import backup  # noqa: PLC0415
 
-    backups.prune(runbook, yes, json)
+    backup.prune(runbook, yes, json)

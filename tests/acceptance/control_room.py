@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, Page, expect
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 
-class Room:
+class ScratchServer:
     """`gonogo up` for a project."""
 
     def __init__(self, project: Path, **environ: str) -> None:
@@ -94,7 +94,7 @@ class Room:
 
 
 @contextmanager
-def logged_in(browser: Browser, room: Room) -> Iterator[Page]:
+def logged_in(browser: Browser, room: ScratchServer) -> Iterator[Page]:
     """Open a page in the room, past its password."""
     context = browser.new_context(viewport={"width": 1400, "height": 1100})
     page = context.new_page()
@@ -108,7 +108,7 @@ def logged_in(browser: Browser, room: Room) -> Iterator[Page]:
         context.close()
 
 
-def open_form(page: Page, room: Room, deployment: str) -> None:
+def open_form(page: Page, room: ScratchServer, deployment: str) -> None:
     """Open the launch form of a deployment."""
     page.goto(f"{room.address}/v2/deployments?limit=100")
     page.get_by_role("link", name=deployment, exact=True).click(timeout=30_000)
@@ -149,14 +149,14 @@ def submit(page: Page) -> str:
     return page.url.split("/flow-run/")[1].split("?")[0]
 
 
-def menu(page: Page, room: Room, run: str, item: str) -> None:
+def menu(page: Page, room: ScratchServer, run: str, item: str) -> None:
     """Choose from the menu of a flow run."""
     page.goto(f"{room.address}/v2/runs/flow-run/{run}")
     page.get_by_role("button", name="Open menu").first.click(timeout=30_000)
     page.get_by_role("menuitem", name=item, exact=True).click()
 
 
-def answer(page: Page, room: Room, run: str, *, code: str = "", words: str = "", **chosen: str) -> None:
+def answer(page: Page, room: ScratchServer, run: str, *, code: str = "", words: str = "", **chosen: str) -> None:
     """Answer the form of a paused flow run."""
     room.await_state(run, "Paused")
     menu(page, room, run, "Resume")

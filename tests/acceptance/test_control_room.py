@@ -14,7 +14,7 @@ import psycopg
 import pyotp
 import pytest
 from conftest import Server, open_folder
-from control_room import Room, answer, choose, logged_in, menu, open_form, require_chromium, submit
+from control_room import ScratchServer, answer, choose, logged_in, menu, open_form, require_chromium, submit
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from test_prefect import CHROMIUM, QUIET_CHROMIUM
 
@@ -105,12 +105,12 @@ def urls(server: Server) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def room(urls: dict[str, str]) -> Iterator[Room]:
+def room(urls: dict[str, str]) -> Iterator[ScratchServer]:
     with open_folder() as project:
         for name, text in BOOKS.items():
             write(project, name, text)
         (project / "runbooks" / "broken.yaml").write_text("runbook: broken\ntargets: {db: {database: $X, protectd: true}}\n")
-        room = Room(project, **{f"{name.upper()}_URL": url for name, url in urls.items()})
+        room = ScratchServer(project, **{f"{name.upper()}_URL": url for name, url in urls.items()})
         try:
             room.wait(len(BOOKS))
             yield room
@@ -129,7 +129,7 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(browser: Browser, room: Room) -> Iterator[Page]:
+def page(browser: Browser, room: ScratchServer) -> Iterator[Page]:
     with logged_in(browser, room) as page:
         yield page
 
@@ -159,7 +159,7 @@ def take(page: Page, name: str) -> None:
         page.screenshot(path=PICTURES / f"{name}.png")
 
 
-def test_the_server_asks_for_the_password_and_serves_no_other_origin(room: Room) -> None:
+def test_the_server_asks_for_the_password_and_serves_no_other_origin(room: ScratchServer) -> None:
     api = f"{room.address}/api"
     assert httpx.get(f"{api}/admin/version").status_code == 401
     user, password = room.password.split(":")
@@ -170,7 +170,7 @@ def test_the_server_asks_for_the_password_and_serves_no_other_origin(room: Room)
     assert password not in room.served()
 
 
-def test_a_broken_runbook_says_why_the_others_are_offered_and_a_new_one_is_picked_up(room: Room, page: Page) -> None:
+def test_a_broken_runbook_says_why_the_others_are_offered_and_a_new_one_is_picked_up(room: ScratchServer, page: Page) -> None:
     assert "broken.yaml is broken" in room.served()
     assert "did you mean 'protected'?" in room.served()
     write(room.project, "late", GATED)
@@ -184,7 +184,7 @@ def test_a_broken_runbook_says_why_the_others_are_offered_and_a_new_one_is_picke
 
 
 def test_a_phase_is_launched_by_its_form_and_two_people_decide_one_in_the_form_and_one_on_the_command_line(
-    room: Room, page: Page, urls: dict[str, str]
+    room: ScratchServer, page: Page, urls: dict[str, str]
 ) -> None:
     open_form(page, room, "form: run")
     page.get_by_role("spinbutton").fill("99")
@@ -215,7 +215,9 @@ def test_a_phase_is_launched_by_its_form_and_two_people_decide_one_in_the_form_a
     assert "| vote | owner | go (not proved) |" in report
 
 
-def test_a_rehearsal_is_launched_by_its_form_and_shows_what_it_found(room: Room, page: Page, urls: dict[str, str]) -> None:
+def test_a_rehearsal_is_launched_by_its_form_and_shows_what_it_found(
+    room: ScratchServer, page: Page, urls: dict[str, str]
+) -> None:
     open_form(page, room, "open: rehearse")
     run = submit(page)
     found = room.await_state(run, "Rehearsed", "Does not stand", seconds=120)
@@ -229,7 +231,7 @@ def test_a_rehearsal_is_launched_by_its_form_and_shows_what_it_found(room: Room,
 
 
 def test_on_a_protected_target_names_and_wrong_codes_do_not_count_and_one_no_go_ends_it(
-    room: Room, page: Page, urls: dict[str, str]
+    room: ScratchServer, page: Page, urls: dict[str, str]
 ) -> None:
     lead, owner = room.enroll("lead"), room.enroll("owner")
     open_form(page, room, "guarded: run")
@@ -260,13 +262,15 @@ def refused(url: str, why: str) -> bool:
         return connection.execute(query, [why]).fetchone() is not None
 
 
-def menu_shows(page: Page, room: Room, run: str, text: str) -> None:
+def menu_shows(page: Page, room: ScratchServer, run: str, text: str) -> None:
     room.await_state(run, "Paused")
     menu(page, room, run, "Resume")
     expect(page.get_by_role("dialog").get_by_text(text)).to_be_visible(timeout=30_000)
 
 
-def test_a_run_resumed_through_the_api_without_a_decision_stays_undecided(room: Room, page: Page, urls: dict[str, str]) -> None:
+def test_a_run_resumed_through_the_api_without_a_decision_stays_undecided(
+    room: ScratchServer, page: Page, urls: dict[str, str]
+) -> None:
     open_form(page, room, "open: run")
     run = submit(page)
     room.await_state(run, "Paused")
@@ -286,7 +290,7 @@ def test_a_run_resumed_through_the_api_without_a_decision_stays_undecided(room: 
 
 
 def test_cancelling_a_flow_run_stops_its_statement_at_once_and_holds_the_run(
-    room: Room, page: Page, urls: dict[str, str]
+    room: ScratchServer, page: Page, urls: dict[str, str]
 ) -> None:
     url = urls["cancelled"]
     open_form(page, room, "cancelled: run")
@@ -306,7 +310,7 @@ def test_cancelling_a_flow_run_stops_its_statement_at_once_and_holds_the_run(
     room.await_state(submit(page), "Done")
 
 
-def test_pausing_a_flow_run_holds_the_run_before_its_next_step(room: Room, page: Page, urls: dict[str, str]) -> None:
+def test_pausing_a_flow_run_holds_the_run_before_its_next_step(room: ScratchServer, page: Page, urls: dict[str, str]) -> None:
     url = urls["paused"]
     open_form(page, room, "paused: run")
     run = submit(page)
@@ -329,7 +333,7 @@ def test_pausing_a_flow_run_holds_the_run_before_its_next_step(room: Room, page:
 
 
 def test_cancelling_rolls_back_in_a_flow_run_of_its_own_where_the_phase_says_so(
-    room: Room, page: Page, urls: dict[str, str]
+    room: ScratchServer, page: Page, urls: dict[str, str]
 ) -> None:
     url = urls["turning"]
     open_form(page, room, "turning: run")
@@ -352,7 +356,7 @@ SLEEPING = (
 
 
 def test_a_run_whose_process_was_killed_shows_crashed_and_a_retry_goes_on_where_it_was(
-    room: Room, page: Page, urls: dict[str, str]
+    room: ScratchServer, page: Page, urls: dict[str, str]
 ) -> None:
     url = urls["killed"]
     open_form(page, room, "killed: run")
@@ -374,7 +378,7 @@ def test_a_run_whose_process_was_killed_shows_crashed_and_a_retry_goes_on_where_
 
 
 def test_what_dies_is_started_again_and_a_gate_that_waits_outlives_the_server(
-    room: Room, page: Page, urls: dict[str, str]
+    room: ScratchServer, page: Page, urls: dict[str, str]
 ) -> None:
     open_form(page, room, "restarted: run")
     run = submit(page)
@@ -391,7 +395,7 @@ def test_what_dies_is_started_again_and_a_gate_that_waits_outlives_the_server(
     until(lambda: ask(urls["restarted"], "SELECT count(*) FROM gonogo.event WHERE kind = 'run done'") == 1, 60)
 
 
-def child_of(room: Room, name: str) -> int:
+def child_of(room: ScratchServer, name: str) -> int:
     """Return the process of the room that has some words in its command."""
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -404,7 +408,7 @@ def child_of(room: Room, name: str) -> int:
     raise AssertionError(f"{name} is not a child of the room")
 
 
-def answers(room: Room) -> bool:
+def answers(room: ScratchServer) -> bool:
     try:
         return httpx.get(f"{room.address}/api/health", timeout=2).status_code == 200
     except httpx.HTTPError:

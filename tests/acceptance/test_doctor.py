@@ -14,7 +14,7 @@ from conftest import open_folder
 from gonogo_command import environment, gonogo
 from public_migrations import write_migrations
 
-from gonogo import embedded
+from gonogo.postgres import embedded
 
 PLAN = """\
 # Shop migration

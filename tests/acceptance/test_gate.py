@@ -16,7 +16,7 @@ import pyotp
 import pytest
 from gonogo_command import environment, gonogo, start, status
 
-from gonogo.core.event import Kind
+from gonogo.core.engine.events import Kind
 
 Make = Callable[..., Path]
 BOOK = """

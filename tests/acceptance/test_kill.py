@@ -14,10 +14,10 @@ import pytest
 from conftest import Server
 from gonogo_command import environment, gonogo, start, status
 
-from gonogo import ledger
-from gonogo.compare import checksum, schema_fingerprint
-from gonogo.database import Database
-from gonogo.house import ROOT
+from gonogo.ledger import store
+from gonogo.postgres.connection import Database
+from gonogo.postgres.fingerprint import checksum, schema_fingerprint
+from gonogo.project import ROOT
 
 BOOK = "guardian-multi-credit"
 TABLES = ("plans", "organizations", "organization_credits", "credit_actions", "credit_consumption_log")
@@ -91,7 +91,7 @@ def end_of(url: str) -> dict[str, Any]:
 
 def chain(url: str) -> tuple[int, list[str]]:
     with Database(url=url).connect("test") as connection:
-        return ledger.verify(connection, ledger.runs(connection)[0].id)
+        return store.verify(connection, store.runs(connection)[0].id)
 
 
 def victim(project: Path, url: str, fact: int) -> int:

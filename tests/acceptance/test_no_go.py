@@ -20,11 +20,11 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from test_round_trips import PLANS, Plan, lay, stock
 
-from gonogo.core.plan import Plan as Planned
-from gonogo.core.plan import PlannedPhase
-from gonogo.house import ROOT, Project
-from gonogo.loader import load_runbook
-from gonogo.planning import prepare
+from gonogo.core.plan.plan import Plan as Planned
+from gonogo.core.plan.plan import PlannedPhase
+from gonogo.planning.load import load_runbook
+from gonogo.planning.planner import prepare
+from gonogo.project import ROOT, Project
 
 #: what a planted row does to a constraint that would not let it in
 UNSEEN = "SET session_replication_role = replica;"
@@ -38,7 +38,7 @@ class Planted:
     sql: str = ""
     #: what takes it back where that is not of the database
     afterwards: str = ""
-    around: Callable[[str], AbstractContextManager[None]] | None = None
+    environment: Callable[[str], AbstractContextManager[None]] | None = None
 
 
 @contextmanager
@@ -107,8 +107,8 @@ PLANTED: Mapping[str, Mapping[str, Planted]] = {
     "saas-subscriptions": {"old_queries": Planted("ALTER TABLE prices RENAME unit_amount TO amount")},
     "audiotricks": {
         "old_queries": Planted("ALTER TABLE sessions RENAME token TO secret"),
-        "long_transactions": Planted(around=old_transaction),
-        "connections": Planted(around=crowd),
+        "long_transactions": Planted(environment=old_transaction),
+        "connections": Planted(environment=crowd),
         "constraints_valid": unsound("workspaces"),
         "core_missing": without("audio_chunks"),
         "business_missing": without("storage_quotas"),
@@ -119,9 +119,9 @@ PLANTED: Mapping[str, Mapping[str, Planted]] = {
         "would_be_refused": Planted(f"UPDATE user_settings SET default_max_tokens = -1 {FIRST.format('user_settings')}"),
     },
     "event-management": {
-        "long_queries": Planted(around=old_transaction),
-        "connections": Planted(around=crowd),
-        "connections_left": Planted(around=crowd),
+        "long_queries": Planted(environment=old_transaction),
+        "connections": Planted(environment=crowd),
+        "connections_left": Planted(environment=crowd),
         "application_role": Planted("ALTER ROLE event_app BYPASSRLS", "ALTER ROLE event_app NOBYPASSRLS"),
         "own_organization": Planted(f"{UNSEEN} DELETE FROM organizations WHERE id = '00000000-0000-4000-8000-00000000c0de'"),
         "old_queries": Planted("ALTER TABLE tasks RENAME due_date TO until"),
@@ -228,7 +228,7 @@ def _plant(desk: Desk, phase: PlannedPhase, criterion: str, planted: Planted) ->
         desk.execute(planted.sql)
     before = held(desk.url)
     try:
-        with planted.around(desk.url) if planted.around else nullcontext():
+        with planted.environment(desk.url) if planted.environment else nullcontext():
             why = no_go(desk.run("--phase", phase.name))
     finally:
         if planted.afterwards:

@@ -11,9 +11,9 @@ from conftest import Server
 from gonogo_command import environment, gonogo
 from test_round_trips import PLANS, Plan, lay, stock
 
-from gonogo.house import ROOT, Project
-from gonogo.loader import load_runbook
-from gonogo.planning import prepare
+from gonogo.planning.load import load_runbook
+from gonogo.planning.planner import prepare
+from gonogo.project import ROOT, Project
 
 
 def templates(name: str) -> list[str]:

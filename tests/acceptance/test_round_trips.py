@@ -17,12 +17,12 @@ import pytest
 from conftest import Server
 from gonogo_command import environment, gonogo
 
-from gonogo import embedded
-from gonogo.database import Database
-from gonogo.house import ROOT
-from gonogo.programs import without_password
-from gonogo.stock import Stock, take_stock
-from gonogo.template import Templates
+from gonogo.planning.templates import Templates
+from gonogo.postgres import embedded
+from gonogo.postgres.connection import Database
+from gonogo.postgres.inventory import Snapshot, take_snapshot
+from gonogo.postgres.tools import without_password
+from gonogo.project import ROOT
 
 ROWS = 10_000
 #: checks that compare latencies: what two busy cores do to them is not what is tested here
@@ -225,9 +225,9 @@ def traffic(plan: Plan, url: str) -> Iterator[Callable[[], int]]:
             process.communicate()
 
 
-def stock(url: str) -> Stock:
+def stock(url: str) -> Snapshot:
     with Database(url=url).connect("test") as connection:
-        return take_stock(connection)
+        return take_snapshot(connection)
 
 
 def assert_measured(plan: Plan, project: Path, env: dict[str, str]) -> None:

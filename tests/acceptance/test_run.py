@@ -13,9 +13,9 @@ import pytest
 from conftest import OLD, Server
 from gonogo_command import environment, gonogo, start, status
 
-from gonogo import ledger
-from gonogo.compare import schema_fingerprint
-from gonogo.database import Database
+from gonogo.ledger import store
+from gonogo.postgres.connection import Database
+from gonogo.postgres.fingerprint import schema_fingerprint
 
 BOOK = """
 runbook: book
@@ -270,7 +270,7 @@ def test_a_watch_that_trips_cancels_a_step_of_minutes_and_the_undo_begins_within
             process.kill()
     assert process.returncode == 11, output
     with Database(url=old_url).connect("test") as connection:
-        facts = ledger.read(connection, ledger.runs(connection)[0].id)
+        facts = store.read(connection, store.runs(connection)[0].id)
     sample = [f for f in facts if f.kind == "sample"][-1]
     undo = next(f for f in facts if f.kind == "undo done")
     assert (undo.began - sample.at).total_seconds() < 1.0

@@ -11,7 +11,7 @@ from conftest import Server
 from gonogo_command import environment, gonogo
 from test_round_trips import PLANS, lay
 
-from gonogo.house import ROOT
+from gonogo.project import ROOT
 
 CASES = [
     pytest.param(

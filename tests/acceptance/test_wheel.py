@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from gonogo_command import environment
 
-from gonogo.house import ROOT
+from gonogo.project import ROOT
 
 UV = os.environ.get("UV") or shutil.which("uv")
 

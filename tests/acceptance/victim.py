@@ -10,32 +10,32 @@ import signal
 import sys
 from pathlib import Path
 
-from gonogo.house import move_in, project_of
+from gonogo.project import prepend_import_root, project_of
 
-move_in()
+prepend_import_root()
 
-from flows import launch  # noqa: E402 - the house must be on the path first
-from flows.decide import keys_of  # noqa: E402
-from flows.loop import embark  # noqa: E402
-from gonogo.loader import load_runbook  # noqa: E402
-from gonogo.planning import prepare  # noqa: E402
+from gonogo.planning.load import load_runbook  # noqa: E402
+from gonogo.planning.planner import prepare  # noqa: E402
+from gonogo.run import launch, targets  # noqa: E402 - the house must be on the path first
+from gonogo.run.context import acquire_run  # noqa: E402
+from gonogo.run.signatures import keys_of  # noqa: E402
 
 
 def main() -> None:
     file, fact = Path(sys.argv[1]), int(sys.argv[2])
     runbook, project = load_runbook(file), project_of(file)
-    database = launch.reach(runbook, project, "")
+    database = targets.reach(runbook, project, "")
     with database.connect("gonogo/begin") as connection:
         run, _ = launch.begin(connection, prepare(runbook, file, project), "victim")
-    conductor = embark(database, run, actor="victim", keys=keys_of(project))
+    runner = acquire_run(database, run, actor="victim", keys=keys_of(project))
 
     def die(_: object, event: object, __: object) -> None:
         if event.seq == fact:  # type: ignore[attr-defined]
             os.kill(os.getpid(), signal.SIGKILL)
 
-    conductor.listeners.append(die)
-    launch.go(conductor, 1, launch.carry_plainly, at_once=True)
-    conductor.close()
+    runner.listeners.append(die)
+    launch.go(runner, 1, launch.run_without_ui, at_once=True)
+    runner.close()
 
 
 main()

@@ -156,7 +156,7 @@ class SlackServer:
         self.calls: list[Call] = []
         self.limits_hit = 0
         #: is told of each call, before it is answered
-        self.heard: Callable[[Call], None] = lambda _: None
+        self.takes_effect: Callable[[Call], None] = lambda _: None
         self._lock = threading.Lock()
         self._script: list[Answer] = []
         self._always = FINE
@@ -216,7 +216,7 @@ class SlackServer:
         with self._lock:
             self.calls.append(call)
             answer = self._scripted(call.method)
-        self.heard(call)
+        self.takes_effect(call)
         said: dict[str, Any] = {"ok": False, "error": answer.error}
         if answer.taken:
             with self._lock:

@@ -14,11 +14,11 @@ import psycopg
 import pytest
 from conftest import Server
 
-from gonogo import backup
-from gonogo.core.way_back import Backup as Rule
-from gonogo.database import Database
-from gonogo.manifest import Backup, BackupFailed
-from gonogo.scratch import Room
+from gonogo.core.model.rollback import Backup as Rule
+from gonogo.postgres.connection import Database
+from gonogo.postgres.scratch import ScratchServer
+from gonogo.recovery import dump
+from gonogo.recovery.manifest import Backup, BackupFailed
 
 SCHEMA = """
 CREATE SCHEMA app;
@@ -67,11 +67,11 @@ def nowhere() -> str:
 
 
 def prove(made: Backup, database: Database) -> dict[str, object]:
-    return backup.prove(made, Room(database=database, spare=nowhere), quietly)
+    return dump.prove(made, ScratchServer(database=database, spare=nowhere), quietly)
 
 
 def test_a_backup_is_restored_and_compared_row_by_row_and_object_by_object(database: Database, tmp_path: Path) -> None:
-    made = backup.take(database, tmp_path / "b", quietly)
+    made = dump.take(database, tmp_path / "b", quietly)
     proved = prove(made, database)
 
     assert proved["tables"] == 3
@@ -97,7 +97,7 @@ def test_rows_written_while_it_is_taken_are_neither_in_the_dump_nor_in_its_sums(
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        made = backup.take(database, tmp_path / "b", quietly)
+        made = dump.take(database, tmp_path / "b", quietly)
     finally:
         over.set()
         writer.join()
@@ -132,7 +132,7 @@ def test_a_damaged_backup_proves_nothing(server: Server, tmp_path: Path, damage:
     url = server.database()
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(SCHEMA)
-    made = backup.take(Database(url=url), tmp_path / "b", quietly)
+    made = dump.take(Database(url=url), tmp_path / "b", quietly)
     damage(made.folder)  # type: ignore[operator]
 
     with pytest.raises(BackupFailed, match=told):
@@ -170,7 +170,7 @@ def test_a_dump_that_is_killed_is_no_backup_and_leaves_nothing(server: Server, t
         connection.execute(MUCH)
     killer, killed = kill_when_seen(b"pg_dump", str(tmp_path).encode())
     with pytest.raises(BackupFailed, match="dumping failed"):
-        backup.take(Database(url=url), tmp_path / "b", quietly)
+        dump.take(Database(url=url), tmp_path / "b", quietly)
     killer.join()
 
     assert killed.is_set()
@@ -181,7 +181,7 @@ def test_a_restore_that_is_killed_proves_nothing_and_its_scratch_database_is_gon
     url = server.database()
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(MUCH)
-    made = backup.take(Database(url=url), tmp_path / "b", quietly)
+    made = dump.take(Database(url=url), tmp_path / "b", quietly)
     killer, killed = kill_when_seen(b"pg_restore", str(tmp_path).encode())
     with pytest.raises(BackupFailed, match="restoring failed"):
         prove(made, Database(url=url))
@@ -208,7 +208,7 @@ def test_a_disk_that_fills_up_meanwhile_is_no_backup_and_leaves_nothing(server: 
         pytest.skip(f"this machine lets nobody mount a small disk: {mounted.stderr.decode()}")
     try:
         with pytest.raises(BackupFailed, match=r"No space left on device|dumping failed"):
-            backup.take(Database(url=url), disk / "b", quietly)
+            dump.take(Database(url=url), disk / "b", quietly)
         assert list(disk.iterdir()) == []
     finally:
         subprocess.run(["umount", disk], check=True)
@@ -221,22 +221,22 @@ def test_a_role_that_may_not_read_a_table_gets_no_backup(server: Server, tmp_pat
         connection.execute("DROP ROLE IF EXISTS reader; CREATE ROLE reader LOGIN; CREATE TABLE secret AS SELECT 1")
     weak = url.replace("postgres:@", "reader@").replace("postgres@", "reader@")
     with pytest.raises(BackupFailed, match="permission denied for table secret"):
-        backup.take(Database(url=weak), tmp_path / "b", quietly)
+        dump.take(Database(url=weak), tmp_path / "b", quietly)
     assert list(tmp_path.iterdir()) == []
     assert name in url
 
 
 def test_a_backup_of_some_tables_holds_their_rows_and_every_definition(tmp_path: Path, database_18: Database) -> None:
     rule = Rule(tables=("app.parent",), schemas=())
-    made = backup.take(database_18, tmp_path / "b", quietly, rule)
+    made = dump.take(database_18, tmp_path / "b", quietly, rule)
     proved = prove(made, database_18)
 
     assert list(made.manifest["tables"]) == ["app.parent"]
     assert "the rows of app.child" in str(proved["uncovered"])
     with pytest.raises(BackupFailed, match=r"app\.child refers to app\.parent, whose rows the backup leaves out"):
-        backup.take(database_18, tmp_path / "c", quietly, Rule(tables=("app.child",)))
+        dump.take(database_18, tmp_path / "c", quietly, Rule(tables=("app.child",)))
     with pytest.raises(BackupFailed, match=r"there is no table app\.nobody"):
-        backup.take(database_18, tmp_path / "d", quietly, Rule(tables=("app.nobody",)))
+        dump.take(database_18, tmp_path / "d", quietly, Rule(tables=("app.nobody",)))
 
 
 def test_a_disk_that_is_too_full_is_told_before_anything_is_dumped(
@@ -247,10 +247,10 @@ def test_a_disk_that_is_too_full_is_told_before_anything_is_dumped(
         connection.execute("CREATE TABLE t AS SELECT g FROM generate_series(1, 100000) g")
     usage = os.statvfs(tmp_path)
     assert usage.f_bavail > 0
-    monkeypatch.setattr("gonogo.backup.shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
+    monkeypatch.setattr("gonogo.recovery.dump.shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
 
     with pytest.raises(BackupFailed, match="MB free; the tables have"):
-        backup.take(Database(url=url), tmp_path / "b", quietly)
+        dump.take(Database(url=url), tmp_path / "b", quietly)
 
 
 def test_what_the_dump_does_not_cover_is_named(server: Server, tmp_path: Path) -> None:
@@ -258,7 +258,7 @@ def test_what_the_dump_does_not_cover_is_named(server: Server, tmp_path: Path) -
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("SELECT lo_create(0); CREATE UNLOGGED TABLE fleeting (id int)")
 
-    made = backup.take(Database(url=url), tmp_path / "b", quietly)
+    made = dump.take(Database(url=url), tmp_path / "b", quietly)
 
     assert made.manifest["uncovered"] == ["large objects", "unlogged tables"]
 
@@ -279,7 +279,7 @@ def test_no_password_is_in_a_process_list(server: Server, tmp_path: Path) -> Non
     watcher = threading.Thread(target=look)
     watcher.start()
     try:
-        backup.take(Database(url=secret), tmp_path / "b", quietly)
+        dump.take(Database(url=secret), tmp_path / "b", quietly)
     finally:
         over.set()
         watcher.join()
@@ -298,7 +298,7 @@ def test_definitions_that_are_written_another_way_after_a_restore_are_the_same(a
         )
         with pytest.raises(psycopg.errors.UniqueViolation):
             connection.execute("CREATE UNIQUE INDEX CONCURRENTLY broken ON t (s)")
-    made = backup.take(Database(url=url), tmp_path / "b", quietly)
+    made = dump.take(Database(url=url), tmp_path / "b", quietly)
 
     proved = prove(made, Database(url=url))
 
@@ -312,11 +312,11 @@ def test_a_partitioned_table_is_its_partitions(database_18: Database, tmp_path: 
             " CREATE TABLE app.log_25 PARTITION OF app.log FOR VALUES FROM ('2025-01-01') TO ('2026-01-01');"
             " INSERT INTO app.log VALUES ('2025-05-05')"
         )
-    made = backup.take(database_18, tmp_path / "b", quietly, Rule(tables=("app.log",)))
+    made = dump.take(database_18, tmp_path / "b", quietly, Rule(tables=("app.log",)))
 
     assert made.manifest["tables"]["app.log_25"].startswith("1:")
     with pytest.raises(BackupFailed, match=r"no table app\.seen that holds rows"):
-        backup.take(database_18, tmp_path / "c", quietly, Rule(tables=("app.seen",)))
+        dump.take(database_18, tmp_path / "c", quietly, Rule(tables=("app.seen",)))
 
 
 def test_a_scratch_database_that_a_killed_process_left_is_gone_with_the_next_proof(database_18: Database, tmp_path: Path) -> None:
@@ -330,7 +330,7 @@ def test_a_scratch_database_that_a_killed_process_left_is_gone_with_the_next_pro
                 f"COMMENT ON DATABASE gonogo_scratch_{process}_left IS 'scratch of process {process} on {here}'".encode()
             )
 
-        prove(backup.take(database_18, tmp_path / "b", quietly), database_18)
+        prove(dump.take(database_18, tmp_path / "b", quietly), database_18)
 
         query = "SELECT datname FROM pg_database WHERE datname LIKE 'gonogo_scratch%left'"
         assert connection.execute(query).fetchall() == [(f"gonogo_scratch_{os.getpid()}_left",)], "only those of the dead"

@@ -16,14 +16,15 @@ import psycopg
 import pytest
 from conftest import Server, open_folder
 
-import checks
-from gonogo import embedded
-from gonogo.compare import schema_fingerprint
-from gonogo.core.check import CHECK_KINDS, Check
-from gonogo.core.plan import Plan, Script
-from gonogo.core.seal import digest
-from gonogo.core.verdict import Judgement, Measurement, Verdict, judge_all
-from gonogo.database import Connection, Database
+from checks.kind import CheckEnvironment
+from checks.measure import measure
+from gonogo.core.engine.verdict import Judgement, Measurement, Verdict, judge_all
+from gonogo.core.model.check import Check
+from gonogo.core.plan.plan import Plan, Script
+from gonogo.core.plan.seal import digest
+from gonogo.postgres import embedded
+from gonogo.postgres.connection import Connection, Database
+from gonogo.postgres.fingerprint import schema_fingerprint
 
 SCHEMA = """
 CREATE TABLE customer (id int PRIMARY KEY, email text, country text NOT NULL, age int);
@@ -55,12 +56,12 @@ def database(any_server: Server) -> Iterator[tuple[Connection, Database, str]]:
 def ask(database: tuple[Connection, Database, str], tmp_path: Path) -> Ask:
     connection, reached, _ = database
 
-    def put(check: dict[str, Any], text: str = "", before: Measurement | None = None, distrust: str = "") -> Measurement:
+    def put(check: dict[str, Any], text: str = "", before: Measurement | None = None, untrusted: str = "") -> Measurement:
         made = Check.model_validate({"expect": "= 0", **check})
         script = Script(source=f"checks/{made.own}.py" if made.own else "q.sql", sha256=digest(text))
         plan = Plan.model_construct(checks={"c": made}, questions={"c": script} if text else {})
-        around = checks.Around(texts={script.sha256: text}, root=tmp_path, database=reached, distrust=distrust)
-        return checks.measure(plan, "c", around, connection, before)
+        environment = CheckEnvironment(texts={script.sha256: text}, root=tmp_path, database=reached, untrusted=untrusted)
+        return measure(plan, "c", environment, connection, before)
 
     return put
 
@@ -73,10 +74,6 @@ def value(measured: Measurement) -> float:
 def judged(check: dict[str, Any], measured: Measurement, before: Measurement | None = None) -> Judgement:
     made = Check.model_validate({"expect": "= 0", **check})
     return judge_all(made.expectations, made.breach, measured, before, at_least=made.least)
-
-
-def test_every_kind_that_a_runbook_can_name_is_measured_by_a_module() -> None:
-    assert set(checks._KINDS) == set(CHECK_KINDS)
 
 
 def test_a_query_in_the_runbook_and_two_that_must_agree(ask: Ask, database: tuple[Connection, Database, str]) -> None:
@@ -94,8 +91,8 @@ def test_orphans_are_counted_by_every_foreign_key_also_a_composite_or_unvalidate
 ) -> None:
     connection = database[0]
     connection.execute("INSERT INTO bill (customer) VALUES (77), (78), (NULL)")
-    lacking = {"orphans": {"child": "bill.customer", "parent": "public.customer.id"}}
-    assert judged(lacking, ask(lacking)).sentence == "2 is not = 0: bill.customer in public.customer.id: 2"
+    missing_votes = {"orphans": {"child": "bill.customer", "parent": "public.customer.id"}}
+    assert judged(missing_votes, ask(missing_votes)).sentence == "2 is not = 0: bill.customer in public.customer.id: 2"
     assert value(ask({"orphans": "all"})) == 0, "there is no foreign key yet"
     connection.execute("ALTER TABLE bill ADD CONSTRAINT paid_by FOREIGN KEY (customer) REFERENCES customer NOT VALID")
     assert ask({"orphans": "all"}).told == ("bill (paid_by): 2",)
@@ -198,7 +195,7 @@ def test_a_role_that_sees_its_own_sessions_only_gets_no_quiet_server(database: t
     connection.execute(f"ALTER ROLE {role} LOGIN".encode())
     with Database(url=reached.url, role=role).connect("test") as weak:
         plan = Plan.model_construct(checks={"c": Check.model_validate({"activity": "blocked", "expect": "= 0"})}, questions={})
-        assert "GRANT pg_monitor" in checks.measure(plan, "c", checks.Around(), weak).error
+        assert "GRANT pg_monitor" in measure(plan, "c", CheckEnvironment(), weak).error
 
 
 @pytest.mark.parametrize("count", ["'NaN'::float8", "'Infinity'::numeric"])
@@ -246,18 +243,18 @@ def test_the_busiest_statements_are_compared_with_what_they_took_before(server_1
     with Database(url=url).connect("test") as connection:
         check = Check.model_validate({"statements": 5, "expect": "<= 2"})
         plan = Plan.model_construct(checks={"c": check}, questions={})
-        around = checks.Around()
-        assert "pg_stat_statements is not there" in checks.measure(plan, "c", around, connection).error
+        environment = CheckEnvironment()
+        assert "pg_stat_statements is not there" in measure(plan, "c", environment, connection).error
         connection.execute("CREATE EXTENSION pg_stat_statements")
         connection.execute("CREATE FUNCTION work(s float8) RETURNS int LANGUAGE sql AS 'SELECT pg_sleep(s); SELECT 1'")
         for _ in range(6):
             connection.execute("SELECT work(0.005)")
-        before = checks.measure(plan, "c", around, connection)
+        before = measure(plan, "c", environment, connection)
         assert before.facts
-        assert checks.measure(plan, "c", around, connection, before).missing
+        assert measure(plan, "c", environment, connection, before).missing
         for _ in range(6):
             connection.execute("SELECT work(0.05)")
-        after = checks.measure(plan, "c", around, connection, before)
+        after = measure(plan, "c", environment, connection, before)
         assert value(after) > 4
         assert "SELECT work" in after.told[0]
         assert judge_all(check.expectations, None, after, before).verdict is Verdict.FAIL
@@ -275,12 +272,12 @@ def test_a_busy_statement_that_is_planned_otherwise_is_named() -> None:
             for number in range(5):
                 connection.execute(f"SELECT * FROM big WHERE id = {number}".encode())
             check = Check.model_validate({"plans": 3, "expect": "= 0"})
-            plan, around = Plan.model_construct(checks={"c": check}, questions={}), checks.Around()
-            before = checks.measure(plan, "c", around, connection)
+            plan, environment = Plan.model_construct(checks={"c": check}, questions={}), CheckEnvironment()
+            before = measure(plan, "c", environment, connection)
             assert any("big_id" in shape for shape in before.facts.values()), before
-            assert value(checks.measure(plan, "c", around, connection, before)) == 0
+            assert value(measure(plan, "c", environment, connection, before)) == 0
             connection.execute("DROP INDEX big_id")
-            after = checks.measure(plan, "c", around, connection, before)
+            after = measure(plan, "c", environment, connection, before)
             assert value(after) == 1
             assert "SELECT * FROM big WHERE id" in after.told[0]
             assert "became Seq Scan on big" in after.told[0]
@@ -461,7 +458,7 @@ def test_a_program_answers_by_its_exit_code_or_a_number_in_its_output(
 
 def test_no_program_is_run_that_somebody_wrote_into_the_ledger(ask: Ask, tmp_path: Path) -> None:
     mark = tmp_path / "ran"
-    asked = ask({"run": ["touch", str(mark)]}, distrust="the programs of this run are not signed")
+    asked = ask({"run": ["touch", str(mark)]}, untrusted="the programs of this run are not signed")
     assert asked.error == "the programs of this run are not signed"
     assert not mark.exists()
 

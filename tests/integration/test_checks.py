@@ -7,9 +7,11 @@ from collections.abc import Iterator
 import pytest
 from conftest import Server
 
-from gonogo.core.check import Check
-from gonogo.core.verdict import Measurement, Verdict, judge_all
-from gonogo.database import Connection, Database
+from checks.kind import CheckEnvironment
+from checks.measure import measure
+from gonogo.core.engine.verdict import Measurement, Verdict, judge_all
+from gonogo.core.model.check import Check
+from gonogo.postgres.connection import Connection, Database
 
 ANSWERS = {
     "SELECT 0": (Verdict.PASS, "0 is = 0"),
@@ -39,12 +41,11 @@ def connection(server: Server) -> Iterator[Connection]:
 
 def ask(connection: Connection, check: Check, text: str = "", baseline: Measurement | None = None) -> Measurement:
     """Ask as a run does: whatever goes wrong is part of the answer."""
-    import checks as kinds
-    from gonogo.core.plan import Plan, Script
+    from gonogo.core.plan.plan import Plan, Script
 
     script = Script(source="q.sql", sha256="q")
     plan = Plan.model_construct(checks={"c": check}, questions={"c": script} if text else {})
-    return kinds.measure(plan, "c", kinds.Around(texts={"q": text}), connection, baseline)
+    return measure(plan, "c", CheckEnvironment(texts={"q": text}), connection, baseline)
 
 
 @pytest.mark.parametrize("sql", ANSWERS)

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 from conftest import Server
 
-from gonogo.compare import checksum, differences, schema_fingerprint
-from gonogo.database import Connection, Database
 from gonogo.errors import StepError
+from gonogo.postgres.connection import Connection, Database
+from gonogo.postgres.fingerprint import checksum, differences, schema_fingerprint
 
 SCHEMA = """
 CREATE SCHEMA app;

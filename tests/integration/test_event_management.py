@@ -11,8 +11,8 @@ import psycopg
 import pytest
 from conftest import Server
 
-from gonogo.house import ROOT
-from gonogo.template import Templates
+from gonogo.planning.templates import Templates
+from gonogo.project import ROOT
 
 PLAN = "event-management"
 OWN, UNKNOWN = "00000000-0000-4000-8000-00000000c0de", "00000000-0000-4000-8000-0000deadbeef"

@@ -6,8 +6,8 @@ import psycopg
 import pytest
 from conftest import Server
 
-from gonogo.locks import MODES
-from gonogo.sql import split
+from gonogo.sql.locks import MODES
+from gonogo.sql.parse import split
 
 SCHEMA = """
 CREATE TABLE a (id int PRIMARY KEY, x int);

@@ -8,9 +8,9 @@ import psycopg
 import pytest
 from conftest import Server
 
-from gonogo.database import Connection, Database
-from gonogo.rights import missing
-from gonogo.sql import split
+from gonogo.postgres.connection import Connection, Database
+from gonogo.sql.parse import split
+from gonogo.sql.privileges import missing
 
 SCHEMA = """
 CREATE SCHEMA theirs; CREATE SCHEMA ours AUTHORIZATION weak_one; CREATE TABLE theirs.orders (id int PRIMARY KEY, n int);

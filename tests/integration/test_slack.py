@@ -37,23 +37,25 @@ from slack_server import (
     refused,
 )
 
-from flows import launch
-from flows.loop import Conductor, embark
-from gonogo import ledger, report, updates
-from gonogo import slack as slack_module
-from gonogo.core import message
-from gonogo.core.event import Event, Kind
-from gonogo.core.evolve import evolve
-from gonogo.core.message import Update
-from gonogo.core.people import Person
-from gonogo.core.state import State, Status
-from gonogo.database import Database
+from gonogo.core.engine.events import Event, Kind
+from gonogo.core.engine.evolve import evolve
+from gonogo.core.engine.state import State, Status
+from gonogo.core.model.people import Person
+from gonogo.core.text import messages as message
+from gonogo.core.text.messages import Update
 from gonogo.errors import GonogoError
-from gonogo.house import Project
 from gonogo.keys import Keys
-from gonogo.loader import load_runbook
-from gonogo.planning import prepare
-from gonogo.updates import Sender
+from gonogo.ledger import store
+from gonogo.notify import sender as updates
+from gonogo.notify import slack as slack_module
+from gonogo.notify.sender import Sender
+from gonogo.planning.load import load_runbook
+from gonogo.planning.planner import prepare
+from gonogo.postgres.connection import Database
+from gonogo.project import Project
+from gonogo.report import report
+from gonogo.run import launch
+from gonogo.run.context import Runner, acquire_run
 
 BOOK = """
 runbook: book
@@ -96,37 +98,37 @@ class Run:
             self.id, _ = launch.begin(connection, self.prepared, "tester")
 
     @contextmanager
-    def carried(self, *, told: bool = True, patience: float = 15.0, **how: Any) -> Iterator[Conductor]:
+    def carried(self, *, told: bool = True, patience: float = 15.0, **how: Any) -> Iterator[Runner]:
         """Become its runner, with a sender beside; say what was not delivered at the end."""
-        conductor = embark(self.database, self.id, actor="tester", keys=NOBODY, **how)
-        self.sender = Sender(self.database, conductor.plan, self.id, self.said.append) if told else None
+        runner = acquire_run(self.database, self.id, actor="tester", keys=NOBODY, **how)
+        self.sender = Sender(self.database, runner.plan, self.id, self.said.append) if told else None
         try:
             if self.sender:
                 self.sender.start()
-            yield conductor
+            yield runner
         finally:
             if self.sender:
                 self.sender.finish(patience)
-            conductor.close()
+            runner.close()
 
-    def go(self, conductor: Conductor, phases: int = 1) -> None:
+    def go(self, runner: Runner, phases: int = 1) -> None:
         """Launch the next phases, and see how long that takes."""
         began = time.monotonic()
         try:
-            launch.go(conductor, phases, launch.carry_plainly)
+            launch.go(runner, phases, launch.run_without_ui)
         finally:
             self.seconds += time.monotonic() - began
 
     def to_the_end(self, **how: Any) -> Run:
         """Launch all of it."""
-        with self.carried(**how) as conductor:
-            self.go(conductor, 2)
+        with self.carried(**how) as runner:
+            self.go(runner, 2)
         return self
 
     def events(self) -> list[Event]:
         """Its facts."""
         with self.database.connect("gonogo/look") as connection:
-            return ledger.read(connection, self.id)
+            return store.read(connection, self.id)
 
     def story(self) -> list[str]:
         """What its facts make people hear in its thread, in their order."""
@@ -208,7 +210,7 @@ def ready(slack: SlackServer, run: Run) -> Message:
 def ask_to_hold(run: Run, why: str) -> None:
     """Ask for a hold, as a person does."""
     with run.database.connect("gonogo/request") as connection:
-        ledger.append(connection, run.id, Kind.HOLD, {"why": why}, "ada@desk")
+        store.append(connection, run.id, Kind.HOLD, {"why": why}, "ada@desk")
 
 
 def hold(run: Run, why: str) -> Callable[[State, Event, State], None]:
@@ -228,11 +230,11 @@ def test_a_run_has_one_root_message_updated_in_place_and_its_story_in_the_thread
     slack: SlackServer, begin: Callable[..., Run]
 ) -> None:
     run = begin()
-    with run.carried() as conductor:
-        run.go(conductor)
+    with run.carried() as runner:
+        run.go(runner)
         root = ready(slack, run)
         assert "`▓▓▓▓▓▓▓▓▓▓░░░░░░░░░░` 50%" in root.shown
-        run.go(conductor)
+        run.go(runner)
     root = only(slack.channel.roots)
     assert root.shown.startswith("✅ *Credits* on main: *done*\n`▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓` 100%")
     assert run.id in root.shown
@@ -289,9 +291,9 @@ def test_a_sender_that_stops_at_any_fact_is_followed_by_one_that_goes_on_in_the_
         run.sender.start()
         senders += 1
 
-    with run.carried() as conductor:
-        conductor.listeners.append(relay)
-        run.go(conductor, 2)
+    with run.carried() as runner:
+        runner.listeners.append(relay)
+        run.go(runner, 2)
     assert senders > 10
     assert told(slack) == run.story()
     assert [text for text in told(slack) if "%" in text] == PERCENTAGES
@@ -314,10 +316,10 @@ def test_a_killed_run_is_resumed_in_the_same_thread_and_tells_nothing_twice(
         process.wait()
     before = told(slack)
     assert before[-1].startswith("Task *Three* starts")
-    with run.carried(take_over=True, resumed=True) as conductor:
-        conductor.append(Kind.ROLL_BACK, {"why": "it was killed"})
-        launch.go_on(conductor, run.events(), launch.carry_plainly)
-    assert conductor.state.status is Status.ROLLED_BACK
+    with run.carried(take_over=True, resumed=True) as runner:
+        runner.append(Kind.ROLL_BACK, {"why": "it was killed"})
+        launch.go_on(runner, run.events(), launch.run_without_ui)
+    assert runner.state.status is Status.ROLLED_BACK
     assert told(slack)[: len(before)] == before
     assert told(slack) == run.story()
     assert [text for text in told(slack) if "%" in text] == PERCENTAGES[:2]
@@ -328,17 +330,17 @@ DELIVERED = "SELECT 1 FROM gonogo.delivery WHERE key <> 'root' AND error IS NULL
 CHILD = """
 import sys
 from pathlib import Path
-from gonogo.house import move_in
-move_in()
-from flows import launch
-from flows.loop import embark
-from gonogo.database import Database
+from gonogo.project import prepend_import_root
+prepend_import_root()
+from gonogo.run import launch
+from gonogo.run.context import acquire_run
+from gonogo.postgres.connection import Database
 from gonogo.keys import Keys
-from gonogo.updates import Sender
+from gonogo.notify.sender import Sender
 database = Database(url=sys.argv[2])
-conductor = embark(database, sys.argv[3], actor="tester", keys=Keys(file=Path("keys.json")))
-Sender(database, conductor.plan, sys.argv[3], print).start()
-launch.go(conductor, 2, launch.carry_plainly)
+runner = acquire_run(database, sys.argv[3], actor="tester", keys=Keys(file=Path("keys.json")))
+Sender(database, runner.plan, sys.argv[3], print).start()
+launch.go(runner, 2, launch.run_without_ui)
 """
 
 
@@ -367,7 +369,7 @@ def test_a_lost_database_connection_loses_no_update_and_doubles_none(slack: Slac
         if len(slack.calls) in (1, 5):
             lost.extend(run.rows(end))
 
-    slack.heard = lose
+    slack.takes_effect = lose
     run.to_the_end()
     assert lost == [(True,), (True,)]
     assert told(slack) == run.story()
@@ -450,9 +452,9 @@ def test_a_slack_that_fails_neither_fails_nor_delays_the_run_and_what_is_missing
     monkeypatch.setattr(updates, "client", partial(slack_module.client, timeout=1))
     monkeypatch.setattr("time.sleep", short_sleep(time.sleep))
     began = time.monotonic()
-    with run.carried(patience=0.5) as conductor:
-        run.go(conductor, 2)
-        assert conductor.state.status is Status.DONE
+    with run.carried(patience=0.5) as runner:
+        run.go(runner, 2)
+        assert runner.state.status is Status.DONE
     assert time.monotonic() - began < run.seconds + 3
     assert run.seconds < alone.seconds + 0.4
     listed = [line.removeprefix("not delivered to Slack: ") for line in run.said if line.startswith("not delivered to Slack: ")]
@@ -485,14 +487,14 @@ def test_what_was_not_delivered_is_told_by_the_sender_that_resumes(
 ) -> None:
     run = begin()
     monkeypatch.setenv("SLACK_BOT_TOKEN", "xoxb-revoked")
-    with run.carried() as conductor:
-        run.go(conductor)
+    with run.carried() as runner:
+        run.go(runner)
     assert len(run.said) == len(run.story()) + 1
     assert "invalid_auth" in run.said[0]
     assert slack.channel.messages == []
     monkeypatch.setenv("SLACK_BOT_TOKEN", TOKEN)
-    with run.carried(resumed=True) as conductor:
-        run.go(conductor)
+    with run.carried(resumed=True) as runner:
+        run.go(runner)
     assert told(slack) == run.story()
 
 
@@ -523,11 +525,11 @@ def test_a_message_in_doubt_is_not_told_twice_and_is_listed(
 
 def test_what_needs_people_is_told_twice_rather_than_perhaps_not_at_all(slack: SlackServer, begin: Callable[..., Run]) -> None:
     run = begin()
-    with run.carried() as conductor:
-        run.go(conductor)
+    with run.carried() as runner:
+        run.go(runner)
         ready(slack, run)
         slack.next(replace(LOST, method="chat.postMessage"))
-        conductor.append(Kind.HELD, {"why": "the bank rings"})
+        runner.append(Kind.HELD, {"why": "the bank rings"})
     held = [text for text in told(slack) if "the bank rings" in text]
     assert held == ["✋ Holding: the bank rings\n<@U0ADA> Bob"] * 2
     assert run.said == []
@@ -538,12 +540,12 @@ def test_what_needs_people_is_told_twice_rather_than_perhaps_not_at_all(slack: S
 
 def test_a_root_message_that_somebody_deleted_is_posted_anew(slack: SlackServer, begin: Callable[..., Run]) -> None:
     run = begin()
-    with run.carried() as conductor:
-        run.go(conductor)
+    with run.carried() as runner:
+        run.go(runner)
         first = ready(slack, run)
         before = told(slack)
         slack.delete(first)
-        run.go(conductor)
+        run.go(runner)
     second = only(slack.channel.roots)
     assert second is not first
     assert "*done*" in second.source
@@ -558,10 +560,10 @@ def test_a_root_message_that_somebody_deleted_is_posted_anew(slack: SlackServer,
 
 def test_blockers_are_mentioned_by_their_slack_id_and_broadcast(slack: SlackServer, begin: Callable[..., Run]) -> None:
     run = begin()
-    with run.carried() as conductor:
-        conductor.listeners.append(hold(run, "the bank rings"))
-        run.go(conductor)
-        assert conductor.state.held
+    with run.carried() as runner:
+        runner.listeners.append(hold(run, "the bank rings"))
+        run.go(runner)
+        assert runner.state.held
     held = only([m for m in slack.channel.seen if m.thread_ts])
     assert held.shown == "✋ Holding: ada@desk says hold: the bank rings\n@U0ADA Bob"
     assert held.mentions == ["U0ADA"]
@@ -584,8 +586,8 @@ EVIL = "<!channel> <!here|x> <@U0EVE> <!subteam^S1> @channel @here @everyone & <
 
 def test_texts_cannot_mention_anybody(slack: SlackServer, begin: Callable[..., Run]) -> None:
     run = begin(("TITLE", EVIL), ("BOB", EVIL), ("title: One", f'title: "{EVIL}"'))
-    with run.carried() as conductor:
-        run.go(conductor)
+    with run.carried() as runner:
+        run.go(runner)
         ready(slack, run)
         ask_to_hold(run, EVIL)
     called = {who for m in slack.channel.messages for who in m.mentions}
@@ -631,9 +633,9 @@ def test_texts_are_never_too_long_for_a_block(slack: SlackServer, text: str, blo
 
 def test_a_run_with_a_long_reason_is_told(slack: SlackServer, begin: Callable[..., Run]) -> None:
     run = begin()
-    with run.carried() as conductor:
-        conductor.listeners.append(hold(run, "& so on " * 2_000))
-        run.go(conductor)
+    with run.carried() as runner:
+        runner.listeners.append(hold(run, "& so on " * 2_000))
+        run.go(runner)
     assert told(slack) == run.story()
     assert "holding" in only(slack.channel.roots).source
     assert run.said == []
@@ -707,21 +709,21 @@ def test_a_sender_that_cannot_reach_the_database_says_so(
     slack: SlackServer, begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = begin()
-    conductor = embark(run.database, run.id, actor="tester", keys=NOBODY)
+    runner = acquire_run(run.database, run.id, actor="tester", keys=NOBODY)
 
     def fail(*_: object, **__: object) -> None:
         raise GonogoError("cannot reach it")
 
     broken_database = Database(url=run.database.url)
     monkeypatch.setattr(type(broken_database), "connect", fail)
-    sender = Sender(broken_database, conductor.plan, run.id, run.said.append)
+    sender = Sender(broken_database, runner.plan, run.id, run.said.append)
     sender.start()
     sender.finish(0.3)
     sender.join(5)
     assert not sender.is_alive()
     assert run.said
     monkeypatch.undo()
-    conductor.close()
+    runner.close()
     assert slack.calls == []
 
 

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from conftest import Server
 
-import checks
-from gonogo.core.check import Check
-from gonogo.core.plan import Plan
-from gonogo.core.verdict import Measurement, Verdict, judge, judge_all
-from gonogo.database import Connection, Database
+from checks.kind import CheckEnvironment
+from checks.measure import measure
+from gonogo.core.engine.verdict import Measurement, Verdict, judge, judge_all
+from gonogo.core.model.check import Check
+from gonogo.core.plan.plan import Plan
+from gonogo.postgres.connection import Connection, Database
 
 PASS, AMBER, FAIL = Verdict.PASS, Verdict.AMBER, Verdict.FAIL
 #: what a check answers, and what comes of it: its verdict, and whether one such sample is a breach
@@ -105,7 +106,7 @@ def connection(server: Server) -> Iterator[Connection]:
 
 def ask(connection: Connection, check: Check, answer: str) -> Measurement:
     asked = check.model_copy(update={"query": f"SELECT {answer}"})
-    return checks.measure(Plan.model_construct(checks={"c": asked}, questions={}), "c", checks.Around(), connection)
+    return measure(Plan.model_construct(checks={"c": asked}, questions={}), "c", CheckEnvironment(), connection)
 
 
 @pytest.mark.parametrize(("line", "case"), CASES, ids=[f"{line}: {case[0]}" for line, case in CASES])

@@ -7,16 +7,16 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from gonogo.core import engine
-from gonogo.core.check import Check
-from gonogo.core.event import Event, Kind
-from gonogo.core.evolve import ROLLBACK, evolve, fold
-from gonogo.core.people import GO, NO_GO, Approve, Item, Person, objection
-from gonogo.core.plan import Plan, PlannedPhase, PlannedStep, PlannedTask, Script
-from gonogo.core.runbook import SqlSettings, Updates
-from gonogo.core.state import SHALLOW, State, Status
-from gonogo.core.way_back import Backup, Rehearsal, Rollback
-from gonogo.core.window import Budgets
+from gonogo.core.engine import decide as engine
+from gonogo.core.engine.events import Event, Kind
+from gonogo.core.engine.evolve import ROLLBACK, evolve, fold
+from gonogo.core.engine.state import SWITCH_LEVELS, State, Status
+from gonogo.core.model.check import Check
+from gonogo.core.model.people import GO, NO_GO, Approve, Item, Person, why_vote_rejected
+from gonogo.core.model.rollback import Backup, Rehearsal, Rollback
+from gonogo.core.model.runbook import SqlSettings, Updates
+from gonogo.core.model.schedule import Budgets
+from gonogo.core.plan.plan import Plan, PlannedPhase, PlannedStep, PlannedTask, Script
 
 START = datetime(2025, 10, 12, 16, 53, tzinfo=UTC)
 NOTHING = timedelta(0)
@@ -329,13 +329,13 @@ class World:
         self.confirm(*self.boxes)
         rule = self.plan.phases[self.state.phase].approve
         for person in self.plan.people:
-            if rule is not None and self.state.status is Status.DECIDING and not self.objection(rule, person, GO):
+            if rule is not None and self.state.status is Status.DECIDING and not self.why_vote_rejected(rule, person, GO):
                 self.vote(person)
 
-    def objection(self, rule: Approve, person: str, decision: str) -> str:
+    def why_vote_rejected(self, rule: Approve, person: str, decision: str) -> str:
         """Say why a vote at the gate would not be taken, as who votes is told."""
         people, votes, launcher = self.plan.people, self.state.votes, self.state.launcher
-        return objection(rule, people, votes, person, decision, launcher=launcher, needs_proof=False, proved=False)
+        return why_vote_rejected(rule, people, votes, person, decision, launcher=launcher, needs_proof=False, proved=False)
 
     # what is true of them, from the facts alone
 
@@ -403,7 +403,7 @@ class World:
             body = {"step": command.step, "script": command.script, "last": command.last}
             self.tell(Kind.UNDONE if happened else Kind.NOT_DONE, **body)
         elif isinstance(command, engine.Record) and command.kind is Kind.UNDO_FAILED:
-            number = engine.undoable(self.plan, self.state)
+            number = engine.next_to_undo(self.plan, self.state)
             assert number is not None
             for effect in [effect for effect in self.effects if effect[0] == number]:
                 del self.effects[effect]
@@ -480,16 +480,16 @@ class _Hands:
         assert command.items
         self.tell(Kind.ASKED, items=list(command.items), step=command.step)
 
-    def turn_back(self, _: engine.TurnBack) -> None:
+    def begin_rollback(self, _: engine.BeginRollback) -> None:
         assert self.world.agreed_to_go_back(), "a run is turned back only as enough people agreed to"
         self.tell(Kind.ROLL_BACK, why="as agreed", agreed=[vote.person for vote in self.world.state.back])
 
-    def recall(self, _: engine.Recall) -> None:
+    def look_up_rehearsal(self, _: engine.LookUpRehearsal) -> None:
         if self.choose(("good", "there is none")) == "good":
             levels = {level: {"took": 60, "verdict": "restores exactly"} for level in self.world.plan.rollback.levels}
-            self.tell(Kind.RECALLED, at=self.world.now.isoformat(), on="a copy", levels=levels)
+            self.tell(Kind.REHEARSAL_FOUND, at=self.world.now.isoformat(), on="a copy", levels=levels)
         else:
-            self.tell(Kind.RECALLED, why="there is none")
+            self.tell(Kind.REHEARSAL_FOUND, why="there is none")
 
     def take_backup(self, _: engine.TakeBackup) -> None:
         if self.world.state.status is Status.SOAKING:
@@ -652,10 +652,10 @@ class _Hands:
         elif outcome == "failed":
             self.tell(Kind.UNDO_FAILED, step=number, why=f"undo of {step.name}: no")
 
-    def weigh(self, command: engine.Weigh) -> None:
+    def count_loss(self, command: engine.CountLoss) -> None:
         rows = {"t": 0 if self.choose(("nothing", "rows")) == "nothing" else 3}
-        self.tell(Kind.WEIGHED, step=command.step, rows=rows, how="by the step's journal")
-        if self.world.state.weighed != command.step:
+        self.tell(Kind.LOSS_COUNTED, step=command.step, rows=rows, how="by the step's journal")
+        if self.world.state.loss_counted != command.step:
             self.tell(Kind.HELD, why="undoing it would destroy rows that were written since: 3 of t")
 
     def switch(self, command: engine.Switch) -> None:
@@ -709,7 +709,7 @@ class _Hands:
         assert not left, f"all is said to be undone, but these are there: {left}"
 
     def prove(self, _: engine.Prove) -> None:
-        if self.world.state.level not in SHALLOW:
+        if self.world.state.level not in SWITCH_LEVELS:
             self.nothing_is_left()
         state = self.world.state
         first = self.world.plan.phases[state.back_to].first
@@ -735,9 +735,9 @@ _HOW: Mapping[type, Callable[[_Hands, Any], None]] = {
     engine.Prove: _Hands.prove,
     engine.Record: _Hands.record,
     engine.Ask: _Hands.ask,
-    engine.TurnBack: _Hands.turn_back,
-    engine.Recall: _Hands.recall,
-    engine.Weigh: _Hands.weigh,
+    engine.BeginRollback: _Hands.begin_rollback,
+    engine.LookUpRehearsal: _Hands.look_up_rehearsal,
+    engine.CountLoss: _Hands.count_loss,
     engine.Switch: _Hands.switch,
     engine.Restore: _Hands.restore,
 }

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from gonogo.core.plan import Plan
-from gonogo.core.runbook import Runbook
+from gonogo.core.model.runbook import Runbook
+from gonogo.core.plan.plan import Plan
 from gonogo.errors import BadInput, Exit, Problem
-from gonogo.house import Project
-from gonogo.loader import MAX_BYTES, load_runbook
-from gonogo.planning import Prepared, prepare
+from gonogo.planning.load import MAX_BYTES, load_runbook
+from gonogo.planning.planner import Prepared, prepare
+from gonogo.project import Project
 
 RUNBOOK = """\
 runbook: example
@@ -134,7 +134,7 @@ EDITS: Mapping[str, tuple[str, str, str]] = {
     "a step for a target that is not there": ("sql: a.sql.j2, undo", "only_on: [gone], sql: a.sql.j2, undo", "phases[0].tasks[0].steps[0].only_on[0]: the target 'gone' is not defined"),
     "two kinds of step": ("sql: a.sql.j2, undo", "sql: a.sql.j2, check: orphans, undo", ":13:13: phases[0].tasks[0].steps[0]: a step does exactly one of sql, backfill, run, http, check, confirm, wait; this one has sql and check"),
     "no kind of step": ("sql: a.sql.j2, undo", "undo", "this one has none of them"),
-    "two kinds of check": ("{sql: check.sql,", "{sql: check.sql, rows: [t],", ":15:3: checks.orphans: a check asks exactly one of sql, query, equal, time, rows, checksum, orphans, values, sound, objects, structure, same_type, buffers, statements, plans, throughput, activity, http, prometheus, run, own; this one has sql and rows"),
+    "two kinds of check": ("{sql: check.sql,", "{sql: check.sql, rows: [t],", ":15:3: checks.orphans: a check asks exactly one of sql, time, query, equal, rows, checksum, orphans, values, sound, objects, structure, same_type, buffers, statements, plans, throughput, activity, http, prometheus, run, own; this one has sql and rows"),
     "no kind of check": ("{sql: check.sql,", "{", ":15:3: checks.orphans: a check asks exactly one of"),
     "a step that names no script": ("sql: a.sql.j2", "sql: []", ":13:13: phases[0].tasks[0].steps[0]: sql: an empty list names nothing"),
     "a step that names no check": ("sql: a.sql.j2, undo: nothing", "check: []", "check: an empty list names nothing"),

@@ -8,15 +8,15 @@ from itertools import accumulate
 import pytest
 from plans import START, World, phase, plan, script, sql, task
 
-from gonogo.core import engine
-from gonogo.core.budget import downtime, downtime_by_phase, in_words, mark, spent
-from gonogo.core.event import Event, Kind
-from gonogo.core.evolve import evolve
-from gonogo.core.message import headline
-from gonogo.core.plan import Plan
-from gonogo.core.rehearsal import unready
-from gonogo.core.state import State, Status
-from gonogo.core.window import Budgets
+from gonogo.core.engine import decide
+from gonogo.core.engine.budgets import describe, downtime, downtime_by_phase, mark, spent
+from gonogo.core.engine.events import Event, Kind
+from gonogo.core.engine.evolve import evolve
+from gonogo.core.engine.rehearsal import why_not_ready
+from gonogo.core.engine.state import State, Status
+from gonogo.core.model.schedule import Budgets
+from gonogo.core.plan.plan import Plan
+from gonogo.core.text.messages import headline
 
 MINUTE = timedelta(minutes=1)
 
@@ -115,34 +115,34 @@ def test_the_total_goes_on_over_phases_and_a_phase_that_would_go_beyond_the_budg
     world.tell(Kind.VERIFIED)
     world.tell(Kind.PHASE_DONE)
     assert world.down == 21 * MINUTE
-    assert unready(world.plan, world.state, world.now) == (
+    assert why_not_ready(world.plan, world.state, world.now) == (
         "downtime: 21m are used, and this phase is expected to need 10m; the budget is 30m in all"
     )
     world.launch(at_once=True)
-    assert world.decide() == engine.Record(Kind.NO_GO, unready(world.plan, world.state, world.now))
+    assert world.decide() == decide.Record(Kind.NO_GO, why_not_ready(world.plan, world.state, world.now))
     world.tell(Kind.NO_GO, why="downtime")
     world.tell(Kind.PHASE_STARTED, "anna", person="anna", at_once=True, beyond="the owner agrees to 40 minutes")
-    assert unready(world.plan, world.state, world.now) == "", "who may override it has given the reason"
+    assert why_not_ready(world.plan, world.state, world.now) == "", "who may override it has given the reason"
 
 
 def test_what_the_rehearsal_needed_counts_where_it_is_more_than_planned() -> None:
     made = two_phases(15 * MINUTE)
     state = State(rehearsed={"down": {"phase-0": 960.0}, "levels": {}})
-    assert "expected to need 16m" in unready(made, state, made.start)
-    assert unready(made, State(), made.start) == ""
+    assert "expected to need 16m" in why_not_ready(made, state, made.start)
+    assert why_not_ready(made, State(), made.start) == ""
 
 
 def test_a_run_that_has_gone_beyond_its_budget_holds_once_and_goes_on_when_a_person_says_so(world: Clocked) -> None:
     world.done(MINUTE)
     world.done(31 * MINUTE)
     found = world.decide()
-    assert isinstance(found, engine.Record)
+    assert isinstance(found, decide.Record)
     assert (found.kind, found.budget) == (Kind.HELD, "downtime")
     assert found.why == "downtime: 31m of 30m are used, and the application is still down"
     world.tell(Kind.HELD, why=found.why, budget=found.budget)
     assert world.state.alarm is not None, "people are told"
     world.tell(Kind.RESUME, "anna")
-    assert isinstance(world.decide(), engine.Perform)
+    assert isinstance(world.decide(), decide.Perform)
 
 
 def test_what_is_down_when_a_run_turns_back_is_down_until_it_is_proved(world: Clocked) -> None:
@@ -165,21 +165,21 @@ def test_turning_back_beyond_its_budget_is_told_once_and_goes_on() -> None:
     world.begin()
     world.done(MINUTE)
     world.tell(Kind.FAILED, step=1, why="planted")
-    assert isinstance(world.decide(), engine.Undo)
+    assert isinstance(world.decide(), decide.Undo)
     world.now += 3 * MINUTE
     found = world.decide()
-    assert isinstance(found, engine.Record)
+    assert isinstance(found, decide.Record)
     assert found.kind is Kind.OVERRUN
     world.tell(Kind.OVERRUN, why=found.why, budget="rollback")
     assert world.state.alarm is not None
     assert not world.state.held, "a way back never stops for its clock"
-    assert isinstance(world.decide(), engine.Undo)
+    assert isinstance(world.decide(), decide.Undo)
 
 
 def test_a_way_back_that_was_slower_in_the_rehearsal_than_its_budget_is_no_go() -> None:
     made = two_phases(rollback=2 * MINUTE)
     state = State(rehearsed={"levels": {"undo": {"took": 150.0, "verdict": "restores exactly"}}})
-    assert unready(made, state, made.start) == "turning back took 2m 30s in the rehearsal; its budget is 2m"
+    assert why_not_ready(made, state, made.start) == "turning back took 2m 30s in the rehearsal; its budget is 2m"
 
 
 def test_what_is_used_is_told_with_what_there_is(world: Clocked) -> None:
@@ -187,7 +187,7 @@ def test_what_is_used_is_told_with_what_there_is(world: Clocked) -> None:
     world.done(2 * MINUTE)
     known = spent(world.plan, world.state, world.now)["downtime"]
     assert known == {"used": 120.0, "budget": 1800.0, "counting": True, "over": False}
-    assert in_words("downtime", known) == "downtime: 2m of 30m, and counting"
+    assert describe("downtime", known) == "downtime: 2m of 30m, and counting"
     assert "downtime: 2m of 30m, and counting" in headline(world.plan, world.state, "r1", world.now)
 
 
@@ -205,8 +205,8 @@ def test_a_spent_budget_stops_no_phase_that_needs_nothing() -> None:
     made = two_phases(2 * MINUTE)
     tasks = tuple(task.model_copy(update={"downtime": task.phase == 0}) for task in made.tasks)
     state = State(status=Status.GATING, phase=1, down=5 * MINUTE, changed=True)
-    assert unready(made.model_copy(update={"tasks": tasks}), state, made.start) == ""
-    assert "this phase is expected to need 10m" in unready(made, state, made.start)
+    assert why_not_ready(made.model_copy(update={"tasks": tasks}), state, made.start) == ""
+    assert "this phase is expected to need 10m" in why_not_ready(made, state, made.start)
 
 
 def test_a_statement_that_ran_alone_locks_people_out_from_its_start_to_its_end_and_no_longer() -> None:

@@ -8,14 +8,14 @@ from datetime import datetime, timedelta
 import pytest
 from plans import START, World, approve, check, confirm, phase, plan, sql, task
 
-from gonogo.core import engine
-from gonogo.core.engine import Ask, JudgeGate, MeasureBaseline, Perform, Record, TurnBack, Undo, Wait
-from gonogo.core.event import Kind
-from gonogo.core.evolve import evolve
-from gonogo.core.people import NO_GO, Approve
-from gonogo.core.plan import Plan
-from gonogo.core.state import ENDED, State, Status
-from gonogo.core.story import tell
+from gonogo.core.engine import decide
+from gonogo.core.engine.decide import Ask, BeginRollback, JudgeGate, MeasureBaseline, Perform, Record, Undo, Wait
+from gonogo.core.engine.events import Kind
+from gonogo.core.engine.evolve import evolve
+from gonogo.core.engine.state import ENDED, State, Status
+from gonogo.core.model.people import NO_GO, Approve
+from gonogo.core.plan.plan import Plan
+from gonogo.core.text.log import tell
 
 HOUR, TICK = timedelta(hours=1), timedelta(microseconds=1)
 SOAK = timedelta(minutes=10)
@@ -371,17 +371,17 @@ def test_once_something_was_changed_the_way_back_leads_to_before_that() -> None:
 
 def test_the_state_knows_the_facts_that_let_a_phase_begin_and_that_turned_it_back() -> None:
     world = standing("it is at the next gate", None)
-    assert (world.state.went, world.state.turned) == (0, 0), "the phase before it began with another"
+    assert (world.state.go_seq, world.state.rollback_seq) == (0, 0), "the phase before it began with another"
     world.go_on(until=lambda state: state.status is Status.DECIDING)
     world.vote("dora")
     world.go_on(until=lambda state: state.status is Status.WORKING)
-    went = world.state.seq
+    go_seq = world.state.seq
     assert world.events[-1].kind is Kind.GO
     world.tell(Kind.ROLL_BACK, "ben")
-    turned = world.state.seq
-    assert (world.state.went, world.state.turned) == (went, turned)
+    rollback_seq = world.state.seq
+    assert (world.state.go_seq, world.state.rollback_seq) == (go_seq, rollback_seq)
     world.go_on()
-    assert (world.state.went, world.state.turned) == (went, turned)
+    assert (world.state.go_seq, world.state.rollback_seq) == (go_seq, rollback_seq)
 
 
 # what people were asked about changes
@@ -783,11 +783,11 @@ def test_once_enough_people_agreed_the_run_is_turned_back_before_anything_else(n
     world = standing(name)
     before = world.decide()
     world.agree("anna")
-    assert not isinstance(world.decide(), TurnBack)
+    assert not isinstance(world.decide(), BeginRollback)
     assert isinstance(before, Wait) or world.decide() == before
     world.agree("carla")
-    assert world.decide() == TurnBack()
-    world.carry_out(TurnBack())
+    assert world.decide() == BeginRollback()
+    world.carry_out(BeginRollback())
     assert world.events[-1].body["agreed"] == ["anna", "carla"]
     assert world.state.status is Status.ROLLING_BACK
     world.go_on()
@@ -799,11 +799,11 @@ def test_once_enough_people_agreed_the_run_is_turned_back_before_anything_else(n
 def test_a_run_at_rest_hears_who_agrees_and_is_turned_back_by_whoever_carries_it(name: str) -> None:
     world = standing(name)
     world.agree("anna")
-    assert not engine.agreed_to_turn_back(world.plan, world.state, world.now)
+    assert not decide.rollback_approved(world.plan, world.state, world.now)
     world.agree("carla")
-    assert engine.agreed_to_turn_back(world.plan, world.state, world.now)
+    assert decide.rollback_approved(world.plan, world.state, world.now)
     assert world.decide() is None
-    world.carry_out(TurnBack())
+    world.carry_out(BeginRollback())
     world.go_on()
     assert world.state.status is Status.ROLLED_BACK
     assert not world.effects
@@ -816,7 +816,7 @@ def test_a_held_run_hears_who_agrees_and_is_turned_back_as_soon_as_it_holds_no_m
     world.agree("carla")
     assert world.decide() is None
     world.tell(Kind.RESUME, "ben")
-    assert world.decide() == TurnBack()
+    assert world.decide() == BeginRollback()
 
 
 @pytest.mark.parametrize(
@@ -837,7 +837,7 @@ def test_a_rollback_needs_as_many_people_and_roles_as_the_runbook_says(who: list
     world = standing("it works")
     for person in who:
         world.agree(person)
-    assert (world.decide() == TurnBack()) is enough
+    assert (world.decide() == BeginRollback()) is enough
 
 
 @pytest.mark.parametrize(("age", "counts"), [(timedelta(0), True), (HOUR - TICK, True), (HOUR, True), (HOUR + TICK, False)])
@@ -848,7 +848,7 @@ def test_agreement_counts_for_as_long_as_the_runbook_says_and_no_longer(age: tim
     world.now += HOUR / 2
     world.agree("carla")
     world.now = given + age
-    assert (world.decide() == TurnBack()) is counts
+    assert (world.decide() == BeginRollback()) is counts
 
 
 def test_agreement_that_is_too_old_may_be_given_again() -> None:
@@ -858,19 +858,19 @@ def test_agreement_that_is_too_old_may_be_given_again() -> None:
     world.agree("carla")
     assert world.decide() == Perform(1, 0)
     world.agree("anna")
-    assert world.decide() == TurnBack()
+    assert world.decide() == BeginRollback()
 
 
 def test_agreement_that_is_refused_is_taken_back() -> None:
     world = standing("it works")
     world.agree("anna")
     forged = world.agree("carla")
-    assert world.decide() == TurnBack()
+    assert world.decide() == BeginRollback()
     world.refuse(forged)
     assert [vote.person for vote in world.state.back] == ["anna"]
     assert world.decide() == Perform(1, 0)
     world.agree("carla")
-    assert world.decide() == TurnBack()
+    assert world.decide() == BeginRollback()
 
 
 @pytest.mark.parametrize("name", ["it waits between its phases", "it is done", "the next gate said no-go"])
@@ -885,7 +885,7 @@ def test_a_vote_at_the_gate_is_no_agreement_to_a_rollback() -> None:
     world = standing("people decide at the next gate")
     for person in ("anna", "carla", "ben"):
         world.vote(person)
-    assert not isinstance(world.decide(), TurnBack)
+    assert not isinstance(world.decide(), BeginRollback)
 
 
 def test_a_run_that_turns_back_hears_no_more_agreement() -> None:
@@ -910,7 +910,7 @@ def test_agreement_outlasts_a_launch_and_votes_and_boxes_do_not() -> None:
     world.agree("anna")
     world.launch()
     world.agree("carla")
-    assert world.decide() == TurnBack()
+    assert world.decide() == BeginRollback()
 
 
 # the story

@@ -6,9 +6,9 @@ from random import Random
 
 import pytest
 
-from gonogo.core.degradation import bounds, pace
-from gonogo.core.threshold import parse_threshold
-from gonogo.core.verdict import Measurement, Verdict, judge, judge_all
+from gonogo.core.engine.percentiles import bounds, pace
+from gonogo.core.engine.verdict import Measurement, Verdict, judge, judge_all
+from gonogo.core.model.threshold import parse_threshold
 
 RULE = parse_threshold("p50 > baseline + 50%")
 

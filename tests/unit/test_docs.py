@@ -10,12 +10,12 @@ from typing import Annotated, Any
 
 import pytest
 import typer
+from generate import runbook_page
 from pydantic import TypeAdapter
 
-from gonogo.cli import runbook_page
 from gonogo.cli.app import app
-from gonogo.core import runbook as model
-from gonogo.loader import check_runbook, parse_yaml
+from gonogo.core.model import runbook
+from gonogo.planning.load import check_runbook, parse_yaml
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -25,7 +25,7 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 INLINE = re.compile(r"`(gonogo [^`]+)`")
 COMMANDS = typer.main.get_command(app)
-MODELS = {model.Runbook.__name__, *model.Runbook.model_json_schema()["$defs"]}
+MODELS = {runbook.Runbook.__name__, *runbook.Runbook.model_json_schema()["$defs"]}
 
 
 def name_of(page: Path) -> str:
@@ -124,7 +124,7 @@ def test_every_part_of_a_runbook_in_an_example_is_one_that_the_model_takes(page:
         for section in runbook_page.SECTIONS:
             if section.path and section.path[0] in data:
                 items = at(data, section.path)
-                if section.model is model.Phase:
+                if section.model is runbook.Phase:
                     # an example of a phase's gate need not repeat its tasks
                     items = [{"tasks": [{"task": "any"}], **item} for item in items]
                 for item in items:
@@ -210,3 +210,14 @@ def test_every_demand_of_the_plans_has_its_row_and_every_test_that_a_row_names_i
         assert named or met == "no", f"R{number} names no test"
         for name in named:
             assert (DOCS.parent / "tests" / name).is_file(), f"R{number}: {name}"
+
+
+def test_every_path_that_the_architecture_names_exists_and_every_room_is_named() -> None:
+    page = text_of(DOCS / "architecture.md")
+    named = set(re.findall(r"`((?:gonogo|flows|checks|docs)/[\w/.]*)`", page))
+    assert not [path for path in named if not (ROOT / path).exists()]
+    rooms = {f"{file.parent.relative_to(ROOT)}/" for file in (ROOT / "gonogo").rglob("__init__.py")} - {"gonogo/", "gonogo/core/"}
+    rooms |= {f"gonogo/{file.name}" for file in (ROOT / "gonogo").glob("*.py")} - {"gonogo/__init__.py", "gonogo/__main__.py"}
+    rooms |= {"flows/", "checks/"}
+    table = page.split("## Rooms")[1].split("## Where to find what")[0]
+    assert not [room for room in rooms if f"`{room}`" not in table]

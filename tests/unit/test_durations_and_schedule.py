@@ -8,16 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from plans import START, World, backfill, check, phase, plan, sql, task
 
-from gonogo import house
-from gonogo.core.duration import parse_duration, parse_offset, say_duration, write_duration
-from gonogo.core.event import Kind
-from gonogo.core.plan import Plan
-from gonogo.core.schedule import actual_times, expected_end, forecast, fraction
-from gonogo.core.state import State, Status
-from gonogo.core.window import Schedule, local_time
-from gonogo.house import Project
-from gonogo.loader import check_runbook, load_runbook
-from gonogo.planning import end_of, on_clock, prepare
+from gonogo import project
+from gonogo.core.engine.events import Kind
+from gonogo.core.engine.forecast import actual_times, expected_end, forecast, fraction
+from gonogo.core.engine.state import State, Status
+from gonogo.core.model.duration import parse_duration, parse_offset, say_duration, write_duration
+from gonogo.core.model.schedule import Schedule, local_time
+from gonogo.core.plan.plan import Plan
+from gonogo.planning.load import check_runbook, load_runbook
+from gonogo.planning.planner import end_of, on_clock, prepare
+from gonogo.project import Project
 
 MINUTE = timedelta(minutes=1)
 ROME = "Europe/Rome"
@@ -276,9 +276,9 @@ GUARDIAN = {
 
 
 def test_the_guardian_runbook_keeps_its_published_timetable() -> None:
-    file = house.ROOT / "runbooks" / "guardian-multi-credit.yaml"
+    file = project.ROOT / "runbooks" / "guardian-multi-credit.yaml"
     start = local_time("2025-10-12T18:53", ROME)
-    made = prepare(load_runbook(file), file, Project(root=house.ROOT), start=start).plan
+    made = prepare(load_runbook(file), file, Project(root=project.ROOT), start=start).plan
     assert {t.name: f"{t.start:%H:%M}-{t.end:%H:%M}" for t in made.tasks} == GUARDIAN
     for each in made.tasks:
         assert each.start.utcoffset() == each.end.utcoffset() == timedelta(hours=2)
@@ -288,9 +288,9 @@ def test_the_guardian_runbook_keeps_its_published_timetable() -> None:
 
 
 def test_the_guardian_runbook_has_the_same_timetable_wherever_its_start_was_written() -> None:
-    file = house.ROOT / "runbooks" / "guardian-multi-credit.yaml"
+    file = project.ROOT / "runbooks" / "guardian-multi-credit.yaml"
     start = datetime(2025, 10, 12, 9, 53, tzinfo=timezone(timedelta(hours=-7)))
-    made = prepare(load_runbook(file), file, Project(root=house.ROOT), start=start).plan
+    made = prepare(load_runbook(file), file, Project(root=project.ROOT), start=start).plan
     assert {t.name: f"{t.start:%H:%M}-{t.end:%H:%M}" for t in made.tasks} == GUARDIAN
 
 

@@ -5,11 +5,11 @@ from datetime import timedelta
 import pytest
 from plans import START, World, backfill, check, phase, plan, script, sql, task
 
-from gonogo.core.engine import JudgeGate, MeasureBaseline, Perform, Prove, Record, Resolve, Undo, Verify, Wait
-from gonogo.core.event import Event, Kind
-from gonogo.core.evolve import evolve, fold
-from gonogo.core.plan import Plan
-from gonogo.core.state import EDGES, ENDED, NEXT, Edge, State, Status
+from gonogo.core.engine.decide import JudgeGate, MeasureBaseline, Perform, Prove, Record, Resolve, Undo, Verify, Wait
+from gonogo.core.engine.events import Event, Kind
+from gonogo.core.engine.evolve import evolve, fold
+from gonogo.core.engine.state import EDGES, ENDED, NEXT, Edge, State, Status
+from gonogo.core.plan.plan import Plan
 
 SOAK = timedelta(minutes=10)
 
@@ -685,8 +685,16 @@ def test_a_fact_that_the_table_does_not_name_leads_nowhere(status: Status, kind:
 
 @pytest.mark.parametrize("edge", EDGES, ids=lambda e: f"{e.source}, {e.kind}")
 def test_a_fact_that_the_table_names_leads_where_it_says(edge: Edge) -> None:
-    weighed = edge.kind is Kind.WEIGHED
-    body = {"why": "because", "step": 0, "script": 0, "last": True, "upto": ["1"], "rows": {} if weighed else 1, "level": "undo"}
+    loss_counted = edge.kind is Kind.LOSS_COUNTED
+    body = {
+        "why": "because",
+        "step": 0,
+        "script": 0,
+        "last": True,
+        "upto": ["1"],
+        "rows": {} if loss_counted else 1,
+        "level": "undo",
+    }
     event = Event(seq=8, kind=edge.kind, at=START, began=START, actor="ben", body=body)
     levels = State(status=edge.source, seq=7, levels=("feature", "undo"), level="feature", rollback_failed=True)
     assert evolve(levels, event).status is edge.target

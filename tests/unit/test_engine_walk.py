@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from plans import LAUNCHER, PEOPLE, START, APhase, AStep, ATask, World, backfill, check, confirm, phase, plan, script, task
 
-from gonogo.core.engine import Wait, decide
-from gonogo.core.event import REQUESTS, Kind
-from gonogo.core.evolve import fold
-from gonogo.core.people import GO, NO_GO, Approve, most_votes
-from gonogo.core.plan import Plan, Script
-from gonogo.core.state import AT_REST, NEEDS_AUTHORITY, SHALLOW, Status
-from gonogo.core.way_back import LEVELS, Backup, Level, Rehearsal, Rollback, Switch
+from gonogo.core.engine.decide import Wait, decide
+from gonogo.core.engine.events import REQUESTS, Kind
+from gonogo.core.engine.evolve import fold
+from gonogo.core.engine.state import AT_REST, NEEDS_APPROVAL, SWITCH_LEVELS, Status
+from gonogo.core.model.people import GO, NO_GO, Approve, most_votes
+from gonogo.core.model.rollback import LEVELS, Backup, Level, Rehearsal, Rollback, Switch
+from gonogo.core.plan.plan import Plan, Script
 
 WISHES = sorted(REQUESTS)
 WATCHED = (Status.WORKING, Status.VERIFYING, Status.SOAKING)
@@ -90,11 +90,11 @@ def phases(draw: st.DrawFn) -> APhase:
 def plans(draw: st.DrawFn) -> Plan:
     backup = draw(st.sampled_from((None, Backup(), Backup(after=True), Backup(each_phase=True), Backup(waived="snapshots"))))
     rehearsal = draw(st.sampled_from((None, None, Rehearsal(), Rehearsal(waived="small"))))
-    ways: list[Level] = draw(st.lists(st.sampled_from(LEVELS), min_size=1, max_size=4, unique=True))  # type: ignore[arg-type]
+    next_commands: list[Level] = draw(st.lists(st.sampled_from(LEVELS), min_size=1, max_size=4, unique=True))  # type: ignore[arg-type]
     switch = Switch(sql=("s.sql",), prove=("c",))
-    there = {name: switch for name in ("feature", "data") if name in ways}
+    there = {name: switch for name in ("feature", "data") if name in next_commands}
     made = draw(st.lists(phases(), min_size=1, max_size=3))
-    rollback = Rollback(levels=tuple(ways), reach=draw(st.sampled_from(("run", "phase"))), **there)
+    rollback = Rollback(levels=tuple(next_commands), reach=draw(st.sampled_from(("run", "phase"))), **there)
     return plan(*made, authority=draw(st.none() | rules()), backup=backup, rehearsal=rehearsal, rollback=rollback)
 
 
@@ -174,7 +174,7 @@ class ARun(RuleBasedStateMachine):
     def ask(self, kind: Kind, why: str = "") -> None:
         before = self.world.state
         self.world.tell(kind, "ben", why=why)
-        if kind in NEEDS_AUTHORITY and before.changed and self.world.plan.rollback.authority is not None:
+        if kind in NEEDS_APPROVAL and before.changed and self.world.plan.rollback.authority is not None:
             assert self.world.state.status is before.status, "nobody turns back alone what was changed"
 
     @rule(
@@ -254,7 +254,7 @@ class ARun(RuleBasedStateMachine):
 
     @invariant()
     def what_is_rolled_back_is_gone(self) -> None:
-        if self.world.state.status is Status.ROLLED_BACK and self.world.state.level not in SHALLOW:
+        if self.world.state.status is Status.ROLLED_BACK and self.world.state.level not in SWITCH_LEVELS:
             left = [step for step, _ in self.world.effects]
             assert all(self.world.plan.steps[step].undo == () for step in left)
 

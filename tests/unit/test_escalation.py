@@ -7,15 +7,15 @@ from datetime import datetime, timedelta
 import pytest
 from plans import START, World, phase, plan, sql, task
 
-from gonogo.core.alerting import BLANK, BREACH, WELL, Standing, changes_of, fold_alerts, updates_of
-from gonogo.core.check import Check
-from gonogo.core.escalation import due
-from gonogo.core.event import Event, Kind
-from gonogo.core.message import updates
-from gonogo.core.monitor import Alert, Monitor
-from gonogo.core.plan import Plan
-from gonogo.core.runbook import Updates
-from gonogo.core.verdict import Judgement, Verdict
+from gonogo.core.engine.events import Event, Kind
+from gonogo.core.engine.verdict import Judgement, Verdict
+from gonogo.core.model.alerts import Alert, Monitor
+from gonogo.core.model.check import Check
+from gonogo.core.model.runbook import Updates
+from gonogo.core.plan.plan import Plan
+from gonogo.core.text.alerts import BLANK, BREACH, WELL, Standing, changes_of, fold_alerts, updates_of
+from gonogo.core.text.escalation import due
+from gonogo.core.text.messages import updates
 
 MINUTE = timedelta(minutes=1)
 #: the matrix of the event plan: first response, and the next ones after 30 minutes, one, two and four hours
@@ -99,11 +99,11 @@ def test_those_whom_a_check_concerns_are_mentioned_with_the_blockers() -> None:
     before = world.state
     told = updates(world.plan, before, world.events[-1], before, "r")
     assert told == [] or told[-1].mention == ("ops", "carla")
-    heard = World(plan=world.plan)
-    heard.launch()
-    was = heard.state
-    heard.tell(Kind.HELD, "watch", why="rows: 3 is not = 0", check="rows")
-    said = [update for update in updates(heard.plan, was, heard.events[-1], heard.state, "r") if update.loud]
+    takes_effect = World(plan=world.plan)
+    takes_effect.launch()
+    was = takes_effect.state
+    takes_effect.tell(Kind.HELD, "watch", why="rows: 3 is not = 0", check="rows")
+    said = [update for update in updates(takes_effect.plan, was, takes_effect.events[-1], takes_effect.state, "r") if update.loud]
     assert said[-1].mention == ("ops", "carla")
 
 

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from gonogo import clock
 from gonogo.errors import BadInput, Exit, GonogoError, Refused
-from gonogo.house import ROOT
 from gonogo.keys import Keys, NotProved
+from gonogo.project import ROOT
 
 #: a moment at which a code begins to be shown
 START = datetime(2025, 10, 12, 16, 53, tzinfo=UTC)

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from plans import START, APhase, ATask, World, approve, backfill, check, confirm, phase, plan, sql, task
 
-from gonogo.core.engine import JudgeGate
-from gonogo.core.event import Kind
-from gonogo.core.message import Update, clock, first_line, headline, updates
-from gonogo.core.plan import Plan
-from gonogo.core.state import State, Status
+from gonogo.core.engine.decide import JudgeGate
+from gonogo.core.engine.events import Kind
+from gonogo.core.engine.state import State, Status
+from gonogo.core.plan.plan import Plan
+from gonogo.core.text.messages import Update, clock, first_line, headline, updates
 
 BLOCKERS = ("anna", "lead")
 MINUTE = timedelta(minutes=1)
@@ -30,9 +30,9 @@ class Heard(World):
     def tell(self, kind: Kind, actor: str = "gonogo", **body: object) -> State:
         before = self.state
         after = super().tell(kind, actor, **body)
-        heard = updates(self.plan, before, self.events[-1], after, "r-1")
-        self.by_fact.append((kind, heard))
-        self.told += heard
+        takes_effect = updates(self.plan, before, self.events[-1], after, "r-1")
+        self.by_fact.append((kind, takes_effect))
+        self.told += takes_effect
         return after
 
     def last(self) -> list[Update]:
@@ -42,14 +42,14 @@ class Heard(World):
         return [update.key for update in self.told if update.key.endswith("%")]
 
 
-def heard(*tasks: ATask, on_failure: str = "roll back") -> Heard:
+def takes_effect(*tasks: ATask, on_failure: str = "roll back") -> Heard:
     world = Heard(plan=plan(phase(*tasks, on_failure=on_failure), blockers=BLOCKERS))
     world.launch()
     return world
 
 
 def working(*tasks: ATask, on_failure: str = "roll back") -> Heard:
-    world = heard(*tasks, on_failure=on_failure)
+    world = takes_effect(*tasks, on_failure=on_failure)
     world.go_on(until=lambda state: state.status is Status.WORKING)
     return world
 
@@ -58,7 +58,7 @@ def working(*tasks: ATask, on_failure: str = "roll back") -> Heard:
 
 
 def test_each_percentage_is_told_exactly_once() -> None:
-    world = heard(*[task(sql(count=3), sql(), backfill(), takes=10 * MINUTE) for _ in range(4)])
+    world = takes_effect(*[task(sql(count=3), sql(), backfill(), takes=10 * MINUTE) for _ in range(4)])
     world.go_on()
     assert world.marks() == ["25%", "50%", "75%"]
     assert [u.text for u in world.told if u.key == "50%"] == ["50 % of the planned work is done."]
@@ -92,7 +92,7 @@ def test_a_task_without_steps_counts_when_its_gate_says_go() -> None:
 
 
 def test_percentages_that_the_last_step_jumps_over_are_told_with_it() -> None:
-    world = heard(task(sql()))
+    world = takes_effect(task(sql()))
     world.go_on()
     assert world.marks() == ["25%", "50%", "75%"]
 
@@ -109,7 +109,7 @@ def test_work_that_was_on_its_way_as_the_run_turned_back_is_no_progress() -> Non
 
 
 def test_a_task_is_announced_when_its_first_step_is_next() -> None:
-    world = heard(task(takes=5 * MINUTE), task(sql(), sql(), takes=90 * MINUTE, owner="lead"), task(check()))
+    world = takes_effect(task(takes=5 * MINUTE), task(sql(), sql(), takes=90 * MINUTE, owner="lead"), task(check()))
     world.go_on()
     starts = [(kind, u.text) for kind, said in world.by_fact for u in said if u.key.endswith(":task")]
     assert starts == [
@@ -140,7 +140,7 @@ def test_phases_are_told_when_they_start_and_end_and_nobody_is_called_for_it() -
 
 
 def test_the_end_is_told_with_how_long_it_took() -> None:
-    world = heard(task(sql()))
+    world = takes_effect(task(sql()))
     world.go_on()
     (said,) = world.last()
     assert said.text.startswith("✅ *Done* in ")
@@ -151,7 +151,7 @@ def test_the_end_is_told_with_how_long_it_took() -> None:
 
 
 def test_no_go_is_told_with_its_reason_and_that_nothing_was_changed() -> None:
-    world = heard(task(sql()))
+    world = takes_effect(task(sql()))
     world.go_on(lambda options: "no-go" if "no-go" in options else options[0])
     (said,) = world.last()
     assert said.text == "⛔ No-go: c: 1 is not = 0 (fail). Nothing was changed."
@@ -241,7 +241,7 @@ def test_a_fact_that_came_too_late_is_not_told(kind: Kind) -> None:
 
 @pytest.mark.parametrize("kind", [Kind.HOLD, Kind.HELD, Kind.RESUME, Kind.ABORT, Kind.TRIPPED, Kind.DONE, Kind.SAMPLE])
 def test_nothing_is_told_of_a_run_that_has_ended(kind: Kind) -> None:
-    world = heard(task(sql()))
+    world = takes_effect(task(sql()))
     world.go_on()
     world.tell(kind, "ben", why="late", step=0, script=0, last=True)
     assert world.by_fact[-1] == (kind, [])
@@ -365,7 +365,7 @@ def test_a_task_without_steps_counts_only_once_people_have_said_go() -> None:
 
 
 def test_the_runs_own_message_changes_exactly_when_what_it_says_does() -> None:
-    world = heard(task(sql(), sql()))
+    world = takes_effect(task(sql(), sql()))
     world.go_on()
     before = None
     for kind, said in world.by_fact:

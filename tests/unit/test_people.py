@@ -9,7 +9,19 @@ from hypothesis import strategies as st
 from plans import PEOPLE, START, approve
 from pydantic import ValidationError
 
-from gonogo.core.people import GO, NO_GO, Approve, Item, Person, Vote, agreed, holds, lacking, most_votes, objection
+from gonogo.core.model.people import (
+    GO,
+    NO_GO,
+    Approve,
+    Item,
+    Person,
+    Vote,
+    agreed,
+    holds,
+    missing_votes,
+    most_votes,
+    why_vote_rejected,
+)
 
 ROLES = ("lead", "dba", "ops", "anna", "emil")
 
@@ -92,14 +104,14 @@ def test_a_quorum_is_of_different_people_and_one_as_large_as_the_list_needs_each
 def test_one_person_with_two_roles_counts_once() -> None:
     rule = approve("lead", "dba", quorum=2)
     assert not agreed(rule, PEOPLE, votes("ben", "ben"))
-    assert lacking(rule, PEOPLE, votes("ben", "ben")).startswith("1 of 2 said go")
+    assert missing_votes(rule, PEOPLE, votes("ben", "ben")).startswith("1 of 2 said go")
     assert agreed(rule, PEOPLE, votes("ben", "anna")), "ben stands for one role, whichever"
 
 
 @pytest.mark.parametrize("decision", [NO_GO, "", "Go", "yes", "None"])
 def test_only_a_go_is_a_go(decision: str) -> None:
     assert not agreed(approve("lead"), PEOPLE, [vote("anna", decision)])
-    assert lacking(approve("lead"), PEOPLE, [vote("anna", decision)]) == "0 of 1 said go; waits for lead"
+    assert missing_votes(approve("lead"), PEOPLE, [vote("anna", decision)]) == "0 of 1 said go; waits for lead"
 
 
 # what is lacking, in words
@@ -119,7 +131,7 @@ def test_only_a_go_is_a_go(decision: str) -> None:
     ],
 )
 def test_what_is_lacking_says_how_many_agreed_and_whose_word_is_waited_for(rule: Approve, said: list[str], expected: str) -> None:
-    assert lacking(rule, PEOPLE, votes(*said)) == expected
+    assert missing_votes(rule, PEOPLE, votes(*said)) == expected
 
 
 # why a vote does not count
@@ -135,7 +147,7 @@ def why(
     needs_proof: bool = False,
     proved: bool = False,
 ) -> str:
-    return objection(rule, PEOPLE, given, person, decision, launcher=launcher, needs_proof=needs_proof, proved=proved)
+    return why_vote_rejected(rule, PEOPLE, given, person, decision, launcher=launcher, needs_proof=needs_proof, proved=proved)
 
 
 STRICT = approve("lead", not_launcher=True)
@@ -188,7 +200,7 @@ def test_after_a_go_and_a_no_go_there_is_nothing_left_to_say() -> None:
 
 
 def test_a_runbook_without_people_has_nobody_who_may_vote() -> None:
-    said = objection(approve("lead"), {}, [], "anna", GO, launcher="", needs_proof=False, proved=False)
+    said = why_vote_rejected(approve("lead"), {}, [], "anna", GO, launcher="", needs_proof=False, proved=False)
     assert said == "'anna' is not one of the runbook's people; there are none"
 
 
@@ -257,7 +269,7 @@ def test_whoever_has_no_part_in_it_changes_nothing(rule: Approve, people: Mappin
 
 
 def why_in(people: Mapping[str, Person], rule: Approve, person: str) -> str:
-    return objection(rule, people, [], person, GO, launcher="", needs_proof=False, proved=False)
+    return why_vote_rejected(rule, people, [], person, GO, launcher="", needs_proof=False, proved=False)
 
 
 @given(rules(), groups, said)

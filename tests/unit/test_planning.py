@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from gonogo.core.plan import PlannedStep
-from gonogo.house import Project
-from gonogo.loader import check_runbook
-from gonogo.planning import Prepared, prepare
+from gonogo.core.plan.plan import PlannedStep
+from gonogo.planning.load import check_runbook
+from gonogo.planning.planner import Prepared, prepare
+from gonogo.project import Project
 
 RUNBOOK = """\
 runbook: example

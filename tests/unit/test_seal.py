@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from gonogo.core.changes import changes
-from gonogo.core.plan import Plan
-from gonogo.core.seal import digest
-from gonogo.house import Project
-from gonogo.loader import load_runbook
-from gonogo.planning import prepare
+from gonogo.core.plan.diff import changes
+from gonogo.core.plan.plan import Plan
+from gonogo.core.plan.seal import digest
+from gonogo.planning.load import load_runbook
+from gonogo.planning.planner import prepare
+from gonogo.project import Project
 
 RUNBOOK = """\
 runbook: example

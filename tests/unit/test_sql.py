@@ -4,7 +4,7 @@ import postgast
 import pytest
 
 from gonogo.errors import BadInput
-from gonogo.sql import Statement, meaning, split
+from gonogo.sql.parse import Statement, meaning, split
 
 
 def texts(sql: str) -> list[str]:

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gonogo.core.state import ANYWHERE, EDGES, Status
-from gonogo.core.states_page import states_page
+from generate.states_page import states_page
+
+from gonogo.core.engine.state import ANYWHERE, EDGES, Status
 
 PAGE = Path(__file__).parents[2] / "docs" / "states.md"
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from jinja2 import UndefinedError
 
 from gonogo.errors import BadInput
-from gonogo.template import Sql, Templates, batch_of, ident, literal
+from gonogo.planning.templates import Sql, Templates, batch_of, ident, literal
 
 PAYLOADS = [
     "tame",

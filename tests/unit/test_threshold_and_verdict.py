@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gonogo.core.threshold import parse_threshold
-from gonogo.core.verdict import Measurement, Verdict, judge, judge_all, number, say, trips, worst
+from gonogo.core.engine.verdict import Measurement, Verdict, judge, judge_all, number, say, trips, worst
+from gonogo.core.model.threshold import parse_threshold
 
 RULES = [
     "= 0",

@@ -9,17 +9,17 @@ from typing import Any, Literal
 import pytest
 from plans import START, AStep, World, phase, plan, script, sql, task
 
-from gonogo.cli.backups import is_over
-from gonogo.core.engine import Record, Restore, Switch, Undo, Weigh
-from gonogo.core.event import Kind
-from gonogo.core.evolve import first_way
-from gonogo.core.plan import Plan
-from gonogo.core.rehearsal import last_safe_start, shortcomings, summary, too_late, unready, verdict
-from gonogo.core.schedule import fraction
-from gonogo.core.state import State, Status, goes_further, outcome
-from gonogo.core.way_back import Backup, Rehearsal, Rollback
-from gonogo.core.way_back import Switch as OwnScripts
-from gonogo.core.ways import ways
+from gonogo.cli.backup import is_over
+from gonogo.core.engine.decide import CountLoss, Record, Restore, Switch, Undo
+from gonogo.core.engine.events import Kind
+from gonogo.core.engine.evolve import default_level
+from gonogo.core.engine.forecast import fraction
+from gonogo.core.engine.rehearsal import last_safe_start, shortcomings, summary, too_late, verdict, why_not_ready
+from gonogo.core.engine.state import State, Status, goes_further, outcome
+from gonogo.core.model.rollback import Backup, Rehearsal, Rollback
+from gonogo.core.model.rollback import Switch as OwnScripts
+from gonogo.core.plan.plan import Plan
+from gonogo.core.text.next_commands import next_commands
 
 HOUR = timedelta(hours=1)
 OWN = OwnScripts(sql=("s.sql",), prove=("c",))
@@ -64,18 +64,18 @@ def test_a_way_back_is_judged_by_what_differs(differing: list[str], misplaced: l
 @pytest.mark.parametrize(("age", "ready"), [(HOUR, True), (24 * HOUR, True), (24 * HOUR + timedelta(seconds=1), False)])
 def test_a_rehearsal_counts_for_as_long_as_the_runbook_says(age: timedelta, ready: bool) -> None:
     made = one_step(rehearsal=Rehearsal(fresh_for=24 * HOUR))
-    why = unready(made, rehearsed(), START + age)
+    why = why_not_ready(made, rehearsed(), START + age)
     assert (why == "") is ready
     assert ready or "old, and 1d is the most" in why
 
 
 def test_without_one_the_command_that_makes_one_is_named() -> None:
     made = one_step(rehearsal=Rehearsal())
-    assert "gonogo rehearse example --target demo" in unready(made, State(rehearsed={"why": "there is none"}), START)
+    assert "gonogo rehearse example --target demo" in why_not_ready(made, State(rehearsed={"why": "there is none"}), START)
 
 
 def test_where_it_is_waived_nothing_is_asked_for() -> None:
-    assert unready(one_step(rehearsal=Rehearsal(waived="small")), State(), START) == ""
+    assert why_not_ready(one_step(rehearsal=Rehearsal(waived="small")), State(), START) == ""
 
 
 @pytest.mark.parametrize(("before_end", "late"), [(46, False), (45, False), (44, True)])
@@ -97,7 +97,7 @@ RESTORED = {"level": "restore", "verdict": "restores exactly", "took": 5, "diffe
 
 
 @pytest.mark.parametrize(
-    ("found", "ways_back", "said"),
+    ("found", "levels", "said"),
     [
         ({}, ("undo",), ""),
         ({"forward": {"outcome": "rolled back", "why": "b failed"}}, ("undo",), "it did not go forward: b failed"),
@@ -106,8 +106,8 @@ RESTORED = {"level": "restore", "verdict": "restores exactly", "took": 5, "diffe
         ({}, ("undo", "restore"), "the way back by restore was not rehearsed"),
     ],
 )
-def test_a_rehearsal_that_does_not_stand_says_why(found: dict[str, Any], ways_back: tuple[Any, ...], said: str) -> None:
-    assert shortcomings(one_step(rollback=Rollback(levels=ways_back)), evidence(**found)) == said
+def test_a_rehearsal_that_does_not_stand_says_why(found: dict[str, Any], levels: tuple[Any, ...], said: str) -> None:
+    assert shortcomings(one_step(rollback=Rollback(levels=levels)), evidence(**found)) == said
 
 
 def test_where_each_step_is_asked_for_each_step_must_be_proved() -> None:
@@ -121,11 +121,11 @@ def test_where_each_step_is_asked_for_each_step_must_be_proved() -> None:
 def test_a_trip_takes_the_first_way_that_the_rehearsal_proved_and_a_restore_only_of_a_backup_that_was() -> None:
     levels = ("restore", "undo")
     proved = State(levels=levels, backups={0: {"folder": "b"}})
-    assert first_way(State(levels=levels), 0) == "undo"
-    assert first_way(proved, 0) == "restore"
-    assert first_way(proved, 1) == "undo", "a backup of before the run is none of before its second phase"
-    assert first_way(replace(proved, rehearsed={"levels": {"undo": {}}}), 0) == "undo"
-    assert first_way(State(levels=("restore",)), 0) == "undo", "what can be undone is"
+    assert default_level(State(levels=levels), 0) == "undo"
+    assert default_level(proved, 0) == "restore"
+    assert default_level(proved, 1) == "undo", "a backup of before the run is none of before its second phase"
+    assert default_level(replace(proved, rehearsed={"levels": {"undo": {}}}), 0) == "undo"
+    assert default_level(State(levels=("restore",)), 0) == "undo", "what can be undone is"
 
 
 @pytest.mark.parametrize(
@@ -160,12 +160,17 @@ def done(made: Plan) -> World:
 
 def test_each_way_is_what_its_level_says() -> None:
     made = one_step(rollback=EVERY_WAY, backup=Backup())
-    expected = {"feature": Switch("feature", 0), "undo": Undo(0, 0, True, False), "data": Switch("data", 0), "restore": Weigh(1)}
+    expected = {
+        "feature": Switch("feature", 0),
+        "undo": Undo(0, 0, True, False),
+        "data": Switch("data", 0),
+        "restore": CountLoss(1),
+    }
     for level, command in expected.items():
         world = done(made)
         world.take_another_way(level)
         assert world.decide() == command
-    world.tell(Kind.WEIGHED, step=1, rows={"t": 0}, how="estimated")
+    world.tell(Kind.LOSS_COUNTED, step=1, rows={"t": 0}, how="estimated")
     assert world.decide() == Restore()
 
 
@@ -173,11 +178,11 @@ def test_what_an_undo_would_destroy_is_counted_once_and_accepted_by_a_person() -
     made = plan(phase(task(AStep(scripts=(script(),), undo=(script(),), destroys=("t",)))))
     world = done(made)
     world.take_another_way("undo")
-    assert world.decide() == Weigh(0)
-    world.tell(Kind.WEIGHED, step=0, rows={"t": 3}, how="estimated")
-    assert world.decide() == Weigh(0), "rows that would be destroyed are counted again until somebody accepts it"
+    assert world.decide() == CountLoss(0)
+    world.tell(Kind.LOSS_COUNTED, step=0, rows={"t": 3}, how="estimated")
+    assert world.decide() == CountLoss(0), "rows that would be destroyed are counted again until somebody accepts it"
     world.tell(Kind.RESUME, "ben", accept_loss=True)
-    world.tell(Kind.WEIGHED, step=0, rows={"t": 3}, how="estimated")
+    world.tell(Kind.LOSS_COUNTED, step=0, rows={"t": 3}, how="estimated")
     assert world.decide() == Undo(0, 0, True, False)
 
 
@@ -232,7 +237,7 @@ def test_a_rollback_of_a_phase_that_failed_can_be_widened_to_the_whole_run_and_n
     world = done(made)
     world.take_another_way("")
     world.tell(Kind.UNDO_FAILED, step=1, why="no")
-    assert ways(made, world.state, carried=False)[-1].command == "gonogo rollback example --target demo --phase phase-0"
+    assert next_commands(made, world.state, carried=False)[-1].command == "gonogo rollback example --target demo --phase phase-0"
     world.take_another_way("", back_to=0)
     assert (world.state.back_to, world.state.held) == (0, "")
     world.tell(Kind.UNDO_FAILED, step=1, why="no")
@@ -258,7 +263,7 @@ def test_each_phase_has_a_backup_of_its_own_where_the_runbook_says_so() -> None:
 def test_after_a_restore_nothing_is_left_to_undo() -> None:
     world = done(one_step(rollback=EVERY_WAY, backup=Backup()))
     world.take_another_way("restore")
-    world.tell(Kind.WEIGHED, step=1, rows={"t": 0}, how="estimated")
+    world.tell(Kind.LOSS_COUNTED, step=1, rows={"t": 0}, how="estimated")
     world.tell(Kind.RESTORED, how="side by side")
     assert (world.state.status, world.state.step) == (Status.PROVING, 0)
 
@@ -268,7 +273,7 @@ def test_a_rollback_that_failed_names_the_next_safe_commands() -> None:
     world = done(made)
     world.take_another_way("undo")
     world.tell(Kind.UNDO_FAILED, step=0, why="no")
-    told = [way.command for way in ways(made, world.state, carried=False)]
+    told = [way.command for way in next_commands(made, world.state, carried=False)]
     assert told == [
         "gonogo rollback example --target demo --continue",
         "gonogo resume example --target demo --settle done",

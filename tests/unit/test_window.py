@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from gonogo.core.window import Day, Freeze, Schedule, Window, closed
+from gonogo.core.model.schedule import Day, Freeze, Schedule, Window, closed
 
 ROME = "Europe/Rome"
 TICK = timedelta(microseconds=1)

@@ -1,0 +1,274 @@
+"""The flows that `gonogo serve` offers in the Prefect UI: run, resume, roll back.
+
+Each is started by Prefect in a process of its own, from names alone: no address and no secret is a parameter.
+A run that is cancelled holds (or is rolled back by a run of its own, where its phase says so); one whose process was
+killed goes on from the ledger when its flow run is retried, or by the flow *resume*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any, ParamSpec
+
+from prefect import flow, get_run_logger
+from prefect.deployments import run_deployment
+from prefect.exceptions import TerminationSignal
+from prefect.runtime import flow_run as this_run
+from prefect.states import Completed, Failed
+
+from flows.phase import PhaseView, as_state, show_page
+from gonogo import monitor as monitoring
+from gonogo.core.engine.events import Kind
+from gonogo.core.engine.state import State, Status
+from gonogo.core.text.rehearsal_page import rehearsal_page
+from gonogo.errors import GonogoError, Refused
+from gonogo.keys import Keys
+from gonogo.planning.load import parse_yaml
+from gonogo.planning.planner import Prepared, prepare
+from gonogo.postgres.connection import Database
+from gonogo.rehearsal import rehearse as rehearsing
+from gonogo.run import launch, loop, rollback_request, runs, signatures, targets, votes
+from gonogo.run.context import Runner
+from gonogo.run.open import OpenedRunbook, found_run, open_runbook
+from gonogo.run.runner import carried
+from gonogo.run.votes import Caller
+
+ALL = "all"
+RUN, REHEARSE, RESUME, ROLL_BACK = "gonogo-run", "gonogo-rehearse", "gonogo-resume", "gonogo-roll-back"
+MONITOR = "gonogo-monitor"
+_P = ParamSpec("_P")
+_HOW: dict[str, Any] = {"retries": 0, "persist_result": False}
+
+
+def _answering(body: Callable[_P, Any]) -> Callable[_P, Any]:
+    """Let what stops gonogo end a flow run with its own words, not with a traceback."""
+
+    @wraps(body)
+    def answer(*args: _P.args, **kwargs: _P.kwargs) -> Any:
+        try:
+            return body(*args, **kwargs)
+        except GonogoError as error:
+            get_run_logger().error("%s", error)
+            return Failed(name="Refused", message=str(error))
+
+    return answer
+
+
+@flow(name=RUN, flow_run_name="{runbook}/{phase}@{target}", **_HOW)
+@_answering
+def run(
+    runbook: str,
+    target: str,
+    phase: str = ALL,
+    launched_by: str = "",
+    code: str = "",
+    override: str = "",
+    at_once: bool = False,
+    again: bool = False,
+    inputs: dict[str, Any] | None = None,
+) -> Any:
+    """Launch a runbook's next phase, or all that are left."""
+    opened, caller = open_runbook(runbook), Caller(person=launched_by, code=code)
+    database = targets.reach(opened.runbook, opened.project, target)
+    if mine := _mine(database, opened):
+        # a retry of the flow run that launched it: the ledger says where it stands
+        return _carry(opened, database, mine.run, caller, lambda c: launch.go_on(c, mine.events, _here), resumed=True)
+    prepared = _prepare(opened, target, inputs)
+    said = votes.launcher(prepared.plan, signatures.keys_of(opened.project), caller, override, at_once=at_once)
+    said = {**said, "flow_run": str(this_run.id)}
+    with database.connect("gonogo/begin") as connection:
+        sign = signatures.signer(prepared.plan, signatures.keys_of(opened.project))
+        run_id, found = launch.begin(connection, prepared, caller.person or "the Prefect UI", again=again, sign=sign)
+        if found is not None and found.state.status is Status.DONE:
+            return Completed(name="Done", message=f"nothing is left to do: {run_id} did this already; `again` runs it anew")
+        count = launch.phases_to_do(prepared.plan, found.state if found else State(), "" if phase == ALL else phase)
+        return _carry(
+            opened, database, run_id, caller, lambda c: launch.go(c, count, _here, at_once=at_once, said=said), resumed=False
+        )
+
+
+@flow(name=REHEARSE, flow_run_name="rehearse {runbook}@{target}", **_HOW)
+@_answering
+def rehearse(runbook: str, target: str, each_step: bool = False, inputs: dict[str, Any] | None = None) -> Any:
+    """Run the plan forward and back on a restored copy, and record what that showed; the target itself is not changed."""
+    opened, logger = open_runbook(runbook), get_run_logger()
+    prepared = _prepare(opened, target, inputs)
+    evidence = rehearsing.rehearse(
+        prepared,
+        targets.reach(opened.runbook, opened.project, target),
+        opened.project,
+        actor="the Prefect UI",
+        say=lambda text: logger.info("%s", text),
+        each_step=each_step,
+    )
+    show_page(f"{runbook}-rehearsal", rehearsal_page(prepared.plan.title, evidence), "What the rehearsal showed")
+    if evidence["shortcomings"]:
+        return Failed(name="Does not stand", message=evidence["shortcomings"])
+    return Completed(name="Rehearsed", message="forward, and back by every way, to what there was")
+
+
+@flow(name=MONITOR, flow_run_name="monitor {runbook}@{target}", **_HOW)
+@_answering
+def monitor(runbook: str, target: str) -> Any:
+    """Look once at what the runbook monitors, and tell people what changed or has waited too long."""
+    opened, logger = open_runbook(runbook), get_run_logger()
+    database = targets.reach(opened.runbook, opened.project, target)
+
+    def say(text: str) -> None:
+        logger.info("%s", text)
+
+    found = monitoring.look(opened, _prepare(opened, target, None), database, say)
+    for name, judged in found.judged.items():
+        logger.info("%s: %s", name, judged.sentence)
+    if found.raised:
+        return Failed(name="Alert", message=", ".join(found.raised))
+    return Completed(name="Well", message=f"{len(found.judged)} alerts, none raised")
+
+
+def _prepare(opened: OpenedRunbook, target: str, inputs: dict[str, Any] | None) -> Prepared:
+    given = {name: _value(opened, name, value) for name, value in (inputs or {}).items()}
+    return prepare(opened.runbook, opened.file, opened.project, target=target, inputs=given)
+
+
+@flow(name=RESUME, flow_run_name="resume {runbook}@{target}", **_HOW)
+@_answering
+def resume(runbook: str, target: str, settle: str = "", take_over: bool = False, asked_by: str = "", code: str = "") -> Any:
+    """Go on with a run that is held, or whose process was lost: from the ledger alone."""
+    caller = Caller(person=asked_by, code=code)
+    with found_run(runbook, target, "") as (opened, database, _, found):
+        if found.state.status in (Status.DONE, Status.NO_GO, Status.ROLLED_BACK):
+            raise Refused(f"nothing to resume: the run {found.run} is over ({found.state.status})")
+        if found.state.status is Status.READY and not found.state.held:
+            raise Refused(f"the run {found.run} waits for its next phase; launch it")
+        _prove_if_said(found, signatures.keys_of(opened.project), caller)
+        settled = launch.settlement(found, settle) if settle else None
+    return _carry(
+        opened,
+        database,
+        found.run,
+        caller,
+        lambda c: launch.go_on(c, found.events, _here, settled),
+        resumed=True,
+        take_over=take_over,
+    )
+
+
+@flow(name=ROLL_BACK, flow_run_name="roll back {runbook}@{target}", **_HOW)
+@_answering
+def roll_back(
+    runbook: str,
+    target: str,
+    reason: str = "",
+    asked_by: str = "",
+    code: str = "",
+    take_over: bool = False,
+    level: str = "",
+    accept_loss: bool = False,
+    phase: str = "",
+) -> Any:
+    """Undo what the newest run did, newest first, and prove it; where a process carries it, that one does."""
+    caller = Caller(person=asked_by, code=code)
+    with found_run(runbook, target, "") as (opened, database, connection, found):
+        back_to = rollback_request.phase_number(found.plan, phase)
+        back = rollback_request.Back(kind=Kind.ROLL_BACK, reason=reason, level=level, back_to=back_to, accept_loss=accept_loss)
+        rollback_request.refuse_rollback_where_over(back, found)
+        by_authority = rollback_request.needs_approval(found, back)
+        keys = signatures.keys_of(opened.project)
+        if by_authority and (lacks := votes.agree(connection, found, keys, caller, reason, level, back_to)):
+            return Failed(name="Waiting for agreement", message=f"{caller.person} agrees: {lacks}")
+        if accept_loss and not by_authority:
+            votes.accept_loss(found.plan, keys, caller)
+        elif not by_authority:
+            _prove_if_said(found, keys, caller)
+        if found.carried and not take_over:
+            if not by_authority:
+                launch.request(database, found, Kind.ROLL_BACK, back.body, caller.person or "the Prefect UI")
+            return Completed(
+                name="Asked", message=f"{found.run} rolls back when its running step ends; its own flow run shows it"
+            )
+
+    def turn(runner: Runner) -> None:
+        rollback_request.begin_rollback(runner, back, by_authority=by_authority)
+        _here(runner)
+
+    return _carry(opened, database, found.run, caller, turn, resumed=True, take_over=take_over)
+
+
+def _prove_if_said(found: runs.FoundRun, keys: Keys, caller: Caller) -> None:
+    """Check a code that was given; holding back and going on need none."""
+    if caller.code:
+        votes.prove(found.plan, keys, caller)
+
+
+def _mine(database: Database, opened: OpenedRunbook) -> runs.FoundRun | None:
+    """Return the unfinished run that this very flow run launched, when it was retried after its process was lost."""
+    with database.connect("gonogo/look") as connection:
+        try:
+            found = runs.find(connection, runbook=opened.runbook.runbook)
+        except Refused:
+            return None
+    launched = [event for event in found.events if event.kind is Kind.PHASE_STARTED]
+    mine = bool(launched) and launched[-1].body.get("flow_run") == str(this_run.id)
+    over = found.state.status in (Status.READY, Status.DONE, Status.NO_GO, Status.ROLLED_BACK) and not found.state.held
+    return found if mine and not over else None
+
+
+def _value(opened: OpenedRunbook, name: str, value: Any) -> Any:
+    """Read an input that the form takes as text because it is a list or a mapping."""
+    item = opened.runbook.inputs.get(name)
+    structured = item is not None and (item.type in ("list", "mapping") or isinstance(item.default, (list, tuple, Mapping)))
+    return parse_yaml(value, f"input {name}")[0] if structured and isinstance(value, str) else value
+
+
+def _here(runner: Runner) -> None:
+    """Carry a phase inside the flow run that Prefect started."""
+    shown = PhaseView(runner, runner.session.say)
+    try:
+        shown.attempt()
+    except (Exception, TerminationSignal) as error:  # noqa: BLE001 - Prefect's failures are not the migration's
+        shown.prefect_failed(error)
+        if shown.error is not None:
+            raise shown.error from None
+    if not runner.state.at_rest and runner.patient:
+        loop.run_until_blocked(runner)
+
+
+def _carry(
+    opened: OpenedRunbook,
+    database: Database,
+    run_id: str,
+    caller: Caller,
+    what: Callable[[Runner], None],
+    *,
+    resumed: bool,
+    take_over: bool = False,
+) -> Any:
+    """Do something with a run as its runner; a cancelled flow run leaves it held, or on its way back in a run of its own."""
+    logger = get_run_logger()
+    actor = caller.person or "the Prefect UI"
+    with carried(database, run_id, opened.project, actor=actor, take_over=take_over, resumed=resumed) as runner:
+        runner.session.say = lambda text: logger.info("%s", text)
+        try:
+            what(runner)
+        except (TerminationSignal, KeyboardInterrupt):
+            _cancelled(runner)
+            raise
+        except GonogoError as error:
+            raise type(error)(f"{error}. When that is mended, go on with the deployment `resume`") from None
+        return as_state(runner.state)
+
+
+def _cancelled(runner: Runner) -> None:
+    """Stop the statement at once; hold the run, or let a flow run of its own roll it back (Prefect kills this one soon)."""
+    plan, state = runner.plan, runner.state
+    phase = plan.phases[min(state.phase, len(plan.phases) - 1)]
+    runner.hold_now("cancelled in Prefect")
+    if phase.on_cancel == "hold" or plan.rollback.authority is not None:
+        return
+    parameters = {"runbook": plan.runbook, "target": plan.target, "reason": "cancelled in Prefect", "take_over": True}
+    name = f"{ROLL_BACK}/{plan.runbook}: roll back"
+    try:
+        run_deployment(name, parameters=parameters, timeout=0, as_subflow=False)
+    except Exception as error:  # noqa: BLE001 - the run is held, which is safe; a person rolls it back
+        runner.session.say(f"Prefect did not start the rollback ({error}); the run is held")

@@ -1,0 +1,184 @@
+"""`gonogo backup`: take, prove, list, prune."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from gonogo import clock
+from gonogo.cli.output import as_json, say
+from gonogo.core.engine.state import SWITCH_LEVELS, State, Status
+from gonogo.core.model.duration import say_duration
+from gonogo.core.model.rollback import Backup
+from gonogo.core.text.messages import backup_in_words
+from gonogo.errors import GonogoError
+from gonogo.ledger import store
+from gonogo.planning.load import choose_target
+from gonogo.postgres.connection import Connection, identify
+from gonogo.run import runs, targets
+from gonogo.run.open import OpenedRunbook, open_runbook
+
+
+def take(name: str, target: str, json: bool) -> None:
+    """Take a backup and prove it."""
+    from gonogo.recovery import dump  # noqa: PLC0415 - listing them needs no driver
+
+    opened = open_runbook(name)
+    database = targets.reach(opened.runbook, opened.project, target)
+    folder = _folder(opened) / f"{opened.runbook.runbook}-by-hand-{dump.stamp()}"
+    made = dump.take(database, folder, _teller(json), opened.runbook.backup)
+    _say_proof(dump.prove(made, _room(opened, target), _teller(json)), json)
+
+
+def prove(name: str, folder: Path, target: str, json: bool) -> None:
+    """Prove a backup that is there."""
+    from gonogo.recovery import dump  # noqa: PLC0415 - see take
+    from gonogo.recovery.manifest import read  # noqa: PLC0415 - see take
+
+    opened = open_runbook(name)
+    made = read(folder)
+    _say_proof(dump.prove(made, _room(opened, target), _teller(json)), json)
+
+
+def listed(name: str, json: bool) -> None:
+    """List the backups of a runbook."""
+    opened = open_runbook(name)
+    rows = list(_backups(opened))
+    if json:
+        as_json(rows)
+        return
+    for row in rows:
+        old = ", older than keep: says" if row["outlived"] else ""
+        say(f"{row['folder']}: {row['bytes'] / 1e6:,.1f} MB, {say_duration(row['age'])} old{old}")
+    if not rows:
+        say("there is none")
+
+
+def prune(name: str, yes: bool, json: bool) -> None:
+    """Remove the backups that have outlived what the runbook says; the newest stays, and what an unfinished run may need."""
+    opened = open_runbook(name)
+    older = [row for row in list(_backups(opened))[1:] if row["outlived"]]
+    asked = _Ledgers(opened)
+    stays = {row["folder"]: why for row in older if (why := asked.needs(row))}
+    outlived = [*(row for row in older if row["folder"] not in stays), *_left_over(opened)]
+    if yes:
+        for row in outlived:
+            shutil.rmtree(row["folder"])
+    if json:
+        as_json({"removed": yes, "backups": outlived, "stays": stays})
+        return
+    for folder, why in stays.items():
+        say(f"{folder} stays: {why}", "yellow")
+    for row in outlived:
+        say(f"{'removed' if yes else 'would remove'} {row['folder']}")
+    if outlived and not yes:
+        say("they are removed with --yes")
+    if not outlived:
+        say("none is older than `keep:` says")
+
+
+def _folder(opened: OpenedRunbook) -> Path:
+    return opened.project.state / "backups"
+
+
+def _backups(opened: OpenedRunbook) -> Iterator[dict[str, Any]]:
+    """Yield a runbook's backups, the newest first."""
+    keep = (opened.runbook.backup or Backup()).keep
+    from gonogo.recovery.manifest import read_manifest  # noqa: PLC0415 - see take
+
+    found = []
+    kinds = r"-([0-9a-f]{6}-(before|after)|by-hand|rehearsal)-\d{8}T\d{6}-[0-9a-f]{4}"
+    name = re.compile(re.escape(opened.runbook.runbook) + kinds)
+    for folder in _folder(opened).glob("*"):
+        if not name.fullmatch(folder.name):
+            continue
+        manifest = read_manifest(folder)
+        taken = datetime.fromisoformat(manifest["taken_at"])
+        size = sum(int(each["bytes"]) for each in manifest["files"].values())
+        age = clock.now() - taken
+        found.append(
+            {
+                "folder": str(folder),
+                "taken_at": manifest["taken_at"],
+                "of": (manifest["system"], manifest["database"]),
+                "bytes": size,
+                "age": age.total_seconds(),
+                "outlived": age > keep,
+            }
+        )
+    yield from sorted(found, key=lambda row: str(row["taken_at"]), reverse=True)
+
+
+def _left_over(opened: OpenedRunbook) -> Iterator[dict[str, Any]]:
+    """Yield what a backup that was killed a day ago or more left behind."""
+    for folder in _folder(opened).glob(f".{opened.runbook.runbook}-*.partial"):
+        age = clock.now() - datetime.fromtimestamp(folder.stat().st_mtime, UTC)
+        if age > timedelta(days=1):
+            yield {"folder": str(folder), "age": age.total_seconds(), "partial": True}
+
+
+def is_over(state: State) -> bool:
+    """Say whether nobody can turn a run back by restoring any more: it is done, or back where it began."""
+    if state.status is Status.NO_GO:
+        return not state.changed
+    return state.status is Status.DONE or (state.status is Status.ROLLED_BACK and state.level not in SWITCH_LEVELS)
+
+
+class _Ledgers:
+    """What the runs of a runbook's targets may still be restored from."""
+
+    def __init__(self, opened: OpenedRunbook) -> None:
+        self._opened = opened
+        #: by target: the backups that its unfinished runs name, with the run
+        self._named: dict[tuple[str, str], dict[str, str]] | None = None
+
+    def needs(self, row: Mapping[str, Any]) -> str:
+        """Say why a backup must stay, or nothing."""
+        folder = Path(row["folder"])
+        if "-before-" not in folder.name:
+            return ""
+        if self._named is None:
+            self._named = dict(self._ask())
+        if row["of"] not in self._named:
+            return "no target that can be reached is what it was taken of, so nobody knows whether a run may need it"
+        run = self._named[row["of"]].get(folder.name, "")
+        return f"the run {run} is not over, and may be restored from it" if run else ""
+
+    def _ask(self) -> Iterator[tuple[tuple[str, str], dict[str, str]]]:
+        for target in self._opened.runbook.targets:
+            with suppress(GonogoError):
+                database = targets.reach(self._opened.runbook, self._opened.project, target)
+                with targets.connect_recovering(database, "gonogo/prune") as connection:
+                    identity = identify(connection)
+                    yield (identity.system_identifier, identity.database), dict(self._unfinished(connection))
+
+    def _unfinished(self, connection: Connection) -> Iterator[tuple[str, str]]:
+        name = self._opened.runbook.runbook
+        for row in store.runs(connection, name) if store.exists(connection) else ():
+            state = runs.find(connection, runbook=name, run=row.id).state
+            if not is_over(state):
+                yield from ((Path(str(known["folder"])).name, row.id) for known in state.backups.values())
+
+
+def _room(opened: OpenedRunbook, target: str) -> Any:
+    from gonogo.postgres.scratch import scratch_server_of  # noqa: PLC0415 - see take
+
+    chosen = opened.runbook.targets[choose_target(opened.runbook, target)]
+    return scratch_server_of(targets.reach(opened.runbook, opened.project, target), chosen.rehearse_on, opened.project.state)
+
+
+def _teller(json: bool) -> Any:
+    return (lambda _: None) if json else lambda text: say(text, "dim")
+
+
+def _say_proof(proof: dict[str, Any], json: bool) -> None:
+    if json:
+        as_json(proof)
+    else:
+        say(f"proved: {backup_in_words(proof)}", "green")
+        say(proof["folder"])

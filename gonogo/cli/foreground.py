@@ -1,0 +1,158 @@
+"""Carry a run in this process: show it, send its updates, hold it on Ctrl-C, and answer."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import typer
+
+from flows.control_room import find_control_room
+from gonogo.cli.output import Display, as_json, say
+from gonogo.cli.status import say_way, write_report
+from gonogo.core.text.messages import updates
+from gonogo.core.text.next_commands import next_commands
+from gonogo.errors import Exit, GonogoError
+from gonogo.postgres.connection import Database
+from gonogo.project import find_project
+from gonogo.report import report
+from gonogo.run import launch, loop, runs
+from gonogo.run.context import Runner
+from gonogo.run.open import OpenedRunbook
+from gonogo.run.runner import carried, tells_slack
+
+
+class Interrupted(KeyboardInterrupt):
+    """Somebody pressed Ctrl-C, or the process was asked to end."""
+
+
+class ForegroundRun:
+    """Carries a run in this process: shows it, sends its updates, holds it on Ctrl-C, and answers the exit code."""
+
+    def __init__(self, plainly: bool, *, quiet: bool, patient: bool = True, hint: bool = True) -> None:
+        """Get ready to carry a run.
+
+        Args:
+            plainly: without Prefect.
+            quiet: tell nothing but the answer, as JSON.
+            patient: wait at a gate for as long as people have.
+            hint: say what to type next.
+        """
+        self.quiet, self.patient, self.hint = quiet, patient, hint
+        self.flow: launch.Carry = launch.run_without_ui
+        self._prefect: Any = None
+        if not plainly:
+            find_control_room(find_project())
+            # Prefect takes seconds to import and more to start: it does so while the plan is made
+            self._prefect = threading.Thread(target=_warm_up)
+            self._prefect.start()
+
+    def carry(
+        self,
+        opened: OpenedRunbook,
+        database: Database,
+        run_id: str,
+        actor: str,
+        what: Callable[[Runner], None],
+        *,
+        take_over: bool = False,
+        resumed: bool = False,
+    ) -> None:
+        """Become the runner of a run and do something with it; then say how it stands, and exit accordingly."""
+        with (
+            carried(database, run_id, opened.project, actor=actor, take_over=take_over, resumed=resumed) as runner,
+            self._shown(runner) as display,
+        ):
+            word = f", carried on by {actor} (epoch {runner.session.epoch})" if resumed else ""
+            display.line(f"run {run_id} on {runner.plan.target}{word}")
+            if self._prefect is not None:
+                self.flow = _prefect_carry(self._prefect, display)
+            try:
+                with _holding_on_signals(runner, display):
+                    what(runner)
+            except GonogoError as error:
+                raise type(error)(f"{error}. When that is mended, go on with `gonogo resume {runner.plan.runbook}`") from None
+        with database.connect("gonogo/look") as connection:
+            found = runs.find(connection, run=run_id, whole=True)
+        answer(found, opened, self.quiet, "", hint=self.hint)
+        raise typer.Exit(launch.exit_code(found.state))
+
+    def _shown(self, runner: Runner) -> Display:
+        """Return the display that follows a run."""
+        told = None if tells_slack(runner) else updates
+        display = Display(runner.plan, runner.session.run, quiet=self.quiet, updates=told)
+        runner.patient = self.patient
+        runner.session.say = display.line
+        runner.listeners.append(display.on_event)
+        return display
+
+
+def _warm_up() -> None:
+    from flows import phase  # noqa: PLC0415 - this is the import that takes seconds
+
+    phase.warm_up()
+
+
+def _prefect_carry(thread: threading.Thread, display: Display) -> launch.Carry:
+    def carry(runner: Runner) -> None:
+        # what can be done before Prefect is there is done meanwhile
+        loop.measure_baseline(runner)
+        thread.join()
+        try:
+            from flows import phase  # noqa: PLC0415
+        except Exception as error:  # noqa: BLE001 - a broken Prefect never stops a migration
+            display.line(f"Prefect is out ({error}); going on without it", "yellow")
+            loop.run_until_blocked(runner)
+            return
+        phase.carry(runner, display.line)
+
+    return carry
+
+
+@contextmanager
+def _holding_on_signals(runner: Runner, display: Display) -> Iterator[None]:
+    """Turn Ctrl-C and SIGTERM into a clean hold."""
+
+    def interrupt(*_: int | FrameType | None) -> None:
+        raise Interrupted
+
+    former = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    except KeyboardInterrupt:
+        for number in former:
+            signal.signal(number, signal.SIG_IGN)
+        display.line("stopping: the running statement is cancelled and the run is held", "yellow")
+        runner.hold_now("interrupted (Ctrl-C or SIGTERM)")
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+def answer(found: runs.FoundRun, opened: OpenedRunbook, json: bool, text: str, *, hint: bool = True) -> None:
+    """Say how a run stands and what to type next; write its report where it is over."""
+    made = report.report(found.plan, found.events, found.run)
+    if json:
+        shown = {key: made[key] for key in ("run", "runbook", "target", "outcome", "cause", "done", "took")}
+        as_json({**shown, "status": str(found.state.status), "exit_code": int(launch.exit_code(found.state)), "note": text})
+        return
+    if text:
+        say(text)
+        return
+    code = launch.exit_code(found.state)
+    style = {Exit.DONE: "bold green", Exit.ROLLED_BACK: "bold yellow", Exit.HOLDING: "bold yellow"}.get(code, "bold red")
+    say(f"\n{found.plan.title} on {found.plan.target}: {made['outcome']}", style)
+    if made["cause"]:
+        say(f"  {made['cause']}")
+    if code in (Exit.DONE, Exit.ROLLED_BACK, Exit.NO_GO):
+        try:
+            say(f"  report: {write_report(made, opened.project.state / 'reports', 'html')}")
+        except GonogoError as error:
+            say(f"  no report: {error}", "yellow")
+    if hint:
+        for way in next_commands(found.plan, found.state, carried=found.carried):
+            say_way(way.command, way.when)

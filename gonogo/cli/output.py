@@ -1,0 +1,206 @@
+"""What the command line prints: tables and a live view on a terminal, plain lines in a pipe."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Any, Self
+from zoneinfo import ZoneInfo
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from gonogo import clock
+from gonogo.core.engine.events import Event
+from gonogo.core.engine.forecast import Row, fraction
+from gonogo.core.engine.state import State, Status
+from gonogo.core.model.duration import say_duration
+from gonogo.core.plan.plan import Plan, PlannedPhase
+from gonogo.core.text.log import tell
+from gonogo.core.text.messages import Update
+from gonogo.core.text.messages import clock as clock_time
+from gonogo.core.text.plain import clean, indented
+from gonogo.core.text.plan_page import way_back
+from gonogo.errors import BadInput, GonogoError
+
+_TTY = sys.stdout.isatty()
+console = Console(width=None if _TTY else 160, highlight=False, soft_wrap=not _TTY)
+stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+_LOUD = (
+    "ASKED",
+    "GO",
+    "NO-GO",
+    "TRIPPED",
+    "FAILED",
+    "VERIFY FAILED",
+    "HOLDING",
+    "ROLLED BACK",
+    "PHASE ROLLED BACK",
+    "ROLLBACK FAILED",
+    "ROLLBACK NOT PROVED",
+    "DONE",
+)
+_STYLE = {
+    "ASKED": "bold cyan",
+    "GO": "bold green",
+    "DONE": "bold green",
+    "ROLLED BACK": "bold yellow",
+    "PHASE ROLLED BACK": "bold yellow",
+}
+
+
+def complain(error: GonogoError) -> None:
+    """Tell what stops gonogo: each problem on its own."""
+    problems: Sequence[object] = error.problems if isinstance(error, BadInput) else [error]
+    for problem in problems:
+        stderr.print(f"[bold red]gonogo:[/] {escape(clean(problem))}")
+    if len(problems) > 1:
+        stderr.print(f"[bold red]gonogo:[/] {len(problems)} problems; nothing was touched")
+
+
+def say(text: str = "", style: str = "") -> None:
+    """Print a line."""
+    console.print(Text(clean(text), style=style))
+
+
+def as_json(made: object) -> None:
+    """Print data for a script."""
+    sys.stdout.write(json.dumps(made, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table."""
+    made = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False)
+    for column in columns:
+        made.add_column(column, overflow="fold")
+    for row in rows:
+        made.add_row(*(Text(clean(cell)) for cell in row))
+    console.print(made)
+
+
+def plan_table(plan: Plan) -> None:
+    """Print a plan: its tasks on the clock, with their steps and their way back."""
+    zone = ZoneInfo(plan.zone)
+    for number, phase in enumerate(plan.phases):
+        rows = []
+        for task in plan.tasks:
+            if task.phase != number:
+                continue
+            span = f"{task.start.astimezone(zone):%H:%M} to {task.end.astimezone(zone):%H:%M}"
+            takes = say_duration(task.takes) if task.takes else "-"
+            rows.append([span, takes, task.title, task.owner or "-", ""])
+            for step in plan.steps[task.first : task.last + 1]:
+                rows.append(["", "", f"  {step.name.split('.', 1)[1]}", _what(step), _way_back(step)])
+        title = f"{phase.title}: {phase.start.astimezone(zone):%Y-%m-%d %H:%M %Z} to {phase.end.astimezone(zone):%H:%M %Z}"
+        table(title, ["clock", "takes", "task", "owner / does", "way back"], rows)
+        say(f"  gate: {_gate(phase)}")
+        say(f"  verify: {', '.join(phase.verify) or 'nothing'}")
+        watched = f"{', '.join(phase.watch)} every {say_duration(phase.every)}, soak {say_duration(phase.soak)}"
+        say(f"  watch: {watched if phase.watch else 'nothing'}\n")
+    for line in way_back(plan):
+        say(f"  {line.removeprefix('- ').replace('**', '')}")
+    say("")
+
+
+def _gate(phase: PlannedPhase) -> str:
+    parts = [", ".join(phase.go_if)] if phase.go_if else []
+    if phase.before:
+        parts.append(f"{', '.join(item.item for item in phase.before)} confirmed")
+    if rule := phase.approve:
+        excluded = ", not the launcher" if rule.not_launcher else ""
+        parts.append(f"{rule.quorum} of {', '.join(rule.roles)} say go within {say_duration(rule.within)}{excluded}")
+    return "; ".join(parts) or "always go"
+
+
+def _what(step: Any) -> str:
+    if step.wait is not None:
+        return f"wait {say_duration(step.wait)}"
+    if step.outside is not None:
+        return step.scripts[0].source if step.kind == "http" else f"run {step.scripts[0].source}"
+    if step.kind == "confirm":
+        return "people confirm " + ", ".join(item.item for item in step.confirm)
+    if step.kind == "check":
+        return "check " + ", ".join(step.checks)
+    if step.kind == "backfill":
+        return f"backfill {step.table}, {step.batch} rows a batch"
+    names = list(dict.fromkeys(script.source.rsplit("/", 1)[-1] for script in step.scripts))
+    locks = list(dict.fromkeys(lock for script in step.scripts for lock in script.locks if not lock.startswith("ROW")))
+    told = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return told + (f"; locks {', '.join(locks[:3])}{' ...' if len(locks) > 3 else ''}" if locks else "")
+
+
+def _way_back(step: Any) -> str:
+    if step.undo is None:
+        return "NONE"
+    return ", ".join(dict.fromkeys(s.source.rsplit("/", 1)[-1] for s in step.undo[:3])) or "nothing to undo"
+
+
+def schedule_table(plan: Plan, rows: Sequence[Row]) -> None:
+    """Print planned beside actual or expected times."""
+    zone = ZoneInfo(plan.zone)
+
+    def span(start: datetime, end: datetime) -> str:
+        return f"{start.astimezone(zone):%H:%M:%S} to {end.astimezone(zone):%H:%M:%S}"
+
+    table(
+        f"Schedule ({plan.zone})",
+        ["task", "planned", "actual or expected", ""],
+        [[plan.task(r.task).title, span(r.planned_start, r.planned_end), span(r.start, r.end), r.state] for r in rows],
+    )
+
+
+class Display:
+    """Follows a run: a bar and the story on a terminal, the story alone in a pipe."""
+
+    def __init__(self, plan: Plan, run: str, *, quiet: bool = False, updates: Callable[..., list[Update]] | None = None) -> None:
+        self.plan, self.run, self.quiet, self.updates = plan, run, quiet, updates
+        self._progress: Progress | None = None
+        self._bar: Any = None
+
+    def __enter__(self) -> Self:
+        if _TTY and not self.quiet:
+            self._progress = Progress(
+                TextColumn("[bold]{task.fields[status]}"),
+                BarColumn(bar_width=40),
+                TextColumn("{task.percentage:>3.0f}%"),
+                TimeElapsedColumn(),
+                TextColumn("{task.fields[now]}"),
+                console=console,
+                transient=True,
+            )
+            self._progress.start()
+            self._bar = self._progress.add_task("run", total=1.0, status="ready", now="")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+    def on_event(self, before: State, event: Event, after: State) -> None:
+        """Show a fact."""
+        if self._progress is not None:
+            now = ""
+            if after.status is Status.WORKING and after.step < len(self.plan.steps):
+                now = self.plan.task(self.plan.steps[after.step].task).title
+            status = "holding" if after.held else str(after.status)
+            self._progress.update(self._bar, completed=fraction(self.plan, after), status=status, now=now)
+        line = tell(self.plan, before, event, after)
+        if line and not self.quiet:
+            self.line(line)
+        for update in self.updates(self.plan, before, event, after, self.run) if self.updates else []:
+            if not update.root:
+                self.line(f"  update: {update.text}", "dim")
+
+    def line(self, text: str, style: str = "") -> None:
+        """Print a line of the story with its clock time."""
+        if self.quiet:
+            return
+        first = text.split(":", 1)[0]
+        style = style or (_STYLE.get(first, "bold red") if first in _LOUD else "")
+        stamp = Text(f"{clock_time(clock.now(), self.plan.zone)[:5]}:{clock.now():%S}  ", style="dim")
+        console.print(stamp + Text(indented(clean(text), 10), style=style))

@@ -1,0 +1,1 @@
+"""What happens next: facts, the state they add up to, and the decision."""

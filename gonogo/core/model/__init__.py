@@ -1,0 +1,1 @@
+"""What a runbook says: typed parts, and the rules between them."""

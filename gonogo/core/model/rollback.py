@@ -1,0 +1,98 @@
+"""The way back, as a runbook defines it: what is saved, what is rehearsed, and how a run is turned back."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from gonogo.core.model.fields import Duration, Names, Part
+from gonogo.core.model.people import Approve, Targets
+
+
+class Backup(Part):
+    """A dump that is taken, restored and compared before the gate of the first phase."""
+
+    schemas: Names = Field(
+        default=(), description="The schemas whose rows it holds; with neither these nor `tables`, the whole database."
+    )
+    tables: Names = Field(
+        default=(),
+        description="The tables whose rows it holds. Definitions, functions, triggers and grants are always all there.",
+    )
+    recover_within: Duration | None = Field(
+        default=None, description="How long restoring it may take; where the proof takes longer, the gate is no-go."
+    )
+    each_phase: bool = Field(
+        default=False,
+        description="Whether the gate of every phase takes one, so that a later phase can be restored by itself; else only the"
+        " first phase's does.",
+    )
+    after: bool = Field(default=False, description="Whether another one is taken and proved when the last phase is done.")
+    keep: Duration = Field(
+        default=timedelta(days=30),
+        description="How long it is kept; `gonogo backup prune` removes older ones, nothing else does.",
+    )
+    waived: str = Field(
+        default="", description="Why there is none, where a protected target has none; people read it at the gate."
+    )
+    targets: Targets = Field(default="all", description="Where it is taken: on all targets, or on `protected` ones only.")
+
+
+class Rehearsal(Part):
+    """A run of the same plan, forward and back, on a restored copy, that must be there before anything changes."""
+
+    fresh_for: Duration = Field(default=timedelta(days=7), description="How old it may be at the gate.")
+    each_step: bool = Field(default=False, description="Whether every step's undo must be proved by itself, too.")
+    waived: str = Field(
+        default="", description="Why there is none, where a protected target has none; people read it at the gate."
+    )
+    targets: Targets = Field(default="all", description="Where it is asked for: on all targets, or on `protected` ones only.")
+
+
+#: the criteria of a gate that the run's own facts answer
+BACKUP_PROVED, REHEARSAL_FRESH = "backup_proved", "rehearsal_fresh"
+LEVELS = ("feature", "undo", "data", "restore")
+Level = Literal["feature", "undo", "data", "restore"]
+
+
+class Switch(Part):
+    """A level of the way back that is scripts of its own, and the checks that show it did what it is for."""
+
+    sql: Names = Field(description="The templates that do it, in this order.", min_length=1)
+    prove: Names = Field(description="The checks that must pass afterwards.", min_length=1)
+
+
+class Rollback(Part):
+    """How the run is turned back, and how it is proved that it was."""
+
+    levels: tuple[Level, ...] = Field(
+        default=("undo",),
+        min_length=1,
+        description="The ways back, the first choice first: `feature` (switch off), `undo` (reverse each step), `data` (put rows"
+        " back), `restore` (the backup). A trip takes the first one that the rehearsal proved.",
+    )
+    reach: Literal["run", "phase"] = Field(
+        default="run",
+        description="How far it is turned back where nobody says otherwise: all of the `run`, or only the `phase` that is under"
+        " way, which can then be launched again. By phase there are the ways `undo` and `restore`.",
+    )
+    feature: Switch | None = Field(default=None, description="What the level `feature` does.")
+    data: Switch | None = Field(default=None, description="What the level `data` does.")
+    takes: Duration | None = Field(default=None, description="How long it is planned to take.")
+    authority: Approve | None = Field(
+        default=None, description="Who must agree before a person's request rolls back what was changed; a trip needs nobody."
+    )
+    prove: Names = Field(
+        default=(), description="Checks that must pass afterwards, beside the gate's own and the schema's fingerprint."
+    )
+
+    @model_validator(mode="after")
+    def _levels_are_there(self) -> Rollback:
+        if len(set(self.levels)) != len(self.levels):
+            raise ValueError("levels: one is named twice")
+        for name in ("feature", "data"):
+            if (name in self.levels) != (getattr(self, name) is not None):
+                raise ValueError(f"the level `{name}` needs both: its name in `levels`, and `{name}:` with its scripts")
+        return self

@@ -1,0 +1,129 @@
+"""A step, as a runbook writes it: one thing that a task does, and what reverses it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from gonogo.core.model.check import Rule
+from gonogo.core.model.check_kinds import Http, Run, split_line
+from gonogo.core.model.fields import Duration, Names, Part
+from gonogo.core.model.people import Item
+from gonogo.core.model.threshold import parse_threshold
+
+
+class Backfill(Part):
+    """Work through a table by key, in batches that each commit with their cursor."""
+
+    table: str = Field(description="The table to work through, with its schema where that is not `public`.", min_length=1)
+    sql: str = Field(description="The template of one batch; it says WHERE {{ batch }}, or {{ batch_of('alias') }}.")
+    key: Names = Field(default=(), description="The columns to work by; without them, the primary key.")
+    batch: Annotated[int, Field(ge=1, le=1_000_000)] = Field(default=1000, description="How many rows a batch takes.")
+
+
+STEP_KINDS = ("sql", "backfill", "run", "http", "check", "confirm", "wait")
+
+
+def _undo_sort(value: object) -> str:
+    return SORTS[isinstance(value, (dict, Http))]
+
+
+#: one request, or some names: `SORTS` are what the two are called in the places of what is wrong
+SORTS = ("<names>", "<request>")
+Undo = Annotated[Annotated[Names, Tag(SORTS[0])] | Annotated[Http, Tag(SORTS[1])], Discriminator(_undo_sort)]
+
+
+class Step(Part):
+    """One thing that a task does: exactly one of sql, backfill, run, http, check, confirm and wait."""
+
+    step: str = Field(default="", description="Its name; without one, its task's name and its number.")
+    sql: Names | None = Field(default=None, description="A template, a list of them, or a glob; run in that order.")
+    backfill: Backfill | None = Field(default=None, description="A table to work through in batches.")
+    run: Run | None = Field(default=None, description="A program to run; what it does to the world is its own.")
+    http: Http | None = Field(
+        default=None, description="A request to a web service, made once; another status than `status` is a failure."
+    )
+    check: Names | None = Field(default=None, description="Checks that must pass here.")
+    confirm: tuple[Item, ...] | None = Field(default=None, description="What people confirm here; the run waits for them.")
+    wait: Duration | None = Field(default=None, description="How long to wait; the watch goes on meanwhile.")
+    undo: Undo | None = Field(
+        default=None,
+        description="The templates that reverse it. As many as `sql` has, and each reverses its own; "
+        "`nothing` says that there is nothing to reverse. Of a `run` step, the program that reverses it; of an `http` step, the"
+        " request that does.",
+    )
+    within: Duration | None = Field(
+        default=None, description="How long a `run` step may take (30 minutes without it), or a request (30 seconds)."
+    )
+    only_on: Names = Field(
+        default=(), description="The targets that it is done on, where not on all: sample data has no place in production."
+    )
+    in_rehearsal: bool = Field(
+        default=False,
+        description="Whether a `run` or an `http` step is done in a rehearsal too, where a program reaches the copy; else it is"
+        " left out.",
+    )
+    lock_timeout: Duration | None = Field(default=None, description="This step's own lock_timeout.")
+    statement_timeout: Duration | None = Field(default=None, description="This step's own statement_timeout.")
+    keeps: str = Field(
+        default="",
+        description="Why its undo destroys no row that the application wrote since, although it drops or deletes; without it, an"
+        " undo that would destroy such rows waits for a person.",
+    )
+    journal: str = Field(
+        default="",
+        description="A query with one number: the rows that the application wrote since the step; else it is estimated.",
+    )
+    rows: Rule | None = Field(
+        default=None,
+        description="How many rows its INSERT, UPDATE, DELETE and MERGE must change, such as `> 0`; else it fails, and nothing of"
+        " it stays.",
+    )
+    no_return: bool = Field(
+        default=False,
+        description="Whether this is the point of no return: once it has begun, nothing turns back by itself any more; the run"
+        " holds, and a person goes forward or restores.",
+    )
+    done_if: str = Field(
+        default="", description="A query with one boolean: whether the step has happened, when a crash left it in doubt."
+    )
+    again: Literal["", "safe"] = Field(default="", description="`safe`: running it twice does no harm.")
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Step:
+        kinds = [kind for kind in STEP_KINDS if getattr(self, kind) is not None]
+        if len(kinds) != 1:
+            found = " and ".join(kinds) or "none of them"
+            raise ValueError(f"a step does exactly one of {', '.join(STEP_KINDS)}; this one has {found}")
+        self._undo_is_of_its_kind(kinds[0])
+        self._rows_can_be_counted(kinds[0])
+        if empty := [key for key in ("sql", "check", "confirm", "undo") if getattr(self, key) == ()]:
+            raise ValueError(f"{empty[0]}: an empty list names nothing" + ("; write `nothing`" if empty[0] == "undo" else ""))
+        return self
+
+    def _undo_is_of_its_kind(self, kind: str) -> None:
+        if self.undo in (None, (), ("nothing",)):
+            return
+        if isinstance(self.undo, Http) != (kind == "http"):
+            raise ValueError(
+                "undo: what reverses a request is a request: {method: DELETE, url: ...}, or `nothing`"
+                if kind == "http"
+                else f"undo: a request reverses an `http` step only; this is a `{kind}` step"
+            )
+        if self.run is not None and isinstance(self.undo, tuple) and len(self.undo) == 1:
+            split_line(self.undo[0])
+
+    def _rows_can_be_counted(self, kind: str) -> None:
+        if self.rows is None:
+            return
+        rule = parse_threshold(self.rows)
+        if kind != "sql":
+            raise ValueError(f"rows: of a `{kind}` step nobody counts the rows that it changes; a `check` step after it can")
+        if rule.needs_baseline or rule.metric != "value" or rule.n > 1:
+            raise ValueError(f"rows: {self.rows!r} is no comparison with a number, such as `> 0`")
+
+    @property
+    def kind(self) -> str:
+        """What sort of step it is."""
+        return next(kind for kind in STEP_KINDS if getattr(self, kind) is not None)

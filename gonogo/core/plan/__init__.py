@@ -1,0 +1,1 @@
+"""What is approved: the runbook with times, scripts and a seal."""

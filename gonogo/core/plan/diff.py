@@ -1,0 +1,72 @@
+"""What differs between two plans, in words: why an approval of the one is none of the other."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from gonogo.core.plan.plan import Plan
+
+#: what may differ without a new decision: when it is launched, and from which files
+_NO_MATTER = frozenset({"seal", "sources", "start", "end", "opens", "end_by", "identity", "sha256", "line"})
+_MANY, _WIDE = 20, 120
+
+
+def changes(before: Plan, after: Plan, texts_before: Mapping[str, str], texts_after: Mapping[str, str]) -> list[str]:
+    """Return what differs, a line each: rules by their path, scripts by their lines.
+
+    Args:
+        before: what was approved, or begun.
+        after: what the files say now.
+        texts_before: the scripts of the one, by sha256.
+        texts_after: the scripts of the other.
+    """
+    was, now = dict(_leaves(before.model_dump(mode="json"))), dict(_leaves(after.model_dump(mode="json")))
+    told = [f"{path} was {_short(was.get(path))} and is {_short(now.get(path))}" for path in _differing(was, now)]
+    told += _script_changes(_scripts(before, texts_before), _scripts(after, texts_after))
+    return told[:_MANY] + ([f"and {len(told) - _MANY} more lines"] if len(told) > _MANY else [])
+
+
+def _differing(was: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
+    paths = dict.fromkeys((*was, *now))
+    return [path for path in paths if was.get(path) != now.get(path)]
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, object]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            if key not in _NO_MATTER:
+                yield from _leaves(inner, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list) and any(isinstance(inner, Mapping) for inner in value):
+        for number, inner in enumerate(value):
+            name = inner.get("name") or inner.get("item") or number if isinstance(inner, Mapping) else number
+            yield from _leaves(inner, f"{path}[{name}]")
+    else:
+        yield path, value
+
+
+def _scripts(plan: Plan, texts: Mapping[str, str]) -> dict[str, str]:
+    """Return the text of each source, the queries of the checks among them."""
+    found: dict[str, str] = {}
+    for step in plan.steps:
+        for script in (*step.scripts, *(step.undo or ())):
+            text = texts.get(script.sha256, "")
+            found[script.source] = found[script.source] + text if found.get(script.source, text) != text else text
+    for script in plan.questions.values():
+        found[script.source] = texts.get(script.sha256, "")
+    return found
+
+
+def _script_changes(was: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    told = []
+    for source in _differing(was, now):
+        told.append(f"{source} has changed:")
+        lines = difflib.unified_diff(was.get(source, "").splitlines(), now.get(source, "").splitlines(), n=0, lineterm="")
+        told += [f"    {line[:_WIDE]}" for line in lines if line[:1] in "+-" and not line.startswith(("+++", "---"))]
+    return told
+
+
+def _short(value: object) -> str:
+    text = "not there" if value is None else str(value)
+    return text if len(text) <= _WIDE else text[: _WIDE - 3] + "..."

@@ -1,0 +1,66 @@
+"""The seal: one digest over everything that was approved."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+from gonogo.core.plan.plan import Plan, Script
+
+
+def digest(text: str) -> str:
+    """Return the sha256 of a text, in hexadecimal."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def evidence_seal(plan: Plan, schema: Mapping[str, str]) -> str:
+    """Return the digest that people's answers stand for: what would be done, to which database, in which state.
+
+    Args:
+        plan: the plan, sealed.
+        schema: the fingerprint of the target's schema, object by object.
+    """
+    target = plan.identity.model_dump_json() if plan.identity else ""
+    return digest("\0".join((plan.seal, target, *(f"{name}={schema[name]}" for name in sorted(schema)))))
+
+
+def seal(plan: Plan, meanings: Mapping[str, str]) -> str:
+    """Return the digest over what a plan would do, and to what.
+
+    Clock times do not count: the same plan launched an hour later is the same. Nor do comments and
+    layout of SQL: a script counts by its meaning.
+
+    Args:
+        plan: the plan, sealed or not.
+        meanings: for each script's sha256, its text without comments and layout.
+    """
+    meant = {sha256: digest(meaning) for sha256, meaning in meanings.items()}
+
+    def mean(script: Script) -> Script:
+        return script.model_copy(update={"sha256": meant.get(script.sha256, script.sha256), "line": 1})
+
+    steps = tuple(
+        step.model_copy(
+            update={
+                "scripts": tuple(map(mean, step.scripts)),
+                "undo": None if step.undo is None else tuple(map(mean, step.undo)),
+            }
+        )
+        for step in plan.steps
+    )
+    switches = {level: tuple(map(mean, scripts)) for level, scripts in plan.switches.items()}
+    questions = {name: mean(script) for name, script in plan.questions.items()}
+    times = {"__all__": {"start", "end", "opens"}}
+    body = plan.model_copy(update={"steps": steps, "questions": questions, "switches": switches}).model_dump_json(
+        exclude={
+            "seal": True,
+            "commit": True,
+            "monitor": True,
+            "sources": True,
+            "start": True,
+            "end_by": True,
+            "phases": times,
+            "tasks": times,
+        }
+    )
+    return digest(body)

@@ -1,0 +1,77 @@
+"""What to type next: for wherever a run stands, the safe commands, the first choice first. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gonogo.core.engine.decide import next_to_undo, open_items, waits_for_votes
+from gonogo.core.engine.state import SWITCH_LEVELS, State, Status, goes_further
+from gonogo.core.plan.plan import Plan
+from gonogo.core.text.messages import asked_boxes
+
+
+@dataclass(frozen=True, kw_only=True)
+class NextCommand:
+    """A command, and when it is the right one."""
+
+    command: str
+    when: str = ""
+
+
+def next_commands(plan: Plan, state: State, *, carried: bool) -> list[NextCommand]:
+    """Return what to type next.
+
+    Args:
+        plan: the run's plan.
+        state: where it stands.
+        carried: whether a process carries it.
+    """
+    where = f"{plan.runbook} --target {plan.target}"
+    if (boxes := open_boxes(plan, state)) and not state.held:
+        return [NextCommand(command=f"gonogo confirm {plan.runbook} {boxes[0]} --target {plan.target} --as PERSON")]
+    if state.status is Status.DECIDING and not state.held:
+        waits = waits_for_votes(plan, state)
+        return [NextCommand(command=f"gonogo go {where} --as PERSON" if waits else f"gonogo resume {where}")]
+    if carried:
+        return [NextCommand(command=f"gonogo status {where} --watch")]
+    if state.rollback_failed:
+        return _after_a_failed_rollback(plan, state, where)
+    if state.held and state.status is Status.ROLLING_BACK and state.loss_counted is None and "would destroy" in state.held:
+        return [NextCommand(command=f"gonogo rollback {where} --continue --accept-loss", when="those rows may be lost")]
+    if state.status is Status.ROLLED_BACK and state.level in SWITCH_LEVELS:
+        return [
+            NextCommand(command=f"gonogo rollback {where} --level {level}")
+            for level in state.levels
+            if goes_further(state, level)
+        ]
+    if state.status in (Status.DONE, Status.ROLLED_BACK):
+        return [NextCommand(command=f"gonogo report {where}")]
+    if state.status in (Status.READY, Status.NO_GO) and not state.held:
+        return [NextCommand(command=f"gonogo run {where}")]
+    return [NextCommand(command=f"gonogo resume {where}")]
+
+
+def _after_a_failed_rollback(plan: Plan, state: State, where: str) -> list[NextCommand]:
+    told = [
+        NextCommand(command=f"gonogo rollback {where} --continue", when="what it names is mended: it goes on where it stopped")
+    ]
+    if state.status is Status.ROLLING_BACK and state.level == "undo" and next_to_undo(plan, state) is not None:
+        told.append(NextCommand(command=f"gonogo resume {where} --settle done", when="you have undone that by hand"))
+    told += [
+        NextCommand(command=f"gonogo rollback {where} --level {level}", when=f"it cannot be mended: the way back by {level}")
+        for level in state.levels
+        if goes_further(state, level)
+    ]
+    if goes_further(state, "", 0):
+        first = plan.phases[0].name
+        told.append(NextCommand(command=f"gonogo rollback {where} --phase {first}", when="it cannot be mended: the whole run"))
+    return told
+
+
+def open_boxes(plan: Plan, state: State) -> tuple[str, ...]:
+    """Return the boxes that are asked for now and that nobody has ticked."""
+    if state.status is Status.DECIDING:
+        return open_items(state, plan.phases[state.phase].before)
+    if state.status not in (Status.WORKING, Status.SOAKING) or state.asked is None or state.asked.step is None:
+        return ()
+    return open_items(state, asked_boxes(plan, state))

@@ -1,0 +1,147 @@
+"""The plan as a page of Markdown, as it is shown before anything runs: what, when, with which locks, and the way back."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from gonogo.core.engine.budgets import expected_downtime
+from gonogo.core.engine.rehearsal import last_safe_start
+from gonogo.core.engine.state import State
+from gonogo.core.model.duration import say_duration
+from gonogo.core.plan.plan import Plan, PlannedPhase, PlannedStep, PlannedTask
+from gonogo.core.text.messages import clock
+
+
+def plan_page(plan: Plan) -> str:
+    """Return the page of a plan."""
+    protected = " (protected)" if plan.protected else ""
+    parts = [f"# {plan.title}", f"Target **{plan.target}**{protected}, seal `{plan.seal[:16]}`", *_risk(plan), "", *_gantt(plan)]
+    for number, phase in enumerate(plan.phases):
+        parts += ["", f"## {phase.title}", "", *gate_lines(phase), "", *_tasks(plan, number), "", *_watch(plan, phase)]
+    return "\n".join([*parts, "", "## The way back", "", *way_back(plan)])
+
+
+def _gantt(plan: Plan) -> list[str]:
+    lines = ["```mermaid", "gantt", "  dateFormat YYYY-MM-DDTHH:mm", "  axisFormat %H:%M"]
+    for number, phase in enumerate(plan.phases):
+        lines.append(f"  section {_word(phase.title)}")
+        for task in (t for t in plan.tasks if t.phase == number):
+            minutes = max(1, int((task.end - task.start).total_seconds() // 60))
+            lines.append(f"  {_word(task.title)} :{task.start:%Y-%m-%dT%H:%M}, {minutes}m")
+    return [*lines, "```"]
+
+
+def gate_lines(phase: PlannedPhase) -> list[str]:
+    """Return what a phase's gate asks for, a line each."""
+    lines = [f"- gate: {', '.join(phase.go_if)} must pass" if phase.go_if else "- gate: no criterion is measured"]
+    lines += [
+        f"- to confirm before: **{item.item}** {item.title} {f'({item.owner})' if item.owner else ''}" for item in phase.before
+    ]
+    if rule := phase.approve:
+        excluded = "; the launcher does not decide" if rule.not_launcher else ""
+        lines.append(f"- {rule.quorum} of {', '.join(rule.roles)} must say go within {say_duration(rule.within)}{excluded}")
+    return lines
+
+
+def _tasks(plan: Plan, number: int) -> list[str]:
+    lines = ["| clock | task | owner | does | locks | way back |", "|---|---|---|---|---|---|"]
+    for task in (t for t in plan.tasks if t.phase == number):
+        steps = plan.steps[task.first : task.last + 1]
+        locks = dict.fromkeys(lock for step in steps for script in step.scripts for lock in script.locks)
+        back = dict.fromkeys(script.source for step in steps for script in (step.undo or ())[:20])
+        missing = ["**none**"] if any(step.undo is None for step in steps) else []
+        cells = [clock(task.start, plan.zone), _task(task), task.owner, "<br>".join(_does(step) for step in steps)]
+        cells += ["<br>".join(list(locks)[:10]), "<br>".join([*missing, *back])]
+        lines.append("| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") or "-" for cell in cells) + " |")
+    return lines
+
+
+def _task(task: PlannedTask) -> str:
+    return f"{task.title}{f' ({say_duration(task.takes)})' if task.takes else ''}"
+
+
+def _does(step: PlannedStep) -> str:
+    if step.kind == "check":
+        return f"check {', '.join(step.checks)}"
+    if step.wait is not None:
+        return f"wait {say_duration(step.wait)}"
+    if step.kind == "confirm":
+        return f"people confirm {', '.join(item.item for item in step.confirm)}"
+    names = list(dict.fromkeys(script.source for script in step.scripts))
+    told = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return f"backfill {step.table}, {step.batch} rows a batch: {told}" if step.kind == "backfill" else told
+
+
+def _watch(plan: Plan, phase: PlannedPhase) -> list[str]:
+    lines = [f"- verified: {', '.join(phase.verify) or 'nothing'}"]
+    for name in phase.watch:
+        does = "is told" if phase.would_trip else _THEN[plan.checks[name].then]
+        lines.append(f"- watched every {say_duration(phase.every)}: {name} {does} at `{plan.checks[name].roll_back_if}`")
+    if phase.watch:
+        lines.append(f"- watched for {say_duration(phase.soak)} after the work")
+    lines += [
+        f"- to confirm after: **{item.item}** {item.title} {f'({item.owner})' if item.owner else ''}" for item in phase.after
+    ]
+    return lines
+
+
+def _risk(plan: Plan) -> list[str]:
+    return ["", f"Risk **{plan.risk.level}**: {plan.risk.why}"] if plan.risk else []
+
+
+def way_back(plan: Plan) -> list[str]:
+    """Return how a run is turned back, and how long that takes, a line each."""
+    takes = f", planned to take {say_duration(plan.rollback.takes)}" if plan.rollback.takes else ""
+    levels = plan.rollback.levels
+    lines = [f"- by {', else '.join(levels)}{takes}: {'; '.join(_LEVELS[level] for level in levels)}"]
+    lines += _budgets(plan)
+    if (last := last_safe_start(plan, State())) is not None:
+        lines.append(f"- the last safe start, of a phase or of the way back, is {clock(last, plan.zone)}")
+    lines += _before(plan)
+    lines.append(f"- then it is measured: the schema object by object, and {', '.join(plan.proof()) or 'no check'}")
+    if without := [step.name for step in plan.steps if step.undo is None and not step.no_return]:
+        lines.append(f"- **no way back** past {', '.join(without)}")
+    if returns := [step.name for step in plan.steps if step.no_return]:
+        lines.append(f"- **point of no return**: {', '.join(returns)}; from there on nothing turns back by itself")
+    if rule := plan.rollback.authority:
+        lines.append(f"- a person's request needs {rule.quorum} of {', '.join(rule.roles)}; a trip needs nobody")
+    return lines
+
+
+def _budgets(plan: Plan) -> list[str]:
+    lines = []
+    if (most := plan.budgets.downtime) is not None:
+        planned = sum((expected_downtime(plan, State(), phase) for phase in range(len(plan.phases))), timedelta(0))
+        lines.append(f"- downtime: {say_duration(most)} in all at most; {say_duration(planned)} planned, and what locks take")
+    if (most := plan.budgets.rollback) is not None:
+        lines.append(f"- turning back may take {say_duration(most)} at most")
+    return lines
+
+
+_THEN = {"roll back": "turns the run back", "hold": "holds the run", "tell": "is told"}
+_LEVELS = {
+    "feature": "it is switched off",
+    "undo": "each step is undone, newest first",
+    "data": "rows are put back from their copies",
+    "restore": "the backup takes the place of what is there",
+}
+
+
+def _before(plan: Plan) -> list[str]:
+    """Say what is saved and what is rehearsed before the first change."""
+    lines = []
+    if (backup := plan.backup) and backup.waived:
+        lines.append(f"- **no backup**: {backup.waived}")
+    elif backup:
+        within = f", in {say_duration(backup.recover_within)} at most" if backup.recover_within else ""
+        lines.append(f"- before the first change a backup is taken, restored and compared{within}")
+    if (rehearsal := plan.rehearsal) and rehearsal.waived:
+        lines.append(f"- **not rehearsed**: {rehearsal.waived}")
+    elif rehearsal:
+        lines.append(f"- it must have been rehearsed, forward and back, {say_duration(rehearsal.fresh_for)} ago at most")
+    lines += [f"- the undo of {step.name} loses nothing: {step.keeps}" for step in plan.steps if step.destroys and step.keeps]
+    return lines
+
+
+def _word(text: str) -> str:
+    return text.replace(":", " -").replace(",", " ").replace("#", "").replace(";", " ")

@@ -1,0 +1,1 @@
+"""Programs and web services."""

@@ -1,0 +1,247 @@
+"""Programs that a runbook names: their arguments as they are, no shell, an environment of their own, a time limit.
+
+What they say is kept up to a limit, and what may not be seen is struck out of it, wherever it goes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import quote
+
+from psycopg.conninfo import conninfo_to_dict
+
+from gonogo import clock, private_files
+from gonogo.core.model.duration import say_duration
+from gonogo.errors import StepError
+from gonogo.postgres.tools import end_with_parent
+
+#: how much of what a program says is kept, in bytes: its end, where the reason stands
+KEPT = 64_000
+#: what every program may know of where it runs
+_KNOWN = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER", "SSL_CERT_FILE", "NODE_PATH")
+#: how libpq's words for a connection are called in an environment
+_LIBPQ = {
+    "host": "PGHOST",
+    "hostaddr": "PGHOSTADDR",
+    "port": "PGPORT",
+    "user": "PGUSER",
+    "dbname": "PGDATABASE",
+    "sslmode": "PGSSLMODE",
+}
+#: seconds between two looks at a program, and that it has to end in peace
+_GLANCE, _KILL_AFTER = 0.05, 2.0
+
+
+class Interrupted(StepError):
+    """A program was ended before it was done, as somebody or the watch wished."""
+
+
+class NotStarted(StepError):
+    """A program cannot even begin."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a program came to."""
+
+    code: int
+    output: str
+    errors: str
+    seconds: float
+
+    @property
+    def words(self) -> str:
+        """The end of what it said, for people."""
+        lines = [line for line in (self.errors or self.output).strip().splitlines() if line.strip()]
+        return " | ".join(lines[-3:])[-500:]
+
+
+def run_command(
+    argv: Sequence[str],
+    *,
+    folder: Path,
+    environment: Sequence[str] = (),
+    url: str = "",
+    limit: float,
+    stopping: Callable[[], bool] = lambda: False,
+) -> Answer:
+    """Run a program to its end.
+
+    Args:
+        argv: the program and its arguments.
+        folder: where it runs.
+        environment: the names of the environment variables that it gets, beside the usual ones.
+        url: the database that it may reach, as libpq's own variables; the password is in a file.
+        limit: the seconds that it may take.
+        stopping: says whether it should end now.
+
+    Raises:
+        Interrupted: it was ended as `stopping` said.
+        NotStarted: it cannot even begin.
+        StepError: it takes too long.
+    """
+    if missing := [name for name in environment if name not in os.environ]:
+        raise NotStarted(f"{argv[0]}: the environment variable {missing[0]} is not set")
+    if not folder.is_dir():
+        raise NotStarted(f"{argv[0]}: there is no folder {folder}")
+    with _prepared(environment, url) as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        found = shutil.which(argv[0], path=given.get("PATH")) if os.sep not in argv[0] else argv[0]
+        if found is None:
+            raise NotStarted(f"{argv[0]}: there is no such program on the PATH")
+        began = clock.monotonic()
+        try:
+            process = subprocess.Popen(
+                [found, *argv[1:]],
+                cwd=folder,
+                env=given,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+                preexec_fn=end_with_parent,  # noqa: PLW1509 - it takes no lock, and only calls the kernel
+            )
+        except OSError as error:
+            raise NotStarted(f"{argv[0]}: {error.strerror}") from None
+        try:
+            _wait(process, argv[0], began + limit, limit, stopping)
+        finally:
+            _end(process)
+        redact, spare = redactor(environment, url), max((len(os.environ.get(name, "")) for name in environment), default=0)
+        return Answer(
+            code=process.returncode,
+            output=_cut(redact(_tail(out, spare))),
+            errors=_cut(redact(_tail(err, spare))),
+            seconds=round(clock.monotonic() - began, 3),
+        )
+
+
+def redactor(environment: Sequence[str], url: str) -> Callable[[str], str]:
+    """Return what strikes the values of some environment variables, and the database's password, out of a text."""
+    values = [os.environ.get(name, "") for name in environment]
+    values.append(str(conninfo_to_dict(url).get("password") or "") if url else "")
+    # as it is, as a file's line, and as JSON, Python and an address write it
+    written = (
+        form for value in values for form in (value, value.strip(), json.dumps(value)[1:-1], repr(value)[1:-1], quote(value))
+    )
+    secrets = sorted({form for form in written if len(form) >= 4}, key=len, reverse=True)
+
+    def redact(text: str) -> str:
+        for secret in secrets:
+            text = text.replace(secret, "***")
+        return text
+
+    return redact
+
+
+@contextmanager
+def _prepared(environment: Sequence[str], url: str) -> Iterator[dict[str, str]]:
+    """Make a program's environment; the password of the database is in a file that only this account may read."""
+    given = {name: os.environ[name] for name in (*_KNOWN, *environment) if name in os.environ}
+    if not url:
+        yield given
+        return
+    parts = conninfo_to_dict(url)
+    given |= {variable: str(parts[word]) for word, variable in _LIBPQ.items() if parts.get(word)}
+    with tempfile.TemporaryDirectory(prefix="gonogo-") as folder:
+        passfile = Path(folder) / "pgpass"
+        password = str(parts.get("password") or "").replace("\\", "\\\\").replace(":", "\\:")
+        private_files.write(passfile, f"*:*:*:*:{password}\n")
+        yield {**given, "PGPASSFILE": str(passfile)}
+
+
+def _wait(process: subprocess.Popen[bytes], name: str, deadline: float, limit: float, stopping: Callable[[], bool]) -> None:
+    while process.poll() is None:
+        if stopping():
+            raise Interrupted(f"{name} was ended")
+        if clock.monotonic() > deadline:
+            raise StepError(f"{name} took longer than {say_duration(limit)}, and was ended")
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=_GLANCE)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a program and all that it started: in peace first."""
+    for sign, patience in ((signal.SIGTERM, _KILL_AFTER), (signal.SIGKILL, None)):
+        if process.poll() is not None:
+            break
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, sign)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=patience)
+    with suppress(ProcessLookupError):
+        # what it left running in the background is its own, and ends with it
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _tail(file: IO[bytes], spare: int) -> str:
+    """Return the end of what was said, and so much more that no secret is cut in two before it is struck out."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - KEPT - 4 * spare - 1024))
+    return file.read().decode("utf-8", "replace").replace("\0", "")
+
+
+def _cut(said: str) -> str:
+    return f"[only the end is kept, here and elsewhere: {KEPT:,} characters]\n{said[-KEPT:]}" if len(said) > KEPT else said
+
+
+def number_in(answer: str, field: str, pattern: str) -> tuple[str, str]:
+    """Return the number that a program's output holds, and why there is none.
+
+    Args:
+        answer: what it said.
+        field: where it stands in the JSON that it said.
+        pattern: or the regular expression whose first group it is.
+    """
+    if pattern:
+        found = re.search(pattern, answer, re.MULTILINE)
+        return (
+            (found.group(1), "")
+            if found and found.groups() and found.group(1) is not None
+            else ("", f"its output has nothing like {pattern!r}")
+        )
+    try:
+        value = in_json(json.loads(answer), field)
+    except ValueError:
+        return "", "its output is no JSON"
+    except LookupError:
+        return "", f"its JSON has no field {field!r}"
+    return as_number(value, field)
+
+
+def in_json(value: Any, path: str) -> Any:
+    """Return a field of parsed JSON: `metrics.http.p95`, `items.0.name`.
+
+    Raises:
+        LookupError: there is none.
+    """
+    for part in filter(None, path.split(".")):
+        if isinstance(value, Mapping):
+            value = value[part]
+        elif isinstance(value, list) and part.isdecimal():
+            value = value[int(part)]
+        else:
+            raise LookupError(part)
+    return value
+
+
+def as_number(value: Any, field: str) -> tuple[str, str]:
+    """Return a value of JSON as a number, and why it is none; true is 1."""
+    if isinstance(value, bool):
+        return str(int(value)), ""
+    if isinstance(value, (int, float)):
+        return str(value), ""
+    return "", f"{field or 'its answer'} is {type(value).__name__}, not a number"
+
+
+__all__ = ["Answer", "Interrupted", "NotStarted", "as_number", "in_json", "number_in", "redactor", "run_command"]

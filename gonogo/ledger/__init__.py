@@ -1,0 +1,1 @@
+"""The append-only record in the target, and the fence."""

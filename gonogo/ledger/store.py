@@ -1,0 +1,372 @@
+"""The ledger: the append-only record in the target's schema `gonogo`. What it says is what happened."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from gonogo.core.engine.events import Event, Kind
+from gonogo.core.plan.plan import Plan
+from gonogo.errors import Fenced, Refused
+from gonogo.postgres.connection import Connection, transaction
+
+VERSION = 1
+#: what the chain of a runbook's rehearsals is called: it is no run, but is kept like one
+_REHEARSALS = "~rehearsals"
+_MONITOR = "~monitor"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_KINDS = frozenset(Kind)
+FENCED, NO_SUCH_RUN = "GN001", "GN003"
+_SCHEMA = Path(__file__).with_name("ledger.sql")
+_STATE_EVENTS = """
+WITH fact AS (
+  SELECT seq, kind, at, began, actor, body,
+    CASE WHEN kind = 'script done' AND body->>'down' IS DISTINCT FROM 'locked out' THEN body->>'step' END AS step
+  FROM gonogo.event WHERE run = %s
+), neighbour AS (
+  SELECT *, lag(step) OVER (ORDER BY seq) AS former, lead(step) OVER (ORDER BY seq) AS next FROM fact
+)
+SELECT seq, kind, at, began, actor, body FROM neighbour
+WHERE step IS NULL OR former IS DISTINCT FROM step OR next IS DISTINCT FROM step ORDER BY seq
+"""
+_EVENTS = "SELECT seq, kind, at, began, actor, body FROM gonogo.event WHERE run = %s AND seq > %s"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRow:
+    """A run as the ledger lists it."""
+
+    id: str
+    runbook: str
+    target: str
+    opened: datetime
+    seq: int
+
+
+def exists(connection: Connection) -> bool:
+    """Say whether the target has a ledger.
+
+    Raises:
+        Refused: it has one that a newer gonogo made.
+    """
+    row = connection.execute(
+        "SELECT pg_catalog.obj_description(n.oid, 'pg_namespace') FROM pg_catalog.pg_namespace n WHERE nspname = 'gonogo'"
+    ).fetchone()
+    if row is None:
+        return False
+    words = str(row[0] or "").rsplit(" ", 1)
+    if words[0] != "gonogo ledger" or not words[-1].isdigit():
+        raise Refused("the target has a schema named gonogo that is not a ledger; gonogo will not touch it")
+    if int(words[-1]) > VERSION:
+        raise Refused(f"the target's ledger is of version {words[-1]}; this gonogo knows {VERSION}: use a newer one")
+    return True
+
+
+def create(connection: Connection) -> None:
+    """Make the ledger where there is none."""
+    if exists(connection):
+        return
+    try:
+        with transaction(connection):
+            # two first runs at once: the second one waits here, then finds it made
+            connection.execute("SELECT pg_catalog.pg_advisory_xact_lock(7470966)")
+            if not exists(connection):
+                make(connection)
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise Refused(f"the role may not make the ledger's schema: {error.diag.message_primary}") from None
+
+
+def make(connection: Connection) -> None:
+    """Make an empty ledger in the caller's transaction."""
+    connection.execute(_SCHEMA.read_bytes())
+
+
+def runs(connection: Connection, runbook: str = "") -> list[RunRow]:
+    """Return the target's runs, newest first."""
+    rows = connection.execute(
+        "SELECT id, runbook, target, opened, seq FROM gonogo.run WHERE (runbook = %s OR %s = '')"
+        " AND pg_catalog.strpos(runbook, '~') = 0 ORDER BY opened DESC",
+        [runbook, runbook],
+    ).fetchall()
+    return [RunRow(id=r[0], runbook=r[1], target=r[2], opened=r[3], seq=r[4]) for r in rows]
+
+
+def protected_as(connection: Connection) -> str:
+    """Return the name by which this database was a protected target, if it ever was."""
+    row = connection.execute(
+        "SELECT r.target FROM gonogo.run r JOIN gonogo.event e ON e.run = r.id AND e.seq = 1"
+        " WHERE e.body->'plan'->>'protected' = 'true' LIMIT 1"
+    ).fetchone()
+    return str(row[0]) if row else ""
+
+
+def open_run(
+    connection: Connection,
+    plan: Plan,
+    texts: Mapping[str, str],
+    actor: str,
+    sign: Callable[[Mapping[str, Any]], str] | None = None,
+) -> str:
+    """Begin a run in the caller's transaction: keep its plan and its scripts; return its id.
+
+    Args:
+        connection: where.
+        plan: what is to be run.
+        texts: its scripts.
+        actor: who begins it.
+        sign: signs the plan for just this run, where it acts beyond the database.
+    """
+    run = f"{plan.runbook[:32]}-{secrets.token_hex(3)}"
+    connection.execute(
+        "INSERT INTO gonogo.run (id, runbook, target, opened, seq) VALUES (%s, %s, %s, pg_catalog.now(), 0)",
+        [run, plan.runbook, plan.target],
+    )
+    connection.execute(
+        "INSERT INTO gonogo.script (sha256, text) SELECT * FROM"
+        " ROWS FROM (pg_catalog.unnest(%s::text[]), pg_catalog.unnest(%s::text[]))"
+        " ON CONFLICT DO NOTHING",
+        [list(texts), list(texts.values())],
+    )
+    body: dict[str, Any] = {"sources": plan.sources, "plan": plan.model_dump(mode="json")}
+    if sign is not None:
+        body["signature"] = sign(_signed(run, json.loads(encode(body["plan"]))))
+    append(connection, run, Kind.RUN_OPENED, body, actor)
+    return run
+
+
+def _signed(run: str, plan: Mapping[str, Any]) -> dict[str, str]:
+    return {"run": run, "plan": hashlib.sha256(encode(plan).encode()).hexdigest()}
+
+
+def read_signature(connection: Connection, run: str) -> tuple[dict[str, str], str]:
+    """Return what is to be signed of a run's plan as it stands in the ledger, and the signature that stands beside it."""
+    body = read_fact(connection, run, 1).body
+    return _signed(run, body["plan"]), str(body.get("signature", ""))
+
+
+def chain_of_rehearsals(runbook: str) -> str:
+    """Return the name under which a runbook's rehearsals are recorded."""
+    return runbook + _REHEARSALS
+
+
+def chain_of_monitor(runbook: str) -> str:
+    """Return the name under which the looks of a runbook's monitor are recorded."""
+    return runbook + _MONITOR
+
+
+def record_rehearsal(connection: Connection, plan: Plan, evidence: Mapping[str, Any], actor: str) -> Event:
+    """Record what a rehearsal showed, in a chain of its own."""
+    create(connection)
+    chain = open_chain(connection, chain_of_rehearsals(plan.runbook), plan.target)
+    return append(connection, chain, Kind.REHEARSED, evidence, actor)
+
+
+def open_chain(connection: Connection, chain: str, target: str) -> str:
+    """Begin a chain of facts that is no run, unless it is there; return its name."""
+    connection.execute(
+        "INSERT INTO gonogo.run (id, runbook, target, opened, seq) VALUES (%s, %s, %s, pg_catalog.now(), 0)"
+        " ON CONFLICT DO NOTHING",
+        [chain, chain, target],
+    )
+    return chain
+
+
+def note_delivery(connection: Connection, run: str, key: str, channel: str, ts: str, error: str) -> None:
+    """Keep that an update was told, and where; or why it was not."""
+    connection.execute(
+        "INSERT INTO gonogo.delivery (run, seq, key, channel, ts, error, at) VALUES (%s, 0, %s, %s, %s, %s, pg_catalog.now())",
+        [run, key, channel, ts, error or None],
+    )
+
+
+def newest_rehearsal(connection: Connection, runbook: str) -> Event | None:
+    """Return the newest rehearsal of a runbook on this target."""
+    if not exists(connection):
+        return None
+    row = connection.execute(_EVENTS + " ORDER BY seq DESC LIMIT 1", [chain_of_rehearsals(runbook), 0]).fetchone()
+    return _event(row) if row else None
+
+
+def append(connection: Connection, run: str, kind: Kind, body: Mapping[str, Any], actor: str) -> Event:
+    """Append a fact, as anybody may at any time."""
+    try:
+        row = connection.execute("SELECT gonogo.append(%s, %s, %s, %s::json, false)", [run, kind, actor, encode(body)]).fetchone()
+    except psycopg.Error as error:
+        if error.sqlstate == NO_SUCH_RUN:
+            raise Refused(f"there is no run {run!r} on this target; `gonogo status` lists them") from None
+        raise
+    return recorded(str(row[0]) if row else "", kind, body, actor)
+
+
+def recorded(answer: str, kind: Kind, body: Mapping[str, Any], actor: str) -> Event:
+    """Return the fact that `gonogo.append` answered to have recorded."""
+    seq, at, began = map(int, answer.split())
+    moments = (_EPOCH + timedelta(microseconds=us) for us in (at, began))
+    return Event(seq=seq, kind=kind, at=next(moments), began=next(moments), actor=actor, body=body)
+
+
+def append_fenced(connection: Connection, run: str, epoch: int, kind: Kind, body: Mapping[str, Any], actor: str) -> Event:
+    """Append a fact as the run's runner.
+
+    Raises:
+        Fenced: another runner took over.
+    """
+    try:
+        with transaction(connection):
+            connection.execute("SELECT gonogo.enter(%s, %s)", [run, epoch])
+            return append(connection, run, kind, body, actor)
+    except psycopg.Error as error:
+        raise_if_fenced(error)
+        raise
+
+
+def raise_if_fenced(error: psycopg.Error) -> None:
+    """Turn the fence's own error into what it means.
+
+    Raises:
+        Fenced: another runner took over.
+    """
+    if error.sqlstate == FENCED:
+        raise Fenced("another runner took this run over; this one stops, and has changed nothing since") from None
+
+
+def encode(body: Mapping[str, Any]) -> str:
+    """Write a body as the JSON text that is kept and hashed."""
+    text = json.dumps(body, ensure_ascii=True, separators=(",", ":"), default=str)
+    if "\\ud" in text:
+        # half a letter of two halves, which no text of PostgreSQL can hold
+        whole = json.dumps(body, ensure_ascii=False, separators=(",", ":"), default=str).encode("utf-8", "replace")
+        text = json.dumps(json.loads(whole), ensure_ascii=True, separators=(",", ":"))
+    # a NUL, which PostgreSQL cannot hold; six characters that only look like one are left alone
+    return re.sub(r"(?<!\\)((?:\\\\)*)\\u0000", r"\1\\ufffd", text) if "\\u0000" in text else text
+
+
+def read(connection: Connection, run: str, after: int = 0) -> list[Event]:
+    """Return the facts of a run after a sequence number, in order."""
+    rows = connection.execute(_EVENTS + " ORDER BY seq", [run, after]).fetchall()
+    return [_event(row) for row in rows]
+
+
+def read_looks(connection: Connection, chain: str) -> list[Event]:
+    """Return the facts of a monitor's chain: of its looks, which never end, only the newest thousand."""
+    newest = " AND (kind <> 'sample' OR seq > (SELECT max(seq) FROM gonogo.event WHERE run = %s) - 1000) ORDER BY seq"
+    return [_event(row) for row in connection.execute(_EVENTS + newest, [chain, 0, chain]).fetchall()]
+
+
+def _event(row: Sequence[Any]) -> Event:
+    """Make a fact of its row.
+
+    Raises:
+        Refused: gonogo writes no such row.
+    """
+    seq, kind, at, began, actor, body = row
+    if kind not in _KINDS or not isinstance(body, dict):
+        raise Refused(
+            f"fact {seq} of the ledger ({kind!r}) is none that this gonogo writes: a newer one did, or somebody by hand"
+        )
+    return Event(seq=seq, kind=Kind(kind), at=at, began=began, actor=actor, body=body)
+
+
+def read_state(connection: Connection, run: str) -> list[Event]:
+    """Return the facts of a run that say where it stands and how long its tasks took.
+
+    Of the scripts that one step did in a row, the first and the last do: ten thousand become two.
+    """
+    return [_event(row) for row in connection.execute(_STATE_EVENTS, [run]).fetchall()]
+
+
+def read_fact(connection: Connection, run: str, seq: int) -> Event:
+    """Return one fact of a run.
+
+    Raises:
+        Refused: there is none of that number.
+    """
+    row = connection.execute(_EVENTS.replace("seq > %s", "seq = %s").encode(), [run, seq]).fetchone()
+    if row is None:
+        raise Refused(f"the run {run} has no fact {seq}")
+    return _event(row)
+
+
+def read_plan(connection: Connection, run: str) -> Plan:
+    """Return the plan that a run was opened with.
+
+    Raises:
+        Refused: there is no such run.
+    """
+    row = connection.execute("SELECT body->'plan' FROM gonogo.event WHERE run = %s AND seq = 1", [run], binary=False).fetchone()
+    if row is None:
+        raise Refused(f"there is no run {run!r} on this target; `gonogo status` lists them")
+    return Plan.model_validate(row[0])
+
+
+def read_texts(connection: Connection, hashes: Sequence[str]) -> dict[str, str]:
+    """Return the texts of scripts, each proved by its own sha256.
+
+    Raises:
+        Refused: one is missing, or is not what it was.
+    """
+    rows = connection.execute("SELECT sha256, text FROM gonogo.script WHERE sha256 = ANY(%s)", [list(hashes)]).fetchall()
+    texts = {str(r[0]): str(r[1]) for r in rows}
+    for sha256 in hashes:
+        if hashlib.sha256(texts.get(sha256, "").encode()).hexdigest() != sha256:
+            raise Refused(f"the ledger's script {sha256[:12]} is missing or was changed by hand; the run cannot go on")
+    return texts
+
+
+def verify(connection: Connection, run: str) -> tuple[int, list[str]]:
+    """Recompute the hash chain of a run; return how many facts it has, and what is wrong with it."""
+    problems: list[str] = []
+    previous, expected = b"", 1
+    for row in _raw(connection, run):
+        seq, kind, at, began, actor, body, said_previous, said_hash = row
+        fields = [run, str(seq), kind, str(at), str(began), actor, body]
+        hashed = hashlib.sha256(previous + "\x1f".join(fields).encode()).digest()
+        if seq != expected:
+            problems.append(f"fact {expected} is missing: the next one is {seq}")
+        if bytes(said_previous) != previous:
+            problems.append(f"fact {seq} does not follow from the one before it")
+        elif bytes(said_hash) != hashed:
+            problems.append(f"fact {seq} ({kind}, by {actor}) was changed after it was recorded")
+        previous, expected = bytes(said_hash), seq + 1
+    head = connection.execute("SELECT seq FROM gonogo.run WHERE id = %s", [run]).fetchone()
+    if head and head[0] != expected - 1:
+        problems.append(f"the run has {head[0]} facts, but only {expected - 1} are there: the newest were removed")
+    return expected - 1, problems
+
+
+def _raw(connection: Connection, run: str) -> Iterator[Any]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT seq, kind, (extract(epoch FROM at) * 1000000)::bigint, (extract(epoch FROM began) * 1000000)::bigint,"
+            " actor, body::text, previous, hash FROM gonogo.event WHERE run = %s ORDER BY seq",
+            [run],
+        )
+        yield from cursor
+
+
+def export(connection: Connection, run: str) -> Iterator[str]:
+    """Yield every fact of a run as a line of JSON, with its hash: the chain can be checked without the database."""
+    for seq, kind, at, began, actor, body, previous, hashed in _raw(connection, run):
+        yield json.dumps(
+            {
+                "run": run,
+                "seq": seq,
+                "kind": kind,
+                "at_us": at,
+                "began_us": began,
+                "actor": actor,
+                "body": json.loads(body),
+                "body_text": body,
+                "previous": bytes(previous).hex(),
+                "hash": bytes(hashed).hex(),
+            }
+        )

@@ -1,0 +1,192 @@
+"""Looking after a target outside of its runs: alerts by their rules, and alarms of runs that nobody has acknowledged.
+
+One look asks every rule once and records it in a chain of its own, so that a rule such as `2 of 3` counts over looks of
+different processes, and nothing is told twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from checks.kind import CheckEnvironment
+from checks.measure import measure
+from gonogo import clock
+from gonogo.core.engine.events import Kind
+from gonogo.core.engine.verdict import Judgement, judge
+from gonogo.core.plan.plan import Plan
+from gonogo.core.text.alerts import BREACH, Standing, changes_of, fold_alerts, look_of, updates_of
+from gonogo.core.text.escalation import due
+from gonogo.core.text.messages import Update
+from gonogo.core.text.plain import tidy
+from gonogo.errors import BadInput, Refused
+from gonogo.ledger import store
+from gonogo.planning.planner import Prepared
+from gonogo.postgres.connection import Connection, Database
+from gonogo.run import runs, signatures, targets, votes
+from gonogo.run.open import OpenedRunbook
+from gonogo.run.votes import Caller
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """What one look showed."""
+
+    judged: dict[str, Judgement]
+    alerts: dict[str, Standing]
+    #: what could not be told
+    undelivered: list[str]
+
+    @property
+    def raised(self) -> list[str]:
+        """The alerts that are raised now."""
+        return [name for name, stands in self.alerts.items() if stands.raised is not None]
+
+
+def look(opened: OpenedRunbook, prepared: Prepared, database: Database, say: Say) -> Look:
+    """Ask every rule of a runbook once, record it, and tell people what changed or has waited too long.
+
+    Args:
+        opened: the runbook and its project.
+        prepared: its plan on the target.
+        database: the target.
+        say: where it is told what people are told, where Slack is not.
+
+    Raises:
+        BadInput: the runbook has nothing to look at.
+    """
+    rules = opened.runbook.alerts
+    if not (rules or opened.runbook.updates.escalate):
+        raise BadInput("the runbook has neither `monitor:` nor `updates.escalate:`, so there is nothing to look at")
+    plan = prepared.plan
+    environment = CheckEnvironment(texts=prepared.texts, root=opened.project.files, database=database)
+    with targets.connect_recovering(database, "gonogo/monitor") as connection:
+        store.create(connection)
+        if not connection.execute(
+            "SELECT pg_catalog.pg_try_advisory_lock(%s, pg_catalog.hashtext(%s))", _lock_of(plan)
+        ).fetchone() == (True,):
+            raise Refused("another process looks at this target now")
+        chain = store.open_chain(connection, store.chain_of_monitor(plan.runbook), plan.target)
+        judged = {}
+        for alert in rules:
+            measured = measure(plan, alert.check, environment, connection)
+            found = judge(alert.threshold, measured, None, at_least=plan.checks[alert.check].least)
+            named = f": {'; '.join(measured.told[:3])}" if measured.told and look_of(found) == BREACH else ""
+            judged[alert.alert] = found.model_copy(update={"sentence": found.sentence + named})
+        # a look that sees what a run waits for may come before there is any rule
+        samples = {name: {"look": look_of(found), "says": found.sentence} for name, found in judged.items()}
+        store.append(connection, chain, Kind.SAMPLE, {"samples": samples}, "monitor")
+        _raise_and_clear(connection, chain, plan, judged)
+        events = store.read_looks(connection, chain)
+        alerts = fold_alerts(events)
+        undelivered = _tell(connection, chain, plan, updates_of(plan, alerts, events, clock.now()), say)
+        undelivered += _alarms(connection, database, plan, say)
+    return Look(judged=judged, alerts=alerts, undelivered=undelivered)
+
+
+def _lock_of(plan: Plan) -> list[int | str]:
+    """Return the lock under which one process at a time looks: two would tell everything twice."""
+    return [0x676F6E6F, store.chain_of_monitor(plan.runbook)]
+
+
+def _raise_and_clear(connection: Connection, chain: str, plan: Plan, judged: dict[str, Judgement]) -> None:
+    alerts = fold_alerts(store.read_looks(connection, chain))
+    for alert in plan.monitor.alerts if plan.monitor else ():
+        if change := changes_of(alert, alerts[alert.alert], judged[alert.alert]):
+            body = {"alert": alert.alert, "target": plan.target, "why": change[1]}
+            store.append(connection, chain, change[0], body, "monitor")
+
+
+def _tell(connection: Connection, chain: str, plan: Plan, told: list[tuple[str, Update]], say: Say) -> list[str]:
+    """Tell what was not told yet, each in its channel; return what could not be."""
+    from gonogo.notify.sender import token, told_before  # noqa: PLC0415 - Slack's library is for those who have a token
+
+    known = told_before(connection, chain)
+    new = [(channel or plan.updates.slack, update) for channel, update in told if update.key not in known]
+    if not new:
+        return []
+    if not token():
+        return _say(connection, chain, [update for _, update in new], say)
+    return _post(connection, chain, plan, new)
+
+
+def _say(connection: Connection, chain: str, new: list[Update], say: Say) -> list[str]:
+    """Tell it where gonogo runs, as there is no Slack; nothing is left undelivered."""
+    for update in new:
+        say(update.text)
+        store.note_delivery(connection, chain, update.key, "terminal", "", "")
+    return []
+
+
+def _post(connection: Connection, chain: str, plan: Plan, new: list[tuple[str, Update]]) -> list[str]:
+    from gonogo.notify.sender import token  # noqa: PLC0415 - see above
+    from gonogo.notify.slack import NotDelivered, client, send  # noqa: PLC0415 - see above
+
+    web, lost = client(token()), []
+    for channel, update in new:
+        try:
+            sent = send(web, channel, update, dict(plan.people), None)
+        except NotDelivered as failure:
+            lost.append(f"{update.text.splitlines()[0][:100]} ({failure})")
+            # what may be there all the same is not told again, unless it needs people
+            if failure.doubtful and not update.loud:
+                store.note_delivery(connection, chain, update.key, channel, "", "")
+            if failure.hopeless and not failure.of_channel:
+                break
+        else:
+            store.note_delivery(connection, chain, update.key, sent.channel, sent.ts, "")
+    return lost
+
+
+def _alarms(connection: Connection, database: Database, plan: Plan, say: Say) -> list[str]:
+    """Tell whom the newest run waits for, where no process carries it and so nobody else would."""
+    try:
+        found = runs.find(connection, runbook=plan.runbook)
+    except Refused:
+        return []
+    if found.state.alarm is None or found.carried:
+        return []
+    from gonogo.notify.sender import Sender, token, told_before  # noqa: PLC0415 - see above
+
+    if found.plan.updates.slack and token():
+        return Sender(database, found.plan, found.run, say).tell_once()
+    known = told_before(connection, found.run)
+    new = [update for update in due(found.plan, found.state, clock.now()) if update.key not in known]
+    return _say(connection, found.run, new, say)
+
+
+def acknowledge(
+    connection: Connection,
+    opened: OpenedRunbook,
+    plan: Plan,
+    caller: Caller,
+    alert: str,
+    comment: str,
+    found: runs.FoundRun | None,
+) -> str:
+    """Say that somebody takes an alert, or what a run needs people for; return what it was.
+
+    Raises:
+        BadInput: there is no such person, or no such alert.
+        Refused: nothing waits to be taken, or they did not prove who they are.
+    """
+    if plan.people and caller.person not in plan.people:
+        raise BadInput(f"{caller.person!r} is not one of the runbook's people; there are {', '.join(plan.people)}")
+    proved = votes.prove(plan, signatures.keys_of(opened.project), caller)
+    body: dict[str, Any] = {"person": caller.person, "proved": proved, "comment": tidy(comment)}
+    if not alert:
+        if found is None or found.state.alarm is None:
+            raise Refused("no run of this runbook needs anybody now")
+        store.append(connection, found.run, Kind.ACKNOWLEDGED, body, caller.person)
+        return found.state.alarm.why
+    chain = store.chain_of_monitor(plan.runbook)
+    alerts = fold_alerts(store.read_looks(connection, chain)) if store.exists(connection) else {}
+    if alert not in alerts:
+        raise BadInput(f"there is no alert {alert!r}; there are {', '.join(alerts) or 'none'}")
+    if alerts[alert].raised is None:
+        raise Refused(f"the alert {alert} is not raised now")
+    store.append(connection, chain, Kind.ACKNOWLEDGED, {**body, "alert": alert, "target": plan.target}, caller.person)
+    return alerts[alert].why

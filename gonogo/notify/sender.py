@@ -1,0 +1,209 @@
+"""Send the updates of a run, aside: a thread of its own follows the ledger, and nothing waits for it.
+
+The ledger is the queue. What was sent, and where, is kept beside it, so a resumed run goes on in the same thread,
+and nothing is told twice. What could not be delivered is listed.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
+import psycopg
+
+from gonogo import clock
+from gonogo.core.engine.events import Kind
+from gonogo.core.engine.evolve import evolve
+from gonogo.core.engine.state import State
+from gonogo.core.plan.plan import Plan
+from gonogo.core.text.escalation import due
+from gonogo.core.text.messages import Update, headline, updates
+from gonogo.errors import GonogoError
+from gonogo.ledger import store
+from gonogo.notify.slack import NotDelivered, Sent, client, send
+from gonogo.postgres.connection import Connection, Database
+from gonogo.report.report import brief, report
+
+#: seconds to wait after each try
+_PAUSES = (0.2, 0.8, 0.0)
+#: facts after which the report is told, too
+_ENDS = frozenset({Kind.RUN_DONE, Kind.PROVED, Kind.PHASE_PROVED})
+_SENT = "SELECT key, channel, ts FROM gonogo.delivery WHERE run = %s AND error IS NULL ORDER BY id"
+_RECORD = "INSERT INTO gonogo.delivery (run, seq, key, channel, ts, error, at) VALUES (%s, %s, %s, %s, %s, %s, now())"
+
+
+def told_before(connection: Connection, run: str) -> set[str]:
+    """Return the keys of the updates of a run that were told."""
+    return {str(key) for key, _, _ in connection.execute(_SENT, [run]).fetchall()}
+
+
+def token() -> str:
+    """Return Slack's bot token, or nothing."""
+    return os.environ.get("SLACK_BOT_TOKEN", "")
+
+
+class Sender(threading.Thread):
+    """Follows a run's ledger and tells Slack."""
+
+    def __init__(self, database: Database, plan: Plan, run: str, say: Callable[[str], None]) -> None:
+        super().__init__(name="updates", daemon=True)
+        self.database, self.plan, self.run_id, self.say = database, plan, run, say
+        #: set when the run is over, and when there is no more time to tell of it
+        self._over, self._enough = threading.Event(), threading.Event()
+        self._reading = threading.Lock()
+        self._web = client(token())
+        self._state = State()
+        self._root: Sent | None = None
+        #: what is to be told, what was, what could not be, and what of that the target has yet to record
+        self._waiting: list[tuple[int, Update]] = []
+        self._told: set[str] = set()
+        self._failed: dict[str, str] = {}
+        self._unrecorded: list[list[object]] = []
+        self._epoch: int | None = None
+        #: why Slack will take nothing at all, once it said so
+        self._hopeless = ""
+
+    @property
+    def undelivered(self) -> list[str]:
+        """What could not be told, or was not yet."""
+        waiting = {u.key: _brief(u, "there was no time left") for _, u in self._waiting if self._is_new(u)}
+        return list((self._failed | waiting).values())
+
+    def run(self) -> None:
+        """Send what is new until the run is over and everything is sent."""
+        while not self._enough.is_set():
+            try:
+                with self.database.connect(f"gonogo/{self.run_id}/updates") as connection:
+                    self._record(connection)
+                    self._remember(connection)
+                    while self._is_ours(connection):
+                        last = self._over.is_set()
+                        self._catch_up(connection)
+                        self._escalate()
+                        self._send_waiting(connection)
+                        if last:
+                            return
+                        self._over.wait(0.5)
+                    return
+            except (psycopg.Error, GonogoError):
+                # the target may be restarting; updates are not worth more than a new try
+                self._enough.wait(1.0)
+
+    def finish(self, patience: float = 15.0) -> None:
+        """Let it send what is left, for some seconds at most, and say what was not delivered."""
+        self._over.set()
+        if self.is_alive():
+            self.join(timeout=patience)
+        if self.is_alive():
+            self._enough.set()
+            self.say("the updates take too long: the last ones may not have been delivered")
+            with suppress(psycopg.Error, GonogoError), self.database.connect("gonogo/look") as connection:
+                self._catch_up(connection)
+        for text in self.undelivered:
+            self.say(f"not delivered to Slack: {text}")
+
+    def _remember(self, connection: Connection) -> None:
+        for key, channel, ts in connection.execute(_SENT, [self.run_id]).fetchall():
+            self._told.add(key)
+            if key == "root" and ts:
+                self._root = Sent(channel=channel, ts=ts)
+
+    def _is_ours(self, connection: Connection) -> bool:
+        """Say whether no other runner took over; its sender tells the rest."""
+        row = connection.execute("SELECT epoch FROM gonogo.fence").fetchone()
+        epoch = row[0] if row else 0
+        self._epoch = epoch if self._epoch is None else self._epoch
+        if epoch != self._epoch:
+            self._waiting.clear()
+        return bool(epoch == self._epoch)
+
+    def _is_new(self, update: Update) -> bool:
+        return update.root or update.key not in self._told
+
+    def _catch_up(self, connection: Connection) -> None:
+        """Queue what the new facts say; of several states of the root message only the newest, and that first."""
+        with self._reading:
+            root: Update | None = None
+            for event in store.read(connection, self.run_id, self._state.seq):
+                before, self._state = self._state, evolve(self._state, event)
+                for update in updates(self.plan, before, event, self._state, self.run_id):
+                    if update.root:
+                        root = update
+                    else:
+                        self._waiting.append((event.seq, update))
+                if event.kind in _ENDS:
+                    facts = store.read(connection, self.run_id)
+                    text = brief(report(self.plan, facts, self.run_id))
+                    self._waiting.append((event.seq, Update(key=f"{event.seq}:report", text=text)))
+            if root is not None:
+                story = [(seq, update) for seq, update in self._waiting if not update.root]
+                self._waiting = [(self._state.seq, root), *story]
+
+    def _escalate(self) -> None:
+        """Queue whom to tell next, as nobody has acknowledged what the run needs people for."""
+        queued = {update.key for _, update in self._waiting}
+        for update in due(self.plan, self._state, clock.now()):
+            if self._is_new(update) and update.key not in queued and update.key not in self._failed:
+                self._waiting.append((self._state.seq, update))
+
+    def tell_once(self) -> list[str]:
+        """Send what is new and due, here and now; return what could not be delivered."""
+        with self.database.connect(f"gonogo/{self.run_id}/updates") as connection:
+            self._remember(connection)
+            self._is_ours(connection)
+            self._catch_up(connection)
+            self._escalate()
+            self._send_waiting(connection)
+        return self.undelivered
+
+    def _send_waiting(self, connection: Connection) -> None:
+        while self._waiting and not self._enough.is_set() and self._is_ours(connection):
+            first = self._waiting[0]
+            if self._is_new(first[1]):
+                self._deliver(*first)
+                self._record(connection)
+            self._waiting = [waiting for waiting in self._waiting if waiting is not first]
+
+    def _deliver(self, seq: int, update: Update) -> None:
+        error = ""
+        if self._root is None and not update.root:
+            # the story needs the message that it hangs from
+            told = headline(self.plan, self._state, self.run_id, clock.now())
+            error = self._try(seq, Update(key="root", text=told, root=True))
+        error = error or self._try(seq, update)
+        if error:
+            self._failed[update.key] = _brief(update, error)
+            self._unrecorded.append([self.run_id, seq, update.key, None, None, error])
+
+    def _try(self, seq: int, update: Update) -> str:
+        """Send an update; return why that failed, if it did."""
+        error = self._hopeless
+        # doing it twice does no harm where a message is changed, and less than not at all where people are needed
+        twice = update.loud or (update.root and self._root is not None)
+        for pause in () if self._hopeless else _PAUSES:
+            try:
+                sent = send(self._web, self.plan.updates.slack, update, dict(self.plan.people), self._root)
+            except NotDelivered as failure:
+                error = str(failure)
+                self._hopeless = error if failure.hopeless else ""
+                if failure.hopeless or (failure.doubtful and not twice) or self._enough.wait(pause):
+                    break
+            else:
+                self._told.add(update.key)
+                self._failed.pop(update.key, None)
+                self._root = sent if update.root else self._root
+                self._unrecorded.append([self.run_id, seq, update.key, sent.channel, sent.ts, None])
+                return ""
+        return error
+
+    def _record(self, connection: Connection) -> None:
+        """Keep what was sent, and what was not; where that fails, the next connection comes back to it first."""
+        while self._unrecorded:
+            connection.execute(_RECORD, self._unrecorded[0])
+            self._unrecorded.pop(0)
+
+
+def _brief(update: Update, why: str) -> str:
+    return f"{update.text.splitlines()[0][:100]} ({why})"

@@ -1,0 +1,123 @@
+"""Slack's Web API, and the only module that knows its words."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from dataclasses import dataclass
+from http.client import HTTPException
+from json import JSONDecodeError
+from typing import Any
+from urllib.error import URLError
+
+from slack_sdk import WebClient
+from slack_sdk.errors import SlackApiError, SlackClientError
+from slack_sdk.http_retry.builtin_handlers import ConnectionErrorRetryHandler, RateLimitErrorRetryHandler, ServerErrorRetryHandler
+
+from gonogo.core.model.people import Person
+from gonogo.core.text.messages import Update
+
+#: a section block holds 3,000 characters
+_MAX_TEXT, _MAX_NAMES = 2_990, 1_000
+#: errors that trying again cannot mend
+_OF_CHANNEL = frozenset({"channel_not_found", "not_in_channel", "is_archived"})
+_HOPELESS = frozenset(
+    {"invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired", "missing_scope"}
+    | {"channel_not_found", "not_in_channel", "is_archived"}
+)
+_CANNOT_UPDATE = frozenset({"message_not_found", "cant_update_message", "edit_window_closed"})
+#: slack_sdk logs each failure, even a token that is no header; what was not delivered is listed by who sends
+_SILENT = logging.getLogger(__name__)
+_SILENT.setLevel(logging.CRITICAL + 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sent:
+    """Where a message is."""
+
+    channel: str
+    ts: str
+
+
+class NotDelivered(Exception):
+    """Slack did not take a message.
+
+    Args:
+        why: in Slack's words, without the token.
+        hopeless: whether trying again cannot mend it.
+        doubtful: whether it may be there all the same, as only the answer is missing.
+        of_channel: whether only that channel takes nothing.
+    """
+
+    def __init__(self, why: str, *, hopeless: bool = False, doubtful: bool = False, of_channel: bool = False) -> None:
+        self.hopeless, self.doubtful, self.of_channel = hopeless, doubtful, of_channel
+        super().__init__(why)
+
+
+def client(token: str, timeout: float = 10.0) -> WebClient:
+    """Return a client that tries again where Slack asks for it, and where nothing can have arrived.
+
+    Args:
+        token: the bot's token.
+        timeout: how many seconds a call may take.
+    """
+    handlers = [
+        RateLimitErrorRetryHandler(max_retry_count=5),
+        ServerErrorRetryHandler(max_retry_count=2),
+        ConnectionErrorRetryHandler(max_retry_count=1, error_types=[URLError]),
+    ]
+    # SLACK_API_URL serves gateways and tests
+    base = os.environ.get("SLACK_API_URL", "https://slack.com/api/")
+    return WebClient(token=token, base_url=base, timeout=max(1, int(timeout)), retry_handlers=list(handlers), logger=_SILENT)
+
+
+def send(web: WebClient, channel: str, update: Update, people: dict[str, Person], root: Sent | None) -> Sent:
+    """Post an update: the root message is changed in place, the others follow in its thread.
+
+    Raises:
+        NotDelivered: Slack did not take it.
+    """
+    text = mrkdwn(update, people)
+    # Slack is not to make mentions and links of plain words, as it does by itself in blocks and in updates
+    block = {"type": "section", "text": {"type": "mrkdwn", "text": text, "verbatim": True}}
+    said: dict[str, Any] = {"text": text, "blocks": [block], "parse": "none"}
+    try:
+        if update.root and root is not None:
+            try:
+                web.chat_update(channel=root.channel, ts=root.ts, **said)
+                return root
+            except SlackApiError as error:
+                if error.response.get("error") not in _CANNOT_UPDATE:
+                    raise
+        if root and not update.root:
+            said |= {"thread_ts": root.ts, "reply_broadcast": update.loud}
+        answer = web.chat_postMessage(channel=channel, **said)
+    except SlackApiError as error:
+        code = str(error.response.get("error", "unknown error"))
+        why = f"Slack says {code}" if error.response.status_code < 500 else f"Slack answers HTTP {error.response.status_code}"
+        raise NotDelivered(why, hopeless=code in _HOPELESS, of_channel=code in _OF_CHANNEL) from None
+    except (TimeoutError, ConnectionError, HTTPException, JSONDecodeError) as error:
+        raise NotDelivered(f"Slack did not answer: {type(error).__name__}; it may be there", doubtful=True) from None
+    except (SlackClientError, OSError, ValueError) as error:
+        raise NotDelivered(f"Slack cannot be reached: {type(getattr(error, 'reason', error)).__name__}") from None
+    return Sent(channel=str(answer["channel"]), ts=str(answer["ts"]))
+
+
+def mrkdwn(update: Update, people: dict[str, Person]) -> str:
+    """Write an update's text for Slack: its three special characters escaped, people mentioned, never too long."""
+    text = re.sub(r"(?m)^&gt; ", "> ", _escape(update.text))
+    mentioned = [p for name, p in people.items() if name in update.mention or set(p.roles) & set(update.mention)]
+    # what is not a member's id would be another sort of mention, or none
+    ids = [f"<@{p.slack}>" if re.fullmatch(r"[UW][A-Z0-9]+", p.slack) else _escape(p.name) for p in mentioned]
+    names = _cut(" ".join(ids), _MAX_NAMES)
+    return _cut(text, _MAX_TEXT - len(names)) + (f"\n{names}" if names else "")
+
+
+def _escape(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _cut(text: str, most: int) -> str:
+    """Cut what is too long, but no escape and no mention in two."""
+    return text if len(text) <= most else re.sub(r"[&<][^;> ]*$", "", text[: most - 10]) + " … (cut)"

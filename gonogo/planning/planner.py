@@ -1,0 +1,319 @@
+"""From a runbook to a plan: real times, rendered and classified scripts, a seal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta, timezone
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from gonogo import clock
+from gonogo.core.model.alerts import Monitor
+from gonogo.core.model.check import Check
+from gonogo.core.model.duration import say_duration
+from gonogo.core.model.rollback import BACKUP_PROVED, REHEARSAL_FRESH, Rollback
+from gonogo.core.model.runbook import Gate, Phase, Runbook
+from gonogo.core.model.schedule import Schedule, local_time, opening
+from gonogo.core.plan.plan import Plan, PlannedPhase, PlannedStep, PlannedTask, Script
+from gonogo.core.plan.seal import seal
+from gonogo.errors import BadInput, Problem
+from gonogo.planning.load import choose_target, place
+from gonogo.planning.scripts import Draft, check_no_batch, own_check, query, question, request, scripts, words
+from gonogo.planning.sources import digest_sources, resolve_inputs
+from gonogo.planning.steps import plan_step
+from gonogo.planning.templates import Templates
+from gonogo.project import Project, commit_of
+from gonogo.sql.parse import meaning
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A plan and the texts that its scripts' sha256 name."""
+
+    plan: Plan
+    texts: Mapping[str, str]
+    warnings: tuple[str, ...] = ()
+
+
+def prepare(
+    runbook: Runbook,
+    file: Path,
+    project: Project,
+    *,
+    target: str = "",
+    inputs: Mapping[str, Any] | None = None,
+    start: datetime | None = None,
+) -> Prepared:
+    """Make the plan of a runbook.
+
+    Args:
+        runbook: what to plan.
+        file: where it came from, for messages.
+        project: whose templates it uses.
+        target: the name of the target; the runbook's first without one.
+        inputs: values for template variables.
+        start: when to start, instead of what the runbook says.
+
+    Raises:
+        BadInput: with every problem in it and in its templates.
+    """
+    target = choose_target(runbook, target)
+    protected = runbook.targets[target].protected
+    draft = Draft(runbook, file, Templates(project.template_roots), resolve_inputs(runbook, inputs or {}), protected, target)
+    begins = start or start_of(runbook.schedule)
+    steps: list[PlannedStep] = []
+    tasks: list[PlannedTask] = []
+    phases: list[PlannedPhase] = []
+    try:
+        draft.begins = begins = moment = on_clock(begins, runbook.schedule.zone)
+        for number, phase in enumerate(runbook.phases):
+            planned = _plan_phase(draft, number, phase, moment, steps, tasks)
+            phases.append(planned)
+            moment = planned.end
+    except OverflowError:
+        raise BadInput(Problem(file=str(file), message="its times lead beyond the calendar")) from None
+    asked = {name: _check(draft, name, runbook.checks[name]) for name in draft.asked(runbook.checks)}
+    questions = {name: script for name, check in asked.items() if (script := _question(draft, name, check, project))}
+    switches = _switches(draft)
+    _protect(draft, target)
+    if draft.problems:
+        raise BadInput(*place(draft.problems, file))
+    _warn(draft, begins, moment, steps)
+    plan = Plan(
+        runbook=runbook.runbook,
+        title=runbook.title or runbook.runbook,
+        risk=runbook.risk,
+        target=target,
+        protected=runbook.targets[target].protected,
+        role=runbook.targets[target].role,
+        zone=runbook.schedule.zone,
+        start=begins,
+        end_by=end_of(runbook.schedule, begins),
+        windows=runbook.schedule.windows,
+        freezes=runbook.schedule.freezes,
+        override=runbook.schedule.override,
+        budgets=runbook.budgets,
+        environment=tuple(dict.fromkeys((*runbook.environment, *runbook.targets[target].environment))),
+        inputs=draft.variables,
+        people=runbook.people,
+        updates=runbook.updates,
+        sql=runbook.sql,
+        backup=next(iter(draft.here([runbook.backup])), None),
+        rehearsal=next(iter(draft.here([runbook.rehearsal])), None),
+        rehearse_on=runbook.targets[target].rehearse_on,
+        baseline=draft.asked(runbook.baseline),
+        checks=asked,
+        questions=questions,
+        phases=tuple(phases),
+        tasks=tuple(tasks),
+        steps=tuple(steps),
+        rollback=_rollback(draft),
+        success=runbook.success,
+        monitor=_monitor(draft),
+        switches=switches,
+        commit=commit_of(file.parent),
+        sources=digest_sources(file, draft.templates, draft.variables, target),
+    )
+    meanings = {sha: _meaning(text) for sha, text in draft.texts.items()}
+    sealed = plan.model_copy(update={"seal": seal(plan, meanings)})
+    return Prepared(plan=sealed, texts=draft.texts, warnings=tuple(draft.warnings))
+
+
+def _rollback(draft: Draft) -> Rollback:
+    """Return the ways back that there are on the target that is planned for."""
+    rollback = draft.runbook.rollback
+    backup = next(iter(draft.here([draft.runbook.backup])), None)
+    levels = tuple(level for level in rollback.levels if level != "restore" or (backup and not backup.waived))
+    authority = next(iter(draft.here([rollback.authority])), None)
+    changed: dict[str, Any] = {"levels": levels or ("undo",), "authority": authority, "prove": draft.asked(rollback.prove)}
+    for name in ("feature", "data"):
+        if switch := getattr(rollback, name):
+            changed[name] = switch.model_copy(update={"prove": draft.asked(switch.prove)})
+    return rollback.model_copy(update=changed)
+
+
+def _monitor(draft: Draft) -> Monitor | None:
+    """Return what is looked at, on the target that is planned for, when no run is under way."""
+    monitor = draft.runbook.monitor
+    return monitor and monitor.model_copy(update={"alerts": tuple(a for a in monitor.alerts if draft.asked([a.check]))})
+
+
+def _check(draft: Draft, name: str, check: Check) -> Check:
+    """Fill the templates that stand in a check itself, and see that its own queries can be read."""
+    path = f"checks.{name}"
+    filled: dict[str, Any] = {}
+    if check.query is not None:
+        filled["query"] = query(draft, f"{path}.query", check.query)
+    if check.equal is not None:
+        filled["equal"] = tuple(query(draft, f"{path}.equal[{i}]", text) for i, text in enumerate(check.equal))
+    if check.role:
+        filled["role"] = words(draft, f"{path}.role", (check.role,))[0]
+    if check.settings:
+        values = words(draft, f"{path}.settings", tuple(check.settings.values()))
+        filled["settings"] = dict(zip(check.settings, values, strict=True))
+    if check.run:
+        filled["run"] = check.run.model_copy(update={"argv": words(draft, f"{path}.run", check.run.argv)})
+    if check.http:
+        filled["http"] = request(draft, f"{path}.http", check.http)
+    return check.model_copy(update=filled) if filled else check
+
+
+def _question(draft: Draft, name: str, check: Check, project: Project) -> Script | None:
+    """Return what a check asks with, where that is a file."""
+    if check.own:
+        return own_check(draft, name, project.files)
+    is_query = bool(check.sql or check.time or check.buffers)
+    return question(draft, name, check.source, is_query=is_query) if check.source else None
+
+
+def _switches(draft: Draft) -> dict[str, tuple[Script, ...]]:
+    """Render the scripts of the levels that have their own."""
+    found = {}
+    for level in ("feature", "data"):
+        switch = getattr(draft.runbook.rollback, level)
+        if switch is None:
+            continue
+        path = f"rollback.{level}.sql"
+        made, _ = scripts(draft, path, switch.sql)
+        check_no_batch(draft, path, made)
+        if any(not script.transactional for script in made):
+            message = "what cannot run in a transaction has no place here: a level must be done or not done"
+            draft.problems.append(Problem(file=str(draft.file), path=path, message=message))
+        found[level] = tuple(made)
+    return found
+
+
+def _protect(draft: Draft, target: str) -> None:
+    """See that people decide about every phase on a protected target, and that a backup and a rehearsal come before."""
+    if not draft.protected:
+        return
+    for word, rule in (("backup", draft.runbook.backup), ("rehearsal", draft.runbook.rehearsal)):
+        if rule is None:
+            message = f"the target {target!r} is protected, so it needs `{word}:`; where there is to be none, write why:"
+            message += f" `{word}: {{waived: ...}}`"
+            draft.problems.append(Problem(file=str(draft.file), path="", message=message))
+    for p, phase in enumerate(draft.runbook.phases):
+        if phase.gate.approve is None:
+            message = f"the target {target!r} is protected, so its gate needs `approve:`: who decides, and how many of them"
+            draft.problems.append(Problem(file=str(draft.file), path=f"phases[{p}].gate", message=message))
+
+
+def start_of(schedule: Schedule) -> datetime:
+    """Return when a schedule starts, now unless it says another time."""
+    if schedule.start == "now":
+        return clock.now().astimezone(ZoneInfo(schedule.zone)).replace(microsecond=0)
+    return local_time(schedule.start, schedule.zone)
+
+
+def on_clock(when: datetime, zone: str) -> datetime:
+    """Return a moment on a zone's clock, with a fixed offset: so that sums and differences are true when clocks change."""
+    local = when.astimezone(UTC).astimezone(ZoneInfo(zone))
+    return local.replace(tzinfo=timezone(local.utcoffset() or timedelta(0)), fold=0)
+
+
+def _later(draft: Draft, when: datetime, by: timedelta) -> datetime:
+    return on_clock(when + by, draft.runbook.schedule.zone)
+
+
+def end_of(schedule: Schedule, begins: datetime) -> datetime | None:
+    """Return when a run must have ended: the next such clock time after its start."""
+    if not schedule.end_by:
+        return None
+    if len(schedule.end_by) > 5:
+        return local_time(schedule.end_by, schedule.zone)
+    local = begins.astimezone(ZoneInfo(schedule.zone))
+    ends = datetime.combine(local.date(), time.fromisoformat(schedule.end_by), ZoneInfo(schedule.zone))
+    return ends if ends > begins else ends + timedelta(days=1)
+
+
+def _plan_phase(
+    draft: Draft, number: int, phase: Phase, begins: datetime, steps: list[PlannedStep], tasks: list[PlannedTask]
+) -> PlannedPhase:
+    first = len(steps)
+    zone = draft.runbook.schedule.zone
+    opens = on_clock(opening(phase.at, draft.begins, zone), zone) if phase.at else None
+    if opens is not None and opens < begins:
+        later = say_duration(begins - opens)
+        draft.warnings.append(f"phases[{number}].at: what comes before it is planned to end {later} later")
+    moment = begins = max(begins, opens) if opens is not None else begins
+    for task in phase.ordered_tasks():
+        task_first = len(steps)
+        path = f"phases[{number}].tasks[{phase.tasks.index(task)}]"
+        for s, step in enumerate(task.steps):
+            elsewhere = bool(step.only_on) and draft.target not in step.only_on
+            if not elsewhere and (step.check is None or draft.asked(step.check)):
+                steps.append(plan_step(draft, f"{path}.steps[{s}]", number, task, s, step))
+        start = max(moment, _later(draft, begins, task.at)) if task.at is not None else moment
+        if task.at is not None and start > begins + task.at:
+            late = (start - begins - task.at).total_seconds() / 60
+            draft.warnings.append(f"{path}.at: the tasks before it end {late:g} minutes after it is to start")
+        moment = _later(draft, start, task.takes or timedelta(0))
+        tasks.append(
+            PlannedTask(
+                name=task.task,
+                title=task.title or task.task,
+                about=task.about,
+                owner=task.owner,
+                concerns=task.concerns,
+                phase=number,
+                first=task_first,
+                last=len(steps) - 1,
+                at=task.at,
+                takes=task.takes,
+                downtime=task.downtime,
+                start=start,
+                end=moment,
+            )
+        )
+    return PlannedPhase(
+        name=phase.phase,
+        title=phase.title or phase.phase,
+        go_if=draft.asked(name for name in phase.gate.go_if if name not in (BACKUP_PROVED, REHEARSAL_FRESH)),
+        before=draft.here(phase.gate.confirm),
+        approve=next(iter(draft.here([phase.gate.approve])), None),
+        after=draft.here(phase.confirm),
+        verify=draft.asked(phase.verify),
+        watch=draft.asked(phase.watch),
+        deferred=phase.deferred,
+        at=phase.at,
+        opens=opens,
+        every=phase.every,
+        would_trip=phase.would_trip,
+        soak=phase.soak,
+        on_failure=phase.on_failure,
+        on_cancel=phase.on_cancel,
+        first=first,
+        last=len(steps) - 1,
+        start=begins,
+        end=_later(draft, moment, phase.soak),
+    )
+
+
+def _meaning(text: str) -> str:
+    try:
+        return meaning(text)
+    except Exception:  # noqa: BLE001 - what cannot be normalised counts as it is written
+        return text
+
+
+def _warn(draft: Draft, begins: datetime, ends: datetime, steps: list[PlannedStep]) -> None:
+    runbook = draft.runbook
+    limit = end_of(runbook.schedule, begins)
+    if limit and ends > limit:
+        draft.warnings.append(f"schedule.end_by: the tasks end at {ends:%H:%M}, after {limit:%H:%M}")
+    used = {name for _, name in runbook.named_checks()}
+    draft.warnings += [f"checks.{name}: no one uses this check" for name in runbook.checks if name not in used]
+    for p, phase in enumerate(runbook.phases):
+        approves = phase.gate.approve is not None and bool(draft.here([phase.gate.approve]))
+        if not (draft.asked(phase.gate.go_if) or approves or draft.here(phase.gate.confirm)):
+            here = f" on {draft.target}" if phase.gate != Gate() else ""
+            draft.warnings.append(f"phases[{p}].gate: the gate has no criterion{here}, so it is always go")
+    most = runbook.budgets.downtime
+    planned = sum((task.takes or timedelta(0) for phase in runbook.phases for task in phase.tasks if task.downtime), timedelta(0))
+    if most is not None and planned > most:
+        draft.warnings.append(f"budgets.downtime: {say_duration(planned)} are planned, and {say_duration(most)} is the most")
+    proof = {*runbook.rollback.prove, *runbook.baseline}
+    if steps and not any(runbook.checks[name].checksum for name in proof if name in runbook.checks):
+        draft.warnings.append("baseline: no checksum check, so a rollback proves the schema and the checks, not the rows")

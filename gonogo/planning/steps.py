@@ -1,0 +1,124 @@
+"""A step of the plan: what it runs, forward and back, and what is known of that before it runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import NamedTuple
+
+from gonogo.core.model.check_kinds import Http, Run, split_line
+from gonogo.core.model.runbook import Task
+from gonogo.core.model.step import Step
+from gonogo.core.plan.plan import PlannedStep, Script
+from gonogo.errors import Problem
+from gonogo.planning.scripts import Draft, check_batch, check_no_batch, outside_script, query, request, scripts, words
+from gonogo.sql.parse import split
+
+#: a query that changes rows by the way
+_CHANGING = re.compile(r"\b(insert\s+into|update|delete\s+from|merge\s+into)\b", re.IGNORECASE)
+
+
+def plan_step(draft: Draft, path: str, phase: int, task: Task, number: int, step: Step) -> PlannedStep:
+    """Return a step with its scripts, forward and back.
+
+    Args:
+        draft: the plan in the making.
+        path: where the step stands in the runbook.
+        phase: the number of its phase.
+        task: its task.
+        number: its number in the task, counted from 0.
+        step: what the runbook says.
+    """
+    outside = _outside(draft, path, step)
+    forward, sources = ([outside_script(draft, outside)], 0) if outside is not None else _forward(draft, path, step)
+    back = _way_back(draft, path, step, sources)
+    if step.rows and (message := _uncounted(draft, forward)):
+        draft.problems.append(Problem(file=str(draft.file), path=f"{path}.rows", message=message))
+    settings, backfill = draft.runbook.sql, step.backfill
+    return PlannedStep(
+        name=f"{task.task}.{step.step or number + 1}",
+        task=task.task,
+        phase=phase,
+        kind=step.kind,
+        scripts=tuple(forward),
+        undo=back.scripts,
+        paired=back.paired,
+        checks=draft.asked(step.check or ()),
+        confirm=draft.here(step.confirm or ()),
+        table=backfill.table if backfill else "",
+        key=backfill.key if backfill else (),
+        batch=backfill.batch if backfill else 1000,
+        lock_timeout=step.lock_timeout or settings.lock_timeout,
+        statement_timeout=step.statement_timeout or settings.statement_timeout,
+        done_if=query(draft, f"{path}.done_if", step.done_if) if step.done_if else "",
+        again=step.again,
+        destroys=tuple(dict.fromkeys(table for script in back.scripts or () for table in script.destroys)),
+        keeps=step.keeps,
+        journal=query(draft, f"{path}.journal", step.journal) if step.journal else "",
+        no_return=step.no_return,
+        rows=step.rows or "",
+        outside=outside,
+        undo_outside=back.outside,
+        within=step.within or timedelta(minutes=30 if step.http is None else 0.5),
+        in_rehearsal=step.in_rehearsal,
+        wait=step.wait,
+    )
+
+
+def _forward(draft: Draft, path: str, step: Step) -> tuple[list[Script], int]:
+    """Return the scripts of a step that works in the database, and from how many sources they come."""
+    if step.backfill is not None:
+        made, sources = scripts(draft, f"{path}.backfill.sql", (step.backfill.sql,))
+        check_batch(draft, f"{path}.backfill.sql", made, sources)
+    else:
+        made, sources = scripts(draft, f"{path}.sql", step.sql or ())
+        check_no_batch(draft, f"{path}.sql", made)
+    return made, sources
+
+
+class _Back(NamedTuple):
+    """What reverses a step: some scripts, nothing, or None where nobody said."""
+
+    scripts: tuple[Script, ...] | None
+    paired: bool = False
+    outside: Run | Http | None = None
+
+
+def _way_back(draft: Draft, path: str, step: Step, sources: int) -> _Back:
+    """Return what reverses a step that comes from so many sources."""
+    if step.kind in ("check", "confirm", "wait") or step.undo == ("nothing",):
+        return _Back(())
+    if step.undo is None:
+        if not step.no_return:
+            draft.warnings.append(f"{path}: the step has no undo, so the run cannot be turned back past it; write `undo:`")
+        return _Back(None)
+    if isinstance(step.undo, Http):
+        asked = request(draft, f"{path}.undo", step.undo)
+        return _Back((outside_script(draft, asked),), outside=asked)
+    if step.run is not None:
+        line = split_line(step.undo[0]) if len(step.undo) == 1 else step.undo
+        program = step.run.model_copy(update={"argv": words(draft, f"{path}.undo", tuple(line))})
+        return _Back((outside_script(draft, program),), outside=program)
+    backward, undo_sources = scripts(draft, f"{path}.undo", step.undo)
+    check_no_batch(draft, f"{path}.undo", backward)
+    paired = sources == undo_sources > 1
+    return _Back(tuple(sorted(backward, key=lambda s: -s.part)) if paired else tuple(backward), paired=paired)
+
+
+def _outside(draft: Draft, path: str, step: Step) -> Run | Http | None:
+    """Return what a step does beyond the database."""
+    if step.run is not None:
+        return step.run.model_copy(update={"argv": words(draft, f"{path}.run", step.run.argv)})
+    return request(draft, f"{path}.http", step.http) if step.http is not None else None
+
+
+def _uncounted(draft: Draft, forward: Sequence[Script]) -> str:
+    """Say why the rows that a step changes cannot be counted, or nothing."""
+    if len(forward) != 1 or not forward[0].transactional:
+        return "what it changes is counted in one transaction; this step has none, or several"
+    statements = draft.attempt("", split, draft.texts[forward[0].sha256], forward[0].source) or ()
+    hidden = [
+        s for s in statements if s.node in ("do_stmt", "call_stmt") or (s.node == "select_stmt" and _CHANGING.search(s.text))
+    ]
+    return "what DO, CALL and WITH ... SELECT change is not counted; write it as INSERT, UPDATE or DELETE" if hidden else ""

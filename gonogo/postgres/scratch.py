@@ -1,0 +1,162 @@
+"""Scratch databases: where backups are proved and migrations are rehearsed, and which are gone afterwards."""
+
+from __future__ import annotations
+
+import os
+import platform
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from gonogo.errors import Refused
+from gonogo.postgres import embedded
+from gonogo.postgres.connection import Database, resolve_url
+
+#: what gonogo's own server is called
+EMBEDDED = "the embedded PostgreSQL"
+_NAME, _MARK = "gonogo_scratch_", "scratch of process "
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScratchServer:
+    """Where a scratch database may be made."""
+
+    #: the database that is copied; its own server is taken where its role may make databases
+    database: Database
+    #: starts a server of our own, and returns its URL
+    spare: Callable[[], str]
+    #: a server to use instead of both, and what it is, for people
+    server: str = ""
+    called: str = "the server named by rehearse_on"
+
+    def choose(self) -> tuple[str, str]:
+        """Return the URL of the server to use, and what it is, for people."""
+        if self.server:
+            return self.server, self.called
+        with psycopg.connect(self.database.url, autocommit=True) as beside:
+            may = beside.execute(
+                "SELECT rolcreatedb OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user"
+            ).fetchone()
+        return (self.database.url, "the target's own server") if may and may[0] else (self.spare(), EMBEDDED)
+
+
+def scratch_server_of(database: Database, rehearse_on: str, state: Path) -> ScratchServer:
+    """Return where scratch databases of a target may be made.
+
+    Args:
+        database: the target.
+        rehearse_on: what the runbook names for it, if anything.
+        state: the project's folder for what gonogo keeps; its own server lies in it.
+
+    Raises:
+        BadInput: the environment variable that it names is not set.
+    """
+
+    def spare() -> str:
+        return embedded.start(state / "scratch")
+
+    if rehearse_on == "embedded":
+        return ScratchServer(database=database, spare=spare, server=spare(), called=EMBEDDED)
+    return ScratchServer(database=database, spare=spare, server=resolve_url(rehearse_on) if rehearse_on else "")
+
+
+@contextmanager
+def scratch(room: ScratchServer, roles: Sequence[str] = ()) -> Iterator[str]:
+    """Make an empty database, and drop it afterwards; yield its URL.
+
+    Args:
+        room: where.
+        roles: the roles that what is restored into it will name; they are made where they are missing, without a login.
+
+    Raises:
+        Refused: none can be made there.
+    """
+    server, where = room.choose()
+    # its owner can make the ledger in it
+    owner = sql.SQL(" OWNER {}").format(sql.Identifier(room.database.role)) if room.database.role else sql.SQL("")
+    with _made(server, where, sql.SQL("template0") + owner, roles if server != room.database.url else ()) as url:
+        yield url
+
+
+@contextmanager
+def copied(server: str, template: str = "") -> Iterator[str]:
+    """Make a database, empty or like another one that nobody uses, and drop it afterwards; yield its URL.
+
+    Args:
+        server: the URL of the server.
+        template: the URL of the database to copy, if it is not to be empty.
+
+    Raises:
+        Refused: none can be made there.
+    """
+    like = str(conninfo_to_dict(template)["dbname"]) if template else "template0"
+    with _made(server, EMBEDDED, sql.Identifier(like) + sql.SQL(" STRATEGY FILE_COPY")) as url:
+        yield url
+
+
+@contextmanager
+def _made(server: str, where: str, template: sql.Composable, roles: Sequence[str] = ()) -> Iterator[str]:
+    """Make a database that other processes know to be of this one, and drop it afterwards; yield its URL."""
+    name = f"{_NAME}{os.getpid()}_{secrets.token_hex(3)}"
+    try:
+        connection = psycopg.connect(server, autocommit=True)
+    except psycopg.OperationalError as error:
+        raise Refused(f"{where} cannot be reached: {str(error).strip()}") from None
+    with connection:
+        try:
+            _make_roles(connection, roles)
+            _sweep(connection)
+            connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE ").format(sql.Identifier(name)) + template)
+            mark = sql.Literal(_mark(os.getpid()))
+            connection.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), mark))
+        except psycopg.Error as error:
+            raise Refused(f"no scratch database can be made on {where}: {str(error).strip()}") from None
+        try:
+            yield make_conninfo(server, dbname=name)
+        finally:
+            # a restore that was rehearsed in it leaves a failed one beside it
+            made = connection.execute("SELECT datname FROM pg_catalog.pg_database WHERE starts_with(datname, %s)", [name[:40]])
+            for (each,) in made.fetchall():
+                connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(each)))
+
+
+def _mark(process: int) -> str:
+    return f"{_MARK}{process} on {platform.node()}"
+
+
+def _sweep(connection: psycopg.Connection[Any]) -> None:
+    """Drop the scratch databases of this machine's processes that were killed before they could."""
+    rows = connection.execute(
+        "SELECT datname, shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database WHERE starts_with(datname, %s)",
+        [_NAME],
+    ).fetchall()
+    for name, comment in rows:
+        process = str(comment or "").removeprefix(_MARK).split(" ", 1)[0]
+        if process.isdigit() and comment == _mark(int(process)) and not _lives(int(process)):
+            # another role's is for that role to sweep
+            with suppress(psycopg.Error):
+                connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _make_roles(connection: psycopg.Connection[Any], roles: Sequence[str]) -> None:
+    known = {str(row[0]) for row in connection.execute("SELECT rolname FROM pg_catalog.pg_roles").fetchall()}
+    for role in roles:
+        if role not in known:
+            connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(role)))

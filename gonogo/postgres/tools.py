@@ -1,0 +1,135 @@
+"""PostgreSQL's own programs: pg_dump, pg_restore, psql; without a password in a process list, and never without end."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from gonogo import clock, private_files
+from gonogo.core.model.duration import say_duration
+from gonogo.errors import StepError
+from gonogo.postgres import embedded
+
+Say = Callable[[str], None]
+#: seconds that a program may take, and between two words about it
+LIMIT, _WORD = 6 * 3600, 5.0
+
+
+class ProgramFailed(StepError):
+    """One of PostgreSQL's programs did not do what it was asked to."""
+
+
+@contextmanager
+def running(command: Sequence[str], url: str, *, connects: bool = True, answers: bool = False) -> Iterator[subprocess.Popen[str]]:
+    """Run one of PostgreSQL's programs; its password is in a file that only this account may read.
+
+    Args:
+        command: its name and its arguments.
+        url: the database that it works on.
+        connects: whether to name that database to it; else the command does.
+        answers: whether what it prints is wanted.
+    """
+    with tempfile.TemporaryDirectory(prefix="gonogo-") as folder:
+        passfile = Path(folder) / "pgpass"
+        password = str(conninfo_to_dict(url).get("password") or "")
+        private_files.write(passfile, "*:*:*:*:" + password.replace("\\", "\\\\").replace(":", "\\:") + "\n")
+        program = [str(embedded.program(command[0])), *command[1:], *([f"--dbname={without_password(url)}"] if connects else [])]
+        environment = {**os.environ, "PGPASSFILE": str(passfile), "LC_ALL": "C"}
+        environment.pop("PGPASSWORD", None)
+        process = subprocess.Popen(
+            program,
+            env=environment,
+            stdout=subprocess.PIPE if answers else subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            umask=0o077,
+            preexec_fn=end_with_parent,  # noqa: PLW1509 - it takes no lock, and only calls the kernel
+        )
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.communicate()
+
+
+def answer_of(command: Sequence[str], url: str, *, limit: float) -> str:
+    """Return what one of PostgreSQL's programs prints.
+
+    Args:
+        command: its name and its arguments; the database comes last, as pgbench wants it.
+        url: the database that it works on.
+        limit: the seconds that it may take.
+
+    Raises:
+        ProgramFailed: it failed, or takes too long.
+    """
+    with running([*command, without_password(url)], url, connects=False, answers=True) as process:
+        try:
+            said, errors = process.communicate(timeout=limit)
+        except subprocess.TimeoutExpired:
+            raise ProgramFailed(f"{command[0]} took longer than {say_duration(limit)}") from None
+    if process.returncode:
+        worst = [line for line in errors.splitlines() if "error" in line.lower()] or errors.splitlines()
+        raise ProgramFailed(f"{command[0]} failed ({process.returncode}): {' '.join(worst[:3])[:800]}")
+    return said
+
+
+def end_with_parent() -> None:
+    """Ask Linux to end this child when its parent dies, however that happens (prctl, PR_SET_PDEATHSIG)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+
+
+def finish(process: subprocess.Popen[str], say: Say, word: str, *, writes: Path | None = None, limit: float = LIMIT) -> None:
+    """Wait for a program, telling how far it is.
+
+    Args:
+        process: the program.
+        say: where its progress is told.
+        word: what it does, for people: dumping, restoring.
+        writes: the folder that it fills.
+        limit: the seconds that it may take.
+
+    Raises:
+        ProgramFailed: it failed, was ended, or takes too long.
+    """
+    began = told = clock.monotonic()
+    while True:
+        try:
+            _, errors = process.communicate(timeout=0.5)
+            break
+        except subprocess.TimeoutExpired:
+            now = clock.monotonic()
+            if now - began > limit:
+                raise ProgramFailed(f"{word} took longer than {say_duration(limit)}") from None
+            if now - told >= _WORD:
+                told = now
+                size = sum(file.stat().st_size for file in writes.rglob("*")) if writes and writes.exists() else 0
+                say(f"{word}: {say_duration(now - began)}{f', {size / 1e6:,.0f} MB' if size else ''}")
+    lines = [line for line in errors.strip().splitlines() if line.strip()]
+    if process.returncode and not _only_older(lines):
+        worst = [line for line in lines if "error:" in line.lower() and "transaction_timeout" not in line] or lines
+        raise ProgramFailed(f"{word} failed ({process.returncode}): {' '.join(worst[:3])[:800] or 'it was ended'}")
+
+
+def _only_older(lines: Sequence[str]) -> bool:
+    """Say whether all that pg_restore 18 met is that an older server does not know one of its settings (from 17 on)."""
+    met = [line for line in lines if "error:" in line]
+    return bool(met) and all('unrecognized configuration parameter "transaction_timeout"' in line for line in met)
+
+
+def without_password(url: str) -> str:
+    """Return a connection string that may stand in a process list."""
+    parts = {key: str(value) for key, value in conninfo_to_dict(url).items() if key != "password" and value is not None}
+    return make_conninfo(**parts)

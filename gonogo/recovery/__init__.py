@@ -1,0 +1,1 @@
+"""Backups: taken, proved, restored; and what a way back would destroy."""

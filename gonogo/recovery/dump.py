@@ -1,0 +1,359 @@
+"""Backups that are proved: a dump of one snapshot, with what that same snapshot held, and its restoration compared with it.
+
+A dump is nothing until it was restored: `pg_restore -l` accepts one that is cut in half. So a backup counts only when
+its files have their sums, it was restored into a scratch database, and there is as many rows, with the same checksums, as
+the snapshot had, and the same schema object by object. The ledger's own schema is left out, and so outlives a restore.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from gonogo import clock, private_files
+from gonogo.core.model.rollback import Backup as Rule
+from gonogo.errors import StepError
+from gonogo.postgres.connection import Connection, Database, identify
+from gonogo.postgres.fingerprint import checksum, differences, schema_fingerprint, sequence_positions
+from gonogo.postgres.scratch import ScratchServer, scratch
+from gonogo.postgres.tools import ProgramFailed, Say, finish, running, without_password
+from gonogo.recovery.manifest import MANIFEST, Backup, BackupFailed, read, sums
+
+#: connections that dump and restore at a time, and the compression: quick, and a third of the size
+_JOBS, _COMPRESSION = 2, "gzip:1"
+_TABLES = """
+SELECT format('%I.%I', n.nspname, c.relname), pg_catalog.pg_total_relation_size(c.oid)
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'gonogo')
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+    WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'e')
+ORDER BY 1
+"""
+#: what only some versions know: a setting of 17 and later, and a mark that newer releases of old versions put on columns
+_FOREIGN = re.compile(r"SET transaction_timeout = 0;\n|ALTER TABLE ONLY .* ALTER COLUMN .* SET \(pg_attver=\d+\);\n")
+_COPY = re.compile(r"COPY .* FROM stdin;\n")
+_SCHEMAS = """
+SELECT format('%I.%I', n.nspname, c.relname), n.nspname
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r'
+"""
+_PARTS = """
+SELECT format('%%I.%%I', n.nspname, c.relname)
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'r' AND (c.oid = pg_catalog.to_regclass(%s)
+  OR c.oid IN (SELECT relid FROM pg_catalog.pg_partition_tree(pg_catalog.to_regclass(%s))))
+"""
+_REFERENCES = """
+SELECT format('%I.%I', n.nspname, c.relname), format('%I.%I', fn.nspname, f.relname)
+FROM pg_catalog.pg_constraint k
+JOIN pg_catalog.pg_class c ON c.oid = k.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_class f ON f.oid = k.confrelid JOIN pg_catalog.pg_namespace fn ON fn.oid = f.relnamespace
+WHERE k.contype = 'f' ORDER BY 1, 2
+"""
+_UNCOVERED = """
+SELECT 'large objects' WHERE EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata)
+UNION ALL SELECT 'foreign tables (their rows lie elsewhere)' WHERE EXISTS (SELECT FROM pg_catalog.pg_foreign_table)
+UNION ALL SELECT 'subscriptions' WHERE EXISTS (SELECT FROM pg_catalog.pg_stat_subscription)
+UNION ALL SELECT 'indexes that are INVALID' WHERE EXISTS (SELECT FROM pg_catalog.pg_index WHERE NOT indisvalid)
+UNION ALL SELECT 'unlogged tables' WHERE EXISTS (SELECT FROM pg_catalog.pg_class WHERE relkind = 'r' AND relpersistence = 'u')
+"""
+
+
+def take(database: Database, folder: Path, say: Say, rule: Rule | None = None) -> Backup:
+    """Dump a database, with the rows, checksums and schema of the very same snapshot.
+
+    Args:
+        database: what to dump; the schema `gonogo` is left out.
+        folder: where the backup will lie; it is there only when it is whole.
+        say: where its progress is told.
+        rule: whose rows it holds, where not all of them; definitions, grants and triggers are always all there.
+
+    Raises:
+        BackupFailed: there is too little room, its scope cannot be restored, or pg_dump fails; nothing is left of it then.
+    """
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True, mode=0o700)
+        manifest = _take(database, partial, say, rule or Rule())
+        partial.rename(folder)
+    except OSError as error:
+        raise BackupFailed(f"the backup cannot be written to {folder}: {error.strerror}") from None
+    except ProgramFailed as error:
+        raise BackupFailed(str(error)) from None
+    except psycopg.Error as error:
+        raise BackupFailed(f"the backup cannot be taken: {str(error).strip()}") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return Backup(folder=folder, manifest=manifest)
+
+
+def _take(database: Database, partial: Path, say: Say, rule: Rule) -> Mapping[str, Any]:
+    began = clock.monotonic()
+    with database.connect("gonogo/backup") as connection:
+        connection.execute("SET idle_in_transaction_session_timeout = 0; SET statement_timeout = 0")
+        # the checksums run beside the dump: one process of their own, not several that take its processors away
+        connection.execute("SET max_parallel_workers_per_gather = 0")
+        identity = identify(connection)
+        connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        sizes = {str(name): int(size) for name, size in connection.execute(_TABLES).fetchall()}
+        chosen = _in_scope(connection, rule, sizes)
+        _require_room(partial, sum(sizes[name] for name in chosen))
+        # sequences stand outside of snapshots: what is read before the dump is the least that it holds
+        sequences = sequence_positions(connection)
+        snapshot = str(_one(connection, "SELECT pg_catalog.pg_export_snapshot()"))
+        with _dumping(database, partial / "dump", snapshot, [name for name in sizes if name not in chosen]) as process:
+            manifest = {
+                "taken_at": clock.now().isoformat(),
+                "server": int(_one(connection, "SHOW server_version_num")),
+                "database": str(_one(connection, "SELECT pg_catalog.current_database()")),
+                "system": identity.system_identifier,
+                # what it does not show was written after the restore point
+                "snapshot": str(_one(connection, "SELECT pg_catalog.pg_current_snapshot()::text")),
+                "tables": {name: checksum(connection, name) for name in chosen},
+                "without_rows": [name for name in sizes if name not in chosen],
+                "sequences": sequences,
+                "schema": schema_fingerprint(connection),
+                "uncovered": _column(connection, _UNCOVERED),
+                "roles": _column(connection, "SELECT rolname FROM pg_catalog.pg_roles WHERE oid >= 16384"),
+            }
+            finish(process, say, "dumping", writes=partial / "dump")
+        connection.execute("ROLLBACK")
+    manifest = {**manifest, "files": sums(partial / "dump"), "seconds": round(clock.monotonic() - began, 1)}
+    private_files.write(partial / MANIFEST, json.dumps(manifest, indent=1))
+    return manifest
+
+
+def _in_scope(connection: Connection, rule: Rule, names: Iterable[str]) -> list[str]:
+    """Return the tables whose rows are dumped.
+
+    Raises:
+        BackupFailed: one is not there, or refers to a table whose rows would not be there.
+    """
+    if not (rule.tables or rule.schemas):
+        return list(names)
+    known = {str(row[0]): str(row[1]) for row in connection.execute(_SCHEMAS).fetchall()}
+    chosen = {each for table in rule.tables for each in _parts(connection, table)}
+    chosen |= {table for table, schema in known.items() if schema in rule.schemas}
+    if missing := [schema for schema in rule.schemas if schema not in known.values()]:
+        raise BackupFailed(f"backup.schemas: there is no schema {missing[0]} with tables")
+    for table, other in connection.execute(_REFERENCES).fetchall():
+        if table in chosen and other not in chosen:
+            raise BackupFailed(
+                f"{table} refers to {other}, whose rows the backup leaves out, so it could not be restored; add {other} to it"
+            )
+    return [name for name in names if name in chosen]
+
+
+def _parts(connection: Connection, table: str) -> list[str]:
+    """Return the tables that hold the rows of one: itself, or its partitions."""
+    found = [str(row[0]) for row in connection.execute(_PARTS, [table, table]).fetchall()]
+    if not found:
+        raise BackupFailed(f"backup.tables: there is no table {table} that holds rows")
+    return found
+
+
+def stamp() -> str:
+    """Return what ends the name of a backup: its moment, and something that no other one of that second has."""
+    return f"{clock.now():%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
+
+
+def prove(backup: Backup, room: ScratchServer, say: Say) -> dict[str, Any]:
+    """Restore a backup into a scratch database and compare it with what its snapshot held; return the evidence.
+
+    Args:
+        backup: what to prove.
+        room: where the scratch database may be made.
+        say: where its progress is told.
+
+    Raises:
+        BackupFailed: it cannot be restored, or what comes of it is not what was there.
+        Refused: no scratch database can be made.
+    """
+    with restored(backup, room, say) as (_, proof):
+        return proof
+
+
+@contextmanager
+def restored(backup: Backup, room: ScratchServer, say: Say) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Restore a backup into a scratch database, proved, for a while; yield its URL and the evidence.
+
+    Raises:
+        BackupFailed: it cannot be restored, or what comes of it is not what was there.
+        Refused: no scratch database can be made.
+    """
+    began = clock.monotonic()
+    with scratch(room, backup.manifest["roles"]) as url, ThreadPoolExecutor(1) as beside:
+        # the files are summed up while they are restored; where one is not whole, that is said, and not what came of it
+        whole = beside.submit(read, backup.folder)
+        try:
+            restore(backup, url, say)
+        finally:
+            whole.result()
+        seconds = round(clock.monotonic() - began, 2)
+        with Database(url=url).connect("gonogo/prove") as connection:
+            require_held(backup, connection)
+            version = _major(connection.info.server_version)
+        uncovered = [*backup.manifest["uncovered"], *(f"the rows of {name}" for name in backup.manifest["without_rows"])]
+        if version != _major(backup.manifest["server"]):
+            uncovered.append(f"definitions but for their names, since the copy is PostgreSQL {version}")
+        proof = {
+            "folder": str(backup.folder),
+            "taken_at": backup.manifest["taken_at"],
+            "tables": len(backup.manifest["tables"]),
+            "objects": len(backup.manifest["schema"]),
+            "bytes": backup.size,
+            "restored_in": seconds,
+            "uncovered": uncovered,
+        }
+        yield url, proof
+
+
+def restore(backup: Backup, url: str, say: Say) -> float:
+    """Restore a backup into an empty database; return the seconds it took.
+
+    Raises:
+        BackupFailed: pg_restore fails.
+    """
+    began = clock.monotonic()
+    command = ["pg_restore", "--format=directory", f"--jobs={_JOBS}", f"--dbname={without_password(url)}"]
+    try:
+        if _major(backup.manifest["server"]) != _major(_version(url)):
+            _restore_definitions(backup, url, say)
+            command += ["--section=data", "--section=post-data"]
+        with running([*command, str(backup.dump)], url, connects=False) as process:
+            finish(process, say, "restoring")
+    except ProgramFailed as error:
+        raise BackupFailed(str(error)) from None
+    return round(clock.monotonic() - began, 1)
+
+
+def _restore_definitions(backup: Backup, url: str, say: Say) -> None:
+    """Restore the definitions on a server of another version, without what only the other one knows."""
+    with tempfile.TemporaryDirectory(prefix="gonogo-") as folder:
+        script = write_script(backup, Path(folder), ["--section=pre-data"], url, say)
+        with running(["psql", "--no-psqlrc", "--quiet", "--output=/dev/null", f"--file={script}"], url) as process:
+            finish(process, say, "restoring")
+
+
+def write_script(backup: Backup, folder: Path, options: Sequence[str], url: str, say: Say) -> Path:
+    """Write a backup, or a part of it, as a script that PostgreSQL 15 and later take; return the file.
+
+    Raises:
+        ProgramFailed: pg_restore fails.
+    """
+    raw, tamed = folder / "raw.sql", folder / "dump.sql"
+    with running(["pg_restore", *options, f"--file={raw}", str(backup.dump)], url, connects=False) as process:
+        finish(process, say, "reading the dump")
+    with raw.open(encoding="utf-8") as lines, open(tamed, "w", encoding="utf-8", opener=private_files.opener) as kept:
+        copying = False
+        for line in lines:
+            if copying or not _FOREIGN.fullmatch(line):
+                kept.write(line)
+            copying = line != "\\.\n" if copying else bool(_COPY.fullmatch(line))
+    raw.unlink()
+    return tamed
+
+
+def _major(version: int) -> int:
+    return version // 10000
+
+
+def _version(url: str) -> int:
+    with Database(url=url).connect("gonogo/restore") as connection:
+        return int(_one(connection, "SHOW server_version_num"))
+
+
+def require_held(backup: Backup, connection: Connection) -> None:
+    """See that a database is what a backup's snapshot held: every row, every object.
+
+    Raises:
+        BackupFailed: it is not.
+    """
+    manifest = backup.manifest
+    connection.execute("SET statement_timeout = 0")
+    found = {name: _count(connection, name) for name in manifest["tables"]}
+    told = [
+        f"{name} has {found[name]} instead of {held} (rows:checksum)"
+        for name, held in manifest["tables"].items()
+        if found[name] != held
+    ]
+    held, there = portable(manifest["schema"]), portable(schema_fingerprint(connection))
+    if _major(manifest["server"]) != _major(connection.info.server_version):
+        # versions write the same definition differently: then it is seen that every object is there
+        held, there = dict.fromkeys(held, ""), dict.fromkeys(there, "")
+    else:
+        # a definition that was written out and read again may say the same with other casts and parentheses
+        alike = {name for name in held.keys() & there.keys() if _plainly(held[name]) == _plainly(there[name])}
+        held, there = ({name: "" if name in alike else text for name, text in each.items()} for each in (held, there))
+    told += differences(held, there)
+    now = sequence_positions(connection)
+    told += [
+        f"the sequence {name} is at {now.get(name)}, before {at}"
+        for name, at in manifest["sequences"].items()
+        if now.get(name, -1) < at
+    ]
+    if told:
+        raise BackupFailed("the backup does not restore what was there: " + "; ".join(told[:20]))
+
+
+def _count(connection: Connection, table: str) -> str:
+    try:
+        return checksum(connection, table)
+    except StepError as error:
+        return str(error)
+
+
+def portable(schema: Mapping[str, str]) -> dict[str, str]:
+    """Leave out what belongs to the database itself and not to its dump, and what only newer servers list on its own."""
+    own = ("setting of ", "event trigger ")
+    return {
+        name: text
+        for name, text in schema.items()
+        if not name.startswith(own)
+        and not text.startswith("NOT NULL ")
+        # pg_dump leaves out an index that is not valid
+        and not (name.startswith("index ") and " INVALID" in text)
+    }
+
+
+def _plainly(definition: str) -> str:
+    """Return a definition without casts between text types and without parentheses."""
+    return re.sub(r"[()]", "", re.sub(r"::(character varying|varchar|text|bpchar|character)(\(\d+\))?(\[\])?", "", definition))
+
+
+@contextmanager
+def _dumping(database: Database, folder: Path, snapshot: str, without_rows: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
+    command = ["pg_dump", "--format=directory", f"--jobs={_JOBS}", f"--compress={_COMPRESSION}", f"--snapshot={snapshot}"]
+    command += ["--exclude-schema=gonogo", "--no-subscriptions", "--lock-wait-timeout=30s", f"--file={folder}"]
+    command += [f"--exclude-table-data={name}" for name in without_rows]
+    if database.role:
+        command.append(f"--role={database.role}")
+    with running(command, database.url) as process:
+        yield process
+
+
+def _require_room(folder: Path, needed: int) -> None:
+    """Refuse to begin where the disk could not take an uncompressed dump: compression is luck."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise BackupFailed(f"the disk of {folder.parent} has {free / 1e6:,.0f} MB free; the tables have {needed / 1e6:,.0f} MB")
+
+
+def _one(connection: Connection, query: str) -> Any:
+    row = connection.execute(query.encode()).fetchone()
+    return row[0] if row else None
+
+
+def _column(connection: Connection, query: str) -> list[str]:
+    return [str(row[0]) for row in connection.execute(query.encode()).fetchall()]

@@ -1,0 +1,1 @@
+"""The same plan, forward and back, on a restored copy."""

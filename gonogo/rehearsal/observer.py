@@ -1,0 +1,188 @@
+"""The witness of a rehearsal: what each step cost, and whether its undo led back to what was there before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from statistics import median
+from typing import Any
+
+from checks.kind import CheckEnvironment
+from checks.measure import measure
+from gonogo import clock
+from gonogo.core.engine.decide import next_to_undo
+from gonogo.core.engine.events import Event, Kind
+from gonogo.core.engine.percentiles import summarise
+from gonogo.core.engine.rehearsal import Restores, verdict
+from gonogo.core.engine.state import State, Status
+from gonogo.core.engine.verdict import Measurement, Verdict, judge
+from gonogo.core.plan.plan import Plan
+from gonogo.postgres.connection import Connection
+from gonogo.postgres.explain import query_plan
+from gonogo.postgres.inventory import Snapshot, compare_snapshot, snapshot_differences, take_snapshot
+from gonogo.rehearsal import lock_recorder
+from gonogo.run.context import Runner
+
+
+class RehearsalObserver:
+    """Looks at the copy between the steps: what each one cost, and whether its undo led back to what was there before it."""
+
+    def __init__(self, runner: Runner, looking: Connection) -> None:
+        self.plan, self.looking, self.runner = runner.plan, looking, runner
+        self.before: dict[int, Snapshot] = {0: take_snapshot(looking)}
+        self.spent = self.spent_back = 0.0
+        self._cost: dict[int, dict[str, Any]] = {}
+        self._undo: dict[int, dict[str, Any]] = {}
+        self._told: set[str] = set()
+        self.queries = dict(key_queries(runner, looking))
+        self._files, self._wal = lock_recorder.files(looking), lock_recorder.wal_position(looking)
+
+    def on_event(self, before: State, _: Event, after: State) -> None:
+        """Look, whenever a step is done."""
+        if after.step == before.step or after.status is not Status.WORKING:
+            return
+        began = clock.monotonic()
+        step = self.plan.steps[before.step]
+        files, wal = lock_recorder.files(self.looking), lock_recorder.wal_position(self.looking)
+        rewritten = [was.name for oid, was in self._files.items() if oid in files and files[oid].node != was.node]
+        locks = dict.fromkeys(
+            lock for script in step.scripts for lock in lock_recorder.locks_of(self.looking, script, self._files)
+        )
+        # what cannot be transactional cannot write its locks down; the manual's rule stands in
+        locks |= dict.fromkeys(lock for script in step.scripts if not script.transactional for lock in script.locks)
+        changes = step.kind in ("sql", "backfill")
+        queries = self._compare_queries() if changes else {}
+        self._cost[before.step] = {"wal": wal - self._wal, "rewrites": rewritten, "locks": list(locks), "queries": queries}
+        self.before[after.step] = take_snapshot(self.looking) if changes else self.before[before.step]
+        self._files, self._wal = lock_recorder.files(self.looking), lock_recorder.wal_position(self.looking)
+        self.spent += clock.monotonic() - began
+
+    def _compare_queries(self) -> dict[str, dict[str, Any]]:
+        """Return what the key queries cost before and after a step, and whether their plan is another; buffers have no noise."""
+        was, self.queries = self.queries, dict(key_queries(self.runner, self.looking))
+        return {
+            name: {
+                "buffers": [was[name]["buffers"], now["buffers"]],
+                "ms": [was[name].get("ms", 0.0), now.get("ms", 0.0)],
+                "another_plan": was[name]["shape"] != now["shape"],
+            }
+            for name, now in self.queries.items()
+        }
+
+    def watch_undo(self, looking: Connection) -> None:
+        """Get ready to look at the way back, on a connection of its own."""
+        self.looking = looking
+
+    def on_undo(self, _: State, event: Event, __: State) -> None:
+        """Compare, whenever a step is undone."""
+        if event.kind is not Kind.UNDONE or not event.body["last"]:
+            return
+        began = clock.monotonic()
+        number = int(event.body["step"])
+        differing, misplaced = compare_snapshot(self.before[number], self.looking)
+        # what a later step's undo left behind is told there
+        own = [told for told in differing if told not in self._told]
+        self._told |= {*differing, *misplaced}
+        self._undo[number] = {"verdict": verdict(own, misplaced), "differences": [*own, *misplaced]}
+        self.spent_back += clock.monotonic() - began
+
+    def steps(self, events: Sequence[Event]) -> list[dict[str, Any]]:
+        """Return what each step cost; how long it took is how long it held its locks, at most."""
+        took: dict[int, float] = {}
+        started: Event | None = None
+        for event in events:
+            if event.kind in (Kind.STARTED, Kind.DONE, Kind.BATCH):
+                number = int(event.body["step"])
+                # what runs alone began with the fact before it
+                began = started.at if started is not None and event.kind is Kind.DONE else event.began
+                started = event if event.kind is Kind.STARTED else None
+                took[number] = took.get(number, 0.0) + (event.at - began).total_seconds()
+        return [
+            {
+                "step": step.name,
+                "kind": step.kind,
+                "took": round(took.get(number, 0.0), 3),
+                **self._cost.get(number, {"wal": 0, "rewrites": [], "locks": [], "queries": {}}),
+                "verdict": Restores.NO_UNDO if step.undo is None else Restores.NOT_REACHED,
+                "differences": [],
+            }
+            for number, step in enumerate(self.plan.steps)
+            if step.kind in ("sql", "backfill")
+        ]
+
+    def with_undo(self, steps: list[dict[str, Any]], state: State) -> list[dict[str, Any]]:
+        """Add what each undo did."""
+        numbers = {step.name: number for number, step in enumerate(self.plan.steps)}
+        remains = next_to_undo(self.plan, state)
+        told = []
+        for step in steps:
+            number = numbers[step["step"]]
+            found = self._undo.get(number)
+            if found is None and self.plan.steps[number].undo == () and (remains is None or remains < number):
+                found = self._undo_of_nothing(number)
+            if found is None and number == remains:
+                found = {"verdict": Restores.FAILS, "differences": [state.held]}
+            told.append({**step, **(found or {})})
+        return told
+
+    def _undo_of_nothing(self, number: int) -> dict[str, Any]:
+        """See whether a step that is said to leave nothing to undo left nothing."""
+        differing = snapshot_differences(self.before[number], self.before[number + 1]) if number + 1 in self.before else []
+        return {"verdict": verdict(differing, ()), "differences": differing}
+
+
+#: how often the old and the new are measured in turn
+_TURNS = 5
+
+
+def in_turn(plan: Plan, environment: CheckEnvironment, old: Connection, new: Connection) -> dict[str, dict[str, Any]]:
+    """Return how the latencies that a run is watched by have changed, measured on the old and the new in turn.
+
+    A slow moment of the machine hits both, so that the difference is that of the change.
+
+    Args:
+        plan: whose checks.
+        environment: what they need.
+        old: a copy as it was.
+        new: a copy as the run leaves it.
+    """
+    found = {}
+    for name in dict.fromkeys(name for phase in plan.phases for name in (*phase.watch, *phase.verify)):
+        check = plan.checks[name]
+        if check.time is None or check.breach is None or not check.breach.needs_baseline:
+            continue
+        pairs = [[measure(plan, name, environment, side) for side in (old, new)] for _ in range(_TURNS)]
+        before, after = (_pooled([pair[side] for pair in pairs]) for side in (0, 1))
+        if before is None or after is None:
+            continue
+        judged = judge(check.breach, after, before, at_least=check.least, surely=True)
+        found[name] = {
+            "before": before.numbers["p50"],
+            "after": after.numbers["p50"],
+            "slower": judged.verdict is Verdict.PASS,
+            "says": judged.sentence,
+        }
+    return found
+
+
+def _pooled(rounds: Sequence[Measurement]) -> Measurement | None:
+    """Return several measurements of the same as one; None where one of them failed."""
+    if any(found.error or found.missing or found.facts for found in rounds):
+        return None
+    calls = [call for found in rounds for call in found.samples]
+    pace = [found.yardstick for found in rounds if found.yardstick is not None]
+    yardstick = median(pace) if pace else None
+    first = rounds[0]
+    return first.model_copy(
+        update={"numbers": summarise(calls), "samples": tuple(calls), "count": len(calls), "yardstick": yardstick}
+    )
+
+
+def key_queries(runner: Runner, looking: Connection) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the plans of the queries whose latency the runbook measures."""
+    plan = runner.plan
+    for name, check in plan.checks.items():
+        if (check.time or check.buffers) and name in plan.questions:
+            try:
+                yield name, query_plan(looking, runner.session.texts[plan.questions[name].sha256])
+            except Exception as error:  # noqa: BLE001 - a query that cannot be explained is told, and nothing else
+                yield name, {"shape": [str(error).strip()[:200]], "buffers": 0, "ms": 0.0}

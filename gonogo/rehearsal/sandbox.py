@@ -1,0 +1,106 @@
+"""The copies that a rehearsal runs on, and the plan as it runs there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from gonogo.core.model.runbook import Updates
+from gonogo.core.model.schedule import Budgets
+from gonogo.core.plan.plan import Plan, PlannedStep
+from gonogo.ledger import store
+from gonogo.postgres import scratch
+from gonogo.postgres.connection import Connection, Database, identify, transaction
+from gonogo.project import Project
+from gonogo.rehearsal import lock_recorder
+from gonogo.run.context import Runner, acquire_run
+from gonogo.run.signatures import keys_of, signer
+
+Say = Callable[[str], None]
+NOTHING, FOR_EVER = timedelta(0), timedelta(days=3650)
+
+
+@dataclass(kw_only=True)
+class Rehearsal:
+    """One rehearsal of a plan."""
+
+    plan: Plan
+    texts: dict[str, str]
+    database: Database
+    project: Project
+    actor: str
+    say: Say
+    each_step: bool = False
+
+    @property
+    def room(self) -> scratch.ScratchServer:
+        """Where its copies may be made."""
+        beside = scratch.scratch_server_of(self.database, self.plan.rehearse_on, self.project.state)
+        if beside.server or not any(script.shared for script in self.plan.scripts):
+            return beside
+        # what it says of roles and databases would be true of the target's whole server
+        return replace(beside, server=beside.spare(), called=scratch.EMBEDDED)
+
+
+def on_a_copy(plan: Plan) -> Plan:
+    """Return the plan as it runs on a copy: the same work and checks, but nobody is asked or told, and no clock waited for."""
+    quiet = dict(before=(), approve=None, after=(), watch=(), soak=NOTHING)
+    kept = plan.backup.model_copy(update={"after": False, "each_phase": False}) if plan.backup else None
+    return plan.model_copy(
+        update=dict(
+            protected=False,
+            identity=None,
+            windows=(),
+            freezes=(),
+            environment=(),
+            end_by=None,
+            updates=Updates(),
+            backup=kept,
+            rehearsal=None,
+            # counted, and never spent
+            budgets=Budgets(downtime=FOR_EVER if plan.budgets.downtime is not None else None),
+            rollback=plan.rollback.model_copy(update={"authority": None, "takes": None}),
+            phases=tuple(phase.model_copy(update=quiet) for phase in plan.phases),
+            steps=tuple(map(_step_on_a_copy, plan.steps)),
+        )
+    )
+
+
+def _step_on_a_copy(step: PlannedStep) -> PlannedStep:
+    """Return a step as it is rehearsed: nobody is asked, and nothing is done beyond the copy."""
+    if step.outside is not None and not step.in_rehearsal:
+        nothing = dict(kind="confirm", scripts=(), undo=(), outside=None, undo_outside=None)
+        return step.model_copy(update={"confirm": (), **nothing})
+    return step.model_copy(update={"confirm": ()})
+
+
+@contextmanager
+def carried(run: Rehearsal, plan: Plan, url: str) -> Iterator[Runner]:
+    """Open a run on a copy, ready to go."""
+    copy = Database(url=url, role=run.database.role)
+    with copy.connect("gonogo/rehearse") as connection:
+        connection.execute("ANALYZE")
+        store.create(connection)
+        if connection.execute("SELECT pg_catalog.to_regclass('gonogo.seen_lock')").fetchone() == (None,):
+            connection.execute(lock_recorder.MAKE.encode())
+        with transaction(connection):
+            identity = identify(connection)
+            known = plan.model_copy(update={"identity": identity})
+            name = store.open_run(connection, known, run.texts, run.actor, signer(known, keys_of(run.project)))
+    runner = acquire_run(copy, name, actor=run.actor, keys=keys_of(run.project), session_type=lock_recorder.ObservedSession)
+    runner.room, runner.root = run.project.state, run.project.files
+    runner.session.say = run.say
+    try:
+        yield runner
+    finally:
+        runner.close()
+
+
+@contextmanager
+def inspect_copy(copy: Database) -> Iterator[Connection]:
+    """Look at a copy, for as long as that takes."""
+    with copy.connect("gonogo/witness") as connection:
+        connection.execute("SET statement_timeout = 0")
+        yield connection

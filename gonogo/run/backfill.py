@@ -1,0 +1,137 @@
+"""Work through a table by key: each batch and its cursor commit together, so a crash costs at most one batch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg import sql
+
+from gonogo.core.engine.events import Event, Kind
+from gonogo.core.plan.plan import PlannedStep
+from gonogo.errors import ScriptFailed
+from gonogo.postgres.connection import Connection
+from gonogo.run.session import Session
+
+_MARK = re.compile(r"gonogo\.batch\('((?:[^']|'')*)'\)")
+_COLUMNS = """
+SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull
+FROM pg_catalog.pg_attribute a
+WHERE a.attrelid = pg_catalog.to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
+"""
+_PRIMARY_KEY = """
+SELECT a.attname FROM pg_catalog.pg_index i
+CROSS JOIN LATERAL pg_catalog.unnest(i.indkey) WITH ORDINALITY AS k(attnum, place)
+JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+WHERE i.indrelid = pg_catalog.to_regclass(%s) AND i.indisprimary ORDER BY k.place
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keyset:
+    """A table and the columns to work through it by."""
+
+    table: sql.Composable
+    columns: tuple[str, ...]
+    types: tuple[str, ...]
+    #: rows at the start, by the planner's estimate; 0 when it has none
+    estimate: int
+
+    def row(self, alias: str = "") -> sql.Composable:
+        """Write the key as a row, of a table alias where there is one."""
+        prefix = (alias,) if alias else ()
+        return sql.SQL("({})").format(sql.SQL(", ").join(sql.Identifier(*prefix, c) for c in self.columns))
+
+    def values(self, key: Sequence[str]) -> sql.Composable:
+        """Write one key's values as a row."""
+        pairs = zip(key, self.types, strict=True)
+        return sql.SQL("({})").format(sql.SQL(", ").join(sql.SQL("{}::{}").format(sql.Literal(v), sql.SQL(t)) for v, t in pairs))
+
+    def between(self, after: Sequence[str] | None, upto: Sequence[str], alias: str) -> sql.Composable:
+        """Write the condition that a row belongs to a batch."""
+        upper = sql.SQL("{} <= {}").format(self.row(alias), self.values(upto))
+        if after is None:
+            return sql.SQL("({})").format(upper)
+        return sql.SQL("({} > {} AND {})").format(self.row(alias), self.values(after), upper)
+
+
+def keyset(connection: Connection, step: PlannedStep) -> Keyset:
+    """Find out how to work through a step's table.
+
+    Raises:
+        ScriptFailed: there is no such table, or no key without NULLs.
+    """
+    found = {str(r[0]): (str(r[1]), bool(r[2])) for r in connection.execute(_COLUMNS, [step.table]).fetchall()}
+    if not found:
+        raise ScriptFailed(f"{step.name}: there is no table {step.table} to work through")
+    columns = step.key or tuple(str(r[0]) for r in connection.execute(_PRIMARY_KEY, [step.table]).fetchall())
+    if not columns:
+        raise ScriptFailed(f"{step.name}: {step.table} has no primary key; name the columns to work by with `key:`")
+    for column in columns:
+        if column not in found:
+            raise ScriptFailed(f"{step.name}: {step.table} has no column {column}; it has {', '.join(found)}")
+        if not found[column][1]:
+            raise ScriptFailed(f"{step.name}: {step.table}.{column} may be NULL, so a batch could miss rows; use another key")
+    row = connection.execute(
+        "SELECT greatest(reltuples, 0)::bigint FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass(%s)", [step.table]
+    ).fetchone()
+    # the table's own name is used as the runbook writes it, quoted by the server
+    name = connection.execute("SELECT pg_catalog.to_regclass(%s)::text", [step.table]).fetchone()
+    return Keyset(
+        table=sql.SQL(str(name[0]) if name else step.table),
+        columns=columns,
+        types=tuple(found[c][0] for c in columns),
+        estimate=int(row[0]) if row else 0,
+    )
+
+
+def next_batch(
+    connection: Connection, keys: Keyset, after: Sequence[str] | None, size: int
+) -> tuple[int, tuple[str, ...]] | None:
+    """Return how many rows the next batch has and the key it ends with, or None when nothing is left."""
+    where = sql.SQL("WHERE {} > {}").format(keys.row(), keys.values(after)) if after is not None else sql.SQL("")
+    columns = sql.SQL(", ").join(map(sql.Identifier, keys.columns))
+    texts = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(c)) for c in keys.columns)
+    newest = sql.SQL(", ").join(sql.SQL("batch.{} DESC").format(sql.Identifier(c)) for c in keys.columns)
+    query = sql.SQL(
+        "WITH batch AS (SELECT {columns} FROM {table} {where} ORDER BY {columns} LIMIT {size})"
+        " SELECT (SELECT pg_catalog.count(*) FROM batch), {texts} FROM batch ORDER BY {newest} LIMIT 1"
+    ).format(columns=columns, table=keys.table, where=where, size=sql.Literal(size), texts=texts, newest=newest)
+    row = connection.execute(query).fetchone()
+    return None if row is None else (int(row[0]), tuple(str(v) for v in row[1:]))
+
+
+def rematches_own_rows(connection: Connection, keys: Keyset, done: int, size: int) -> bool:
+    """Say whether a backfill has done more than twice what the table holds: its batches then change their own key.
+
+    Args:
+        connection: where the rows are counted, only when the planner's estimate leaves a doubt.
+        keys: the table.
+        done: how many rows its batches took so far.
+        size: how many rows a batch takes.
+    """
+    if done <= 2 * keys.estimate + 100 * size:
+        return False
+    row = connection.execute(sql.SQL("SELECT pg_catalog.count(*) FROM {}").format(keys.table)).fetchone()
+    return done > 2 * (int(row[0]) if row else 0) + 100 * size
+
+
+def fill_in(text: str, keys: Keyset, after: Sequence[str] | None, upto: Sequence[str]) -> str:
+    """Put a batch's condition where the template marked it."""
+    return _MARK.sub(lambda m: keys.between(after, upto, m.group(1).replace("''", "'")).as_string(None), text)
+
+
+def run_batch(
+    session: Session, step: PlannedStep, number: int, keys: Keyset, after: Sequence[str] | None, body: Mapping[str, Any]
+) -> Event | None:
+    """Run the next batch of a backfill with its cursor event; None when nothing is left."""
+    batch = next_batch(session.connection, keys, after, step.batch)
+    if batch is None:
+        return None
+    rows, upto = batch
+    script = step.scripts[0]
+    text = fill_in(session.texts[script.sha256], keys, after, upto)
+    event_body = {**body, "upto": list(upto), "rows": rows, "batch": number}
+    return session.run_script(step, script, Kind.BATCH, event_body, text=text)

@@ -1,0 +1,87 @@
+"""What most commands begin with: the runbook, its project, its target, a run in its ledger."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from gonogo.core.model.runbook import Runbook
+from gonogo.core.model.schedule import local_time
+from gonogo.errors import BadInput
+from gonogo.planning.load import load_runbook, parse_yaml
+from gonogo.postgres.connection import Connection, Database
+from gonogo.project import ROOT, Project, find_project, project_of
+from gonogo.run import runs, targets
+
+_RUN = re.compile(r"([a-z][a-z0-9_-]*)-[0-9a-f]{6}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenedRunbook:
+    """A runbook with the project it belongs to."""
+
+    runbook: Runbook
+    file: Path
+    project: Project
+
+
+def open_runbook(name: str) -> OpenedRunbook:
+    """Load a runbook by name or path.
+
+    Raises:
+        BadInput: there is none, or it has problems.
+    """
+    here = find_project()
+    file = here.runbook(name)
+    runbook = load_runbook(file)
+    own = project_of(file)
+    # a runbook of gonogo's own keeps its state where the user is
+    return OpenedRunbook(runbook=runbook, file=file, project=Project(root=here.root, home=ROOT) if own.root == ROOT else own)
+
+
+def read_inputs(pairs: Sequence[str]) -> dict[str, Any]:
+    """Read `NAME=VALUE` pairs; a value is YAML.
+
+    Raises:
+        BadInput: one is not such a pair.
+    """
+    values = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name:
+            raise BadInput(f"--input {pair!r} is not NAME=VALUE")
+        values[name.strip()] = parse_yaml(text, f"--input {name}")[0]
+    return values
+
+
+def moment(text: str, zone: str) -> datetime | None:
+    """Read a start time in a zone."""
+    try:
+        return local_time(text, zone) if text else None
+    except ValueError as error:
+        raise BadInput(f"--start: {error}") from None
+
+
+@contextmanager
+def found_run(
+    name: str, target: str, run: str, *, whole: bool = False
+) -> Iterator[tuple[OpenedRunbook, Database, Connection, runs.FoundRun]]:
+    """Find a run in its target's ledger.
+
+    Raises:
+        BadInput: the runbook or the target is wrong.
+        Refused: there is no such run.
+    """
+    named = _RUN.fullmatch(name)
+    if named and not run:
+        # a run's own id names its runbook too
+        name, run = named.group(1), name
+    opened = open_runbook(name)
+    database = targets.reach(opened.runbook, opened.project, target)
+    with targets.connect_recovering(database, "gonogo/look") as connection:
+        yield opened, database, connection, runs.find(connection, runbook=opened.runbook.runbook, run=run, whole=whole)

@@ -1,0 +1,68 @@
+"""The runs that a ledger holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gonogo.core.engine.events import Event
+from gonogo.core.engine.evolve import fold
+from gonogo.core.engine.state import State
+from gonogo.core.plan.plan import Plan
+from gonogo.errors import Refused
+from gonogo.ledger import fence, store
+from gonogo.postgres.connection import Connection
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundRun:
+    """A run in the ledger, folded."""
+
+    run: str
+    plan: Plan
+    events: Sequence[Event]
+    state: State
+    carried: bool
+
+
+def find(connection: Connection, *, runbook: str = "", run: str = "", whole: bool = False) -> FoundRun:
+    """Return a run with its facts: the one named, else the newest of the runbook.
+
+    Args:
+        connection: where.
+        runbook: whose newest run.
+        run: the run itself.
+        whole: every fact, not only those that say where it stands.
+
+    Raises:
+        Refused: there is none.
+    """
+    listed = store.runs(connection, runbook) if store.exists(connection) else []
+    names = [row.id for row in listed if not runbook or row.runbook == runbook]
+    if run and run not in names:
+        of = f" of {runbook}" if runbook else ""
+        raise Refused(f"there is no run {run!r}{of} on this target; there are {', '.join(names[:10]) or 'none'}")
+    if not names:
+        raise Refused(f"no run of {runbook or 'any runbook'} has begun on this target; begin one with `gonogo run`")
+    chosen = run or names[0]
+    events = store.read(connection, chosen) if whole else store.read_state(connection, chosen)
+    plan = Plan.model_validate(events[0].body["plan"])
+    return FoundRun(run=chosen, plan=plan, events=events, state=fold(events), carried=fence.holder_alive(connection, chosen))
+
+
+def newest_done(connection: Connection, runbook: str) -> tuple[str, str]:
+    """Return the id of the newest run and the digest over the files it was made from, where it is done; else nothing.
+
+    It reads two facts, however many there are.
+    """
+    row = connection.execute(_DONE, [runbook]).fetchone() if store.exists(connection) else None
+    return (str(row[0]), str(row[1])) if row and row[2] else ("", "")
+
+
+_DONE = """
+SELECT r.id, e.body->>'sources',
+  coalesce((SELECT kind = 'run done' FROM gonogo.event
+            WHERE run = r.id AND kind IN ('run done', 'roll back') ORDER BY seq DESC LIMIT 1), false)
+FROM (SELECT id FROM gonogo.run WHERE runbook = %s ORDER BY opened DESC LIMIT 1) AS r
+JOIN gonogo.event AS e ON e.run = r.id AND e.seq = 1
+"""

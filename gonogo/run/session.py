@@ -1,0 +1,350 @@
+"""Run scripts, each in one transaction with its ledger event, in one round trip; retry what is safe to retry.
+
+Whether a script happened is never guessed from an error: after a lost connection the old backend is ended first,
+and then the ledger is asked.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+from psycopg.pq import Escaping
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+from gonogo import clock
+from gonogo.core.engine.events import Event, Kind
+from gonogo.core.model.threshold import parse_threshold
+from gonogo.core.plan.plan import Plan, PlannedStep, Script
+from gonogo.core.text.plain import indented, point_at
+from gonogo.errors import Refused, ScriptFailed, Unreachable
+from gonogo.ledger import fence, store
+from gonogo.postgres.blockers import blocking
+from gonogo.postgres.connection import Connection, Database, identify, milliseconds, require_same
+
+QUERY_CANCELED = "57014"
+#: what the server undoes by itself and a second try may pass: locks, deadlocks, serialization
+TRANSIENT = frozenset({"55P03", "40P01", "40001"})
+#: the command tags of what changes rows
+_CHANGES = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "COPY"})
+_LOST = frozenset({"57P01", "57P02", "57P03", "08006", "08003", "08000"})
+
+
+class Stopped(Exception):
+    """The watch cancelled the running statement."""
+
+
+def transient(error: BaseException) -> bool:
+    """Say whether the server undid the script by itself and it may be tried again."""
+    return isinstance(error, psycopg.Error) and (error.sqlstate or "") in TRANSIENT
+
+
+def _silently(_: str) -> None:
+    """Tell nobody."""
+
+
+@dataclass(kw_only=True)
+class Session:
+    """The one connection that changes the target, under one epoch; it can be lost and made again."""
+
+    database: Database
+    plan: Plan
+    run: str
+    actor: str
+    connection: Connection
+    epoch: int
+    texts: Mapping[str, str]
+    #: where the story of retries and reconnections is told
+    say: Callable[[str], None] = _silently
+    #: the newest fact that the loop knows; what is newer, and of the kind it waits for, happened behind a lost connection
+    known: int = 0
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+        self._busy_with: int | None = None
+        self._stopping = threading.Event()
+
+    @property
+    def name(self) -> str:
+        """The session's application_name."""
+        return f"gonogo/{self.run}/{self.epoch}"
+
+    # what the watch does to a running statement
+
+    def stop(self, with_connection: Connection) -> None:
+        """Cancel the running statement, and let no other one begin until `proceed`."""
+        self._stopping.set()
+        with self._lock:
+            if self._busy_with is not None:
+                with_connection.execute("SELECT pg_catalog.pg_cancel_backend(%s)", [self._busy_with])
+
+    def is_stopping(self) -> bool:
+        """Say whether the watch wants what runs to end."""
+        return self._stopping.is_set()
+
+    def proceed(self) -> None:
+        """Let statements begin again: the loop has heard why they were stopped."""
+        with self._lock:
+            self._stopping.clear()
+
+    def was_stopped(self, error: psycopg.Error) -> bool:
+        """Say whether it was the watch that ended a statement."""
+        return self._stopping.is_set() and error.sqlstate == QUERY_CANCELED
+
+    @contextmanager
+    def cancellable(self) -> Iterator[None]:
+        """Let the watch cancel what runs inside.
+
+        Raises:
+            Stopped: the watch was first.
+        """
+        with self._lock:
+            if self._stopping.is_set():
+                raise Stopped
+            self._busy_with = self.connection.info.backend_pid
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._busy_with = None
+
+    # scripts
+
+    def run_script(
+        self, step: PlannedStep, script: Script, kind: Kind, body: Mapping[str, Any], *, text: str | None = None, guard: str = ""
+    ) -> Event:
+        """Run a transactional script together with its event.
+
+        Args:
+            step: whose limits apply.
+            script: what to run.
+            kind: the fact to record.
+            body: its body.
+            text: the SQL, where it is not the script's own (a batch).
+            guard: SQL that goes before it in the same transaction.
+
+        Raises:
+            ScriptFailed: the server refused it; nothing of it stayed.
+            Stopped: the watch cancelled it; nothing of it stayed.
+        """
+        sql = self.texts[script.sha256] if text is None else text
+        prefix = self._prefix(step) + guard
+        counts = step.rows if kind is Kind.DONE and step.kind == "sql" else ""
+        message = f"{prefix}{sql}\n;{self._suffix(script, kind, store.encode(body), commits=not counts)}".encode()
+        blockers: list[str] = []
+        try:
+            return self._retrying(step, blockers, lambda: self.survive(kind, lambda: self._send(message, kind, body, counts)))
+        except psycopg.Error as error:
+            store.raise_if_fenced(error)
+            if self.was_stopped(error):
+                raise Stopped from None
+            if self.lost(error):
+                # whether it happened is the ledger's to say, never this error's
+                raise Unreachable(f"the connection was lost: {str(error).strip()}") from None
+            story = explain(error, script, sql, blockers, offset=len(prefix))
+            raise ScriptFailed(story, sqlstate=error.sqlstate or "") from None
+
+    def _send(self, message: bytes, kind: Kind, body: Mapping[str, Any], counts: str) -> Event:
+        try:
+            with self.cancellable():
+                cursor = self.connection.execute(message)
+                rows, answer = _answers(cursor)
+                if counts:
+                    self._commit_if(counts, rows)
+        except psycopg.Error:
+            with suppress(psycopg.Error):
+                if not self.connection.closed:
+                    self.connection.execute("ROLLBACK")
+            raise
+        return store.recorded(answer, kind, body, self.actor)
+
+    def _commit_if(self, counts: str, rows: int) -> None:
+        """Commit what changed as many rows as it must; else nothing of it stays.
+
+        Raises:
+            ScriptFailed: it changed another number of rows.
+        """
+        rule = parse_threshold(counts)
+        line = rule.line(None)
+        if line is not None and not rule.holds(Decimal(rows), line):
+            self.connection.execute("ROLLBACK")
+            raise ScriptFailed(f"it changed {rows:,} rows, and {counts} was expected; nothing of it stayed")
+        self.connection.execute("COMMIT")
+
+    def _prefix(self, step: PlannedStep) -> str:
+        limits = ""
+        if step.lock_timeout != self.plan.sql.lock_timeout:
+            limits += f"SET LOCAL lock_timeout={milliseconds(step.lock_timeout)};"
+        if step.statement_timeout != self.plan.sql.statement_timeout:
+            limits += f"SET LOCAL statement_timeout={milliseconds(step.statement_timeout)};"
+        return f"BEGIN;{limits}SELECT gonogo.enter({self._quote(self.run)},{self.epoch});"
+
+    def _suffix(self, script: Script, kind: Kind, body: str, *, commits: bool = True) -> str:
+        quoted = ",".join(self._quote(text) for text in (self.run, kind, self.actor, body))
+        appended = f"SELECT gonogo.append({quoted}::json,true);"
+        # what a script sets, also inside a function, must not reach the ledger's own statement or the next script
+        reset = "RESET SESSION AUTHORIZATION;RESET ROLE;" if script.sets else ""
+        return f"{reset}{appended}RESET ALL{';COMMIT' if commits else ''}"
+
+    def _quote(self, text: str) -> str:
+        return Escaping(self.connection.pgconn).escape_literal(text.encode()).decode()
+
+    # trying again
+
+    def _retrying(self, step: PlannedStep, blockers: list[str], once: Callable[[], Event]) -> Event:
+        """Do it once; where the server asks for another try, let tenacity pace the others and see who blocks."""
+        try:
+            return once()
+        except psycopg.Error as error:
+            attempts = self.plan.sql.attempts - 1
+            if not transient(error) or not attempts:
+                raise
+            self.say(f"{step.name}: {error.sqlstate}, trying again (1 of {attempts})")
+
+        def tell(state: RetryCallState) -> None:
+            error = state.outcome.exception() if state.outcome else None
+            why = getattr(error, "sqlstate", None) or "no answer"
+            self.say(f"{step.name}: {why}, trying again ({state.attempt_number + 1} of {attempts})")
+
+        retrying = Retrying(
+            stop=stop_after_attempt(attempts),
+            wait=wait_random_exponential(multiplier=0.05, max=2),
+            retry=retry_if_exception(transient),
+            sleep=clock.sleep,
+            before_sleep=tell,
+            reraise=True,
+        )
+        for attempt in retrying:
+            with attempt, self.naming_blockers(blockers, wanted=True):
+                return once()
+        raise Refused("no attempt was made")  # pragma: no cover - there is at least one
+
+    def survive(self, kind: Kind, once: Callable[[], Event]) -> Event:
+        """Do it; where the connection is lost, find out in the ledger whether it happened, and only then do it again."""
+        for _ in range(self.plan.sql.attempts):
+            known = self.known
+            try:
+                return once()
+            except psycopg.OperationalError as error:
+                if not self.lost(error):
+                    raise
+                self.say("the connection was lost; the ledger will say whether the script happened")
+                newer = self.recover(known)
+                if happened := [e for e in newer if e.kind is kind and e.actor == self.actor]:
+                    return happened[-1]
+        raise Unreachable(f"the connection was lost {self.plan.sql.attempts} times in a row")
+
+    def recover(self, known: int) -> list[Event]:
+        """Come back after a lost connection, also when it is lost again meanwhile; return the facts that are newer.
+
+        Raises:
+            Unreachable: the server does not come back.
+            Fenced: another runner took over.
+        """
+        for _ in range(self.plan.sql.attempts + 10):
+            try:
+                self.reconnect()
+                return store.read(self.connection, self.run, known)
+            except psycopg.OperationalError:
+                clock.sleep(0.2)
+        raise Unreachable("the connection is lost again and again")
+
+    def lost(self, error: psycopg.Error) -> bool:
+        """Say whether an error took the connection with it."""
+        return bool(self.connection.closed) or (error.sqlstate or "") in _LOST
+
+    def reconnect(self, patience: float = 60.0) -> None:
+        """Make the connection again, end the old backend, and stay the runner.
+
+        Args:
+            patience: how many seconds the server may take to come back.
+
+        Raises:
+            Unreachable: it does not.
+            Fenced: another runner took over.
+        """
+        self.connection.close()
+        deadline = clock.monotonic() + patience
+        while True:
+            try:
+                self.connection = self.database.connect(self.name, self.plan.sql)
+                break
+            except Unreachable:
+                if clock.monotonic() > deadline:
+                    raise
+                clock.sleep(0.5)
+        require_same(identify(self.connection), self.plan.identity)
+        fence.require_mine(self.connection, self.run, self.epoch)
+        fence.end_holder(self.connection)
+        fence.reclaim(self.connection, self.run, self.epoch)
+
+    @contextmanager
+    def naming_blockers(self, found: list[str], *, wanted: bool) -> Iterator[None]:
+        """While a second attempt waits for its lock, see who holds it."""
+        if not wanted:
+            yield
+            return
+        over, pid = threading.Event(), self.connection.info.backend_pid
+        thread = threading.Thread(target=self._look_out, args=(pid, over, found), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join(timeout=5)
+
+    def _look_out(self, pid: int, over: threading.Event, found: list[str]) -> None:
+        with suppress(psycopg.Error, Unreachable), self.database.connect(f"{self.name}/lookout") as connection:
+            while not over.wait(0.05):
+                if blockers := blocking(connection, pid):
+                    found[:] = blockers
+
+    def append(self, kind: Kind, body: Mapping[str, Any]) -> Event:
+        """Append a fact as this run's runner; after a lost connection, only if it is not there yet."""
+        return self.survive(kind, lambda: store.append_fenced(self.connection, self.run, self.epoch, kind, body, self.actor))
+
+
+def _answers(cursor: psycopg.Cursor[Any]) -> tuple[int, str]:
+    """Return how many rows were changed, and what the last statement with an answer said: that of gonogo.append."""
+    row, changed = None, 0
+    while True:
+        if (cursor.statusmessage or "").split(" ")[0] in _CHANGES:
+            changed += cursor.rowcount
+        if cursor.description is not None:
+            row = cursor.fetchone()
+        if not cursor.nextset():
+            break
+    if row is None:  # pragma: no cover - the server answers it or raises
+        raise Refused("the server did not answer the ledger's event")
+    return changed, str(row[0])
+
+
+def explain(error: psycopg.Error, script: Script, sql: str, blockers: list[str], *, offset: int = 0) -> str:
+    """Tell the whole story of a refused script: place, line, caret, SQLSTATE, hint, who blocked.
+
+    Args:
+        error: what the server said.
+        script: what it refused.
+        sql: its text.
+        blockers: the sessions that it waited for.
+        offset: how many characters of gonogo's own stood before it.
+    """
+    diag = error.diag
+    message = indented((diag.message_primary or str(error)).strip()[:2000], 8)
+    lines = [f"{script.source}: {error.sqlstate or type(error).__name__} {message}"]
+    position = (int(diag.statement_position) if diag.statement_position else 0) - offset
+    if 0 < position <= len(sql):
+        before = sql[: position - 1]
+        number = before.count("\n")
+        lines[0] = f"{script.source}, rendered line {number + script.line}: {error.sqlstate} {message}"
+        lines.append(point_at(sql.split("\n")[number], len(before) - before.rfind("\n") - 1))
+    for word, text in (("detail", diag.message_detail), ("hint", diag.message_hint), ("context", diag.context)):
+        if text:
+            lines.append(f"    {word}: {indented(text.strip()[:1000], 8)}")
+    lines += [f"    blocked by {blocker}" for blocker in dict.fromkeys(blockers)]
+    return "\n".join(lines)

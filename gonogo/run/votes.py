@@ -1,0 +1,250 @@
+"""What people say, and what becomes of it: votes at a gate, boxes of a checklist, agreement to a rollback.
+
+The command line and the Prefect form both come here, so they follow the same rules. Everything said is a fact in the
+ledger; what does not count is one too, with its reason.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gonogo import clock
+from gonogo.core.engine.decide import recent_approvals, rollback_approved, waits_for_votes
+from gonogo.core.engine.events import Kind
+from gonogo.core.engine.evolve import ROLLBACK
+from gonogo.core.engine.state import Status
+from gonogo.core.model.people import Approve, Vote, holds, missing_votes, why_vote_rejected
+from gonogo.core.model.schedule import closed
+from gonogo.core.plan.plan import Plan
+from gonogo.core.text.messages import clock as say_clock
+from gonogo.core.text.plain import tidy
+from gonogo.errors import BadInput, Refused
+from gonogo.keys import Keys, NotProved
+from gonogo.ledger import store
+from gonogo.postgres.connection import Connection
+from gonogo.run.runs import FoundRun, find
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    """Who speaks, and the one-time code that proves it, where they gave one."""
+
+    person: str
+    code: str = ""
+
+
+def prove(plan: Plan, keys: Keys, caller: Caller) -> bool:
+    """See whether a speaker proves who they are; say whether they did.
+
+    Raises:
+        NotProved: they gave a code that proves nothing, or none where one is needed.
+    """
+    if caller.code:
+        keys.prove(caller.person, caller.code)
+        return True
+    if plan.protected:
+        raise NotProved(
+            f"the target is protected, so {caller.person} must prove who they are with a one-time code (--code); who has no key"
+            f" yet enrolls: gonogo people enroll {caller.person}"
+        )
+    return False
+
+
+def accept_loss(plan: Plan, keys: Keys, caller: Caller) -> None:
+    """See that somebody may let rows be destroyed: on a protected target, one of its people who proves it.
+
+    Raises:
+        Refused: they may not.
+    """
+    if plan.protected and caller.person not in plan.people:
+        who = ", ".join(plan.people) or "none"
+        raise Refused(f"the target is protected, so one of its people accepts what is lost ({who}): --as PERSON, and prove it")
+    prove(plan, keys, caller)
+
+
+def vote(
+    connection: Connection, found: FoundRun, keys: Keys, caller: Caller, decision: str, *, gate: str = "", comment: str = ""
+) -> str:
+    """Say go or no-go at the gate that waits; return what is still lacking, or nothing.
+
+    Raises:
+        Refused: the vote does not count; the reason is recorded.
+    """
+    plan, state = found.plan, found.state
+    phase = plan.phases[min(state.phase, len(plan.phases) - 1)]
+    asked = state.asked
+    if state.status is not Status.DECIDING or asked is None:
+        stands = {Status.GATING: "its criteria are being measured", Status.READY: "its next phase is not launched"}
+        late = stands.get(state.status, f"the gate of {phase.name} is decided")
+        raise _refused(connection, found, caller, decision, f"no gate of this run waits for a decision now: {late}")
+    if gate not in ("", phase.name):
+        raise _refused(connection, found, caller, decision, f"the gate that waits is that of {phase.name}, not {gate}")
+    if phase.approve is None:
+        raise _refused(connection, found, caller, decision, f"the gate of {phase.name} asks for its checklist, not for votes")
+    if asked.deadline is not None and clock.now() > asked.deadline:
+        why = f"the time to decide was over at {say_clock(asked.deadline, plan.zone)}"
+        raise _refused(connection, found, caller, decision, why)
+    said: dict[str, Any] = {"on": phase.name, "decision": decision, "person": caller.person, "comment": tidy(comment)}
+    body = {**said, "seal": asked.seal, "asked": asked.seq, "launch": state.launched}
+    _cast(connection, found, keys, caller, phase.approve, state.votes, body)
+    return waits_for_votes(plan, find(connection, run=found.run).state)
+
+
+def agree(
+    connection: Connection,
+    found: FoundRun,
+    keys: Keys,
+    caller: Caller,
+    reason: str,
+    level: str = "",
+    back_to: int | None = None,
+) -> str:
+    """Agree to a rollback, where the runbook lets nobody ask for one alone; return who else must, or nothing.
+
+    Args:
+        connection: where the ledger is.
+        found: the run.
+        keys: what its people prove themselves with.
+        caller: who agrees.
+        reason: why.
+        level: the way back that they agree to; the runbook's first without one.
+        back_to: the phase whose start it leads to; as far as the runbook says without one.
+
+    Raises:
+        Refused: the vote does not count; the reason is recorded.
+    """
+    plan, state = found.plan, found.state
+    rule = plan.rollback.authority
+    if rule is None:
+        raise Refused("the runbook names no authority for its rollback")
+    if rollback_approved(plan, state, clock.now()):
+        return ""  # they have agreed already; only what follows was not done
+    given = recent_approvals(plan, state, clock.now())
+    body: dict[str, Any] = {"on": ROLLBACK, "decision": "go", "person": caller.person}
+    body |= {"seal": plan.seal, "comment": tidy(reason)}
+    if level:
+        body["level"] = level
+    if back_to is not None:
+        body["back_to"] = back_to
+    same = [vote for vote in given if (vote.level, vote.back_to) == (level, back_to)]
+    _cast(connection, found, keys, caller, rule, same, body)
+    after = find(connection, run=found.run).state
+    now = clock.now()
+    return "" if rollback_approved(plan, after, now) else missing_votes(rule, plan.people, recent_approvals(plan, after, now))
+
+
+def confirm(connection: Connection, found: FoundRun, keys: Keys, caller: Caller, item: str, evidence: str) -> None:
+    """Tick a box of the phase's checklists.
+
+    Raises:
+        Refused: there is no such box, it is not theirs, or the evidence is missing; the reason is recorded.
+    """
+    plan, state = found.plan, found.state
+    boxes = plan.items(min(state.phase, len(plan.phases) - 1))
+    box = boxes.get(item)
+    if box is None:
+        raise BadInput(f"this phase has no item {item!r} to confirm; there are {', '.join(boxes) or 'none'}")
+    why = ""
+    if item in state.confirmed:
+        why = f"{item} is confirmed already"
+    elif caller.person not in plan.people:
+        why = f"{caller.person!r} is not one of the runbook's people; there are {', '.join(plan.people) or 'none'}"
+    elif box.owner and not holds(plan.people, caller.person, [box.owner]):
+        why = f"{item} is for {box.owner} to confirm, and {caller.person} is not that"
+    elif box.evidence and not evidence.strip():
+        why = f"{item} needs evidence: say what shows it"
+    elif state.at_rest and not state.held:
+        why = f"the run is {state.status}; nothing waits to be confirmed"
+    body = {"item": item, "person": caller.person, "evidence": tidy(evidence).strip(), "launch": state.launched}
+    if why:
+        raise _refused(connection, found, caller, f"confirm {item}", why)
+    proved = _proved(connection, found, keys, caller, f"confirm {item}")
+    store.append(connection, found.run, Kind.CONFIRMED, _sign(keys, found, {**body, "proved": proved}), caller.person)
+
+
+def launcher(plan: Plan, keys: Keys, caller: Caller, override: str, *, at_once: bool) -> dict[str, Any]:
+    """Return what a launch says of the one who launches.
+
+    Args:
+        plan: what is launched.
+        keys: what proves people.
+        caller: who launches it.
+        override: why it may start outside its window, or beyond its budgets, if they say so.
+        at_once: whether it starts now, whatever its schedule says.
+
+    Raises:
+        Refused: the target is protected and they did not prove who they are, or they may not override.
+        BadInput: an environment variable that the runbook needs is not set.
+    """
+    if missing := [name for name in plan.environment if not os.environ.get(name)]:
+        raise BadInput(*(f"the environment variable {name} is not set; the runbook needs it" for name in missing))
+    override = tidy(override).strip()
+    starts = clock.now() if at_once else max(clock.now(), plan.start)
+    shut = closed(plan.windows, plan.freezes, plan.zone, starts)
+    known = caller.person in plan.people
+    if plan.protected and not known:
+        who = ", ".join(plan.people) or "none"
+        named = f"{caller.person!r} is not one of the runbook's people" if caller.person else "nobody is named"
+        raise Refused(f"the target is protected, and {named}: launch as one of {who} (--as), with a one-time code")
+    if shut and not override:
+        may = f"; {' or '.join(plan.override)} may --override with a reason" if plan.override else ""
+        raise Refused(f"no phase may start now: {shut}{may}")
+    if override and not (known and holds(plan.people, caller.person, plan.override)):
+        who = f"{caller.person} may not override" if caller.person else "say who overrides: --as PERSON"
+        raise Refused(f"{who}{f': {shut}' if shut else ''}")
+    said: dict[str, Any] = {"person": caller.person} if known else {}
+    if known and (caller.code or plan.protected):
+        said["proved"] = prove(plan, keys, caller)
+    return {**said, "override": f"{override} ({shut})" if shut else override} if override else said
+
+
+def _cast(
+    connection: Connection,
+    found: FoundRun,
+    keys: Keys,
+    caller: Caller,
+    rule: Approve,
+    given: Sequence[Vote],
+    body: Mapping[str, Any],
+) -> None:
+    decision = str(body["decision"])
+    # the code first: whatever else is wrong with the vote, the code is used up
+    proved = _proved(connection, found, keys, caller, decision)
+    why = why_vote_rejected(
+        rule,
+        found.plan.people,
+        given,
+        caller.person,
+        decision,
+        launcher=found.state.launcher,
+        needs_proof=found.plan.protected,
+        proved=proved,
+    )
+    if why:
+        raise _refused(connection, found, caller, decision, why)
+    store.append(connection, found.run, Kind.VOTE, _sign(keys, found, {**body, "proved": proved}), caller.person)
+
+
+def _proved(connection: Connection, found: FoundRun, keys: Keys, caller: Caller, decision: str) -> bool:
+    try:
+        return prove(found.plan, keys, caller)
+    except NotProved as error:
+        raise _refused(connection, found, caller, decision, str(error)) from None
+
+
+def _sign(keys: Keys, found: FoundRun, body: dict[str, Any]) -> dict[str, Any]:
+    if not body["proved"]:
+        return body
+    # the moment is signed too, so that the row cannot be copied later
+    dated = {**body, "said_at": clock.now().isoformat()}
+    return {**dated, "signature": keys.sign(body["person"], {**dated, "run": found.run})}
+
+
+def _refused(connection: Connection, found: FoundRun, caller: Caller, decision: str, why: str) -> Refused:
+    """Record that somebody was refused, and return the error that tells them."""
+    body = {"person": caller.person, "decision": decision, "why": why}
+    store.append(connection, found.run, Kind.VOTE_REFUSED, body, caller.person)
+    return Refused(why)

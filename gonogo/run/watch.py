@@ -1,0 +1,199 @@
+"""The watch: checks sampled on a connection and a thread of their own while a phase runs and soaks.
+
+It judges by k of n. When it trips it records that first, and then cancels the running statement at once;
+it does not wait for the step.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+
+from checks.kind import CheckEnvironment
+from checks.measure import measure
+from gonogo import clock
+from gonogo.core.engine.decide import PASSED
+from gonogo.core.engine.events import Event, Kind
+from gonogo.core.engine.verdict import Judgement, Measurement, Verdict, judge, trips
+from gonogo.core.plan.plan import PlannedPhase
+from gonogo.errors import Fenced
+from gonogo.ledger import store
+from gonogo.postgres.connection import Connection
+from gonogo.run.session import Session
+
+#: how many times as long as it asked it rests
+_IDLE_FACTOR = 1.0
+#: the seconds that its last sample may take beside the limits of its checks
+_PATIENCE = 30.0
+#: what comes first of several
+_ORDER = ("roll back", "hold", "tell")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Trip:
+    """Enough breaches, or enough samples without data, and what they lead to."""
+
+    check: str
+    then: str
+    would: str
+    why: str
+
+
+class Watch(threading.Thread):
+    """Samples a phase's watched checks until it is stopped or trips."""
+
+    def __init__(
+        self,
+        session: Session,
+        phase: PlannedPhase,
+        baseline: Mapping[str, Measurement],
+        environment: CheckEnvironment,
+        passed_no_return: Callable[[], str],
+    ) -> None:
+        super().__init__(name=f"watch {phase.name}", daemon=True)
+        self.session, self.phase, self.baseline, self.environment = session, phase, baseline, environment
+        #: says which point of no return is passed, after which it can only hold and tell
+        self.passed_no_return = passed_no_return
+        self.over = threading.Event()
+        #: why it ended by itself without a trip; the loop holds the run for it
+        self.died = ""
+        #: what its last sample must have begun after
+        self._since: datetime | None = None
+        #: how many samples it took
+        self.taken = 0
+        #: whether it ended with a last sample that was judged
+        self.well = True
+        self._breaches: dict[str, deque[bool]] = defaultdict(lambda: deque(maxlen=1000))
+        self._blanks: dict[str, deque[bool]] = defaultdict(lambda: deque(maxlen=1000))
+        #: what was told already, until it is well again
+        self._told: set[str] = set()
+
+    def run(self) -> None:
+        """Take samples at the phase's interval."""
+        try:
+            ended = False
+            while not ended:
+                try:
+                    with self.session.database.connect(f"{self.session.name}/watch") as connection:
+                        self._sample_until_over(connection)
+                        ended = True
+                except psycopg.OperationalError as error:
+                    # the target may be restarting: the watch comes back as the runner does
+                    self.session.say(f"the watch lost its connection: {str(error).strip()}")
+                    ended = self.over.wait(0.5)
+        except Fenced:
+            return
+        except Exception as error:  # noqa: BLE001 - a watch that dies in silence would be a run that nobody watches
+            self.died = f"{type(error).__name__}: {str(error).strip()}"
+
+    def stop(self, since: datetime | None = None) -> bool:
+        """End it, and wait until its last sample is judged; say whether it took one.
+
+        Args:
+            since: its last sample begins after this and is no breach, or it takes more until it is, or trips.
+        """
+        self._since = since
+        self.over.set()
+        if self.is_alive() and threading.current_thread() is not self:
+            watched = [self.session.plan.checks[name] for name in self.phase.watch]
+            rounds = max((check.breach.n for check in watched if check.breach), default=1) + 1
+            self.join(timeout=_PATIENCE + rounds * sum(check.within.total_seconds() for check in watched))
+        return self.taken > 0 and not self.is_alive() and not self.died
+
+    def _sample_until_over(self, connection: Connection) -> None:
+        every = self.phase.every.total_seconds()
+        due = clock.monotonic()
+        while True:
+            began, moment = clock.monotonic(), clock.now()
+            samples = {name: self._ask(connection, name) for name in self.phase.watch}
+            body = {"phase": self.phase.name, "samples": {name: _brief(m, j) for name, (m, j) in samples.items()}}
+            self._record(connection, Kind.SAMPLE, body)
+            self.taken += 1
+            # of several that trip at once, what turns back comes before what holds
+            found = [trip for measured, judged in samples.values() if (trip := self._trip_of(measured, judged))]
+            for trip in sorted(found, key=lambda trip: _ORDER.index(trip.then)):
+                if self._act(connection, trip):
+                    return
+            ended = clock.monotonic()
+            # it must not become the load that it measures: it rests at least so many times as long as it asked
+            due = max(due + every, ended + _IDLE_FACTOR * (ended - began))
+            if self.over.wait(max(0.0, due - clock.monotonic())) and not self._needs_more(moment):
+                return
+
+    def _needs_more(self, moment: datetime) -> bool:
+        """Say whether its last sample is not enough to end on: it began too early, or was a breach that may be one of several."""
+        if self._since is None:
+            return False
+        return moment <= self._since or any(
+            breaches and breaches[-1] and self.session.plan.checks[name].then != "tell" and not self.phase.would_trip
+            for name, breaches in self._breaches.items()
+        )
+
+    def _ask(self, connection: Connection, name: str) -> tuple[Measurement, Judgement]:
+        plan, check = self.session.plan, self.session.plan.checks[name]
+        before = self.baseline.get(name)
+        measured = measure(plan, name, self.environment, connection, before)
+        if check.breach is None:  # the loader refuses a watched check without one
+            return measured, Judgement(check=name, verdict=Verdict.INCONCLUSIVE, sentence="it has no roll_back_if")
+        return measured, judge(check.breach, measured, before, at_least=check.least, surely=True)
+
+    def _trip_of(self, measured: Measurement, judged: Judgement) -> _Trip | None:
+        """Return what a sample leads to, if it is enough of them."""
+        name, check = judged.check, self.session.plan.checks[judged.check]
+        rule = check.breach
+        if rule is None:
+            return None
+        blank = judged.verdict in (Verdict.INCONCLUSIVE, Verdict.ERROR)
+        self._blanks[name].append(blank)
+        if not blank:
+            # a blank is neither a breach nor its absence
+            self._breaches[name].append(judged.verdict is Verdict.PASS)
+        if trips(rule, list(self._breaches[name])) and judged.verdict is Verdict.PASS:
+            often = f", {rule.k} of {rule.n} samples" if rule.n > 1 else ""
+            names = f" ({'; '.join(measured.told[:3])})" if measured.told else ""
+            return self._with_consequence(name, check.then, f"{name}: {judged.sentence}{often}{names}")
+        if not any(list(self._breaches[name])[-rule.n :]) and not blank:
+            self._told.discard(name)
+        if trips(rule, list(self._blanks[name])) and blank and check.no_data != "ignore":
+            then = "tell" if check.then == "tell" else check.no_data
+            return self._with_consequence(name, then, f"{name} gives no data: {judged.sentence}")
+        return None
+
+    def _with_consequence(self, name: str, then: str, why: str) -> _Trip:
+        """Return a trip with what it leads to: past the point of no return it only holds or tells."""
+        passed = self.passed_no_return()
+        if self.phase.would_trip:
+            return _Trip(check=name, then="tell", would=then, why=why)
+        if then == "roll back" and passed:
+            return _Trip(check=name, then="hold", would=then, why=f"{why}; {PASSED.format(passed)}")
+        return _Trip(check=name, then=then, would=then, why=why)
+
+    def _act(self, connection: Connection, trip: _Trip) -> bool:
+        """Do what the runbook says of a trip: turn back, hold, or tell; say whether the watch is over."""
+        if trip.then == "tell":
+            if trip.check not in self._told:
+                self._told.add(trip.check)
+                self._record(connection, Kind.WOULD_TRIP, {"why": trip.why, "check": trip.check, "then": trip.would})
+            return False
+        if trip.then == "hold":
+            self._record(connection, Kind.HELD, {"why": trip.why, "check": trip.check})
+        else:
+            self._record(connection, Kind.TRIPPED, {"why": trip.why, "check": trip.check})
+            self.session.stop(connection)
+        self.over.set()
+        return True
+
+    def _record(self, connection: Connection, kind: Kind, body: Mapping[str, Any]) -> Event:
+        session = self.session
+        return store.append_fenced(connection, session.run, session.epoch, kind, body, "watch")
+
+
+def _brief(measured: Measurement, judged: Judgement) -> dict[str, str]:
+    value = measured.numbers.get("p95") or measured.numbers.get("value") or ""
+    return {"value": value, "verdict": "breach" if judged.verdict is Verdict.PASS else judged.verdict, "says": judged.sentence}

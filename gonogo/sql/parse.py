@@ -1,0 +1,247 @@
+"""Split and classify SQL with PostgreSQL's own parser (postgast); refuse what must not be in a script."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import postgast
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+from gonogo.core.text.plain import point_at
+from gonogo.errors import BadInput, Problem
+from gonogo.sql.locks import Lock, destroys, locks_of, makes
+from gonogo.sql.privileges import Need, needs_of
+
+_META = re.compile(r"\\\S+")
+_COPY = re.compile(r"\bcopy\b[^;]*\bfrom\s+stdin\b[^;]*;\s*\n", re.IGNORECASE)
+_TRANSACTION = {
+    "TRANS_STMT_BEGIN": "BEGIN",
+    "TRANS_STMT_START": "START TRANSACTION",
+    "TRANS_STMT_COMMIT": "COMMIT",
+    "TRANS_STMT_ROLLBACK": "ROLLBACK",
+    "TRANS_STMT_SAVEPOINT": "SAVEPOINT",
+    "TRANS_STMT_RELEASE": "RELEASE",
+    "TRANS_STMT_ROLLBACK_TO": "ROLLBACK TO",
+    "TRANS_STMT_PREPARE": "PREPARE TRANSACTION",
+    "TRANS_STMT_COMMIT_PREPARED": "COMMIT PREPARED",
+    "TRANS_STMT_ROLLBACK_PREPARED": "ROLLBACK PREPARED",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statement:
+    """One statement of a script."""
+
+    text: str
+    #: where its first word stands in the script, counted from 1
+    line: int
+    #: the name that PostgreSQL's parser gives it, such as index_stmt
+    node: str
+    #: whether it may run inside a transaction
+    transactional: bool
+    #: whether it sets a session parameter
+    sets: bool
+    #: what an interrupted one must be asked about, and its object
+    act: str = ""
+    object: str = ""
+    #: the locks that it takes, and the table that it makes
+    locks: tuple[Lock, ...] = ()
+    makes: str = ""
+    #: whether it changes what belongs to the whole server
+    shared: bool = False
+    #: the tables whose rows, or columns, it destroys
+    destroys: tuple[str, ...] = ()
+    #: the rights that it needs
+    needs: tuple[Need, ...] = ()
+
+
+def split(text: str, file: str) -> list[Statement]:
+    """Return the statements of a script.
+
+    Args:
+        text: the rendered SQL.
+        file: the name for messages.
+
+    Raises:
+        BadInput: it does not parse, or holds what a script must not: psql's meta-commands,
+            COPY with the client, transaction control.
+    """
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        raise BadInput(Problem(file=file, line=line, message="holds a NUL byte, which would cut the SQL silently"))
+    try:
+        tree = postgast.parse(text)
+    except postgast.PgQueryError as error:
+        raise BadInput(_syntax_problem(text, file, error)) from None
+    except DecodeError:
+        message = "an expression is nested deeper than can be read, about 45 levels of a || b || c; use concat(), or break it up"
+        raise BadInput(Problem(file=file, line=_deep_line(text), message=message)) from None
+    raw = text.encode()
+    statements, problems = [], []
+    for item in tree.stmts:
+        length = item.stmt_len or len(raw) - item.stmt_location
+        piece = raw[item.stmt_location : item.stmt_location + length].decode()
+        line = raw[: item.stmt_location].count(b"\n") + 1
+        node = item.stmt.WhichOneof("node") or ""
+        inner = getattr(item.stmt, node)
+        if why := _refusal(node, inner):
+            problems.append(Problem(file=file, line=line, message=why))
+        statements.append(_classify(piece.strip(), line, node, inner))
+    if problems:
+        raise BadInput(*problems)
+    return statements
+
+
+def meaning(text: str) -> str:
+    """Return a script without its comments and layout, for the seal."""
+    return postgast.deparse(postgast.parse(text))
+
+
+def _deep_line(text: str) -> int:
+    """Return the line of the first statement that is nested too deep."""
+    at = 0
+    for statement in postgast.split(text):
+        at = text.index(statement, at)
+        try:
+            postgast.parse(statement)
+        except DecodeError:
+            break
+        at += len(statement)
+    return text[:at].count("\n") + 1
+
+
+def _syntax_problem(text: str, file: str, error: postgast.PgQueryError) -> Problem:
+    position = max(0, (error.cursorpos or 1) - 1)
+    before = text[:position]
+    line = before.count("\n") + 1
+    column = position - (before.rfind("\n") + 1) + 1
+    if meta := _META.match(text, position):
+        message = f"{meta.group()} is a command of psql, not SQL; write SQL for it"
+        return Problem(file=file, line=line, column=column, message=message)
+    if copy := _COPY.search(before):
+        message = "COPY FROM STDIN talks to a client: use INSERT, or COPY with a file on the server"
+        return Problem(file=file, line=before[: copy.start()].count("\n") + 1, message=message)
+    shown = text.splitlines()[line - 1] if text.splitlines() else ""
+    message = f"SQL: {error.message}\n{point_at(shown, column - 1)}"
+    return Problem(file=file, line=line, column=column, message=message)
+
+
+def _refusal(node: str, inner: Any) -> str:
+    if node == "transaction_stmt":
+        name = _TRANSACTION.get(_enum(inner, "kind"), "transaction control")
+        return f"{name} inside a script: gonogo commits each script together with its ledger entry; leave it out"
+    if node == "copy_stmt" and not inner.is_program and not inner.filename:
+        way = "FROM STDIN" if inner.is_from else "TO STDOUT"
+        return f"COPY {way} talks to a client: use INSERT, or COPY with a file on the server"
+    if node == "discard_stmt" and _enum(inner, "target") == "DISCARD_ALL":
+        return "DISCARD ALL cannot run inside a transaction; gonogo resets the session after each script, so leave it out"
+    if node == "variable_set_stmt" and _enum(inner, "kind") == "VAR_RESET_ALL":
+        return "RESET ALL would reset what gonogo knows the transaction by; it resets the session itself, so leave it out"
+    return ""
+
+
+def _enum(inner: Any, field: str) -> str:
+    descriptor = inner.DESCRIPTOR.fields_by_name[field].enum_type
+    return str(descriptor.values_by_number[getattr(inner, field)].name)
+
+
+def _relation(relation: Any) -> str:
+    return _quoted(relation.schemaname, relation.relname)
+
+
+def _quoted(*parts: str) -> str:
+    """Quote a name as the parser would read it again."""
+    return ".".join(f'"{p.replace(chr(34), chr(34) * 2)}"' for p in parts if p)
+
+
+def _names(inner: Any) -> str:
+    """Return the one qualified name that a DROP or REINDEX names, quoted."""
+    items = [n.string.sval for n in inner.list.items] if inner.HasField("list") else []
+    return _quoted(*items)
+
+
+def _index(inner: Any) -> tuple[str, str] | None:
+    if not inner.concurrent:
+        return None
+    return "create index", _quoted(inner.relation.schemaname, inner.idxname) if inner.idxname else ""
+
+
+def _drop(inner: Any) -> tuple[str, str] | None:
+    if not inner.concurrent:
+        return None
+    return "drop index", _names(inner.objects[0]) if len(inner.objects) == 1 else ""
+
+
+def _reindex(inner: Any) -> tuple[str, str] | None:
+    concurrent = any(p.def_elem.defname == "concurrently" for p in inner.params)
+    whole = _enum(inner, "kind") in ("REINDEX_OBJECT_SCHEMA", "REINDEX_OBJECT_SYSTEM", "REINDEX_OBJECT_DATABASE")
+    return ("reindex", _relation(inner.relation)) if concurrent or whole else None
+
+
+def _detach(inner: Any) -> tuple[str, str] | None:
+    for command in inner.cmds:
+        definition = getattr(command.alter_table_cmd, "def")
+        if definition.HasField("partition_cmd") and definition.partition_cmd.concurrent:
+            return "detach", _relation(inner.relation)
+    return None
+
+
+def _subscription(inner: Any) -> tuple[str, str] | None:
+    refreshes = _enum(inner, "kind").removeprefix("ALTER_SUBSCRIPTION_").startswith(("REFRESH", "SET_P", "ADD_P", "DROP_P"))
+    return ("alter subscription", "") if refreshes else None
+
+
+def _database(inner: Any) -> tuple[str, str] | None:
+    return ("alter database", "") if any(o.def_elem.defname == "tablespace" for o in inner.options) else None
+
+
+#: what cannot run inside a transaction, and what an interrupted one is asked about
+_ALONE: dict[str, Callable[[Any], tuple[str, str] | None]] = {
+    "index_stmt": _index,
+    "drop_stmt": _drop,
+    "reindex_stmt": _reindex,
+    "alter_table_stmt": _detach,
+    "vacuum_stmt": lambda s: ("vacuum", "") if s.is_vacuumcmd else None,
+    "cluster_stmt": lambda s: None if s.HasField("relation") else ("cluster", ""),
+    "alter_database_stmt": _database,
+    "createdb_stmt": lambda _: ("create database", ""),
+    "dropdb_stmt": lambda _: ("drop database", ""),
+    "alter_system_stmt": lambda _: ("alter system", ""),
+    "create_table_space_stmt": lambda _: ("create tablespace", ""),
+    "drop_table_space_stmt": lambda _: ("drop tablespace", ""),
+    "create_subscription_stmt": lambda _: ("create subscription", ""),
+    "alter_subscription_stmt": _subscription,
+    "drop_subscription_stmt": lambda _: ("drop subscription", ""),
+}
+
+
+_SHARED = frozenset(
+    {
+        *("create_role_stmt", "alter_role_stmt", "alter_role_set_stmt", "drop_role_stmt", "grant_role_stmt"),
+        *("createdb_stmt", "dropdb_stmt", "alter_database_stmt", "alter_database_set_stmt", "alter_system_stmt"),
+        *("create_table_space_stmt", "drop_table_space_stmt", "drop_owned_stmt", "reassign_owned_stmt"),
+    }
+)
+
+
+def _classify(text: str, line: int, node: str, inner: Any) -> Statement:
+    alone = _ALONE[node](inner) if node in _ALONE else None
+    act, thing = alone or ("", "")
+    sets = node in ("variable_set_stmt", "discard_stmt") or (node == "select_stmt" and "set_config" in text.lower())
+    return Statement(
+        text=text,
+        line=line,
+        node=node,
+        transactional=alone is None,
+        sets=sets,
+        act=act,
+        object=thing,
+        locks=tuple(locks_of(node, inner)),
+        makes=makes(node, inner),
+        shared=node in _SHARED,
+        destroys=tuple(destroys(node, inner)),
+        needs=tuple(needs_of(node, inner)),
+    )

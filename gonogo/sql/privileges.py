@@ -1,0 +1,155 @@
+"""Which rights a script needs, and which of them the role that runs it lacks: told at the gate, not in the middle of the night.
+
+A need is a pair of words: what is done, and to what. Only what PostgreSQL's manual says of a statement itself is asked (the
+"Notes" of its page); what functions and DO blocks do inside is theirs. What is not there yet is the run's own to make.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from gonogo.postgres.connection import Connection
+from gonogo.sql.locks import label, quoted
+
+OWN, INSERT, UPDATE, DELETE, TRUNCATE = "own", "insert into", "update", "delete from", "truncate"
+TRIGGERS, CREATE_IN, SCHEMA, EXTENSION, ROLE = (
+    "switch all triggers of",
+    "create in",
+    "make the schema",
+    "make the extension",
+    "role",
+)
+#: a script that changes who may do what is not asked about beforehand
+CHANGES_RIGHTS = "rights"
+Need = tuple[str, str]
+
+_TABLE = "SELECT {} FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass(%s) AND NOT pg_catalog.{}"
+#: who may not; nothing where they may, or where there is nothing of the name
+_LACKS = {
+    OWN: _TABLE.format("pg_catalog.pg_get_userbyid(relowner)", "pg_has_role(relowner, 'USAGE')"),
+    INSERT: _TABLE.format("''", "has_any_column_privilege(oid, 'INSERT')"),
+    UPDATE: _TABLE.format("''", "has_any_column_privilege(oid, 'UPDATE')"),
+    DELETE: _TABLE.format("''", "has_table_privilege(oid, 'DELETE')"),
+    TRUNCATE: _TABLE.format("''", "has_table_privilege(oid, 'TRUNCATE')"),
+    TRIGGERS: "SELECT 'those of foreign keys need a superuser; name your own triggers, or DISABLE TRIGGER USER' WHERE EXISTS"
+    " (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = pg_catalog.to_regclass(%s) AND tgisinternal)",
+    CREATE_IN: "SELECT '' FROM pg_catalog.pg_namespace WHERE nspname = coalesce(nullif(%s, ''), pg_catalog.current_schema())"
+    " AND NOT pg_catalog.has_schema_privilege(oid, 'CREATE')",
+    SCHEMA: "SELECT '' WHERE NOT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')"
+    " AND NOT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = %s)",
+    EXTENSION: "SELECT CASE WHEN v.trusted THEN '' ELSE 'it needs a superuser' END FROM pg_catalog.pg_available_extensions e"
+    " JOIN pg_catalog.pg_available_extension_versions v ON v.name = e.name AND v.version = e.default_version"
+    " WHERE e.name = %s AND e.installed_version IS NULL"
+    " AND NOT (v.trusted AND pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE'))",
+    ROLE: "SELECT '' FROM pg_catalog.pg_roles WHERE rolname = current_user AND NOT rolcreaterole AND %s = ''",
+}
+
+
+def needs_of(node: str, statement: Any) -> list[Need]:
+    """Return what a statement needs.
+
+    Args:
+        node: the name that PostgreSQL's parser gives it.
+        statement: its tree.
+    """
+    found = _NEEDS.get(node)
+    return list(found(statement)) if found else []
+
+
+def missing(connection: Connection, needs: Iterable[Need]) -> list[str]:
+    """Say which needs the role of a connection does not meet.
+
+    Args:
+        connection: as the scripts will run.
+        needs: what they need.
+    """
+    wanted = dict.fromkeys(needs)
+    if any(what == CHANGES_RIGHTS for what, _ in wanted):
+        return []
+    row = connection.execute("SELECT current_user, rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user").fetchone()
+    if row is None or row[1]:
+        return []
+    told = []
+    for what, thing in wanted:
+        lack = connection.execute(_LACKS[what].encode(), [thing]).fetchone()
+        if lack is None:
+            continue
+        does = {OWN: "alter", ROLE: "make roles"}.get(what, what)
+        belongs = f", which belongs to {lack[0]}" if what == OWN else f": {lack[0]}" if lack[0] else ""
+        told.append(f"{row[0]} may not {f'{does} {thing}'.strip()}{belongs}")
+    return told
+
+
+def _relation(what: str, field: str = "relation") -> Callable[[Any], Iterator[Need]]:
+    def need(statement: Any) -> Iterator[Need]:
+        yield what, quoted(getattr(statement, field))
+
+    return need
+
+
+def _alter(statement: Any) -> Iterator[Need]:
+    table = quoted(statement.relation)
+    kinds = {label(item.alter_table_cmd, "subtype") for item in statement.cmds}
+    if "AT_ChangeOwner" in kinds:
+        yield CHANGES_RIGHTS, ""
+    if label(statement, "objtype") in ("OBJECT_TABLE", "OBJECT_VIEW", "OBJECT_MATVIEW", "OBJECT_INDEX"):
+        yield OWN, table
+    if kinds & {"AT_DisableTrigAll", "AT_EnableTrigAll"}:
+        yield TRIGGERS, table
+
+
+def _drop(statement: Any) -> Iterator[Need]:
+    if label(statement, "remove_type") in ("OBJECT_TABLE", "OBJECT_VIEW", "OBJECT_MATVIEW", "OBJECT_INDEX"):
+        for item in statement.objects:
+            yield OWN, ".".join(f'"{part.string.sval}"' for part in item.list.items)
+
+
+def _create(statement: Any) -> Iterator[Need]:
+    if statement.relation.relpersistence != "t":
+        yield CREATE_IN, statement.relation.schemaname
+
+
+def _function(statement: Any) -> Iterator[Need]:
+    names = [part.string.sval for part in statement.funcname]
+    yield CREATE_IN, names[0] if len(names) > 1 else ""
+
+
+def _truncate(statement: Any) -> Iterator[Need]:
+    for item in statement.relations:
+        yield TRUNCATE, quoted(item.range_var)
+
+
+def _set(statement: Any) -> Iterator[Need]:
+    if statement.name in ("role", "session_authorization", "search_path"):
+        yield CHANGES_RIGHTS, ""
+
+
+def _rights(_: Any) -> Iterator[Need]:
+    yield CHANGES_RIGHTS, ""
+
+
+_NEEDS: dict[str, Callable[[Any], Iterator[Need]]] = {
+    "alter_table_stmt": _alter,
+    "rename_stmt": lambda s: iter([(OWN, quoted(s.relation))] if s.relation.relname else []),
+    "drop_stmt": _drop,
+    "index_stmt": _relation(OWN),
+    "create_policy_stmt": _relation(OWN, "table"),
+    "alter_policy_stmt": _relation(OWN, "table"),
+    "insert_stmt": _relation(INSERT),
+    "update_stmt": _relation(UPDATE),
+    "delete_stmt": _relation(DELETE),
+    "truncate_stmt": _truncate,
+    "create_stmt": _create,
+    "create_function_stmt": _function,
+    "create_schema_stmt": lambda s: iter([(SCHEMA, s.schemaname)]),
+    "create_extension_stmt": lambda s: iter([(EXTENSION, s.extname)]),
+    "create_role_stmt": lambda _: iter([(ROLE, "")]),
+    "variable_set_stmt": _set,
+    "alter_owner_stmt": _rights,
+    "grant_stmt": _rights,
+    "grant_role_stmt": _rights,
+    "reassign_owned_stmt": _rights,
+}
+
+__all__ = ["Need", "missing", "needs_of"]
