@@ -1,4 +1,4 @@
-"""A rehearsal beside the bare sum of its parts: restoring, running forward, turning back.
+"""A rehearsal beside the bare sum of its parts: restoring, running forward, rolling back.
 
     uv run python benchmarks/rehearsal.py --organizations 200000 --rounds 3
 

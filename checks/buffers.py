@@ -1,6 +1,6 @@
 """What a query touches, without noise: `buffers: checks/orders_of.sql`, `expect: ["<= baseline + 20%", unchanged]`.
 
-A call touches the same buffers however slow the machine is, so that this alone can turn a run back. `unchanged` compares the
+A call touches the same buffers however slow the machine is, so that this alone can roll a run back. `unchanged` compares the
 shape of its plan: an index scan that became a sequential scan.
 """
 
@@ -18,6 +18,6 @@ def measure(question: Question, connection: Connection) -> Measurement:
     with asking(question, connection):
         explain(connection, question.text)
         found = explain(connection, question.text)
-    shape = " > ".join(found["shape"])
-    numbers = {"value": str(found["buffers"])}
+    shape = " > ".join(found.shape)
+    numbers = {"value": str(found.buffers)}
     return Measurement(check=question.name, numbers=numbers, facts={"plan": shape}, told=(f"plan: {shape}",))

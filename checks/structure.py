@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from checks.asking import asking, listed
 from checks.kind import Question
 from gonogo.core.engine.verdict import Measurement
+from gonogo.core.plan.diff import differences
 from gonogo.errors import StepError
 from gonogo.postgres.connection import Connection
-from gonogo.postgres.fingerprint import differences, schema_fingerprint
+from gonogo.postgres.fingerprint import schema_fingerprint
 
 #: how the fingerprint begins the names of each sort of object
 _PREFIX: Mapping[str, tuple[str, ...]] = {

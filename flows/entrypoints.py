@@ -19,19 +19,19 @@ from prefect.states import Completed, Failed
 
 from flows.phase import PhaseView, as_state, show_page
 from gonogo import monitor as monitoring
-from gonogo.core.engine.events import Kind
+from gonogo.core.engine.events import PhaseStarted
 from gonogo.core.engine.state import State, Status
 from gonogo.core.text.rehearsal_page import rehearsal_page
 from gonogo.errors import GonogoError, Refused
 from gonogo.keys import Keys
 from gonogo.planning.load import parse_yaml
-from gonogo.planning.planner import Prepared, prepare
+from gonogo.planning.planner import prepare
+from gonogo.planning.prepared import Prepared
 from gonogo.postgres.connection import Database
 from gonogo.rehearsal import rehearse as rehearsing
-from gonogo.run import launch, loop, rollback_request, runs, signatures, targets, votes
-from gonogo.run.context import Runner
+from gonogo.run import begin, launch, loop, rollback_request, runs, signatures, targets, votes
+from gonogo.run.acquire import LiveRunner, working_on
 from gonogo.run.open import OpenedRunbook, found_run, open_runbook
-from gonogo.run.runner import carried
 from gonogo.run.votes import Caller
 
 ALL = "all"
@@ -75,16 +75,23 @@ def run(
         # a retry of the flow run that launched it: the ledger says where it stands
         return _carry(opened, database, mine.run, caller, lambda c: launch.go_on(c, mine.events, _here), resumed=True)
     prepared = _prepare(opened, target, inputs)
-    said = votes.launcher(prepared.plan, signatures.keys_of(opened.project), caller, override, at_once=at_once)
-    said = {**said, "flow_run": str(this_run.id)}
+    keys = signatures.keys_of(opened.project)
+    details = votes.launch_details(prepared.plan, keys, caller, override, at_once=at_once, flow_run=str(this_run.id))
     with database.connect("gonogo/begin") as connection:
         sign = signatures.signer(prepared.plan, signatures.keys_of(opened.project))
-        run_id, found = launch.begin(connection, prepared, caller.person or "the Prefect UI", again=again, sign=sign)
+        run_id, found = begin.begin(connection, prepared, caller.person or "the Prefect UI", again=again, sign=sign)
         if found is not None and found.state.status is Status.DONE:
-            return Completed(name="Done", message=f"nothing is left to do: {run_id} did this already; `again` runs it anew")
-        count = launch.phases_to_do(prepared.plan, found.state if found else State(), "" if phase == ALL else phase)
+            return Completed(
+                name="Done", message=f"nothing to do: {run_id} already completed this runbook; set `again` to run it again"
+            )
+        count = begin.phases_to_do(prepared.plan, found.state if found else State(), "" if phase == ALL else phase)
         return _carry(
-            opened, database, run_id, caller, lambda c: launch.go(c, count, _here, at_once=at_once, said=said), resumed=False
+            opened,
+            database,
+            run_id,
+            caller,
+            lambda c: launch.go(c, count, _here, at_once=at_once, details=details),
+            resumed=False,
         )
 
 
@@ -94,7 +101,7 @@ def rehearse(runbook: str, target: str, each_step: bool = False, inputs: dict[st
     """Run the plan forward and back on a restored copy, and record what that showed; the target itself is not changed."""
     opened, logger = open_runbook(runbook), get_run_logger()
     prepared = _prepare(opened, target, inputs)
-    evidence = rehearsing.rehearse(
+    shown = rehearsing.rehearse(
         prepared,
         targets.reach(opened.runbook, opened.project, target),
         opened.project,
@@ -102,10 +109,10 @@ def rehearse(runbook: str, target: str, each_step: bool = False, inputs: dict[st
         say=lambda text: logger.info("%s", text),
         each_step=each_step,
     )
-    show_page(f"{runbook}-rehearsal", rehearsal_page(prepared.plan.title, evidence), "What the rehearsal showed")
-    if evidence["shortcomings"]:
-        return Failed(name="Does not stand", message=evidence["shortcomings"])
-    return Completed(name="Rehearsed", message="forward, and back by every way, to what there was")
+    show_page(f"{runbook}-rehearsal", rehearsal_page(prepared.plan.title, shown), "What the rehearsal showed")
+    if shown.shortcomings:
+        return Failed(name="Rehearsal failed", message=shown.shortcomings)
+    return Completed(name="Rehearsed", message="every rollback level restored the original state")
 
 
 @flow(name=MONITOR, flow_run_name="monitor {runbook}@{target}", **_HOW)
@@ -123,7 +130,7 @@ def monitor(runbook: str, target: str) -> Any:
         logger.info("%s: %s", name, judged.sentence)
     if found.raised:
         return Failed(name="Alert", message=", ".join(found.raised))
-    return Completed(name="Well", message=f"{len(found.judged)} alerts, none raised")
+    return Completed(name="Healthy", message=f"{len(found.judged)} alerts, none raised")
 
 
 def _prepare(opened: OpenedRunbook, target: str, inputs: dict[str, Any] | None) -> Prepared:
@@ -142,7 +149,7 @@ def resume(runbook: str, target: str, settle: str = "", take_over: bool = False,
         if found.state.status is Status.READY and not found.state.held:
             raise Refused(f"the run {found.run} waits for its next phase; launch it")
         _prove_if_said(found, signatures.keys_of(opened.project), caller)
-        settled = launch.settlement(found, settle) if settle else None
+        settled = begin.settlement(found, settle) if settle else None
     return _carry(
         opened,
         database,
@@ -171,24 +178,24 @@ def roll_back(
     caller = Caller(person=asked_by, code=code)
     with found_run(runbook, target, "") as (opened, database, connection, found):
         back_to = rollback_request.phase_number(found.plan, phase)
-        back = rollback_request.Back(kind=Kind.ROLL_BACK, reason=reason, level=level, back_to=back_to, accept_loss=accept_loss)
+        back = rollback_request.RollbackRequest(reason=reason, level=level, back_to=back_to, accept_loss=accept_loss)
         rollback_request.refuse_rollback_where_over(back, found)
         by_authority = rollback_request.needs_approval(found, back)
         keys = signatures.keys_of(opened.project)
         if by_authority and (lacks := votes.agree(connection, found, keys, caller, reason, level, back_to)):
-            return Failed(name="Waiting for agreement", message=f"{caller.person} agrees: {lacks}")
+            return Failed(name="Waiting for approval", message=f"{caller.person} approves: {lacks}")
         if accept_loss and not by_authority:
             votes.accept_loss(found.plan, keys, caller)
         elif not by_authority:
             _prove_if_said(found, keys, caller)
         if found.carried and not take_over:
             if not by_authority:
-                launch.request(database, found, Kind.ROLL_BACK, back.body, caller.person or "the Prefect UI")
+                begin.request(database, found, back.body, caller.person or "the Prefect UI")
             return Completed(
                 name="Asked", message=f"{found.run} rolls back when its running step ends; its own flow run shows it"
             )
 
-    def turn(runner: Runner) -> None:
+    def turn(runner: LiveRunner) -> None:
         rollback_request.begin_rollback(runner, back, by_authority=by_authority)
         _here(runner)
 
@@ -208,8 +215,8 @@ def _mine(database: Database, opened: OpenedRunbook) -> runs.FoundRun | None:
             found = runs.find(connection, runbook=opened.runbook.runbook)
         except Refused:
             return None
-    launched = [event for event in found.events if event.kind is Kind.PHASE_STARTED]
-    mine = bool(launched) and launched[-1].body.get("flow_run") == str(this_run.id)
+    launched = [event.body for event in found.events if isinstance(event.body, PhaseStarted)]
+    mine = bool(launched) and launched[-1].flow_run == str(this_run.id)
     over = found.state.status in (Status.READY, Status.DONE, Status.NO_GO, Status.ROLLED_BACK) and not found.state.held
     return found if mine and not over else None
 
@@ -221,7 +228,7 @@ def _value(opened: OpenedRunbook, name: str, value: Any) -> Any:
     return parse_yaml(value, f"input {name}")[0] if structured and isinstance(value, str) else value
 
 
-def _here(runner: Runner) -> None:
+def _here(runner: LiveRunner) -> None:
     """Carry a phase inside the flow run that Prefect started."""
     shown = PhaseView(runner, runner.session.say)
     try:
@@ -239,7 +246,7 @@ def _carry(
     database: Database,
     run_id: str,
     caller: Caller,
-    what: Callable[[Runner], None],
+    what: Callable[[LiveRunner], None],
     *,
     resumed: bool,
     take_over: bool = False,
@@ -247,7 +254,7 @@ def _carry(
     """Do something with a run as its runner; a cancelled flow run leaves it held, or on its way back in a run of its own."""
     logger = get_run_logger()
     actor = caller.person or "the Prefect UI"
-    with carried(database, run_id, opened.project, actor=actor, take_over=take_over, resumed=resumed) as runner:
+    with working_on(database, run_id, opened.project, actor=actor, take_over=take_over, resumed=resumed) as runner:
         runner.session.say = lambda text: logger.info("%s", text)
         try:
             what(runner)
@@ -259,7 +266,7 @@ def _carry(
         return as_state(runner.state)
 
 
-def _cancelled(runner: Runner) -> None:
+def _cancelled(runner: LiveRunner) -> None:
     """Stop the statement at once; hold the run, or let a flow run of its own roll it back (Prefect kills this one soon)."""
     plan, state = runner.plan, runner.state
     phase = plan.phases[min(state.phase, len(plan.phases) - 1)]

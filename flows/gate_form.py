@@ -20,14 +20,14 @@ from prefect.utilities.engine import propose_state_sync
 from pydantic import Field, create_model
 
 from gonogo import clock
+from gonogo.core.engine.events import PeopleAsked
 from gonogo.core.engine.state import Status
 from gonogo.core.model.people import GO, NO_GO
 from gonogo.core.text.gate_page import gate_page
-from gonogo.core.text.next_commands import open_boxes
+from gonogo.core.text.next_commands import items_to_confirm
 from gonogo.errors import BadInput, Refused
-from gonogo.ledger import store
 from gonogo.run import votes
-from gonogo.run.context import Runner
+from gonogo.run.acquire import LiveRunner
 from gonogo.run.runs import find
 from gonogo.run.votes import Caller
 
@@ -51,7 +51,7 @@ class GateForm:
         #: why the last answer did not count
         self._refused = ""
 
-    def listen(self, runner: Runner) -> None:
+    def listen(self, runner: LiveRunner) -> None:
         """Show the form while people are awaited, and take their answers; never stop the run over Prefect's failures."""
         if clock.monotonic() - self._looked < _EVERY:
             return
@@ -85,12 +85,12 @@ class GateForm:
             if run.state and run.state.is_paused():
                 client.set_flow_run_state(context.flow_run.id, Running(), force=True)
 
-    def _open(self, runner: Runner, asks: tuple[object, ...]) -> None:
+    def _open(self, runner: LiveRunner, asks: tuple[object, ...]) -> None:
         context = FlowRunContext.get()
         if context is None or context.flow_run is None:
             return
         form = _form(runner, _description(runner, self._refused))
-        asked = runner.state.asked
+        asked = runner.state.gate.asked
         deadline = asked.deadline if asked else None
         left = (deadline - clock.now()) + timedelta(days=1) if deadline else _LONG
         self._opened += 1
@@ -108,7 +108,7 @@ class GateForm:
         else:
             self._form = None
 
-    def _take_answer(self, runner: Runner) -> None:
+    def _take_answer(self, runner: LiveRunner) -> None:
         """Take an answer, where there is one; without a valid one the form is shown again, and nothing has changed."""
         context = FlowRunContext.get()
         if context is None or context.flow_run is None or self._form is None or self._keyset is None:
@@ -126,44 +126,45 @@ class GateForm:
         self._refused = _judge(runner, answer)
 
 
-def _asks(runner: Runner) -> tuple[object, ...]:
+def _asks(runner: LiveRunner) -> tuple[object, ...]:
     """Return what a run asks people now, or nothing."""
     state, plan = runner.state, runner.plan
-    if state.held or state.asked is None:
+    if state.held or state.gate.asked is None:
         return ()
-    boxes = open_boxes(plan, state)
+    items = items_to_confirm(plan, state)
     if state.status is Status.DECIDING:
-        return ("gate", state.asked.seq, boxes, len(state.votes))
-    return ("boxes", plan.phases[state.phase].name, boxes) if boxes else ()
+        return ("gate", state.gate.asked.seq, items, len(state.gate.votes))
+    return ("items", plan.phases[state.phase].name, items) if items else ()
 
 
-def _form(runner: Runner, description: str) -> type[RunInput]:
-    """Return the form: go or no-go, and the boxes that may be ticked."""
+def _form(runner: LiveRunner, description: str) -> type[RunInput]:
+    """Return the form: go or no-go, and the items that may be confirmed."""
     plan, state = runner.plan, runner.state
-    answers = [f"{_CONFIRM}{item}" for item in open_boxes(plan, state)]
+    answers = [f"{_CONFIRM}{item}" for item in items_to_confirm(plan, state)]
     if state.status is Status.DECIDING and plan.phases[state.phase].approve is not None:
         answers = [GO, NO_GO, *answers]
     code = "Your one-time code." if plan.protected else "Your one-time code, if you have one; without it your name is not proved."
     said: dict[str, Any] = {"enum": answers}
     who: dict[str, Any] = {"enum": list(plan.people)}
     fields: dict[str, Any] = {
-        # a list of one would be drawn as an empty field, were it a Literal
-        "answer": (Annotated[str, Field(json_schema_extra=said)], Field(description="What you say.")),
-        "who": (Annotated[str, Field(json_schema_extra=who)], Field(description="Who you are.")),
+        # Prefect's UI renders a single-value Literal as an empty field
+        "answer": (Annotated[str, Field(json_schema_extra=said)], Field(description="Decision")),
+        "who": (Annotated[str, Field(json_schema_extra=who)], Field(description="Your name")),
         "code": (str, Field(default="", description=code)),
-        "words": (str, Field(default="", description="Why, or what shows it; it stands in the report.")),
+        "words": (str, Field(default="", description="Reason or evidence (shown in the report)")),
     }
     return create_model("Answer", __base__=RunInput, **fields).with_initial_data(description=description)
 
 
-def _description(runner: Runner, refused: str) -> str:
-    asked = runner.state.asked
-    body = store.read_fact(runner.session.connection, runner.session.run, asked.seq).body if asked else {}
-    page = gate_page(runner.plan, runner.state, body, runner.session.run)
+def _description(runner: LiveRunner, refused: str) -> str:
+    asked = runner.state.gate.asked
+    body = runner.ledger.event(asked.seq).body if asked else None
+    shown = body if isinstance(body, PeopleAsked) else PeopleAsked()
+    page = gate_page(runner.plan, runner.state, shown, runner.run)
     return f"**The last answer did not count: {refused}.**\n\n{page}" if refused else page
 
 
-def _judge(runner: Runner, answer: dict[str, Any]) -> str:
+def _judge(runner: LiveRunner, answer: dict[str, Any]) -> str:
     """Put an answer into the ledger by the rules of the command line; return why it does not count, if it does not."""
     session = runner.session
     found = find(session.connection, run=session.run)

@@ -25,12 +25,12 @@ from flows.ui_buttons import FlowRunWatcher
 from gonogo.core.engine.events import Event
 from gonogo.core.engine.state import ROLLING_BACK_STATES, State, Status
 from gonogo.core.plan.plan import Plan
-from gonogo.core.text.log import tell
+from gonogo.core.text.log import log_line
 from gonogo.core.text.plan_page import plan_page
 from gonogo.ledger import store
 from gonogo.report import report
 from gonogo.run import loop
-from gonogo.run.context import Runner
+from gonogo.run.acquire import LiveRunner
 from gonogo.run.loop import Work
 
 Say = Callable[[str], None]
@@ -42,7 +42,7 @@ def warm_up() -> None:
         client.hello()
 
 
-def carry(runner: Runner, say: Say) -> None:
+def carry(runner: LiveRunner, say: Say) -> None:
     """Carry a phase under Prefect; without it, where it fails.
 
     Args:
@@ -78,7 +78,7 @@ def carry(runner: Runner, say: Say) -> None:
 class PhaseView:
     """The loop inside a flow: its own errors are kept apart from Prefect's."""
 
-    def __init__(self, runner: Runner, say: Say) -> None:
+    def __init__(self, runner: LiveRunner, say: Say) -> None:
         self.runner, self.say = runner, say
         self.error: BaseException | None = None
         self.form = GateForm(say)
@@ -89,7 +89,7 @@ class PhaseView:
         plan = self.runner.plan
 
         def log(before: State, event: Event, after: State) -> None:
-            if line := tell(plan, before, event, after):
+            if line := log_line(plan, before, event, after):
                 with suppress(Exception):
                     logger.info("%s", line)
 
@@ -117,7 +117,7 @@ class PhaseView:
         context = FlowRunContext.get()
         if context is None or context.flow_run is None:
             return None
-        self.runner.listen = self.form.listen
+        self.runner.listen = lambda _: self.form.listen(self.runner)
         served = context.flow_run.deployment_id is not None
         watcher = FlowRunWatcher(self.runner, context.flow_run.id, asking=lambda: self.form.shown, cancels=not served)
         watcher.start()
@@ -174,24 +174,24 @@ class PhaseView:
 
 def as_state(state: State) -> Any:
     """Return how a flow run ends: what is not done is not green."""
-    if state.rollback_failed:
+    if state.rollback.failed:
         return Failed(name="Rollback failed", message=state.held)
     if state.held:
         return Failed(name="Holding", message=state.held)
     if state.status is Status.DECIDING:
         return Failed(name="Deciding", message="people decide; `gonogo resume` goes on")
     if state.status in (Status.NO_GO, Status.ROLLED_BACK):
-        return Failed(name=str(state.status).capitalize(), message=state.cause or "the gate said no-go")
+        return Failed(name=str(state.status).capitalize(), message=state.rollback.cause or "the gate said no-go")
     if state.phase_rolled_back:
-        return Failed(name="Rolled back", message=f"the phase only: {state.cause}")
+        return Failed(name="Rolled back", message=f"the phase only: {state.rollback.cause}")
     return Completed(name="Done" if state.status is Status.DONE else "Phase done")
 
 
 def _task_state(state: State) -> Any:
     if state.status is Status.NO_GO:
-        return Failed(message=state.cause or "no-go")
+        return Failed(message=state.rollback.cause or "no-go")
     if state.held or state.status in ROLLING_BACK_STATES:
-        return Failed(message=state.held or state.cause)
+        return Failed(message=state.held or state.rollback.cause)
     return Completed()
 
 
@@ -212,7 +212,7 @@ def _show_plan(plan: Plan) -> None:
     show_page(f"{plan.runbook}-plan", plan_page(plan), "The plan and its timeline")
 
 
-def _show_outcome(runner: Runner) -> None:
+def _show_outcome(runner: LiveRunner) -> None:
     """Show the verdicts, and the report."""
     events = store.read(runner.session.connection, runner.session.run)
     made = report.report(runner.plan, events, runner.session.run)

@@ -13,9 +13,9 @@ from uuid import UUID
 
 from prefect.client.orchestration import get_client
 
-from gonogo.core.engine.events import Kind
+from gonogo.core.engine.events import HoldAsked
 from gonogo.ledger import store
-from gonogo.run.context import Runner
+from gonogo.run.acquire import LiveRunner
 
 #: seconds between two looks at the flow run
 _EVERY = 2.0
@@ -26,7 +26,7 @@ _PATIENCE = 4
 class FlowRunWatcher(threading.Thread):
     """Looks at the flow run, and passes on what people do to it in the UI."""
 
-    def __init__(self, runner: Runner, flow_run: UUID, *, asking: Callable[[], bool], cancels: bool) -> None:
+    def __init__(self, runner: LiveRunner, flow_run: UUID, *, asking: Callable[[], bool], cancels: bool) -> None:
         """Watch a flow run.
 
         Args:
@@ -68,4 +68,4 @@ class FlowRunWatcher(threading.Thread):
     def _hold(self) -> None:
         session = self.runner.session
         with session.database.connect("gonogo/request") as connection:
-            store.append(connection, session.run, Kind.HOLD, {"why": "paused in Prefect"}, "the Prefect UI")
+            store.append(connection, session.run, HoldAsked(why="paused in Prefect"), "the Prefect UI")

@@ -4,11 +4,13 @@ GonogoError
 ├── BadInput          exit 2   the runbook, a template, an option: all its problems at once
 ├── Refused           exit 3   the target cannot be reached, is held, or must not be used
 │   ├── Unreachable
-│   │   └── Barred             nobody is let in: a restore was about to swap names
-│   ├── Occupied               another runner works on the target
+│   │   └── ConnectionsDisabled  the database takes no connections: a restore was about to swap names
+│   ├── TargetBusy             another runner works on the target
 │   └── Fenced                 another runner took over from this one
 └── StepError                  what a step met; the loop turns it into an event
-    └── ScriptFailed           the server refused the script
+    ├── ScriptFailed           the server refused the script
+    │   └── RowsWritten        somebody wrote after the data loss was counted
+    └── RestoreFailed          the backup was not restored
 """
 
 from __future__ import annotations
@@ -99,3 +101,11 @@ class ScriptFailed(StepError):
         self.sqlstate = sqlstate
         self.left = left
         super().__init__(message)
+
+
+class RowsWritten(ScriptFailed):
+    """Somebody wrote after it was counted what an undo or a restore would destroy; nothing of it was done."""
+
+
+class RestoreFailed(StepError):
+    """A backup could not be restored; what was there is still there."""

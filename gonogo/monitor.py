@@ -8,21 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from checks.kind import CheckEnvironment
 from checks.measure import measure
 from gonogo import clock
-from gonogo.core.engine.events import Kind
+from gonogo.core.engine.events import Acknowledged, Sampled, SampledCheck
 from gonogo.core.engine.verdict import Judgement, judge
 from gonogo.core.plan.plan import Plan
-from gonogo.core.text.alerts import BREACH, Standing, changes_of, fold_alerts, look_of, updates_of
+from gonogo.core.text.alerts import BREACH, Standing, change_of, fold_alerts, look_of, updates_of
 from gonogo.core.text.escalation import due
 from gonogo.core.text.messages import Update
 from gonogo.core.text.plain import tidy
 from gonogo.errors import BadInput, Refused
 from gonogo.ledger import store
-from gonogo.planning.planner import Prepared
+from gonogo.planning.prepared import Prepared
 from gonogo.postgres.connection import Connection, Database
 from gonogo.run import runs, signatures, targets, votes
 from gonogo.run.open import OpenedRunbook
@@ -77,8 +76,8 @@ def look(opened: OpenedRunbook, prepared: Prepared, database: Database, say: Say
             named = f": {'; '.join(measured.told[:3])}" if measured.told and look_of(found) == BREACH else ""
             judged[alert.alert] = found.model_copy(update={"sentence": found.sentence + named})
         # a look that sees what a run waits for may come before there is any rule
-        samples = {name: {"look": look_of(found), "says": found.sentence} for name, found in judged.items()}
-        store.append(connection, chain, Kind.SAMPLE, {"samples": samples}, "monitor")
+        samples = {name: SampledCheck(look=look_of(found), says=found.sentence) for name, found in judged.items()}
+        store.append(connection, chain, Sampled(samples=samples), "monitor")
         _raise_and_clear(connection, chain, plan, judged)
         events = store.read_looks(connection, chain)
         alerts = fold_alerts(events)
@@ -95,9 +94,8 @@ def _lock_of(plan: Plan) -> list[int | str]:
 def _raise_and_clear(connection: Connection, chain: str, plan: Plan, judged: dict[str, Judgement]) -> None:
     alerts = fold_alerts(store.read_looks(connection, chain))
     for alert in plan.monitor.alerts if plan.monitor else ():
-        if change := changes_of(alert, alerts[alert.alert], judged[alert.alert]):
-            body = {"alert": alert.alert, "target": plan.target, "why": change[1]}
-            store.append(connection, chain, change[0], body, "monitor")
+        if change := change_of(alert, plan.target, alerts[alert.alert], judged[alert.alert]):
+            store.append(connection, chain, change, "monitor")
 
 
 def _tell(connection: Connection, chain: str, plan: Plan, told: list[tuple[str, Update]], say: Say) -> list[str]:
@@ -176,11 +174,11 @@ def acknowledge(
     if plan.people and caller.person not in plan.people:
         raise BadInput(f"{caller.person!r} is not one of the runbook's people; there are {', '.join(plan.people)}")
     proved = votes.prove(plan, signatures.keys_of(opened.project), caller)
-    body: dict[str, Any] = {"person": caller.person, "proved": proved, "comment": tidy(comment)}
+    said = Acknowledged(person=caller.person, proved=proved, comment=tidy(comment))
     if not alert:
         if found is None or found.state.alarm is None:
             raise Refused("no run of this runbook needs anybody now")
-        store.append(connection, found.run, Kind.ACKNOWLEDGED, body, caller.person)
+        store.append(connection, found.run, said, caller.person)
         return found.state.alarm.why
     chain = store.chain_of_monitor(plan.runbook)
     alerts = fold_alerts(store.read_looks(connection, chain)) if store.exists(connection) else {}
@@ -188,5 +186,5 @@ def acknowledge(
         raise BadInput(f"there is no alert {alert!r}; there are {', '.join(alerts) or 'none'}")
     if alerts[alert].raised is None:
         raise Refused(f"the alert {alert} is not raised now")
-    store.append(connection, chain, Kind.ACKNOWLEDGED, {**body, "alert": alert, "target": plan.target}, caller.person)
+    store.append(connection, chain, said.replace(alert=alert, target=plan.target), caller.person)
     return alerts[alert].why

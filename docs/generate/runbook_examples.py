@@ -296,7 +296,7 @@ checks:
     no_data: ignore
     within: 20s
   order_latency:
-    about: An order is placed in 200 ms; 50 % slower than before turns the run back.
+    about: An order is placed in 200 ms; 50 % slower than before rolls the run back.
     time: checks/one_order.sql    # it inserts: each call is rolled back
     writes: true
     samples: 40
@@ -442,7 +442,7 @@ rollback:
   levels: [feature, undo, data, restore]    # a trip takes the first one that the rehearsal proved
   feature: {sql: off.sql, prove: [nobody_uses_it]}
   data: {sql: put_back.sql, prove: [rows_are_back]}
-  reach: phase                              # a trip turns back the phase that is under way, not the weeks before it
+  reach: phase                              # a trip rolls back the phase that is under way, not the weeks before it
   takes: 45m
   authority: {roles: [technical_lead, project_owner], within: 1h}   # one of them agrees
   prove: [failures, customers_untouched]

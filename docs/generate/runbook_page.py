@@ -25,7 +25,7 @@ from gonogo.core.model.success import Criterion
 _INTRO = """\
 # The runbook
 
-A runbook is one YAML file. It says what happens, when, under which conditions, and what turns it back.
+A runbook is one YAML file. It says what happens, when, under which conditions, and what rolls it back.
 This page is made from the model (`gonogo/core/model/runbook.py`) by `just docs`. [The concepts](index.md#concepts) say what
 the words mean.
 
@@ -178,7 +178,7 @@ SECTIONS: tuple[Section, ...] = (
     Section(
         model=Step,
         intro="Exactly one of `sql`, `backfill`, `check` and `confirm`. A step with `sql` or `backfill` should have an `undo`:"
-        " without one the run cannot be turned back past it. `done_if` and `again` are for statements that no transaction can"
+        " without one the run cannot be rolled back past it. `done_if` and `again` are for statements that no transaction can"
         " hold: see [In doubt](concepts/in-doubt.md).",
         example=runbook_examples.STEP,
         path=("steps", "*"),
@@ -251,7 +251,7 @@ SECTIONS: tuple[Section, ...] = (
     Section(
         model=Criterion,
         intro="Something that the migration is a success by. The report says of each *met*, *not met* or *unknown*: what nothing"
-        " answered is unknown, and what was turned back is not met.",
+        " answered is unknown, and what was rolled back is not met.",
         example=runbook_examples.SUCCESS,
         path=("success", "*"),
     ),

@@ -8,14 +8,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from gonogo import clock
+from gonogo.cli.options import JsonOption, RunbookArg, TargetOption
 from gonogo.cli.output import as_json, say
+from gonogo.core.engine.events import BackupProof
 from gonogo.core.engine.state import SWITCH_LEVELS, State, Status
 from gonogo.core.model.duration import say_duration
 from gonogo.core.model.rollback import Backup
-from gonogo.core.text.messages import backup_in_words
+from gonogo.core.text.messages import describe_backup
 from gonogo.errors import GonogoError
 from gonogo.ledger import store
 from gonogo.planning.load import choose_target
@@ -24,30 +28,44 @@ from gonogo.run import runs, targets
 from gonogo.run.open import OpenedRunbook, open_runbook
 
 
-def take(name: str, target: str, json: bool) -> None:
-    """Take a backup and prove it."""
+def take(runbook: RunbookArg, target: TargetOption = "", json: JsonOption = False) -> None:
+    """Take a backup of a target as the runbook says, restore it into a scratch database, and compare.
+
+    Example: [bold]gonogo backup take guardian-multi-credit --target demo[/]
+    """
     from gonogo.recovery import dump  # noqa: PLC0415 - listing them needs no driver
 
-    opened = open_runbook(name)
+    opened = open_runbook(runbook)
     database = targets.reach(opened.runbook, opened.project, target)
     folder = _folder(opened) / f"{opened.runbook.runbook}-by-hand-{dump.stamp()}"
     made = dump.take(database, folder, _teller(json), opened.runbook.backup)
     _say_proof(dump.prove(made, _room(opened, target), _teller(json)), json)
 
 
-def prove(name: str, folder: Path, target: str, json: bool) -> None:
-    """Prove a backup that is there."""
+def prove(
+    runbook: RunbookArg,
+    folder: Annotated[Path, typer.Argument(help="The backup's folder; `gonogo backup list` names them.", show_default=False)],
+    target: TargetOption = "",
+    json: JsonOption = False,
+) -> None:
+    """Restore a backup into a scratch database, and compare it with what it was taken of.
+
+    Example: [bold]gonogo backup prove guardian-multi-credit .gonogo/backups/guardian-multi-credit-by-hand-20251012T180000[/]
+    """
     from gonogo.recovery import dump  # noqa: PLC0415 - see take
     from gonogo.recovery.manifest import read  # noqa: PLC0415 - see take
 
-    opened = open_runbook(name)
+    opened = open_runbook(runbook)
     made = read(folder)
     _say_proof(dump.prove(made, _room(opened, target), _teller(json)), json)
 
 
-def listed(name: str, json: bool) -> None:
-    """List the backups of a runbook."""
-    opened = open_runbook(name)
+def list_(runbook: RunbookArg, json: JsonOption = False) -> None:
+    """List a runbook's backups, the newest first, and which ones are older than `keep:`.
+
+    Example: [bold]gonogo backup list guardian-multi-credit[/]
+    """
+    opened = open_runbook(runbook)
     rows = list(_backups(opened))
     if json:
         as_json(rows)
@@ -59,9 +77,18 @@ def listed(name: str, json: bool) -> None:
         say("there is none")
 
 
-def prune(name: str, yes: bool, json: bool) -> None:
-    """Remove the backups that have outlived what the runbook says; the newest stays, and what an unfinished run may need."""
-    opened = open_runbook(name)
+def prune(
+    runbook: RunbookArg,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete them; without it they are only named.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Delete a runbook's backups that are older than `keep:`.
+
+    Never the newest one, nor one that an unfinished run may need.
+
+    Example: [bold]gonogo backup prune guardian-multi-credit --yes[/]
+    """
+    opened = open_runbook(runbook)
     older = [row for row in list(_backups(opened))[1:] if row["outlived"]]
     asked = _Ledgers(opened)
     stays = {row["folder"]: why for row in older if (why := asked.needs(row))}
@@ -75,11 +102,11 @@ def prune(name: str, yes: bool, json: bool) -> None:
     for folder, why in stays.items():
         say(f"{folder} stays: {why}", "yellow")
     for row in outlived:
-        say(f"{'removed' if yes else 'would remove'} {row['folder']}")
+        say(f"{'deleted' if yes else 'would delete'} {row['folder']}")
     if outlived and not yes:
-        say("they are removed with --yes")
+        say("use --yes to delete them")
     if not outlived:
-        say("none is older than `keep:` says")
+        say("no backup is older than the retention (`keep:`)")
 
 
 def _folder(opened: OpenedRunbook) -> Path:
@@ -98,14 +125,13 @@ def _backups(opened: OpenedRunbook) -> Iterator[dict[str, Any]]:
         if not name.fullmatch(folder.name):
             continue
         manifest = read_manifest(folder)
-        taken = datetime.fromisoformat(manifest["taken_at"])
-        size = sum(int(each["bytes"]) for each in manifest["files"].values())
-        age = clock.now() - taken
+        size = sum(file.bytes for file in manifest.files.values())
+        age = clock.now() - manifest.taken_at
         found.append(
             {
                 "folder": str(folder),
-                "taken_at": manifest["taken_at"],
-                "of": (manifest["system"], manifest["database"]),
+                "taken_at": manifest.taken_at.isoformat(),
+                "of": (manifest.system, manifest.database),
                 "bytes": size,
                 "age": age.total_seconds(),
                 "outlived": age > keep,
@@ -123,10 +149,10 @@ def _left_over(opened: OpenedRunbook) -> Iterator[dict[str, Any]]:
 
 
 def is_over(state: State) -> bool:
-    """Say whether nobody can turn a run back by restoring any more: it is done, or back where it began."""
+    """Say whether nobody can roll a run back by restoring any more: it is done, or back where it began."""
     if state.status is Status.NO_GO:
         return not state.changed
-    return state.status is Status.DONE or (state.status is Status.ROLLED_BACK and state.level not in SWITCH_LEVELS)
+    return state.status is Status.DONE or (state.status is Status.ROLLED_BACK and state.rollback.level not in SWITCH_LEVELS)
 
 
 class _Ledgers:
@@ -162,7 +188,7 @@ class _Ledgers:
         for row in store.runs(connection, name) if store.exists(connection) else ():
             state = runs.find(connection, runbook=name, run=row.id).state
             if not is_over(state):
-                yield from ((Path(str(known["folder"])).name, row.id) for known in state.backups.values())
+                yield from ((Path(known.folder).name, row.id) for known in state.known.backups.values())
 
 
 def _room(opened: OpenedRunbook, target: str) -> Any:
@@ -176,9 +202,9 @@ def _teller(json: bool) -> Any:
     return (lambda _: None) if json else lambda text: say(text, "dim")
 
 
-def _say_proof(proof: dict[str, Any], json: bool) -> None:
+def _say_proof(proof: BackupProof, json: bool) -> None:
     if json:
-        as_json(proof)
+        as_json(proof.model_dump(mode="json"))
     else:
-        say(f"proved: {backup_in_words(proof)}", "green")
-        say(proof["folder"])
+        say(f"proved: {describe_backup(proof)}", "green")
+        say(proof.folder)

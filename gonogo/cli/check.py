@@ -1,38 +1,59 @@
-"""Commands that ask a target and change nothing: its checks, and the objects of its schema."""
+"""Commands that ask a target and change nothing: its checks, its alerts, and the objects of its schema."""
 
 from __future__ import annotations
 
 import json as json_
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
+from checks.kind import CheckEnvironment
+from checks.measure import measure
 from gonogo import clock
+from gonogo.cli.callers import ask_code, caller_of, require_person
+from gonogo.cli.options import (
+    CodeOption,
+    CommentOption,
+    InputOption,
+    JsonOption,
+    PersonOption,
+    RunbookArg,
+    TargetOption,
+)
 from gonogo.cli.output import as_json, say, table
 from gonogo.core.engine.evolve import fold
 from gonogo.core.engine.verdict import Measurement, Verdict, judge_all, worst
 from gonogo.core.text.alerts import look_of
 from gonogo.errors import BadInput, Exit, GonogoError, Refused
+from gonogo.monitor import acknowledge, look
 from gonogo.planning.load import choose_target
+from gonogo.planning.planner import prepare
 from gonogo.postgres.connection import Connection
+from gonogo.postgres.fingerprint import schema_fingerprint
 from gonogo.run import runs, targets
 from gonogo.run.open import open_runbook, read_inputs
-from gonogo.run.votes import Caller
 
 _STYLE = {Verdict.PASS: "green", Verdict.AMBER: "yellow", Verdict.FAIL: "bold red"}
 
 
-def check(name: str, names: Sequence[str], target: str, inputs: Sequence[str], json: bool) -> None:
-    """Ask checks now, and judge the answers."""
-    from checks.kind import CheckEnvironment  # noqa: PLC0415 - what asks is imported where something is asked
-    from checks.measure import measure  # noqa: PLC0415 - what asks is imported where something is asked
-    from gonogo.planning.planner import prepare  # noqa: PLC0415
+def check(
+    runbook: RunbookArg,
+    names: Annotated[list[str] | None, typer.Argument(help="Which checks; all of them without one.", show_default=False)] = None,
+    target: TargetOption = "",
+    inputs: InputOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Ask a runbook's checks now, and judge the answers. Changes nothing.
 
-    opened = open_runbook(name)
+    Exit 10 where one does not pass. What compares with the baseline is compared with that of the newest run, where there is one.
+
+    Example: [bold]gonogo check guardian-multi-credit credits_consistent[/]
+    """
+    opened, names = open_runbook(runbook), names or []
     if unknown := [check for check in names if check not in opened.runbook.checks]:
         raise BadInput(f"the runbook has no check {unknown[0]!r}; there are {', '.join(opened.runbook.checks) or 'none'}")
-    prepared = prepare(opened.runbook, opened.file, opened.project, target=target, inputs=read_inputs(inputs))
+    prepared = prepare(opened.runbook, opened.file, opened.project, target=target, inputs=read_inputs(inputs or []))
     database, plan = targets.reach(opened.runbook, opened.project, target), prepared.plan
     environment = CheckEnvironment(texts=prepared.texts, root=opened.project.files, database=database)
     told = []
@@ -63,15 +84,22 @@ def _baseline(connection: Connection, runbook: str) -> dict[str, Measurement]:
         state = fold(runs.find(connection, runbook=runbook).events)
     except GonogoError:
         return {}
-    return {name: Measurement.model_validate(found) for name, found in state.baseline.get("measurements", {}).items()}
+    return dict(state.known.baseline.measurements)
 
 
-def monitor(name: str, target: str, follow: bool, json: bool) -> None:
-    """Look at what a runbook monitors."""
-    from gonogo.monitor import look  # noqa: PLC0415 - see above
-    from gonogo.planning.planner import prepare  # noqa: PLC0415
+def monitor(
+    runbook: RunbookArg,
+    target: TargetOption = "",
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Look again and again, as often as the runbook says.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Ask what the runbook monitors, and tell people what changed or waits too long.
 
-    opened = open_runbook(name)
+    Exit 10 where an alert is raised.
+
+    Example: [bold]gonogo monitor event-management --follow[/]
+    """
+    opened = open_runbook(runbook)
     database = targets.reach(opened.runbook, opened.project, target)
     prepared = prepare(opened.runbook, opened.file, opened.project, target=target)
     pause = prepared.plan.monitor.every.total_seconds() if prepared.plan.monitor else 60
@@ -98,15 +126,22 @@ def monitor(name: str, target: str, follow: bool, json: bool) -> None:
         clock.sleep(pause)
 
 
-def ack(name: str, alert: str, target: str, comment: str, caller: Caller) -> None:
-    """Take an alert, or what a run needs people for."""
-    from gonogo.cli.run import ask_code  # noqa: PLC0415
-    from gonogo.monitor import acknowledge  # noqa: PLC0415 - see above
-    from gonogo.planning.planner import prepare  # noqa: PLC0415
+def ack(
+    runbook: RunbookArg,
+    alert: Annotated[str, typer.Argument(help="The alert; without one, what the newest run needs people for.")] = "",
+    target: TargetOption = "",
+    comment: CommentOption = "",
+    person: PersonOption = "",
+    code: CodeOption = "",
+) -> None:
+    """Acknowledge an alert, or what a run needs people for: nobody else is called.
 
-    if not caller.person:
-        raise BadInput("say who you are with --as PERSON: a name in `people:` of the runbook")
-    opened = open_runbook(name)
+    Example: [bold]gonogo ack guardian-multi-credit --as lead[/]
+    """
+    caller = caller_of(person, code)
+
+    require_person(caller)
+    opened = open_runbook(runbook)
     with targets.connect_recovering(targets.reach(opened.runbook, opened.project, target), "gonogo/ack") as connection:
         try:
             found = runs.find(connection, runbook=opened.runbook.runbook)
@@ -114,14 +149,19 @@ def ack(name: str, alert: str, target: str, comment: str, caller: Caller) -> Non
             found = None
         plan = found.plan if found else prepare(opened.runbook, opened.file, opened.project, target=target).plan
         what = acknowledge(connection, opened, plan, ask_code(plan, caller), alert, comment, found)
-    say(f"{caller.person} takes it: {what}", "green")
+    say(f"{caller.person} acknowledged: {what}", "green")
 
 
-def objects(name: str, target: str, output: Path | None) -> None:
-    """Write down every object of a target's schema."""
-    from gonogo.postgres.fingerprint import schema_fingerprint  # noqa: PLC0415
+def objects(
+    runbook: RunbookArg,
+    target: TargetOption = "",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The file to write; else it is printed.")] = None,
+) -> None:
+    """Print every object of a target's schema with its definition: what a `structure` check compares with.
 
-    opened = open_runbook(name)
+    Example: [bold]gonogo objects guardian-multi-credit --output expected.json[/]
+    """
+    opened = open_runbook(runbook)
     with targets.connect_recovering(targets.reach(opened.runbook, opened.project, target), "gonogo/objects") as connection:
         found = schema_fingerprint(connection)
     text = json_.dumps(found, indent=1, ensure_ascii=False, sort_keys=True)

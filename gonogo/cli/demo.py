@@ -9,17 +9,21 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated
 
 import typer
 from rich.panel import Panel
 from rich.rule import Rule
 from rich.text import Text
 
-from gonogo.cli import run
+from gonogo.cli.callers import caller_of
+from gonogo.cli.options import PlainOption
 from gonogo.cli.output import console, say
+from gonogo.cli.run import launch
 from gonogo.core.engine.evolve import evolve
 from gonogo.core.engine.state import State
 from gonogo.core.text.messages import updates
+from gonogo.core.text.plain import unmarked
 from gonogo.errors import Exit, GonogoError
 from gonogo.planning.templates import Templates
 from gonogo.postgres import embedded
@@ -35,16 +39,14 @@ _SLOW = "  PERFORM pg_sleep(0.02);  -- somebody's debugging, left in\n"
 _RATE, _TRAFFIC_LIMIT = 100, 600
 
 
-def show(folder: Path | None, organizations: int, plainly: bool) -> None:
-    """Run the demo.
+def demo(
+    folder: Annotated[Path | None, typer.Option(help="Where to keep it; by default a folder that is thrown away.")] = None,
+    organizations: Annotated[int, typer.Option(min=100, max=1_000_000, help="How many organizations to make.")] = 20_000,
+    without_prefect: PlainOption = False,
+) -> None:
+    """See it in half a minute: live traffic, a bad function caught and rolled back, then the good run.
 
-    Args:
-        folder: where to keep it all; without one, all but the reports is thrown away.
-        organizations: how many to make.
-        plainly: leave Prefect out.
-
-    Raises:
-        GonogoError: a run did not end as it must.
+    Example: [bold]gonogo demo[/]
     """
     root = folder or Path(tempfile.mkdtemp(prefix="gonogo-demo-"))
     file = make_project(root)
@@ -57,8 +59,8 @@ def show(folder: Path | None, organizations: int, plainly: bool) -> None:
             database = Database(url=url)
             load(database, project, organizations)
             with traffic(url, project) as answers:
-                _bad_run(file, database, plainly)
-                _good_run(file, database, plainly)
+                _bad_run(file, database, without_prefect)
+                _good_run(file, database, without_prefect)
             say(f"\nlive traffic all the while: {answers()}")
     finally:
         if folder is None:
@@ -116,40 +118,27 @@ def _say_traffic(log: str) -> str:
     return f"{calls:,.0f} calls in {len(seconds)} s, {failed} failed; {slowest:.0f} ms a call in the slowest second"
 
 
-def _bad_run(file: Path, database: Database, plainly: bool) -> None:
-    _head("1. The function that is slow", "its change passes every review; the watch sees it in seconds and turns the run back")
+def _bad_run(file: Path, database: Database, without_prefect: bool) -> None:
+    _head("1. The function that is slow", "its change passes every review; the watch sees it in seconds and rolls the run back")
     template = file.parent.parent / "sql_templates" / NAME / "030_consume_credits.sql.j2"
     good = template.read_text(encoding="utf-8")
     template.write_text(good.replace("BEGIN\n", "BEGIN\n" + _SLOW, 1), encoding="utf-8")
     try:
-        _run(file, database, plainly, Exit.ROLLED_BACK)
+        _run(file, database, without_prefect, Exit.ROLLED_BACK)
     finally:
         template.write_text(good, encoding="utf-8")
 
 
-def _good_run(file: Path, database: Database, plainly: bool) -> None:
+def _good_run(file: Path, database: Database, without_prefect: bool) -> None:
     _head("2. The good run", "the same runbook, with the function mended")
-    _run(file, database, plainly, Exit.DONE)
+    _run(file, database, without_prefect, Exit.DONE)
 
 
-def _run(file: Path, database: Database, plainly: bool, expected: Exit) -> None:
+def _run(file: Path, database: Database, without_prefect: bool, expected: Exit) -> None:
     code = 0
     try:
-        nobody = run.caller("", "")
-        run.run(
-            str(file),
-            "demo",
-            "",
-            [],
-            at_once=True,
-            again=False,
-            wait=True,
-            plainly=plainly,
-            caller=nobody,
-            override="",
-            json=False,
-            hint=False,
-        )
+        nobody = caller_of("", "")
+        launch(str(file), "demo", "", [], at_once=True, without_prefect=without_prefect, caller=nobody, hint=False)
     except typer.Exit as ended:
         code = ended.exit_code
     with database.connect("gonogo/demo") as connection:
@@ -171,8 +160,8 @@ def _slack(found: runs.FoundRun) -> None:
                 root = update.text
             else:
                 thread.append(("📣 " if update.loud else "   ") + update.text)
-    text = Text.from_markup(re.sub(r"\*([^*\n]+)\*", r"[bold]\1[/bold]", root.replace("[", "\\[")))
-    text.append("\n\n" + "\n".join(line.replace("*", "") for line in thread), style="dim")
+    text = Text(unmarked(root), style="bold")
+    text.append("\n\n" + "\n".join(map(unmarked, thread)), style="dim")
     console.print(Panel(text, title=found.plan.updates.slack, title_align="left", border_style="magenta"))
 
 

@@ -1,4 +1,4 @@
-"""Carry a run in this process: show it, send its updates, hold it on Ctrl-C, and answer."""
+"""Work on a run in this process: show it, send its updates, hold it on Ctrl-C, and answer."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from typing import Any
 import typer
 
 from flows.control_room import find_control_room
+from gonogo.cli.files import write_report
 from gonogo.cli.output import Display, as_json, say
-from gonogo.cli.status import say_way, write_report
+from gonogo.cli.status import say_way
 from gonogo.core.text.messages import updates
 from gonogo.core.text.next_commands import next_commands
 from gonogo.errors import Exit, GonogoError
@@ -21,56 +22,55 @@ from gonogo.postgres.connection import Database
 from gonogo.project import find_project
 from gonogo.report import report
 from gonogo.run import launch, loop, runs
-from gonogo.run.context import Runner
+from gonogo.run.acquire import LiveRunner, tells_slack, working_on
 from gonogo.run.open import OpenedRunbook
-from gonogo.run.runner import carried, tells_slack
 
 
-class Interrupted(KeyboardInterrupt):
+class InterruptedByUser(KeyboardInterrupt):
     """Somebody pressed Ctrl-C, or the process was asked to end."""
 
 
 class ForegroundRun:
-    """Carries a run in this process: shows it, sends its updates, holds it on Ctrl-C, and answers the exit code."""
+    """Works on a run in this process: shows it, sends its updates, holds it on Ctrl-C, and answers the exit code."""
 
-    def __init__(self, plainly: bool, *, quiet: bool, patient: bool = True, hint: bool = True) -> None:
-        """Get ready to carry a run.
+    def __init__(self, without_prefect: bool, *, quiet: bool, patient: bool = True, hint: bool = True) -> None:
+        """Get ready to work on a run.
 
         Args:
-            plainly: without Prefect.
+            without_prefect: show the run in the terminal alone.
             quiet: tell nothing but the answer, as JSON.
             patient: wait at a gate for as long as people have.
             hint: say what to type next.
         """
         self.quiet, self.patient, self.hint = quiet, patient, hint
-        self.flow: launch.Carry = launch.run_without_ui
+        self.carry: Callable[[LiveRunner], None] = launch.run_without_ui
         self._prefect: Any = None
-        if not plainly:
+        if not without_prefect:
             find_control_room(find_project())
             # Prefect takes seconds to import and more to start: it does so while the plan is made
             self._prefect = threading.Thread(target=_warm_up)
             self._prefect.start()
 
-    def carry(
+    def work_on(
         self,
         opened: OpenedRunbook,
         database: Database,
         run_id: str,
         actor: str,
-        what: Callable[[Runner], None],
+        what: Callable[[LiveRunner], None],
         *,
         take_over: bool = False,
         resumed: bool = False,
     ) -> None:
         """Become the runner of a run and do something with it; then say how it stands, and exit accordingly."""
         with (
-            carried(database, run_id, opened.project, actor=actor, take_over=take_over, resumed=resumed) as runner,
+            working_on(database, run_id, opened.project, actor=actor, take_over=take_over, resumed=resumed) as runner,
             self._shown(runner) as display,
         ):
-            word = f", carried on by {actor} (epoch {runner.session.epoch})" if resumed else ""
+            word = f", taken over by {actor} (epoch {runner.session.epoch})" if resumed else ""
             display.line(f"run {run_id} on {runner.plan.target}{word}")
             if self._prefect is not None:
-                self.flow = _prefect_carry(self._prefect, display)
+                self.carry = _prefect_carry(self._prefect, display)
             try:
                 with _holding_on_signals(runner, display):
                     what(runner)
@@ -79,9 +79,9 @@ class ForegroundRun:
         with database.connect("gonogo/look") as connection:
             found = runs.find(connection, run=run_id, whole=True)
         answer(found, opened, self.quiet, "", hint=self.hint)
-        raise typer.Exit(launch.exit_code(found.state))
+        raise typer.Exit(runs.exit_code(found.state))
 
-    def _shown(self, runner: Runner) -> Display:
+    def _shown(self, runner: LiveRunner) -> Display:
         """Return the display that follows a run."""
         told = None if tells_slack(runner) else updates
         display = Display(runner.plan, runner.session.run, quiet=self.quiet, updates=told)
@@ -97,8 +97,8 @@ def _warm_up() -> None:
     phase.warm_up()
 
 
-def _prefect_carry(thread: threading.Thread, display: Display) -> launch.Carry:
-    def carry(runner: Runner) -> None:
+def _prefect_carry(thread: threading.Thread, display: Display) -> Callable[[LiveRunner], None]:
+    def carry(runner: LiveRunner) -> None:
         # what can be done before Prefect is there is done meanwhile
         loop.measure_baseline(runner)
         thread.join()
@@ -114,11 +114,11 @@ def _prefect_carry(thread: threading.Thread, display: Display) -> launch.Carry:
 
 
 @contextmanager
-def _holding_on_signals(runner: Runner, display: Display) -> Iterator[None]:
+def _holding_on_signals(runner: LiveRunner, display: Display) -> Iterator[None]:
     """Turn Ctrl-C and SIGTERM into a clean hold."""
 
     def interrupt(*_: int | FrameType | None) -> None:
-        raise Interrupted
+        raise InterruptedByUser
 
     former = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -138,12 +138,12 @@ def answer(found: runs.FoundRun, opened: OpenedRunbook, json: bool, text: str, *
     made = report.report(found.plan, found.events, found.run)
     if json:
         shown = {key: made[key] for key in ("run", "runbook", "target", "outcome", "cause", "done", "took")}
-        as_json({**shown, "status": str(found.state.status), "exit_code": int(launch.exit_code(found.state)), "note": text})
+        as_json({**shown, "status": str(found.state.status), "exit_code": int(runs.exit_code(found.state)), "note": text})
         return
     if text:
         say(text)
         return
-    code = launch.exit_code(found.state)
+    code = runs.exit_code(found.state)
     style = {Exit.DONE: "bold green", Exit.ROLLED_BACK: "bold yellow", Exit.HOLDING: "bold yellow"}.get(code, "bold red")
     say(f"\n{found.plan.title} on {found.plan.target}: {made['outcome']}", style)
     if made["cause"]:

@@ -4,28 +4,39 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from gonogo import clock
+from gonogo.cli.options import JsonOption
 from gonogo.cli.output import as_json, say, table
 from gonogo.errors import BadInput, Exit
-from gonogo.importers import read as migrations
+from gonogo.importers import read as reader
 from gonogo.importers import write
+from gonogo.importers.doctor import examine, summary
 from gonogo.project import find_project
 
 
-def doctor(path: Path, schema: Path | None, json: bool) -> None:
-    """Examine migrations on a scratch database."""
-    from gonogo.importers.doctor import examine, summary  # noqa: PLC0415 - what runs is imported where something runs
+def doctor(
+    path: Annotated[Path, typer.Argument(help="A plan in Markdown, or a folder of migrations.", show_default=False)],
+    schema: Annotated[Path | None, typer.Option("--schema", "-s", help="SQL that makes what is there already.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Run somebody's migrations on a scratch database: what PostgreSQL refuses, what blocks, what does not roll back.
 
-    read = migrations.read(path)
+    Reads plans in Markdown, and folders of golang-migrate, Flyway, dbmate, goose, diesel, sqitch, Alembic or numbered files.
+    Exit 10 where something is wrong.
+
+    Example: [bold]gonogo doctor MIGRATION_PLAN.md --schema before.sql[/]
+    """
+    found_changes = reader.read(path)
     try:
         made = schema.read_text(encoding="utf-8") if schema else ""
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"--schema {schema}: {error}") from None
     began = clock.monotonic()
-    found = examine(read, find_project(), lambda text: None if json else typer.echo(text, err=True), schema=made)
+    found = examine(found_changes, find_project(), lambda text: None if json else typer.echo(text, err=True), schema=made)
     took = clock.monotonic() - began
     if json:
         as_json({**asdict(found), "summary": summary(found, took)})
@@ -44,15 +55,21 @@ def doctor(path: Path, schema: Path | None, json: bool) -> None:
     raise typer.Exit(Exit.NO_GO if found.findings else Exit.DONE)
 
 
-def import_(path: Path, name: str) -> None:
-    """Make a runbook of migrations."""
-    read = migrations.read(path)
+def import_(
+    path: Annotated[Path, typer.Argument(help="A plan in Markdown, or a folder of migrations.", show_default=False)],
+    name: Annotated[str, typer.Option("--name", "-n", help="The runbook's name; without one, that of the file or folder.")] = "",
+) -> None:
+    """Make a runbook of somebody's migrations: a task for each change, its SQL as templates, its way back if it has one.
+
+    Example: [bold]gonogo import db/migrations --name shop-orders[/]
+    """
+    found_changes = reader.read(path)
     project = find_project()
-    book = write.write(project.root, write.identifier(name or path.stem), read)
-    say(f"{book}: {len(read.changes)} tasks from {read.form}", "green")
-    one_way = [change.name for change in read.changes if not change.back]
+    book = write.write(project.root, write.identifier(name or path.stem), found_changes)
+    say(f"{book}: {len(found_changes.changes)} tasks from {found_changes.form}", "green")
+    one_way = [change.name for change in found_changes.changes if not change.back]
     if one_way:
         say(f"{len(one_way)} of them have no way back: {', '.join(one_way[:5])}{' ...' if len(one_way) > 5 else ''}", "yellow")
-    for number, text in read.thresholds[:20]:
+    for number, text in found_changes.thresholds[:20]:
         say(f"  a line that draws a threshold, for `checks:` (line {number}): {text[:120]}")
     say(f"next: gonogo validate {book.stem}; gonogo doctor {path}")

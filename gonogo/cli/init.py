@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
+import typer
+
+from gonogo.cli.files import write_file
 from gonogo.cli.output import say
-from gonogo.cli.status import write_file
+from gonogo.core.model.json_schema import schema_text
 from gonogo.errors import BadInput
 
 _FILES = {
@@ -55,14 +59,19 @@ SELECT count(*) FROM pg_stat_activity WHERE xact_start < now() - interval '5 min
 }
 
 
-def make_project(folder: Path) -> None:
-    """Make a project; what is there already stays as it is.
+def schema() -> None:
+    """Print the JSON Schema of runbooks, for editors.
 
-    Raises:
-        BadInput: a file of it is there already, or the folder cannot be written to.
+    Example: [bold]gonogo schema > runbook.schema.json[/]
     """
-    from gonogo.core.model.json_schema import schema_text  # noqa: PLC0415
+    typer.echo(schema_text(), nl=False)
 
+
+def init(folder: Annotated[Path, typer.Argument(help="Where to make it.")] = Path()) -> None:
+    """Make a project: a folder with a small runbook and its templates, ready to run.
+
+    Example: [bold]gonogo init shop && cd shop && gonogo run hello --without-prefect[/]
+    """
     files = {**_FILES, "runbook.schema.json": schema_text()}
     if there := [name for name in files if (folder / name).exists() and name != ".gitignore"]:
         raise BadInput(f"{folder / there[0]} is there already; init makes a new project and overwrites nothing")

@@ -20,17 +20,20 @@ from gonogo.core.engine.events import Event
 from gonogo.core.engine.forecast import Row, fraction
 from gonogo.core.engine.state import State, Status
 from gonogo.core.model.duration import say_duration
-from gonogo.core.plan.plan import Plan, PlannedPhase
-from gonogo.core.text.log import tell
+from gonogo.core.plan.plan import Plan, PlannedPhase, PlannedStep
+from gonogo.core.text.log import log_line
 from gonogo.core.text.messages import Update
 from gonogo.core.text.messages import clock as clock_time
-from gonogo.core.text.plain import clean, indented
-from gonogo.core.text.plan_page import way_back
+from gonogo.core.text.plain import clean, indented, unmarked
+from gonogo.core.text.plan_page import rollback_lines
+from gonogo.core.text.steps import describe_step
 from gonogo.errors import BadInput, GonogoError
 
 _TTY = sys.stdout.isatty()
 console = Console(width=None if _TTY else 160, highlight=False, soft_wrap=not _TTY)
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+#: how many sources, or locks, of a step are named
+_FEW = 3
 _LOUD = (
     "ASKED",
     "GO",
@@ -102,7 +105,7 @@ def plan_table(plan: Plan) -> None:
         say(f"  verify: {', '.join(phase.verify) or 'nothing'}")
         watched = f"{', '.join(phase.watch)} every {say_duration(phase.every)}, soak {say_duration(phase.soak)}"
         say(f"  watch: {watched if phase.watch else 'nothing'}\n")
-    for line in way_back(plan):
+    for line in rollback_lines(plan):
         say(f"  {line.removeprefix('- ').replace('**', '')}")
     say("")
 
@@ -117,24 +120,13 @@ def _gate(phase: PlannedPhase) -> str:
     return "; ".join(parts) or "always go"
 
 
-def _what(step: Any) -> str:
-    if step.wait is not None:
-        return f"wait {say_duration(step.wait)}"
-    if step.outside is not None:
-        return step.scripts[0].source if step.kind == "http" else f"run {step.scripts[0].source}"
-    if step.kind == "confirm":
-        return "people confirm " + ", ".join(item.item for item in step.confirm)
-    if step.kind == "check":
-        return "check " + ", ".join(step.checks)
-    if step.kind == "backfill":
-        return f"backfill {step.table}, {step.batch} rows a batch"
-    names = list(dict.fromkeys(script.source.rsplit("/", 1)[-1] for script in step.scripts))
+def _what(step: PlannedStep) -> str:
+    told = describe_step(step, _FEW, bare=not step.row.external)
     locks = list(dict.fromkeys(lock for script in step.scripts for lock in script.locks if not lock.startswith("ROW")))
-    told = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    return told + (f"; locks {', '.join(locks[:3])}{' ...' if len(locks) > 3 else ''}" if locks else "")
+    return told + (f"; locks {', '.join(locks[:_FEW])}{' ...' if len(locks) > _FEW else ''}" if locks else "")
 
 
-def _way_back(step: Any) -> str:
+def _way_back(step: PlannedStep) -> str:
     if step.undo is None:
         return "NONE"
     return ", ".join(dict.fromkeys(s.source.rsplit("/", 1)[-1] for s in step.undo[:3])) or "nothing to undo"
@@ -182,19 +174,19 @@ class Display:
             self._progress.stop()
 
     def on_event(self, before: State, event: Event, after: State) -> None:
-        """Show a fact."""
+        """Show an event."""
         if self._progress is not None:
             now = ""
-            if after.status is Status.WORKING and after.step < len(self.plan.steps):
-                now = self.plan.task(self.plan.steps[after.step].task).title
+            if after.status is Status.WORKING and after.work.step < len(self.plan.steps):
+                now = self.plan.task(self.plan.steps[after.work.step].task).title
             status = "holding" if after.held else str(after.status)
             self._progress.update(self._bar, completed=fraction(self.plan, after), status=status, now=now)
-        line = tell(self.plan, before, event, after)
+        line = log_line(self.plan, before, event, after)
         if line and not self.quiet:
             self.line(line)
         for update in self.updates(self.plan, before, event, after, self.run) if self.updates else []:
             if not update.root:
-                self.line(f"  update: {update.text}", "dim")
+                self.line(f"  update: {unmarked(update.text)}", "dim")
 
     def line(self, text: str, style: str = "") -> None:
         """Print a line of the story with its clock time."""

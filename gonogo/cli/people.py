@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import segno
+import typer
 
+from gonogo.cli.options import JsonOption
 from gonogo.cli.output import as_json, say
 from gonogo.errors import BadInput
 from gonogo.project import find_project
 from gonogo.run.signatures import keys_of
 
 
-def enroll(person: str, again: bool) -> None:
-    """Make a key and show it once."""
+def enroll(
+    person: Annotated[str, typer.Argument(help="Their name in `people:` of the runbooks.", show_default=False)],
+    again: Annotated[bool, typer.Option("--again", help="Make a new key; the old one then proves nothing.")] = False,
+) -> None:
+    """Make a person's key, and show it once as a QR code for an authenticator app.
+
+    Example: [bold]gonogo people enroll lead[/]
+    """
     if not person.isascii() or not person.replace("_", "").replace("-", "").isalnum():
         raise BadInput(f"{person!r} is not a name in `people:`: lower-case letters, digits, - and _")
     keys = keys_of(find_project())
@@ -24,8 +33,11 @@ def enroll(person: str, again: bool) -> None:
     say(f"\nor type this into it: {address}")
 
 
-def listed(json: bool) -> None:
-    """List who is enrolled."""
+def list_(json: JsonOption = False) -> None:
+    """List who is enrolled.
+
+    Example: [bold]gonogo people list[/]
+    """
     people = keys_of(find_project()).people()
     if json:
         as_json(people)
@@ -34,7 +46,10 @@ def listed(json: bool) -> None:
         say(person)
 
 
-def remove(person: str) -> None:
-    """Forget a key."""
+def remove(person: Annotated[str, typer.Argument(help="Who.", show_default=False)]) -> None:
+    """Remove a person's key: their codes are no longer accepted.
+
+    Example: [bold]gonogo people remove lead[/]
+    """
     keys_of(find_project()).remove(person)
-    say(f"{person} can prove nothing any more")
+    say(f"removed {person}'s key; their codes are no longer accepted")

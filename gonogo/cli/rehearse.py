@@ -3,35 +3,45 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import typer
 from rich.table import Table
 
+from gonogo.cli.files import write_file
+from gonogo.cli.options import ActorOption, InputOption, JsonOption, RunbookArg, TargetOption
 from gonogo.cli.output import as_json, console, say
-from gonogo.cli.status import write_file
+from gonogo.core.engine.events import Rehearsed
 from gonogo.core.engine.rehearsal import GOOD
 from gonogo.core.model.duration import say_duration
 from gonogo.core.text.rehearsal_page import rehearsal_page
 from gonogo.errors import Exit
+from gonogo.planning.planner import prepare
+from gonogo.rehearsal import rehearse as rehearsal
 from gonogo.run import targets
 from gonogo.run.open import open_runbook, read_inputs
 
 
 def rehearse(
-    name: str, target: str, inputs: Sequence[str], *, each_step: bool, backup: Path | None, actor: str, json: bool
+    runbook: RunbookArg,
+    target: TargetOption = "",
+    inputs: InputOption = None,
+    each_step: Annotated[bool, typer.Option("--each-step", help="Prove every step's undo by itself, right after it.")] = False,
+    backup: Annotated[Path | None, typer.Option(help="A backup to rehearse on; by default a new one is taken.")] = None,
+    actor: ActorOption = "",
+    json: JsonOption = False,
 ) -> None:
-    """Rehearse a plan, and say what that showed."""
-    from gonogo.planning.planner import prepare  # noqa: PLC0415
-    from gonogo.rehearsal import rehearse as rehearsing  # noqa: PLC0415 - what runs a plan is imported where one runs
+    """Run the plan forward and back on a restored copy, and record what that showed. The target itself is not changed.
 
-    opened = open_runbook(name)
-    prepared = prepare(opened.runbook, opened.file, opened.project, target=target, inputs=read_inputs(inputs))
+    Example: [bold]gonogo rehearse guardian-multi-credit --target demo --each-step[/]
+    """
+    opened = open_runbook(runbook)
+    prepared = prepare(opened.runbook, opened.file, opened.project, target=target, inputs=read_inputs(inputs or []))
     database = targets.reach(opened.runbook, opened.project, target)
     # asked to end, it cleans up as for Ctrl-C
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    evidence = rehearsing.rehearse(
+    shown = rehearsal.rehearse(
         prepared,
         database,
         opened.project,
@@ -40,34 +50,34 @@ def rehearse(
         each_step=each_step,
         folder=backup,
     )
-    file = opened.project.state / "rehearsals" / f"{prepared.plan.runbook}-{evidence['at'][:19].replace(':', '')}.md"
-    write_file(file, rehearsal_page(prepared.plan.title, evidence))
+    file = opened.project.state / "rehearsals" / f"{prepared.plan.runbook}-{shown.at:%Y-%m-%dT%H%M%S}.md"
+    write_file(file, rehearsal_page(prepared.plan.title, shown))
     if json:
-        as_json(evidence)
+        as_json(shown.model_dump(mode="json"))
     else:
-        _print(evidence)
+        _print(shown)
         say(f"{file}")
-    if evidence["shortcomings"]:
+    if shown.shortcomings:
         raise typer.Exit(Exit.NO_GO)
 
 
-def _print(evidence: dict[str, object]) -> None:
+def _print(shown: Rehearsed) -> None:
     steps = Table("step", "its undo", "took", "locks", box=None)
-    for step in evidence["steps"]:  # type: ignore[attr-defined]
-        steps.add_row(step["step"], _colored(step["verdict"]), say_duration(step["took"]), ", ".join(step["locks"]))
-        for told in step["differences"][:5]:
+    for step in shown.steps:
+        steps.add_row(step.step, _colored(step.verdict), say_duration(step.took), ", ".join(step.locks))
+        for told in step.differences[:5]:
             steps.add_row("", f"  {told}")
-    next_commands = Table("way back", "verdict", "took", box=None)
-    for level in evidence["levels"]:  # type: ignore[attr-defined]
-        next_commands.add_row(level["level"], _colored(level["verdict"]), say_duration(level["took"]))
-        for told in level["differences"][:10]:
-            next_commands.add_row("", f"  {told}")
+    levels = Table("level", "verdict", "took", box=None)
+    for level in shown.levels:
+        levels.add_row(level.level, _colored(level.verdict), say_duration(level.took))
+        for told in level.differences[:10]:
+            levels.add_row("", f"  {told}")
     console.print(steps)
-    console.print(next_commands)
-    if evidence["shortcomings"]:
-        say(f"rehearsed, and it does not stand: {evidence['shortcomings']}", "bold red")
+    console.print(levels)
+    if shown.shortcomings:
+        say(f"the rehearsal failed: {shown.shortcomings}", "bold red")
     else:
-        say("rehearsed: forward, and back by every way, to what there was", "bold green")
+        say("rehearsal passed: every rollback level restored the original state", "bold green")
 
 
 def _colored(verdict: str) -> str:

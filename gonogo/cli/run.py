@@ -1,50 +1,101 @@
-"""Commands that change a target: run, resume, hold, abort, rollback.
+"""Commands that change a target: run, resume, hold, abort, rollback; and what people say: go, no-go, confirm.
 
-What carries a run is imported where one is carried: finding that nothing is left to do needs none of it.
+What runs a plan is imported where one runs: finding that nothing is left to do needs none of it.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
+from gonogo.cli.callers import ask_code, caller_of, require_person
+from gonogo.cli.options import (
+    ActorOption,
+    CodeOption,
+    CommentOption,
+    GateArg,
+    InputOption,
+    JsonOption,
+    NoWaitOption,
+    PersonOption,
+    PlainOption,
+    ReasonOption,
+    RunbookArg,
+    RunbookOrRunArg,
+    RunOption,
+    TakeOverOption,
+    TargetOption,
+)
 from gonogo.cli.output import as_json, say
-from gonogo.core.engine.events import Kind
+from gonogo.core.engine.events import HoldAsked
 from gonogo.core.engine.state import State, Status, outcome
-from gonogo.core.model.people import missing_votes
-from gonogo.core.plan.plan import Plan
+from gonogo.core.model.people import GO, NO_GO, missing_votes
 from gonogo.core.text.plain import tidy
 from gonogo.errors import BadInput, Exit, Refused
 from gonogo.ledger import fence
 from gonogo.planning.load import choose_target
 from gonogo.postgres.connection import Connection, Database, identify
-from gonogo.run import launch, rollback_request, runs, signatures, targets, votes
-from gonogo.run.context import Runner
+from gonogo.run import begin, rollback_request, runs, signatures, targets, votes
 from gonogo.run.open import OpenedRunbook, found_run, open_runbook, read_inputs
+from gonogo.run.rollback_request import RollbackRequest
 from gonogo.run.signatures import keys_of
-from gonogo.run.votes import Caller, agree, launcher
+from gonogo.run.votes import Caller
 
 
 def run(
+    runbook: RunbookArg,
+    target: TargetOption = "",
+    phase: Annotated[str, typer.Option(help="Only this phase; by default all that are left.")] = "",
+    inputs: InputOption = None,
+    at_once: Annotated[bool, typer.Option("--at-once", help="Do not wait for the clock times of phases and tasks.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Run again what was done already.")] = False,
+    no_wait: NoWaitOption = False,
+    override: Annotated[
+        str, typer.Option(help="Why it may start outside its window or beyond its budgets; by a role that may (--as).")
+    ] = "",
+    without_prefect: PlainOption = False,
+    actor: ActorOption = "",
+    code: CodeOption = "",
+    json: JsonOption = False,
+) -> None:
+    """Launch a run: gate, tasks, verify, soak; it rolls back by itself when a threshold trips.
+
+    Example: [bold]gonogo run guardian-multi-credit --target demo --at-once[/]
+    """
+    launch(
+        runbook,
+        target,
+        phase,
+        inputs or [],
+        at_once=at_once,
+        again=again,
+        wait=not no_wait,
+        without_prefect=without_prefect,
+        caller=caller_of(actor, code),
+        override=override,
+        json=json,
+    )
+
+
+def launch(
     name: str,
     target: str,
     phase: str,
     inputs: Sequence[str],
     *,
     at_once: bool,
-    again: bool,
-    wait: bool,
-    plainly: bool,
+    again: bool = False,
+    wait: bool = True,
+    without_prefect: bool,
     caller: Caller,
-    override: str,
-    json: bool,
+    override: str = "",
+    json: bool = False,
     hint: bool = True,
 ) -> None:
-    """Launch a run, or its next phases."""
+    """Launch a run, or its next phases; exit as it ends."""
     opened = open_runbook(name)
     chosen, given = choose_target(opened.runbook, target), read_inputs(inputs)
     if phase and phase not in (names := [p.phase for p in opened.runbook.phases]):
@@ -55,21 +106,28 @@ def run(
         if json:
             as_json({"run": done, "runbook": opened.runbook.runbook, "target": chosen, "status": "done", "exit_code": 0})
         else:
-            say(f"nothing is left to do: {done} did this already; --again runs it anew")
+            say(f"nothing to do: {done} already completed this runbook; use --again to run it again")
         return
-    from gonogo.cli.foreground import ForegroundRun  # noqa: PLC0415
-    from gonogo.planning.planner import prepare  # noqa: PLC0415
+    from gonogo.cli.foreground import ForegroundRun  # noqa: PLC0415 - see the top
+    from gonogo.planning.planner import prepare  # noqa: PLC0415 - see the top
+    from gonogo.run.launch import go as go_through  # noqa: PLC0415 - see the top
 
     prepared = prepare(opened.runbook, opened.file, opened.project, target=target, inputs=given)
-    said = launcher(prepared.plan, keys_of(opened.project), ask_code(prepared.plan, caller), override, at_once=at_once)
-    foreground = ForegroundRun(plainly, quiet=json, patient=wait, hint=hint)
+    details = votes.launch_details(
+        prepared.plan, keys_of(opened.project), ask_code(prepared.plan, caller), override, at_once=at_once
+    )
+    foreground = ForegroundRun(without_prefect, quiet=json, patient=wait, hint=hint)
     with targets.connect_recovering(database, "gonogo/begin") as connection:
         sign = signatures.signer(prepared.plan, keys_of(opened.project))
-        run_id, found = launch.begin(connection, prepared, who, again=again, sign=sign)
-        count = launch.phases_to_do(prepared.plan, found.state if found else State(), phase)
+        run_id, found = begin.begin(connection, prepared, who, again=again, sign=sign)
+        count = begin.phases_to_do(prepared.plan, found.state if found else State(), phase)
         # the connection holds the target until the run's own session has claimed it
-        foreground.carry(
-            opened, database, run_id, who, lambda c: launch.go(c, count, foreground.flow, at_once=at_once, said=said)
+        foreground.work_on(
+            opened,
+            database,
+            run_id,
+            who,
+            lambda runner: go_through(runner, count, foreground.carry, at_once=at_once, details=details),
         )
 
 
@@ -80,149 +138,242 @@ def _done_already(opened: OpenedRunbook, database: Database, target: str, inputs
         run_id, made_from = runs.newest_done(connection, opened.runbook.runbook)
     if not run_id:
         return ""
-    sources = launch.sources_of(opened.runbook, opened.file, opened.project, target=target, inputs=inputs)
+    sources = begin.sources_of(opened.runbook, opened.file, opened.project, target=target, inputs=inputs)
     return run_id if sources == made_from else ""
 
 
 def resume(
-    name: str, target: str, run_id: str, settle: str, take_over: bool, wait: bool, plainly: bool, actor: str, json: bool
+    runbook: RunbookArg,
+    target: TargetOption = "",
+    run_id: RunOption = "",
+    settle: Annotated[
+        str, typer.Option(help="What you found out: `done` or `not-done`, for a step in doubt, or an undo that you did by hand.")
+    ] = "",
+    take_over: TakeOverOption = False,
+    no_wait: NoWaitOption = False,
+    without_prefect: PlainOption = False,
+    actor: ActorOption = "",
+    json: JsonOption = False,
 ) -> None:
-    """Carry a run on."""
-    from gonogo.cli.foreground import ForegroundRun, answer  # noqa: PLC0415
+    """Go on with a run that is held, or whose process was lost: from the ledger alone.
 
-    with found_run(name, target, run_id) as (opened, database, _, found):
+    Example: [bold]gonogo resume guardian-multi-credit --target demo[/]
+    """
+    from gonogo.cli.foreground import ForegroundRun, answer  # noqa: PLC0415 - see the top
+    from gonogo.run.launch import go_on  # noqa: PLC0415 - see the top
+
+    with found_run(runbook, target, run_id) as (opened, database, _, found):
         if found.state.status in (Status.DONE, Status.NO_GO, Status.ROLLED_BACK):
             answer(found, opened, json, f"nothing to resume: the run {found.run} is over ({found.state.status})")
-            raise typer.Exit(launch.exit_code(found.state))
+            raise typer.Exit(runs.exit_code(found.state))
         if found.state.status is Status.READY and not found.state.held:
-            raise Refused(f"the run {found.run} waits for its next phase; launch it with `gonogo run {name}`")
-        settled = launch.settlement(found, settle) if settle else None
-    who = actor or targets.whoami()
-    foreground = ForegroundRun(plainly, quiet=json, patient=wait)
-    foreground.carry(
+            raise Refused(f"the run {found.run} waits for its next phase; launch it with `gonogo run {runbook}`")
+        settled = begin.settlement(found, settle) if settle else None
+    foreground = ForegroundRun(without_prefect, quiet=json, patient=not no_wait)
+    foreground.work_on(
         opened,
         database,
         found.run,
-        who,
-        lambda c: launch.go_on(c, found.events, foreground.flow, settled),
+        actor or targets.whoami(),
+        lambda runner: go_on(runner, found.events, foreground.carry, settled),
         take_over=take_over,
         resumed=True,
     )
 
 
-def hold(name: str, target: str, run_id: str, reason: str, actor: str) -> None:
-    """Ask a run to stop before its next step."""
-    with found_run(name, target, run_id) as (_, database, connection, found):
+def hold(
+    runbook: RunbookArg, target: TargetOption = "", run_id: RunOption = "", reason: ReasonOption = "", actor: ActorOption = ""
+) -> None:
+    """Ask a run to stop before its next step and keep everything.
+
+    Example: [bold]gonogo hold guardian-multi-credit --reason "support sees errors"[/]
+    """
+    with found_run(runbook, target, run_id) as (_, database, connection, found):
         if found.state.at_rest:
             raise Refused(f"the run {found.run} is at rest already ({outcome(found.state)})")
-        launch.request(database, found, Kind.HOLD, {"why": tidy(reason)} if reason else {}, actor or targets.whoami())
+        begin.request(database, found, HoldAsked(why=tidy(reason)), actor or targets.whoami())
         say(f"asked {found.run} to hold before its next step")
         if not fence.holder_alive(connection, found.run):
-            say("no process carries it now; it stays held until `gonogo resume`")
+            say("no process works on it now; it stays held until `gonogo resume`")
 
 
-def begin_rollback(
-    back: rollback_request.Back,
+def abort(
+    runbook: RunbookArg,
+    target: TargetOption = "",
+    run_id: RunOption = "",
+    reason: ReasonOption = "",
+    take_over: TakeOverOption = False,
+    without_prefect: PlainOption = False,
+    actor: ActorOption = "",
+    code: CodeOption = "",
+    json: JsonOption = False,
+) -> None:
+    """Stop a run for good and roll it back.
+
+    Example: [bold]gonogo abort guardian-multi-credit --reason "window is over"[/]
+    """
+    asked = RollbackRequest(abort=True, reason=reason)
+    _roll_back(asked, runbook, target, run_id, take_over, without_prefect, caller_of(actor, code), json)
+
+
+def rollback(
+    runbook: RunbookArg,
+    target: TargetOption = "",
+    run_id: RunOption = "",
+    level: Annotated[str, typer.Option("--level", "-l", help="feature, undo, data or restore; else the runbook's first.")] = "",
+    phase: Annotated[
+        str, typer.Option("--phase", "-p", help="Only back to the start of this phase; the first one's is the whole run's.")
+    ] = "",
+    reason: ReasonOption = "",
+    go_on: Annotated[bool, typer.Option("--continue", help="Go on with a rollback that holds or was lost.")] = False,
+    accept_loss: Annotated[
+        bool, typer.Option("--accept-loss", help="Accept data loss: rows written since may be destroyed.")
+    ] = False,
+    take_over: TakeOverOption = False,
+    without_prefect: PlainOption = False,
+    actor: ActorOption = "",
+    code: CodeOption = "",
+    json: JsonOption = False,
+) -> None:
+    """Roll back what a run did: say first what would be lost, then prove that all is as before.
+
+    Also after it was done.
+
+    Example: [bold]gonogo rollback guardian-multi-credit --reason "billing is wrong"[/]
+    """
+    asked = RollbackRequest(reason=reason, level=level, accept_loss=accept_loss, go_on=go_on)
+    _roll_back(asked, runbook, target, run_id, take_over, without_prefect, caller_of(actor, code), json, phase)
+
+
+def _roll_back(
+    asked: RollbackRequest,
     name: str,
     target: str,
     run_id: str,
     take_over: bool,
-    plainly: bool,
+    without_prefect: bool,
     caller: Caller,
     json: bool,
     phase: str = "",
 ) -> None:
-    """Roll a run back; where a process carries it, that process does."""
-    from gonogo.cli.foreground import ForegroundRun  # noqa: PLC0415
+    """Roll a run back; where a process works on it, that process does."""
+    from gonogo.cli.foreground import ForegroundRun  # noqa: PLC0415 - see the top
+    from gonogo.run.acquire import LiveRunner  # noqa: PLC0415 - see the top
 
     who = caller.person or targets.whoami()
     with found_run(name, target, run_id) as (opened, database, connection, found):
-        back = replace(back, back_to=rollback_request.phase_number(found.plan, phase))
-        rollback_request.refuse_rollback_where_over(back, found)
-        by_authority = rollback_request.needs_approval(found, back)
-        _say_loss(connection, found, back)
-        if back.accept_loss and not by_authority:
+        asked = replace(asked, back_to=rollback_request.phase_number(found.plan, phase))
+        rollback_request.refuse_rollback_where_over(asked, found)
+        by_authority = rollback_request.needs_approval(found, asked)
+        _say_loss(connection, found, asked)
+        if asked.accept_loss and not by_authority:
             votes.accept_loss(found.plan, keys_of(opened.project), ask_code(found.plan, caller))
-        if by_authority and (lacks := _agree(connection, found, opened, caller, back)):
-            say(f"{caller.person} agrees: {lacks}")
+        if by_authority and (lacks := _approve(connection, found, opened, caller, asked)):
+            say(f"{caller.person} approves: {lacks}")
             say(f"next: gonogo rollback {name} --target {found.plan.target} --as PERSON")
             raise typer.Exit(Exit.HOLDING)
         if found.carried and not take_over:
             if not by_authority:
-                launch.request(database, found, back.kind, back.body, who)
-            say(f"asked {found.run} to {back.kind}; it does so when its running step ends: gonogo status {name} --watch")
+                begin.request(database, found, asked.body, who)
+            say(f"asked {found.run} to {asked.kind}; it does so when its running step ends: gonogo status {name} --watch")
             return
 
-    foreground = ForegroundRun(plainly, quiet=json)
+    foreground = ForegroundRun(without_prefect, quiet=json)
 
-    def turn(runner: Runner) -> None:
-        rollback_request.begin_rollback(runner, back, by_authority=by_authority)
-        foreground.flow(runner)
+    def turn(runner: LiveRunner) -> None:
+        rollback_request.begin_rollback(runner, asked, by_authority=by_authority)
+        foreground.carry(runner)
 
-    foreground.carry(opened, database, found.run, who, turn, take_over=take_over, resumed=True)
+    foreground.work_on(opened, database, found.run, who, turn, take_over=take_over, resumed=True)
 
 
-def _say_loss(connection: Connection, found: runs.FoundRun, back: rollback_request.Back) -> None:
+def _say_loss(connection: Connection, found: runs.FoundRun, asked: RollbackRequest) -> None:
     """Say beforehand what a way back would destroy."""
-    from gonogo.run.rollback import losses  # noqa: PLC0415 - see the top
+    from gonogo.run.losses import losses  # noqa: PLC0415 - see the top
 
-    for what, told in losses(connection, found.run, found.plan, found.state, back.level, back.back_to):
+    for what, told in losses(connection, found.run, found.plan, found.state, asked.level, asked.back_to):
         say(f"would be lost: {what}: {told}", "yellow")
 
 
-def _agree(
-    connection: Connection, found: runs.FoundRun, opened: OpenedRunbook, caller: Caller, back: rollback_request.Back
-) -> str:
+def _approve(connection: Connection, found: runs.FoundRun, opened: OpenedRunbook, caller: Caller, asked: RollbackRequest) -> str:
     rule = found.plan.rollback.authority
     if not caller.person:
-        waits = missing_votes(rule, found.plan.people, found.state.back) if rule else ""
-        raise Refused(f"this runbook's rollback needs agreement ({waits}). Say who you are with --as PERSON")
+        waits = missing_votes(rule, found.plan.people, found.state.approvals) if rule else ""
+        raise Refused(f"this runbook's rollback needs approval ({waits}). Say who you are with --as PERSON")
     caller = ask_code(found.plan, caller)
-    return agree(connection, found, keys_of(opened.project), caller, back.reason, back.level, back.back_to)
+    return votes.agree(connection, found, keys_of(opened.project), caller, asked.reason, asked.level, asked.back_to)
 
 
-def vote(decision: str, name: str, gate: str, target: str, run_id: str, comment: str, caller: Caller, json: bool) -> None:
-    """Say go or no-go at a gate."""
-    _require_person(caller)
+def go(
+    runbook: RunbookOrRunArg,
+    gate: GateArg = "",
+    target: TargetOption = "",
+    run_id: RunOption = "",
+    actor: PersonOption = "",
+    code: CodeOption = "",
+    comment: CommentOption = "",
+    json: JsonOption = False,
+) -> None:
+    """Say go at the gate that waits. A protected target asks for your one-time code.
+
+    Example: [bold]gonogo go guardian-multi-credit migrate --as lead --comment "backups are there"[/]
+    """
+    _vote(GO, runbook, gate, target, run_id, comment, caller_of(actor, code), json)
+
+
+def no_go(
+    runbook: RunbookOrRunArg,
+    gate: GateArg = "",
+    target: TargetOption = "",
+    run_id: RunOption = "",
+    actor: PersonOption = "",
+    code: CodeOption = "",
+    comment: CommentOption = "",
+    json: JsonOption = False,
+) -> None:
+    """Say no-go at the gate that waits: one is enough, and nothing is changed.
+
+    Example: [bold]gonogo no-go guardian-multi-credit migrate --as owner --comment "support is not ready"[/]
+    """
+    _vote(NO_GO, runbook, gate, target, run_id, comment, caller_of(actor, code), json)
+
+
+def _vote(decision: str, name: str, gate: str, target: str, run_id: str, comment: str, caller: Caller, json: bool) -> None:
+    require_person(caller)
     with found_run(name, target, run_id) as (opened, _, connection, found):
         asked = ask_code(found.plan, caller)
         lacks = votes.vote(connection, found, keys_of(opened.project), asked, decision, gate=gate, comment=comment)
         carried = found.carried
     proved = "proved" if asked.code else "not proved"
-    resume = f"gonogo resume {found.plan.runbook} --target {found.plan.target}"
     if json:
         as_json({"run": found.run, "person": caller.person, "decision": decision, "proved": bool(asked.code), "lacks": lacks})
         return
-    say(f"{caller.person} ({proved}) says {decision}", "bold green" if decision == "go" else "bold red")
-    if decision == "go" and lacks:
+    say(f"{caller.person} ({proved}) says {decision}", "bold green" if decision == GO else "bold red")
+    if decision == GO and lacks:
         say(f"  {lacks}")
     elif not carried:
-        say(f"  the gate has all it needs, and no process carries the run: {resume}")
+        way = f"gonogo resume {found.plan.runbook} --target {found.plan.target}"
+        say(f"  the gate has all it needs, and no process works on the run: {way}")
 
 
-def confirm(name: str, item: str, target: str, run_id: str, evidence: str, caller: Caller) -> None:
-    """Tick a box of a checklist."""
-    _require_person(caller)
-    with found_run(name, target, run_id) as (opened, _, connection, found):
+def confirm(
+    runbook: RunbookOrRunArg,
+    item: Annotated[str, typer.Argument(help="An item of the phase's checklists.", show_default=False)],
+    target: TargetOption = "",
+    run_id: RunOption = "",
+    actor: PersonOption = "",
+    code: CodeOption = "",
+    evidence: Annotated[str, typer.Option("--evidence", "-e", help="What shows it (shown in the report).")] = "",
+) -> None:
+    """Confirm an item of a checklist: before, during or after a phase.
+
+    Example: [bold]gonogo confirm guardian-multi-credit documents_reviewed --as lead --evidence "review 17"[/]
+    """
+    caller = caller_of(actor, code)
+    require_person(caller)
+    with found_run(runbook, target, run_id) as (opened, _, connection, found):
         votes.confirm(connection, found, keys_of(opened.project), ask_code(found.plan, caller), item, evidence)
         carried = found.carried
     say(f"{caller.person} confirms {item}", "green")
     if not carried:
-        say(f"  no process carries the run: gonogo resume {found.plan.runbook} --target {found.plan.target}")
-
-
-def _require_person(caller: Caller) -> None:
-    if not caller.person:
-        raise BadInput("say who you are with --as PERSON: a name in `people:` of the runbook")
-
-
-def caller(person: str, code: str) -> Caller:
-    """Return who speaks on the command line."""
-    return Caller(person=tidy(person, 48), code=tidy(code, 20))
-
-
-def ask_code(plan: Plan, caller: Caller) -> Caller:
-    """Ask on a terminal for the one-time code that a protected target needs, where none was given."""
-    if caller.code or not caller.person or not plan.protected or not sys.stdin.isatty():
-        return caller
-    return replace(caller, code=typer.prompt(f"One-time code of {caller.person}", hide_input=True))
+        say(f"  no process works on the run: gonogo resume {found.plan.runbook} --target {found.plan.target}")

@@ -2,42 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from json import dumps
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 import typer
 
 from gonogo import clock
+from gonogo.cli.options import InputOption, JsonOption, RunbookArg, RunOption, TargetOption
 from gonogo.cli.output import as_json, complain, console, plan_table, say, schedule_table
 from gonogo.core.engine.budgets import describe, spent
-from gonogo.core.engine.decide import Wait, decide, recent_approvals, waits_for_votes
+from gonogo.core.engine.commands import Wait
+from gonogo.core.engine.decide import decide, recent_approvals, waits_for_votes
 from gonogo.core.engine.forecast import actual_times, expected_end, forecast, fraction
 from gonogo.core.engine.rehearsal import last_safe_start
 from gonogo.core.engine.state import ROLLING_BACK_STATES, State, Status, outcome
 from gonogo.core.model.people import missing_votes
 from gonogo.core.plan.plan import Plan
 from gonogo.core.text.messages import clock as clock_time
-from gonogo.core.text.next_commands import next_commands, open_boxes
+from gonogo.core.text.next_commands import items_to_confirm, next_commands
+from gonogo.core.text.plain import counted
 from gonogo.errors import BadInput, Exit, GonogoError
 from gonogo.ledger import store
-from gonogo.run import launch, runs
+from gonogo.run import runs
 from gonogo.run.open import found_run, moment, open_runbook, read_inputs
 
 
-def validate(names: Sequence[str], target: str, inputs: Sequence[str], json: bool) -> None:
-    """Check some runbooks."""
+def validate(
+    runbooks: Annotated[list[str], typer.Argument(help="Runbooks, by name or path.", show_default=False)],
+    target: TargetOption = "",
+    inputs: InputOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Check runbooks and their templates: every problem at once, with file, line and column. Touches no database.
+
+    Example: [bold]gonogo validate guardian-multi-credit[/]
+    """
     from gonogo.planning.planner import prepare  # noqa: PLC0415 - `status` need not wait for Jinja2 and the SQL parser
 
     answers: list[dict[str, Any]] = []
-    for name in names:
+    for name in runbooks:
         problems: list[dict[str, Any]] = []
         warnings: tuple[str, ...] = ()
         try:
             opened = open_runbook(name)
-            warnings = prepare(opened.runbook, opened.file, opened.project, target=target, inputs=read_inputs(inputs)).warnings
+            warnings = prepare(
+                opened.runbook, opened.file, opened.project, target=target, inputs=read_inputs(inputs or [])
+            ).warnings
         except BadInput as error:
             problems = [vars(problem) | {"text": str(problem)} for problem in error.problems]
             if not json:
@@ -54,13 +65,23 @@ def validate(names: Sequence[str], target: str, inputs: Sequence[str], json: boo
         raise typer.Exit(Exit.BAD_INPUT)
 
 
-def plan(name: str, target: str, inputs: Sequence[str], start: str, sql: bool, json: bool) -> None:
-    """Show a plan."""
+def plan(
+    runbook: RunbookArg,
+    target: TargetOption = "",
+    inputs: InputOption = None,
+    start: Annotated[str, typer.Option(help="When it starts, instead of what the runbook says: 2025-10-12T18:53.")] = "",
+    sql: Annotated[bool, typer.Option("--sql", help="Print the rendered scripts, forward and back.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Show what a run would do (a dry run): tasks on the clock, scripts, gates, watch, way back. Touches no database.
+
+    Example: [bold]gonogo plan guardian-multi-credit --start 2025-10-12T18:53[/]
+    """
     from gonogo.planning.planner import prepare  # noqa: PLC0415 - see validate
 
-    opened = open_runbook(name)
+    opened = open_runbook(runbook)
     begins = moment(start, opened.runbook.schedule.zone)
-    prepared = prepare(opened.runbook, opened.file, opened.project, target=target, inputs=read_inputs(inputs), start=begins)
+    prepared = prepare(opened.runbook, opened.file, opened.project, target=target, inputs=read_inputs(inputs or []), start=begins)
     made = prepared.plan
     if json:
         as_json({**made.model_dump(mode="json"), "warnings": prepared.warnings, "scripts": dict(prepared.texts) if sql else {}})
@@ -78,9 +99,18 @@ def plan(name: str, target: str, inputs: Sequence[str], start: str, sql: bool, j
                     say(prepared.texts[script.sha256].strip())
 
 
-def status(name: str, target: str, run: str, watch: bool, json: bool) -> None:
-    """Show where a run stands; with watch, until it is at rest."""
-    with found_run(name, target, run) as (opened, _, connection, first):
+def status(
+    runbook: RunbookArg,
+    target: TargetOption = "",
+    run_id: RunOption = "",
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep showing it until it is at rest.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Show where a run stands, what is expected when, and what to type next.
+
+    Example: [bold]gonogo status guardian-multi-credit --watch[/]
+    """
+    with found_run(runbook, target, run_id) as (opened, _, connection, first):
         found = first
         while True:
             shown = _status(found)
@@ -95,7 +125,7 @@ def status(name: str, target: str, run: str, watch: bool, json: bool) -> None:
             clock.sleep(1.0)
             found = runs.find(connection, runbook=opened.runbook.runbook, run=found.run)
         if watch:
-            raise typer.Exit(launch.exit_code(found.state))
+            raise typer.Exit(runs.exit_code(found.state))
 
 
 def _status(found: runs.FoundRun) -> dict[str, Any]:
@@ -109,20 +139,20 @@ def _status(found: runs.FoundRun) -> dict[str, Any]:
         "target": plan.target,
         "status": str(state.status),
         "held": state.held,
-        "cause": state.cause,
-        "rollback_failed": state.rollback_failed,
+        "cause": state.rollback.cause,
+        "rollback_failed": state.rollback.failed,
         "carried": found.carried,
         "waits": waits_for(plan, state),
         "phase": plan.phases[min(state.phase, len(plan.phases) - 1)].name,
         "done": round(fraction(plan, state), 4),
-        "facts": state.seq,
+        "events": state.seq,
         "expected_end": expected_end(plan, rows) if live else None,
         "last_safe_start": last_safe_start(plan, state) if live else None,
-        "budgets": spent(plan, state, clock.now()),
+        "budgets": {name: known.as_data() for name, known in spent(plan, state, clock.now()).items()},
         "schedule": [vars(row) for row in rows],
         "ways": [vars(way) for way in next_ways],
         "next": next_ways[0].command,
-        "exit_code": int(launch.exit_code(state)),
+        "exit_code": int(runs.exit_code(state)),
     }
 
 
@@ -134,7 +164,7 @@ def waits_for(plan: Plan, state: State) -> str:
     if state.status is Status.DECIDING and not state.held:
         told.append(waits_for_votes(plan, state))
     elif not state.held:
-        told += [f"{name} is not confirmed" for name in open_boxes(plan, state)]
+        told += [f"{name} is not confirmed" for name in items_to_confirm(plan, state)]
     given = recent_approvals(plan, state, clock.now())
     if plan.rollback.authority is not None and given and state.status not in ROLLING_BACK_STATES | {Status.ROLLED_BACK}:
         told.append(f"a rollback: {missing_votes(plan.rollback.authority, plan.people, given)}")
@@ -147,7 +177,7 @@ def _print_status(found: runs.FoundRun, shown: dict[str, Any]) -> None:
     say(f"{plan.title} on {plan.target}", "bold")
     gone = " (its process is gone)" if lost else ""
     say(f"run {found.run}: {outcome(state)}{gone}, {shown['done']:.0%} of the work done")
-    for label, text in (("held", state.held), ("turned back", state.cause)):
+    for label, text in (("held", state.held), ("rolled back", state.rollback.cause)):
         if text:
             say(f"{label}: {text}", "yellow")
     if shown["waits"]:
@@ -155,9 +185,9 @@ def _print_status(found: runs.FoundRun, shown: dict[str, Any]) -> None:
     if shown["expected_end"]:
         say(f"expected end {clock_time(shown['expected_end'], plan.zone)}, planned {clock_time(plan.ends, plan.zone)}")
     if shown["last_safe_start"]:
-        say(f"turning back must begin by {clock_time(shown['last_safe_start'], plan.zone)}")
-    for name, known in shown["budgets"].items():
-        say(describe(name, known), "yellow" if known["over"] else "")
+        say(f"a rollback must begin by {clock_time(shown['last_safe_start'], plan.zone)}")
+    for name, known in spent(plan, state, clock.now()).items():
+        say(describe(name, known), "yellow" if known.over else "")
     rows = forecast(plan, state, clock.now(), actual_times(plan, found.events))
     schedule_table(plan, rows)
     for way in shown["ways"]:
@@ -169,13 +199,27 @@ def say_way(command: str, when: str) -> None:
     say(f"next: {command}" + (f"   ({when})" if when else ""))
 
 
-def report(name: str, target: str, run: str, format_: str, output: Path | None, deliverables: Path | None) -> None:
-    """Write the report of a run, or the whole set of its documents."""
-    from gonogo.report.report import report as make_report  # noqa: PLC0415 - see validate
+def report(
+    runbook: RunbookArg,
+    target: TargetOption = "",
+    run_id: RunOption = "",
+    format_: Annotated[str, typer.Option("--format", "-f", help="md, html or json; by default all three, as files.")] = "",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A file, or a folder for all three.")] = None,
+    deliverables: Annotated[
+        Path | None, typer.Option("--deliverables", help="A folder for the whole set of documents, with their sha256.")
+    ] = None,
+) -> None:
+    """Write the report of a run, from its ledger alone: schedule, checks, decisions, scripts.
+
+    Example: [bold]gonogo report guardian-multi-credit --format html --output report.html[/]
+    """
+    # `status` need not wait for Jinja2
+    from gonogo.cli.files import report_text, write_file, write_reports  # noqa: PLC0415
+    from gonogo.report.report import report as make_report  # noqa: PLC0415
 
     if format_ not in ("", "md", "html", "json"):
         raise BadInput(f"--format {format_!r}: there are md, html and json")
-    with found_run(name, target, run, whole=True) as (opened, _, connection, found):
+    with found_run(runbook, target, run_id, whole=True) as (opened, _, connection, found):
         if deliverables is not None:
             from gonogo.report.deliverables import write_deliverables  # noqa: PLC0415 - see validate
 
@@ -187,64 +231,26 @@ def report(name: str, target: str, run: str, format_: str, output: Path | None, 
         if format_ == "json" and output is None:
             as_json(made)
         elif format_ and output is None:
-            typer.echo(_text(made, format_))
+            typer.echo(report_text(made, format_))
         elif format_ and output is not None:
-            write_file(output, _text(made, format_))
+            write_file(output, report_text(made, format_))
             say(f"{output}")
         else:
             for file in write_reports(made, output or opened.project.state / "reports"):
                 say(f"{file}")
 
 
-def _text(made: dict[str, Any], format_: str) -> str:
-    from gonogo.report.report import as_html, as_markdown  # noqa: PLC0415 - see validate
+def ledger_verify(runbook: RunbookArg, target: TargetOption = "", run_id: RunOption = "", json: JsonOption = False) -> None:
+    """Recompute the hash chain of a run: whatever was changed by hand shows.
 
-    if format_ == "json":
-        return dumps(made, indent=2, ensure_ascii=False)
-    return as_html(made) if format_ == "html" else as_markdown(made)
-
-
-def write_reports(made: dict[str, Any], folder: Path) -> list[Path]:
-    """Write a report in all its forms; return the files.
-
-    Raises:
-        BadInput: the folder cannot be written to.
+    Example: [bold]gonogo ledger verify guardian-multi-credit[/]
     """
-    return [write_report(made, folder, ending) for ending in ("md", "html", "json")]
-
-
-def write_report(made: dict[str, Any], folder: Path, ending: str) -> Path:
-    """Write a report in one form; return the file.
-
-    Raises:
-        BadInput: the folder cannot be written to.
-    """
-    file = folder / f"{made['run']}.{ending}"
-    write_file(file, _text(made, ending))
-    return file
-
-
-def write_file(file: Path, text: str) -> None:
-    """Write a file whole.
-
-    Raises:
-        BadInput: it cannot be written.
-    """
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise BadInput(f"{file} cannot be written: {error.strerror}") from None
-
-
-def ledger_verify(name: str, target: str, run: str, json: bool) -> None:
-    """Check the hash chain of a run."""
-    with found_run(name, target, run) as (_, __, connection, found):
+    with found_run(runbook, target, run_id) as (_, __, connection, found):
         count, problems = store.verify(connection, found.run)
     if json:
-        as_json({"run": found.run, "facts": count, "ok": not problems, "problems": problems})
+        as_json({"run": found.run, "events": count, "ok": not problems, "problems": problems})
     elif not problems:
-        say(f"run {found.run}: {count} facts, each follows from the one before it", "green")
+        say(f"run {found.run}: {counted(count, 'event')}, each follows from the one before it", "green")
     else:
         for problem in problems:
             complain(GonogoError(f"run {found.run}: {problem}"))
@@ -252,9 +258,19 @@ def ledger_verify(name: str, target: str, run: str, json: bool) -> None:
         raise typer.Exit(Exit.REFUSED)
 
 
-def ledger_export(name: str, target: str, run: str, output: Path | None) -> None:
-    """Write the facts of a run as lines of JSON."""
-    with found_run(name, target, run) as (_, __, connection, found):
+def ledger_export(
+    runbook: RunbookArg,
+    target: TargetOption = "",
+    run_id: RunOption = "",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A file; standard output by default.")] = None,
+) -> None:
+    """Write every event of a run as a line of JSON, with its hash.
+
+    Example: [bold]gonogo ledger export guardian-multi-credit --output run.jsonl[/]
+    """
+    from gonogo.cli.files import write_file  # noqa: PLC0415 - see report
+
+    with found_run(runbook, target, run_id) as (_, __, connection, found):
         text = "".join(line + "\n" for line in store.export(connection, found.run))
     if output is None:
         typer.echo(text, nl=False)

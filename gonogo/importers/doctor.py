@@ -28,8 +28,8 @@ from gonogo.postgres.connection import Database
 from gonogo.postgres.inventory import compare_snapshot, take_snapshot
 from gonogo.postgres.scratch import copied
 from gonogo.project import Project
-from gonogo.rehearsal.isolation import only_step, up_and_back
-from gonogo.rehearsal.sandbox import Rehearsal, on_a_copy
+from gonogo.rehearsal.isolation import Undone, only_step, up_and_back
+from gonogo.rehearsal.sandbox import RehearsalRun, on_a_copy
 from gonogo.sql.parse import split
 
 Say = Callable[[str], None]
@@ -282,7 +282,7 @@ def _ways_back(
             if step.undo:
                 say(f"{change.name}: forward, back, and compared")
                 with copied(server, walk) as copy:
-                    run = Rehearsal(
+                    run = RehearsalRun(
                         plan=prepared.plan,
                         texts=dict(prepared.texts),
                         database=Database(url=copy),
@@ -306,14 +306,14 @@ def _readable(pieces: Sequence[Piece], found: Examined) -> list[Piece]:
     return [Piece(text=s.text, file=s.file, line=s.line) for piece in pieces for s in _statements(piece, found)]
 
 
-def _judge(change: Change, seen: dict[str, Any], found: Examined) -> None:
-    if seen["verdict"] in GOOD:
+def _judge(change: Change, seen: Undone, found: Examined) -> None:
+    if seen.verdict in GOOD:
         found.restores.append(change.name)
         return
     first = change.back[0]
-    told = "; ".join(seen["differences"][:8])
-    what = f"the way back of {change.title or change.name} {seen['verdict']}: {told}"
-    kind = "does not restore" if seen["verdict"] == verdict(["x"], ()) else "way back fails"
+    told = "; ".join(seen.differences[:8])
+    what = f"the way back of {change.title or change.name} {seen.verdict}: {told}"
+    kind = "does not restore" if seen.verdict == verdict(["x"], ()) else "way back fails"
     found.findings.append(Finding(kind=kind, file=first.file, line=first.line, what=what))
 
 

@@ -51,13 +51,13 @@ CREATE TABLE gonogo.delivery (
 	FOREIGN KEY(run) REFERENCES gonogo.run (id)
 );
 
-COMMENT ON TABLE gonogo.event IS 'The facts of each run: append-only, each chained to the one before it.';
+COMMENT ON TABLE gonogo.event IS 'The events of each run: append-only, each chained to the one before it.';
 
 COMMENT ON TABLE gonogo.fence IS 'Who may change this database now: every step''s transaction reads it FOR SHARE at its own epoch.';
 
 COMMENT ON TABLE gonogo.run IS 'One execution of a runbook on this database.';
 
-COMMENT ON TABLE gonogo.script IS 'The SQL of every planned script, so that a run can go on and turn back without its files.';
+COMMENT ON TABLE gonogo.script IS 'The SQL of every planned script, so that a run can go on and roll back without its files.';
 
 COMMENT ON TABLE gonogo.delivery IS 'Which updates were sent, where they are, and which could not be.';
 
@@ -72,7 +72,7 @@ BEGIN
   PERFORM set_config('gonogo.xid', pg_current_xact_id()::text, true);
 END $$;
 
--- answers the fact's number, and the microseconds since 1970 of when it was recorded and its transaction began
+-- answers the event's number, and the microseconds since 1970 of when it was recorded and its transaction began
 CREATE FUNCTION gonogo.append(p_run text, p_kind text, p_actor text, p_body json, p_entered boolean) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

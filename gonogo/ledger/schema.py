@@ -22,7 +22,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateSchema, CreateTable, SetTableComment
 
-VERSION = 1
+from gonogo.ledger.version import VERSION
+
 metadata = MetaData(schema="gonogo")
 
 run = Table(
@@ -50,14 +51,14 @@ event = Table(
     Column("body", postgresql.JSON, nullable=False),
     Column("previous", LargeBinary, nullable=False),
     Column("hash", LargeBinary, nullable=False),
-    comment="The facts of each run: append-only, each chained to the one before it.",
+    comment="The events of each run: append-only, each chained to the one before it.",
 )
 script = Table(
     "script",
     metadata,
     Column("sha256", Text, primary_key=True),
     Column("text", Text, nullable=False),
-    comment="The SQL of every planned script, so that a run can go on and turn back without its files.",
+    comment="The SQL of every planned script, so that a run can go on and roll back without its files.",
 )
 fence = Table(
     "fence",
@@ -96,7 +97,7 @@ BEGIN
 END $$
 """
 _APPEND = """
--- answers the fact's number, and the microseconds since 1970 of when it was recorded and its transaction began
+-- answers the event's number, and the microseconds since 1970 of when it was recorded and its transaction began
 CREATE FUNCTION gonogo.append(p_run text, p_kind text, p_actor text, p_body json, p_entered boolean) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -154,4 +155,4 @@ def ledger_sql() -> str:
     return "\n".join(line.rstrip() for line in text.splitlines()) + ";\n"
 
 
-__all__ = ["VERSION", "delivery", "event", "fence", "ledger_sql", "metadata", "run", "script"]
+__all__ = ["delivery", "event", "fence", "ledger_sql", "metadata", "run", "script"]

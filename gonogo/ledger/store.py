@@ -14,26 +14,25 @@ from typing import Any
 
 import psycopg
 
-from gonogo.core.engine.events import Event, Kind
+from gonogo.core.engine.events import Body, Event, Rehearsed, RunOpened, kind_of, read_body, write_body
 from gonogo.core.plan.plan import Plan
 from gonogo.errors import Fenced, Refused
+from gonogo.ledger.version import VERSION
 from gonogo.postgres.connection import Connection, transaction
 
-VERSION = 1
 #: what the chain of a runbook's rehearsals is called: it is no run, but is kept like one
 _REHEARSALS = "~rehearsals"
 _MONITOR = "~monitor"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_KINDS = frozenset(Kind)
 FENCED, NO_SUCH_RUN = "GN001", "GN003"
 _SCHEMA = Path(__file__).with_name("ledger.sql")
 _STATE_EVENTS = """
-WITH fact AS (
+WITH entry AS (
   SELECT seq, kind, at, began, actor, body,
     CASE WHEN kind = 'script done' AND body->>'down' IS DISTINCT FROM 'locked out' THEN body->>'step' END AS step
   FROM gonogo.event WHERE run = %s
 ), neighbour AS (
-  SELECT *, lag(step) OVER (ORDER BY seq) AS former, lead(step) OVER (ORDER BY seq) AS next FROM fact
+  SELECT *, lag(step) OVER (ORDER BY seq) AS former, lead(step) OVER (ORDER BY seq) AS next FROM entry
 )
 SELECT seq, kind, at, began, actor, body FROM neighbour
 WHERE step IS NULL OR former IS DISTINCT FROM step OR next IS DISTINCT FROM step ORDER BY seq
@@ -136,10 +135,11 @@ def open_run(
         " ON CONFLICT DO NOTHING",
         [list(texts), list(texts.values())],
     )
-    body: dict[str, Any] = {"sources": plan.sources, "plan": plan.model_dump(mode="json")}
+    body = RunOpened(plan=plan, sources=plan.sources)
     if sign is not None:
-        body["signature"] = sign(_signed(run, json.loads(encode(body["plan"]))))
-    append(connection, run, Kind.RUN_OPENED, body, actor)
+        written = json.loads(encode(write_body(body)))
+        body = body.model_copy(update={"signature": sign(_signed(run, written["plan"]))})
+    append(connection, run, body, actor)
     return run
 
 
@@ -149,8 +149,8 @@ def _signed(run: str, plan: Mapping[str, Any]) -> dict[str, str]:
 
 def read_signature(connection: Connection, run: str) -> tuple[dict[str, str], str]:
     """Return what is to be signed of a run's plan as it stands in the ledger, and the signature that stands beside it."""
-    body = read_fact(connection, run, 1).body
-    return _signed(run, body["plan"]), str(body.get("signature", ""))
+    data = read_data(connection, run, 1)
+    return _signed(run, data["plan"]), str(data.get("signature", ""))
 
 
 def chain_of_rehearsals(runbook: str) -> str:
@@ -163,15 +163,15 @@ def chain_of_monitor(runbook: str) -> str:
     return runbook + _MONITOR
 
 
-def record_rehearsal(connection: Connection, plan: Plan, evidence: Mapping[str, Any], actor: str) -> Event:
+def record_rehearsal(connection: Connection, plan: Plan, shown: Rehearsed, actor: str) -> Event:
     """Record what a rehearsal showed, in a chain of its own."""
     create(connection)
     chain = open_chain(connection, chain_of_rehearsals(plan.runbook), plan.target)
-    return append(connection, chain, Kind.REHEARSED, evidence, actor)
+    return append(connection, chain, shown, actor)
 
 
 def open_chain(connection: Connection, chain: str, target: str) -> str:
-    """Begin a chain of facts that is no run, unless it is there; return its name."""
+    """Begin a chain of events that is no run, unless it is there; return its name."""
     connection.execute(
         "INSERT INTO gonogo.run (id, runbook, target, opened, seq) VALUES (%s, %s, %s, pg_catalog.now(), 0)"
         " ON CONFLICT DO NOTHING",
@@ -188,34 +188,39 @@ def note_delivery(connection: Connection, run: str, key: str, channel: str, ts: 
     )
 
 
-def newest_rehearsal(connection: Connection, runbook: str) -> Event | None:
-    """Return the newest rehearsal of a runbook on this target."""
+def newest_rehearsal(connection: Connection, runbook: str) -> tuple[Event, dict[str, Any]] | None:
+    """Return the newest rehearsal of a runbook on this target: the event, and its body as it lies in the ledger.
+
+    Raises:
+        Refused: its record cannot be read.
+    """
     if not exists(connection):
         return None
     row = connection.execute(_EVENTS + " ORDER BY seq DESC LIMIT 1", [chain_of_rehearsals(runbook), 0]).fetchone()
-    return _event(row) if row else None
+    return (_event(row), dict(row[5])) if row else None
 
 
-def append(connection: Connection, run: str, kind: Kind, body: Mapping[str, Any], actor: str) -> Event:
-    """Append a fact, as anybody may at any time."""
+def append(connection: Connection, run: str, body: Body, actor: str) -> Event:
+    """Append an event, as anybody may at any time."""
+    written = encode(write_body(body))
     try:
-        row = connection.execute("SELECT gonogo.append(%s, %s, %s, %s::json, false)", [run, kind, actor, encode(body)]).fetchone()
+        row = connection.execute("SELECT gonogo.append(%s, %s, %s, %s::json, false)", [run, body.kind, actor, written]).fetchone()
     except psycopg.Error as error:
         if error.sqlstate == NO_SUCH_RUN:
             raise Refused(f"there is no run {run!r} on this target; `gonogo status` lists them") from None
         raise
-    return recorded(str(row[0]) if row else "", kind, body, actor)
+    return recorded(str(row[0]) if row else "", body, actor)
 
 
-def recorded(answer: str, kind: Kind, body: Mapping[str, Any], actor: str) -> Event:
-    """Return the fact that `gonogo.append` answered to have recorded."""
+def recorded(answer: str, body: Body, actor: str) -> Event:
+    """Return the event that `gonogo.append` answered to have recorded."""
     seq, at, began = map(int, answer.split())
     moments = (_EPOCH + timedelta(microseconds=us) for us in (at, began))
-    return Event(seq=seq, kind=kind, at=next(moments), began=next(moments), actor=actor, body=body)
+    return Event(seq=seq, at=next(moments), began=next(moments), actor=actor, body=body)
 
 
-def append_fenced(connection: Connection, run: str, epoch: int, kind: Kind, body: Mapping[str, Any], actor: str) -> Event:
-    """Append a fact as the run's runner.
+def append_fenced(connection: Connection, run: str, epoch: int, body: Body, actor: str) -> Event:
+    """Append an event as the run's runner.
 
     Raises:
         Fenced: another runner took over.
@@ -223,7 +228,7 @@ def append_fenced(connection: Connection, run: str, epoch: int, kind: Kind, body
     try:
         with transaction(connection):
             connection.execute("SELECT gonogo.enter(%s, %s)", [run, epoch])
-            return append(connection, run, kind, body, actor)
+            return append(connection, run, body, actor)
     except psycopg.Error as error:
         raise_if_fenced(error)
         raise
@@ -243,7 +248,7 @@ def encode(body: Mapping[str, Any]) -> str:
     """Write a body as the JSON text that is kept and hashed."""
     text = json.dumps(body, ensure_ascii=True, separators=(",", ":"), default=str)
     if "\\ud" in text:
-        # half a letter of two halves, which no text of PostgreSQL can hold
+        # a lone surrogate, which PostgreSQL's text cannot store
         whole = json.dumps(body, ensure_ascii=False, separators=(",", ":"), default=str).encode("utf-8", "replace")
         text = json.dumps(json.loads(whole), ensure_ascii=True, separators=(",", ":"))
     # a NUL, which PostgreSQL cannot hold; six characters that only look like one are left alone
@@ -251,61 +256,81 @@ def encode(body: Mapping[str, Any]) -> str:
 
 
 def read(connection: Connection, run: str, after: int = 0) -> list[Event]:
-    """Return the facts of a run after a sequence number, in order."""
+    """Return the events of a run after a sequence number, in order."""
     rows = connection.execute(_EVENTS + " ORDER BY seq", [run, after]).fetchall()
     return [_event(row) for row in rows]
 
 
 def read_looks(connection: Connection, chain: str) -> list[Event]:
-    """Return the facts of a monitor's chain: of its looks, which never end, only the newest thousand."""
+    """Return the events of a monitor's chain: of its looks, which never end, only the newest thousand."""
     newest = " AND (kind <> 'sample' OR seq > (SELECT max(seq) FROM gonogo.event WHERE run = %s) - 1000) ORDER BY seq"
     return [_event(row) for row in connection.execute(_EVENTS + newest, [chain, 0, chain]).fetchall()]
 
 
 def _event(row: Sequence[Any]) -> Event:
-    """Make a fact of its row.
+    """Make an event of its row.
 
     Raises:
         Refused: gonogo writes no such row.
     """
-    seq, kind, at, began, actor, body = row
-    if kind not in _KINDS or not isinstance(body, dict):
-        raise Refused(
-            f"fact {seq} of the ledger ({kind!r}) is none that this gonogo writes: a newer one did, or somebody by hand"
-        )
-    return Event(seq=seq, kind=Kind(kind), at=at, began=began, actor=actor, body=body)
+    seq, word, at, began, actor, data = row
+    kind = kind_of(word)
+    why = "" if kind is not None and isinstance(data, dict) else "there is no such kind"
+    try:
+        if kind is not None and not why:
+            return Event(seq=seq, at=at, began=began, actor=actor, body=read_body(kind, data))
+    except ValueError as error:
+        why = str(error)
+    raise Refused(
+        f"event {seq} of the ledger ({word!r}) is none that this gonogo writes: a newer one did, or somebody by hand ({why})"
+    )
 
 
 def read_state(connection: Connection, run: str) -> list[Event]:
-    """Return the facts of a run that say where it stands and how long its tasks took.
+    """Return the events of a run that say where it stands and how long its tasks took.
 
     Of the scripts that one step did in a row, the first and the last do: ten thousand become two.
     """
     return [_event(row) for row in connection.execute(_STATE_EVENTS, [run]).fetchall()]
 
 
-def read_fact(connection: Connection, run: str, seq: int) -> Event:
-    """Return one fact of a run.
+def read_event(connection: Connection, run: str, seq: int) -> Event:
+    """Return one event of a run.
 
     Raises:
         Refused: there is none of that number.
     """
-    row = connection.execute(_EVENTS.replace("seq > %s", "seq = %s").encode(), [run, seq]).fetchone()
-    if row is None:
-        raise Refused(f"the run {run} has no fact {seq}")
-    return _event(row)
+    return _event(_row(connection, run, seq))
 
 
-def read_plan(connection: Connection, run: str) -> Plan:
-    """Return the plan that a run was opened with.
+def read_data(connection: Connection, run: str, seq: int) -> dict[str, Any]:
+    """Return the body of an event just as it lies in the ledger: what a signature covers.
 
     Raises:
-        Refused: there is no such run.
+        Refused: there is none of that number.
     """
-    row = connection.execute("SELECT body->'plan' FROM gonogo.event WHERE run = %s AND seq = 1", [run], binary=False).fetchone()
+    return dict(_row(connection, run, seq)[5])
+
+
+def _row(connection: Connection, run: str, seq: int) -> Sequence[Any]:
+    row = connection.execute(_EVENTS.replace("seq > %s", "seq = %s").encode(), [run, seq]).fetchone()
     if row is None:
+        raise Refused(f"the run {run} has no event {seq}")
+    return row
+
+
+def opened_with(run: str, events: Sequence[Event]) -> Plan:
+    """Return the plan that a run was opened with, from its first event.
+
+    Raises:
+        Refused: there is no such run, or its first event is another one.
+    """
+    if not events:
         raise Refused(f"there is no run {run!r} on this target; `gonogo status` lists them")
-    return Plan.model_validate(row[0])
+    body = events[0].body
+    if not isinstance(body, RunOpened):
+        raise Refused(f"the ledger of the run {run} does not begin with its plan: its first event was removed")
+    return body.plan
 
 
 def read_texts(connection: Connection, hashes: Sequence[str]) -> dict[str, str]:
@@ -323,7 +348,7 @@ def read_texts(connection: Connection, hashes: Sequence[str]) -> dict[str, str]:
 
 
 def verify(connection: Connection, run: str) -> tuple[int, list[str]]:
-    """Recompute the hash chain of a run; return how many facts it has, and what is wrong with it."""
+    """Recompute the hash chain of a run; return how many events it has, and what is wrong with it."""
     problems: list[str] = []
     previous, expected = b"", 1
     for row in _raw(connection, run):
@@ -331,15 +356,15 @@ def verify(connection: Connection, run: str) -> tuple[int, list[str]]:
         fields = [run, str(seq), kind, str(at), str(began), actor, body]
         hashed = hashlib.sha256(previous + "\x1f".join(fields).encode()).digest()
         if seq != expected:
-            problems.append(f"fact {expected} is missing: the next one is {seq}")
+            problems.append(f"event {expected} is missing: the next one is {seq}")
         if bytes(said_previous) != previous:
-            problems.append(f"fact {seq} does not follow from the one before it")
+            problems.append(f"event {seq} does not follow from the one before it")
         elif bytes(said_hash) != hashed:
-            problems.append(f"fact {seq} ({kind}, by {actor}) was changed after it was recorded")
+            problems.append(f"event {seq} ({kind}, by {actor}) was changed after it was recorded")
         previous, expected = bytes(said_hash), seq + 1
     head = connection.execute("SELECT seq FROM gonogo.run WHERE id = %s", [run]).fetchone()
     if head and head[0] != expected - 1:
-        problems.append(f"the run has {head[0]} facts, but only {expected - 1} are there: the newest were removed")
+        problems.append(f"the run has {head[0]} events, but only {expected - 1} are there: the newest were removed")
     return expected - 1, problems
 
 
@@ -354,7 +379,7 @@ def _raw(connection: Connection, run: str) -> Iterator[Any]:
 
 
 def export(connection: Connection, run: str) -> Iterator[str]:
-    """Yield every fact of a run as a line of JSON, with its hash: the chain can be checked without the database."""
+    """Yield every event of a run as a line of JSON, with its hash: the chain can be checked without the database."""
     for seq, kind, at, began, actor, body, previous, hashed in _raw(connection, run):
         yield json.dumps(
             {

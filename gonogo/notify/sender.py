@@ -28,7 +28,7 @@ from gonogo.report.report import brief, report
 
 #: seconds to wait after each try
 _PAUSES = (0.2, 0.8, 0.0)
-#: facts after which the report is told, too
+#: events after which the report is told, too
 _ENDS = frozenset({Kind.RUN_DONE, Kind.PROVED, Kind.PHASE_PROVED})
 _SENT = "SELECT key, channel, ts FROM gonogo.delivery WHERE run = %s AND error IS NULL ORDER BY id"
 _RECORD = "INSERT INTO gonogo.delivery (run, seq, key, channel, ts, error, at) VALUES (%s, %s, %s, %s, %s, %s, now())"
@@ -123,7 +123,7 @@ class Sender(threading.Thread):
         return update.root or update.key not in self._told
 
     def _catch_up(self, connection: Connection) -> None:
-        """Queue what the new facts say; of several states of the root message only the newest, and that first."""
+        """Queue what the new events say; of several states of the root message only the newest, and that first."""
         with self._reading:
             root: Update | None = None
             for event in store.read(connection, self.run_id, self._state.seq):
@@ -134,8 +134,8 @@ class Sender(threading.Thread):
                     else:
                         self._waiting.append((event.seq, update))
                 if event.kind in _ENDS:
-                    facts = store.read(connection, self.run_id)
-                    text = brief(report(self.plan, facts, self.run_id))
+                    events = store.read(connection, self.run_id)
+                    text = brief(report(self.plan, events, self.run_id))
                     self._waiting.append((event.seq, Update(key=f"{event.seq}:report", text=text)))
             if root is not None:
                 story = [(seq, update) for seq, update in self._waiting if not update.root]

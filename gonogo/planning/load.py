@@ -72,7 +72,7 @@ def read_text(file: Path) -> str:
         raise BadInput(Problem(file=str(file), line=line, message="is not UTF-8 text; save it as UTF-8")) from None
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
-        raise BadInput(Problem(file=str(file), line=line, message="holds a NUL byte; it is not a text file"))
+        raise BadInput(Problem(file=str(file), line=line, message="contains a NUL byte; it is not a text file"))
     return text
 
 

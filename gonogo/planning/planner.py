@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -20,21 +19,13 @@ from gonogo.core.plan.plan import Plan, PlannedPhase, PlannedStep, PlannedTask, 
 from gonogo.core.plan.seal import seal
 from gonogo.errors import BadInput, Problem
 from gonogo.planning.load import choose_target, place
+from gonogo.planning.prepared import Prepared
 from gonogo.planning.scripts import Draft, check_no_batch, own_check, query, question, request, scripts, words
 from gonogo.planning.sources import digest_sources, resolve_inputs
 from gonogo.planning.steps import plan_step
 from gonogo.planning.templates import Templates
 from gonogo.project import Project, commit_of
 from gonogo.sql.parse import meaning
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prepared:
-    """A plan and the texts that its scripts' sha256 name."""
-
-    plan: Plan
-    texts: Mapping[str, str]
-    warnings: tuple[str, ...] = ()
 
 
 def prepare(
@@ -116,8 +107,7 @@ def prepare(
         commit=commit_of(file.parent),
         sources=digest_sources(file, draft.templates, draft.variables, target),
     )
-    meanings = {sha: _meaning(text) for sha, text in draft.texts.items()}
-    sealed = plan.model_copy(update={"seal": seal(plan, meanings)})
+    sealed = plan.model_copy(update={"seal": seal(plan, meanings_of(draft.texts))})
     return Prepared(plan=sealed, texts=draft.texts, warnings=tuple(draft.warnings))
 
 
@@ -289,6 +279,11 @@ def _plan_phase(
         start=begins,
         end=_later(draft, moment, phase.soak),
     )
+
+
+def meanings_of(texts: Mapping[str, str]) -> dict[str, str]:
+    """Return the scripts without their comments and layout, by their sha256."""
+    return {sha: _meaning(text) for sha, text in texts.items()}
 
 
 def _meaning(text: str) -> str:

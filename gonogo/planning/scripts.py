@@ -19,6 +19,7 @@ from gonogo.core.plan.plan import Script
 from gonogo.core.plan.seal import digest
 from gonogo.errors import BadInput, Problem
 from gonogo.planning.templates import Templates
+from gonogo.sql.alone import BY_ACT
 from gonogo.sql.locks import MODES
 from gonogo.sql.parse import Statement, split
 
@@ -101,8 +102,7 @@ def _units(draft: Draft, source: str, label: str, text: str, statements: list[St
             )
         ]
     for statement in statements:
-        if statement.act == "create index" and not statement.object:
-            message = "name the index: without a name, an unfinished one could not be found again"
+        if statement.act and not statement.object and (message := BY_ACT[statement.act].needs_name):
             draft.problems.append(Problem(file=label, line=statement.line, message=message))
         if statement.sets:
             message = "SET in a script that runs statement by statement would not last to the next; put it in a script of its own"
@@ -210,10 +210,10 @@ def query(draft: Draft, path: str, text: str) -> str:
     return filled
 
 
-def outside_script(draft: Draft, outside: Run | Http) -> Script:
+def external_script(draft: Draft, external: Run | Http) -> Script:
     """Return what stands for a program or a request where a script would: its line, and the digest over all that it is."""
-    line = shlex.join(outside.argv) if isinstance(outside, Run) else f"{outside.method} {outside.url}"
-    return Script(source=line, sha256=_keep(draft, outside.model_dump_json()), transactional=False)
+    line = shlex.join(external.argv) if isinstance(external, Run) else f"{external.method} {external.url}"
+    return Script(source=line, sha256=_keep(draft, external.model_dump_json()), transactional=False)
 
 
 def request(draft: Draft, path: str, asked: Http) -> Http:

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from gonogo.core.model.check_kinds import Http, Run, split_line
 from gonogo.core.model.runbook import Task
-from gonogo.core.model.step import Step
-from gonogo.core.plan.plan import PlannedStep, Script
+from gonogo.core.model.step import STEP_KINDS, Step
+from gonogo.core.plan.plan import PlannedBackfill, PlannedStep, Script
 from gonogo.errors import Problem
-from gonogo.planning.scripts import Draft, check_batch, check_no_batch, outside_script, query, request, scripts, words
+from gonogo.planning.scripts import Draft, check_batch, check_no_batch, external_script, query, request, scripts, words
 from gonogo.sql.parse import split
 
 #: a query that changes rows by the way
@@ -30,8 +30,8 @@ def plan_step(draft: Draft, path: str, phase: int, task: Task, number: int, step
         number: its number in the task, counted from 0.
         step: what the runbook says.
     """
-    outside = _outside(draft, path, step)
-    forward, sources = ([outside_script(draft, outside)], 0) if outside is not None else _forward(draft, path, step)
+    external = _external(draft, path, step)
+    forward, sources = ([external_script(draft, external)], 0) if external is not None else _forward(draft, path, step)
     back = _way_back(draft, path, step, sources)
     if step.rows and (message := _uncounted(draft, forward)):
         draft.problems.append(Problem(file=str(draft.file), path=f"{path}.rows", message=message))
@@ -46,9 +46,7 @@ def plan_step(draft: Draft, path: str, phase: int, task: Task, number: int, step
         paired=back.paired,
         checks=draft.asked(step.check or ()),
         confirm=draft.here(step.confirm or ()),
-        table=backfill.table if backfill else "",
-        key=backfill.key if backfill else (),
-        batch=backfill.batch if backfill else 1000,
+        backfill=PlannedBackfill(table=backfill.table, key=backfill.key, batch=backfill.batch) if backfill else None,
         lock_timeout=step.lock_timeout or settings.lock_timeout,
         statement_timeout=step.statement_timeout or settings.statement_timeout,
         done_if=query(draft, f"{path}.done_if", step.done_if) if step.done_if else "",
@@ -58,11 +56,12 @@ def plan_step(draft: Draft, path: str, phase: int, task: Task, number: int, step
         journal=query(draft, f"{path}.journal", step.journal) if step.journal else "",
         no_return=step.no_return,
         rows=step.rows or "",
-        outside=outside,
-        undo_outside=back.outside,
+        external=external,
+        undo_external=back.external,
         within=step.within or timedelta(minutes=30 if step.http is None else 0.5),
         in_rehearsal=step.in_rehearsal,
         wait=step.wait,
+        given=_given(step),
     )
 
 
@@ -82,31 +81,31 @@ class _Back(NamedTuple):
 
     scripts: tuple[Script, ...] | None
     paired: bool = False
-    outside: Run | Http | None = None
+    external: Run | Http | None = None
 
 
 def _way_back(draft: Draft, path: str, step: Step, sources: int) -> _Back:
     """Return what reverses a step that comes from so many sources."""
-    if step.kind in ("check", "confirm", "wait") or step.undo == ("nothing",):
+    if not STEP_KINDS[step.kind].reversible or step.undo == ("nothing",):
         return _Back(())
     if step.undo is None:
         if not step.no_return:
-            draft.warnings.append(f"{path}: the step has no undo, so the run cannot be turned back past it; write `undo:`")
+            draft.warnings.append(f"{path}: the step has no undo, so the run cannot be rolled back past it; write `undo:`")
         return _Back(None)
     if isinstance(step.undo, Http):
         asked = request(draft, f"{path}.undo", step.undo)
-        return _Back((outside_script(draft, asked),), outside=asked)
+        return _Back((external_script(draft, asked),), external=asked)
     if step.run is not None:
         line = split_line(step.undo[0]) if len(step.undo) == 1 else step.undo
         program = step.run.model_copy(update={"argv": words(draft, f"{path}.undo", tuple(line))})
-        return _Back((outside_script(draft, program),), outside=program)
+        return _Back((external_script(draft, program),), external=program)
     backward, undo_sources = scripts(draft, f"{path}.undo", step.undo)
     check_no_batch(draft, f"{path}.undo", backward)
     paired = sources == undo_sources > 1
     return _Back(tuple(sorted(backward, key=lambda s: -s.part)) if paired else tuple(backward), paired=paired)
 
 
-def _outside(draft: Draft, path: str, step: Step) -> Run | Http | None:
+def _external(draft: Draft, path: str, step: Step) -> Run | Http | None:
     """Return what a step does beyond the database."""
     if step.run is not None:
         return step.run.model_copy(update={"argv": words(draft, f"{path}.run", step.run.argv)})
@@ -122,3 +121,8 @@ def _uncounted(draft: Draft, forward: Sequence[Script]) -> str:
         s for s in statements if s.node in ("do_stmt", "call_stmt") or (s.node == "select_stmt" and _CHANGING.search(s.text))
     ]
     return "what DO, CALL and WITH ... SELECT change is not counted; write it as INSERT, UPDATE or DELETE" if hidden else ""
+
+
+def _given(step: Step) -> object:
+    """Return what the runbook says of a kind that needs nothing planned, as JSON data."""
+    return None if STEP_KINDS[step.kind].planned else step.model_dump(mode="json")[step.kind]

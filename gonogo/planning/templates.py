@@ -49,7 +49,7 @@ def literal(value: object) -> Sql:
     if isinstance(value, StrictUndefined):
         return literal(str(value))  # which says what is not defined
     if isinstance(value, str) and "\0" in value:
-        raise UndefinedError("a value holds a NUL byte")
+        raise UndefinedError("a value contains a NUL byte")
     try:
         return Sql(sql.Literal(value).as_string(None))
     except ProgrammingError:
@@ -109,7 +109,7 @@ class Templates(Library):
             raise BadInput(Problem(file=file, message=f"cannot be read: {error.strerror}")) from None
         if "\0" in source:
             line = source[: source.index("\0")].count("\n") + 1
-            raise BadInput(Problem(file=file, line=line, message="holds a NUL byte, which would cut the SQL silently"))
+            raise BadInput(Problem(file=file, line=line, message="contains a NUL byte, which would cut the SQL silently"))
         self._lines[file] = source.count("\n")
         if not name.endswith(".j2"):
             return source

@@ -76,9 +76,25 @@ class Database:
         try:
             return psycopg.connect(make_conninfo(**parameters), autocommit=True)
         except psycopg.OperationalError as error:
-            disabled = "is not currently accepting connections" in str(error)
             why = f"cannot reach {safe_url(self.url)}: {str(error).strip()}"
-            raise (ConnectionsDisabled if disabled else Unreachable)(why) from None
+            slow = isinstance(error, psycopg.errors.ConnectionTimeout)
+            raise (ConnectionsDisabled if not slow and self._takes_no_connections() else Unreachable)(why) from None
+
+    def _takes_no_connections(self) -> bool:
+        """Ask, through another database of the server, whether this one takes no connections.
+
+        A failed login has no SQLSTATE, and its message is in the server's language.
+        """
+        name = str(conninfo_to_dict(self.url).get("dbname") or "")
+        other = make_conninfo(self.url, dbname="template1" if name == "postgres" else "postgres", connect_timeout=5)
+        try:
+            with psycopg.connect(other, autocommit=True) as connection:
+                found = connection.execute(
+                    "SELECT datallowconn FROM pg_catalog.pg_database WHERE datname = %s", [name]
+                ).fetchone()
+        except psycopg.Error:
+            return False
+        return found is not None and not found[0]
 
 
 def _escape(value: str) -> str:

@@ -5,7 +5,7 @@ The schema `gonogo`, PostgreSQL's own schemas and what extensions own are left o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from psycopg import sql
 
@@ -183,21 +183,6 @@ def sequence_positions(connection: Connection) -> dict[str, int]:
         " WHERE schemaname <> 'gonogo' AND last_value IS NOT NULL"
     ).fetchall()
     return {str(name): int(value) for name, value in rows}
-
-
-def differences(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
-    """Say what differs between two fingerprints, an object a line."""
-    told = [f"{name} is missing" for name in sorted(before.keys() - after.keys())]
-    told += [f"{name} is new" for name in sorted(after.keys() - before.keys())]
-    for name in sorted(before.keys() & after.keys()):
-        if before[name] != after[name]:
-            told.append(f"{name} was {_short(before[name])} and is {_short(after[name])}")
-    return told
-
-
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= 200 else line[:197] + "..."
 
 
 def count_rows(connection: Connection, table: str) -> int:

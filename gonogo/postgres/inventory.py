@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from gonogo.core.plan.diff import differences
 from gonogo.errors import StepError
 from gonogo.postgres.connection import Connection
-from gonogo.postgres.fingerprint import checksum, differences, schema_fingerprint, sequence_positions
+from gonogo.postgres.fingerprint import checksum, schema_fingerprint, sequence_positions
 
 _COLUMNS = """
 SELECT pg_catalog.format('%I.%I', n.nspname, c.relname),

@@ -1,4 +1,4 @@
-"""What turning back would destroy: the rows that the application wrote since.
+"""What rolling back would destroy: the rows that the application wrote since.
 
 Where a step keeps a journal, that says so. Else it is an estimate, and is called one: a row's xmin names the transaction
 that wrote it last, the ledger's own rows name the transactions of the run, and what a snapshot of before the change does

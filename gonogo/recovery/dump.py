@@ -7,7 +7,6 @@ the snapshot had, and the same schema object by object. The ledger's own schema 
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 import shutil
@@ -22,13 +21,15 @@ from typing import Any
 import psycopg
 
 from gonogo import clock, private_files
-from gonogo.core.model.rollback import Backup as Rule
+from gonogo.core.engine.events import BackupProof
+from gonogo.core.model.rollback import Backup
+from gonogo.core.plan.diff import differences
 from gonogo.errors import StepError
 from gonogo.postgres.connection import Connection, Database, identify
-from gonogo.postgres.fingerprint import checksum, differences, schema_fingerprint, sequence_positions
+from gonogo.postgres.fingerprint import checksum, schema_fingerprint, sequence_positions
 from gonogo.postgres.scratch import ScratchServer, scratch
 from gonogo.postgres.tools import ProgramFailed, Say, finish, running, without_password
-from gonogo.recovery.manifest import MANIFEST, Backup, BackupFailed, read, sums
+from gonogo.recovery.manifest import MANIFEST, BackupFailed, BackupFolder, Manifest, read, sums
 
 #: connections that dump and restore at a time, and the compression: quick, and a third of the size
 _JOBS, _COMPRESSION = 2, "gzip:1"
@@ -69,7 +70,7 @@ UNION ALL SELECT 'unlogged tables' WHERE EXISTS (SELECT FROM pg_catalog.pg_class
 """
 
 
-def take(database: Database, folder: Path, say: Say, rule: Rule | None = None) -> Backup:
+def take(database: Database, folder: Path, say: Say, rule: Backup | None = None) -> BackupFolder:
     """Dump a database, with the rows, checksums and schema of the very same snapshot.
 
     Args:
@@ -85,7 +86,7 @@ def take(database: Database, folder: Path, say: Say, rule: Rule | None = None) -
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir(parents=True, mode=0o700)
-        manifest = _take(database, partial, say, rule or Rule())
+        manifest = _take(database, partial, say, rule or Backup())
         partial.rename(folder)
     except OSError as error:
         raise BackupFailed(f"the backup cannot be written to {folder}: {error.strerror}") from None
@@ -95,10 +96,10 @@ def take(database: Database, folder: Path, say: Say, rule: Rule | None = None) -
         raise BackupFailed(f"the backup cannot be taken: {str(error).strip()}") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return Backup(folder=folder, manifest=manifest)
+    return BackupFolder(folder=folder, manifest=manifest)
 
 
-def _take(database: Database, partial: Path, say: Say, rule: Rule) -> Mapping[str, Any]:
+def _take(database: Database, partial: Path, say: Say, rule: Backup) -> Manifest:
     began = clock.monotonic()
     with database.connect("gonogo/backup") as connection:
         connection.execute("SET idle_in_transaction_session_timeout = 0; SET statement_timeout = 0")
@@ -113,28 +114,28 @@ def _take(database: Database, partial: Path, say: Say, rule: Rule) -> Mapping[st
         sequences = sequence_positions(connection)
         snapshot = str(_one(connection, "SELECT pg_catalog.pg_export_snapshot()"))
         with _dumping(database, partial / "dump", snapshot, [name for name in sizes if name not in chosen]) as process:
-            manifest = {
-                "taken_at": clock.now().isoformat(),
-                "server": int(_one(connection, "SHOW server_version_num")),
-                "database": str(_one(connection, "SELECT pg_catalog.current_database()")),
-                "system": identity.system_identifier,
+            manifest = Manifest(
+                taken_at=clock.now(),
+                server=int(_one(connection, "SHOW server_version_num")),
+                database=str(_one(connection, "SELECT pg_catalog.current_database()")),
+                system=identity.system_identifier,
                 # what it does not show was written after the restore point
-                "snapshot": str(_one(connection, "SELECT pg_catalog.pg_current_snapshot()::text")),
-                "tables": {name: checksum(connection, name) for name in chosen},
-                "without_rows": [name for name in sizes if name not in chosen],
-                "sequences": sequences,
-                "schema": schema_fingerprint(connection),
-                "uncovered": _column(connection, _UNCOVERED),
-                "roles": _column(connection, "SELECT rolname FROM pg_catalog.pg_roles WHERE oid >= 16384"),
-            }
+                snapshot=str(_one(connection, "SELECT pg_catalog.pg_current_snapshot()::text")),
+                tables={name: checksum(connection, name) for name in chosen},
+                without_rows=tuple(name for name in sizes if name not in chosen),
+                sequences=sequences,
+                schema=schema_fingerprint(connection),
+                uncovered=tuple(_column(connection, _UNCOVERED)),
+                roles=tuple(_column(connection, "SELECT rolname FROM pg_catalog.pg_roles WHERE oid >= 16384")),
+            )
             finish(process, say, "dumping", writes=partial / "dump")
         connection.execute("ROLLBACK")
-    manifest = {**manifest, "files": sums(partial / "dump"), "seconds": round(clock.monotonic() - began, 1)}
-    private_files.write(partial / MANIFEST, json.dumps(manifest, indent=1))
-    return manifest
+    whole = manifest.model_copy(update={"files": sums(partial / "dump"), "seconds": round(clock.monotonic() - began, 1)})
+    private_files.write(partial / MANIFEST, whole.model_dump_json(indent=1))
+    return whole
 
 
-def _in_scope(connection: Connection, rule: Rule, names: Iterable[str]) -> list[str]:
+def _in_scope(connection: Connection, rule: Backup, names: Iterable[str]) -> list[str]:
     """Return the tables whose rows are dumped.
 
     Raises:
@@ -168,7 +169,7 @@ def stamp() -> str:
     return f"{clock.now():%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
 
 
-def prove(backup: Backup, room: ScratchServer, say: Say) -> dict[str, Any]:
+def prove(backup: BackupFolder, room: ScratchServer, say: Say) -> BackupProof:
     """Restore a backup into a scratch database and compare it with what its snapshot held; return the evidence.
 
     Args:
@@ -185,7 +186,7 @@ def prove(backup: Backup, room: ScratchServer, say: Say) -> dict[str, Any]:
 
 
 @contextmanager
-def restored(backup: Backup, room: ScratchServer, say: Say) -> Iterator[tuple[str, dict[str, Any]]]:
+def restored(backup: BackupFolder, room: ScratchServer, say: Say) -> Iterator[tuple[str, BackupProof]]:
     """Restore a backup into a scratch database, proved, for a while; yield its URL and the evidence.
 
     Raises:
@@ -193,7 +194,7 @@ def restored(backup: Backup, room: ScratchServer, say: Say) -> Iterator[tuple[st
         Refused: no scratch database can be made.
     """
     began = clock.monotonic()
-    with scratch(room, backup.manifest["roles"]) as url, ThreadPoolExecutor(1) as beside:
+    with scratch(room, backup.manifest.roles) as url, ThreadPoolExecutor(1) as beside:
         # the files are summed up while they are restored; where one is not whole, that is said, and not what came of it
         whole = beside.submit(read, backup.folder)
         try:
@@ -204,22 +205,22 @@ def restored(backup: Backup, room: ScratchServer, say: Say) -> Iterator[tuple[st
         with Database(url=url).connect("gonogo/prove") as connection:
             require_held(backup, connection)
             version = _major(connection.info.server_version)
-        uncovered = [*backup.manifest["uncovered"], *(f"the rows of {name}" for name in backup.manifest["without_rows"])]
-        if version != _major(backup.manifest["server"]):
+        uncovered = [*backup.manifest.uncovered, *(f"the rows of {name}" for name in backup.manifest.without_rows)]
+        if version != _major(backup.manifest.server):
             uncovered.append(f"definitions but for their names, since the copy is PostgreSQL {version}")
-        proof = {
-            "folder": str(backup.folder),
-            "taken_at": backup.manifest["taken_at"],
-            "tables": len(backup.manifest["tables"]),
-            "objects": len(backup.manifest["schema"]),
-            "bytes": backup.size,
-            "restored_in": seconds,
-            "uncovered": uncovered,
-        }
+        proof = BackupProof(
+            folder=str(backup.folder),
+            taken_at=backup.manifest.taken_at,
+            tables=len(backup.manifest.tables),
+            objects=len(backup.manifest.fingerprint),
+            bytes=backup.size,
+            restored_in=seconds,
+            uncovered=tuple(uncovered),
+        )
         yield url, proof
 
 
-def restore(backup: Backup, url: str, say: Say) -> float:
+def restore(backup: BackupFolder, url: str, say: Say) -> float:
     """Restore a backup into an empty database; return the seconds it took.
 
     Raises:
@@ -228,7 +229,7 @@ def restore(backup: Backup, url: str, say: Say) -> float:
     began = clock.monotonic()
     command = ["pg_restore", "--format=directory", f"--jobs={_JOBS}", f"--dbname={without_password(url)}"]
     try:
-        if _major(backup.manifest["server"]) != _major(_version(url)):
+        if _major(backup.manifest.server) != _major(_version(url)):
             _restore_definitions(backup, url, say)
             command += ["--section=data", "--section=post-data"]
         with running([*command, str(backup.dump)], url, connects=False) as process:
@@ -238,7 +239,7 @@ def restore(backup: Backup, url: str, say: Say) -> float:
     return round(clock.monotonic() - began, 1)
 
 
-def _restore_definitions(backup: Backup, url: str, say: Say) -> None:
+def _restore_definitions(backup: BackupFolder, url: str, say: Say) -> None:
     """Restore the definitions on a server of another version, without what only the other one knows."""
     with tempfile.TemporaryDirectory(prefix="gonogo-") as folder:
         script = write_script(backup, Path(folder), ["--section=pre-data"], url, say)
@@ -246,7 +247,7 @@ def _restore_definitions(backup: Backup, url: str, say: Say) -> None:
             finish(process, say, "restoring")
 
 
-def write_script(backup: Backup, folder: Path, options: Sequence[str], url: str, say: Say) -> Path:
+def write_script(backup: BackupFolder, folder: Path, options: Sequence[str], url: str, say: Say) -> Path:
     """Write a backup, or a part of it, as a script that PostgreSQL 15 and later take; return the file.
 
     Raises:
@@ -274,7 +275,7 @@ def _version(url: str) -> int:
         return int(_one(connection, "SHOW server_version_num"))
 
 
-def require_held(backup: Backup, connection: Connection) -> None:
+def require_held(backup: BackupFolder, connection: Connection) -> None:
     """See that a database is what a backup's snapshot held: every row, every object.
 
     Raises:
@@ -282,14 +283,14 @@ def require_held(backup: Backup, connection: Connection) -> None:
     """
     manifest = backup.manifest
     connection.execute("SET statement_timeout = 0")
-    found = {name: _count(connection, name) for name in manifest["tables"]}
+    found = {name: _count(connection, name) for name in manifest.tables}
     told = [
         f"{name} has {found[name]} instead of {held} (rows:checksum)"
-        for name, held in manifest["tables"].items()
+        for name, held in manifest.tables.items()
         if found[name] != held
     ]
-    held, there = portable(manifest["schema"]), portable(schema_fingerprint(connection))
-    if _major(manifest["server"]) != _major(connection.info.server_version):
+    held, there = portable(manifest.fingerprint), portable(schema_fingerprint(connection))
+    if _major(manifest.server) != _major(connection.info.server_version):
         # versions write the same definition differently: then it is seen that every object is there
         held, there = dict.fromkeys(held, ""), dict.fromkeys(there, "")
     else:
@@ -300,7 +301,7 @@ def require_held(backup: Backup, connection: Connection) -> None:
     now = sequence_positions(connection)
     told += [
         f"the sequence {name} is at {now.get(name)}, before {at}"
-        for name, at in manifest["sequences"].items()
+        for name, at in manifest.sequences.items()
         if now.get(name, -1) < at
     ]
     if told:

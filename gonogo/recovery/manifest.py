@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from pydantic import AwareDatetime, BaseModel, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from gonogo.errors import StepError
 
@@ -20,12 +17,45 @@ class BackupFailed(StepError):
     """A backup was not made, or proved nothing."""
 
 
+class FileSum(BaseModel):
+    """A file of a dump."""
+
+    model_config = ConfigDict(frozen=True)
+
+    sha256: str
+    bytes: int
+
+
+class Manifest(BaseModel):
+    """What a backup says of itself."""
+
+    model_config = ConfigDict(frozen=True, serialize_by_alias=True)
+
+    taken_at: AwareDatetime
+    #: seconds that it took
+    seconds: float = 0.0
+    #: the server's version, as server_version_num
+    server: int
+    database: str
+    system: str
+    #: the transactions that it shows
+    snapshot: str
+    #: rows and checksum of each table
+    tables: dict[str, str]
+    without_rows: tuple[str, ...]
+    sequences: dict[str, int]
+    fingerprint: dict[str, str] = Field(alias="schema")
+    uncovered: tuple[str, ...]
+    roles: tuple[str, ...]
+    files: dict[str, FileSum] = {}
+
+
 @dataclass(frozen=True, kw_only=True)
-class Backup:
+class BackupFolder:
     """A backup on disk."""
 
     folder: Path
-    manifest: Mapping[str, Any]
+    manifest: Manifest
 
     @property
     def dump(self) -> Path:
@@ -35,37 +65,17 @@ class Backup:
     @property
     def size(self) -> int:
         """How many bytes its files have."""
-        return sum(int(file["bytes"]) for file in self.manifest["files"].values())
+        return sum(file.bytes for file in self.manifest.files.values())
 
 
-class _Manifest(BaseModel):
-    """What a backup says of itself."""
-
-    taken_at: AwareDatetime
-    seconds: float
-    server: int
-    database: str
-    system: str
-    snapshot: str
-    tables: dict[str, str]
-    without_rows: list[str]
-    sequences: dict[str, int]
-    schema_: dict[str, str] = Field(alias="schema")
-    uncovered: list[str]
-    roles: list[str]
-    files: dict[str, dict[str, str | int]]
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path) -> Manifest:
     """Return what a backup says of itself; its files are not looked at.
 
     Raises:
         BackupFailed: it says nothing that gonogo writes.
     """
     try:
-        raw = (folder / MANIFEST).read_text(encoding="utf-8")
-        _Manifest.model_validate_json(raw)
-        return dict(json.loads(raw))
+        return Manifest.model_validate_json((folder / MANIFEST).read_text(encoding="utf-8"))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the whole of it"
@@ -74,7 +84,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise BackupFailed(f"{folder} is no backup: {error}") from None
 
 
-def read(folder: Path) -> Backup:
+def read(folder: Path) -> BackupFolder:
     """Return a backup from disk, once each of its files is seen to be what it was.
 
     Raises:
@@ -82,7 +92,7 @@ def read(folder: Path) -> Backup:
     """
     manifest = read_manifest(folder)
     try:
-        found, stated = sums(folder / "dump"), manifest["files"]
+        found, stated = sums(folder / "dump"), manifest.files
     except OSError as error:
         raise BackupFailed(f"{folder} is no backup: {error}") from None
     for name in sorted({*stated, *found}):
@@ -90,13 +100,13 @@ def read(folder: Path) -> Backup:
             raise BackupFailed(f"{folder / 'dump' / name} is missing")
         if stated.get(name) != found[name]:
             raise BackupFailed(f"{folder / 'dump' / name} is not what was written: its sha256 differs")
-    return Backup(folder=folder, manifest=manifest)
+    return BackupFolder(folder=folder, manifest=manifest)
 
 
-def sums(folder: Path) -> dict[str, dict[str, object]]:
+def sums(folder: Path) -> dict[str, FileSum]:
     """Return the sha256 and the size of each file of a dump."""
     made = {}
     for file in sorted(folder.iterdir()):
         with file.open("rb") as opened:
-            made[file.name] = {"sha256": hashlib.file_digest(opened, "sha256").hexdigest(), "bytes": file.stat().st_size}
+            made[file.name] = FileSum(sha256=hashlib.file_digest(opened, "sha256").hexdigest(), bytes=file.stat().st_size)
     return made

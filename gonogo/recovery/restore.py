@@ -1,19 +1,17 @@
 """Put a backup in the place of what is there: a new database beside the old one and a swap of names, or in place.
 
 Side by side, the new database is built and compared while the old one still serves. Then nobody is let into the old one,
-the ledger is carried over with the fact that says so, and both names change in one transaction. Whatever dies in between,
+the ledger is carried over with the event that says so, and both names change in one transaction. Whatever dies in between,
 the target is the one or the other, never half of either; the failed database is kept for the post-mortem.
 
 A role that may not make databases restores in place: everything that is there is dropped and restored in one
-transaction, together with that same fact.
+transaction, together with that same event.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import tempfile
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,14 +22,14 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from gonogo import private_files
-from gonogo.core.engine.events import Kind
-from gonogo.errors import Refused, StepError
+from gonogo.core.engine.events import BackupRestored, write_body
+from gonogo.errors import Refused, RowsWritten
 from gonogo.ledger import store
 from gonogo.postgres.connection import Connection, Database, transaction
 from gonogo.postgres.tools import ProgramFailed, Say, finish, running
 from gonogo.recovery import data_loss
 from gonogo.recovery.dump import require_held, restore, write_script
-from gonogo.recovery.manifest import Backup, BackupFailed
+from gonogo.recovery.manifest import BackupFailed, BackupFolder
 
 #: what the comment of the new database says: that it is being built, or that only the names are left to swap
 _BUILDING, _READY = "builds the restore", "swaps in the restore"
@@ -114,7 +112,7 @@ class Restorer:
     since: str = ""
 
 
-def put_back(backup: Backup, restorer: Restorer, body: Mapping[str, Any], say: Say) -> None:
+def put_back(backup: BackupFolder, restorer: Restorer, body: BackupRestored, say: Say) -> None:
     """Restore a backup in the place of what is there, and record it with the very same change.
 
     The runner's connection is of no use afterwards.
@@ -122,7 +120,7 @@ def put_back(backup: Backup, restorer: Restorer, body: Mapping[str, Any], say: S
     Args:
         backup: what to restore; its files were seen to be whole.
         restorer: who restores.
-        body: the body of the fact that will say so.
+        body: the body of the event that will say so.
         say: where its progress is told.
 
     Raises:
@@ -137,10 +135,6 @@ def put_back(backup: Backup, restorer: Restorer, body: Mapping[str, Any], say: S
 
 
 # side by side
-
-
-class RowsWritten(StepError):
-    """Somebody wrote after it was counted what a restore would destroy."""
 
 
 def may_swap(connection: Connection) -> bool:
@@ -166,7 +160,7 @@ def _mark(word: str, target: str, run: str) -> str:
     return f"gonogo {word} of {target!r} for the run {run}"
 
 
-def _swap(backup: Backup, restorer: Restorer, body: Mapping[str, Any], say: Say) -> None:
+def _swap(backup: BackupFolder, restorer: Restorer, body: BackupRestored, say: Say) -> None:
     with _maintenance(restorer.database) as outside:
         side, failed = _names(outside, restorer.name, restorer.run)
         # while this connection lives, nobody else settles what it does
@@ -179,11 +173,11 @@ def _swap(backup: Backup, restorer: Restorer, body: Mapping[str, Any], say: Say)
             seconds = restore(backup, url, say)
             with Database(url=url).connect("gonogo/restore") as built:
                 require_held(backup, built)
-            say("restored and compared; nobody is let in while the names are swapped")
+            say("restored and verified; blocking new connections while the databases are renamed")
             _bar(outside, restorer)
             _require_as_counted(restorer)
             with Database(url=url, role=restorer.database.role).connect("gonogo/restore") as built:
-                _carry_ledger(restorer, built, {**body, "restored_in": seconds, "kept": failed, "how": "side by side"})
+                _carry_ledger(restorer, built, body.replace(restored_in=seconds, kept=failed, how="side by side"))
             _comment(outside, side, _mark(_READY, restorer.name, restorer.run))
             restorer.connection.close()
             _finish_swap(outside, restorer.name, side, failed)
@@ -237,7 +231,7 @@ def settle(database: Database) -> str:
                     return f"the restore that was interrupted is finished: {name} is what the backup held"
                 _allow(outside, name)
                 return f"the restore that was interrupted had not come to the swap: {name} is what it was, and open again"
-    raise Refused(f"the server lets nobody into {name} (ALLOW_CONNECTIONS is false), and not for a restore of gonogo's")
+    raise Refused(f"database {name} does not accept connections (ALLOW_CONNECTIONS false), and no gonogo restore is in progress")
 
 
 def _maintenance(database: Database) -> psycopg.Connection[Any]:
@@ -300,8 +294,8 @@ def _bar(outside: psycopg.Connection[Any], restorer: Restorer) -> None:
         raise BackupFailed("a prepared transaction is open in the database; commit it or roll it back first")
 
 
-def _carry_ledger(restorer: Restorer, built: Connection, body: Mapping[str, Any]) -> None:
-    """Copy the ledger as it stands now, and add the fact of the restore, in one transaction."""
+def _carry_ledger(restorer: Restorer, built: Connection, body: BackupRestored) -> None:
+    """Copy the ledger as it stands now, and add the event of the restore, in one transaction."""
     with transaction(built):
         store.make(built)
         built.execute("DELETE FROM gonogo.fence")
@@ -319,7 +313,7 @@ def _carry_ledger(restorer: Restorer, built: Connection, body: Mapping[str, Any]
             built.execute(str(grant).encode())
         built.execute("SELECT pg_catalog.setval('gonogo.delivery_id_seq', coalesce((SELECT max(id) FROM gonogo.delivery), 1))")
         built.execute("SELECT gonogo.enter(%s, %s)", [restorer.run, restorer.epoch])
-        store.append(built, restorer.run, Kind.RESTORED, body, restorer.actor)
+        store.append(built, restorer.run, body, restorer.actor)
 
 
 def _finish_swap(outside: psycopg.Connection[Any], name: str, side: str, failed: str) -> None:
@@ -365,22 +359,30 @@ def _drop(outside: psycopg.Connection[Any], name: str, restorer: Restorer) -> No
 _CLEAR = Path(__file__).with_name("clear.sql")
 
 
-def _in_place(backup: Backup, restorer: Restorer, body: Mapping[str, Any], say: Say) -> None:
-    if backup.manifest["without_rows"]:
+def _in_place(backup: BackupFolder, restorer: Restorer, body: BackupRestored, say: Say) -> None:
+    if backup.manifest.without_rows:
         raise BackupFailed("the backup leaves out the rows of some tables, so it cannot stand in the place of what is there")
     with tempfile.TemporaryDirectory(prefix="gonogo-") as folder:
         before, after = Path(folder) / "before.sql", Path(folder) / "after.sql"
         try:
             script = _in_place_script(backup, restorer, Path(folder), say)
             private_files.write(before, _as_role(restorer) + _guarded(restorer) + _CLEAR.read_text(encoding="utf-8"))
-            private_files.write(after, _recorded(restorer, {**body, "how": "in place"}))
-            command = ["psql", "--no-psqlrc", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1", "--output=/dev/null"]
+            private_files.write(after, _recorded(restorer, body.replace(how="in place")))
+            command = [
+                "psql",
+                "--no-psqlrc",
+                "--quiet",
+                "--single-transaction",
+                "--set=ON_ERROR_STOP=1",
+                "--set=VERBOSITY=verbose",
+                "--output=/dev/null",
+            ]
             command += [f"--file={file}" for file in (before, script, after)]
             restorer.connection.close()
             with running(command, restorer.database.url) as process:
                 finish(process, say, "restoring in place")
         except ProgramFailed as error:
-            if "rows were written since they were counted" in str(error):
+            if data_loss.GREW in str(error):
                 raise RowsWritten(str(error)) from None
             raise BackupFailed(f"{error}; what was there is still there") from None
 
@@ -398,7 +400,7 @@ def _as_role(restorer: Restorer) -> str:
     return f"SET ROLE {sql.Identifier(role).as_string()};\n" if role else ""
 
 
-def _in_place_script(backup: Backup, restorer: Restorer, folder: Path, say: Say) -> Path:
+def _in_place_script(backup: BackupFolder, restorer: Restorer, folder: Path, say: Say) -> Path:
     listed = folder / "list"
     with running(
         ["pg_restore", "--list", f"--file={listed}", str(backup.dump)], restorer.database.url, connects=False
@@ -412,10 +414,9 @@ def _in_place_script(backup: Backup, restorer: Restorer, folder: Path, say: Say)
     return write_script(backup, folder, [f"--use-list={listed}"], restorer.database.url, say)
 
 
-def _recorded(restorer: Restorer, body: Mapping[str, Any]) -> str:
+def _recorded(restorer: Restorer, body: BackupRestored) -> str:
     quoted = ", ".join(
-        sql.Literal(text).as_string()
-        for text in (restorer.run, str(Kind.RESTORED), restorer.actor, json.dumps(body, default=str))
+        sql.Literal(text).as_string() for text in (restorer.run, str(body.kind), restorer.actor, store.encode(write_body(body)))
     )
     run = sql.Literal(restorer.run).as_string()
     return f"SELECT gonogo.enter({run}, {restorer.epoch});\nSELECT gonogo.append({quoted}::json, true);\n"

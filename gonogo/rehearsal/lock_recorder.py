@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gonogo.core.engine.events import Kind
+from gonogo.core.engine.events import Body
 from gonogo.core.plan.plan import Script
 from gonogo.postgres.connection import Connection
 from gonogo.run.session import Session
@@ -30,8 +30,8 @@ WHERE c.relkind IN ('r', 'p', 'm') AND n.nspname !~ '^pg_' AND n.nspname NOT IN 
 class ObservedSession(Session):
     """A session whose transactions write down the locks they hold, just before they end."""
 
-    def _suffix(self, script: Script, kind: Kind, body: str, *, commits: bool = True) -> str:
-        return _NOTE.format(fact=self._quote(script.sha256)) + super()._suffix(script, kind, body, commits=commits)
+    def _suffix(self, script: Script, body: Body, *, commits: bool = True) -> str:
+        return _NOTE.format(fact=self._quote(script.sha256)) + super()._suffix(script, body, commits=commits)
 
 
 @dataclass(frozen=True)

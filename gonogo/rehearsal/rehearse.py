@@ -10,11 +10,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
 
 from gonogo import clock
 from gonogo.core.engine.budgets import downtime_by_phase
-from gonogo.core.engine.events import Event, Kind
+from gonogo.core.engine.events import (
+    BackupProof,
+    BackupProved,
+    Event,
+    ForwardEvidence,
+    Kind,
+    LevelEvidence,
+    QueryEvidence,
+    Rehearsed,
+    StepEvidence,
+    write_body,
+)
 from gonogo.core.engine.evolve import evolve
 from gonogo.core.engine.forecast import actual_times
 from gonogo.core.engine.rehearsal import Restores, shortcomings, verdict
@@ -22,17 +32,18 @@ from gonogo.core.engine.state import SWITCH_LEVELS, State, Status, outcome
 from gonogo.core.plan.plan import Identity, Plan
 from gonogo.core.plan.seal import evidence_seal
 from gonogo.ledger import store
-from gonogo.planning.planner import Prepared
+from gonogo.planning.prepared import Prepared
 from gonogo.postgres.connection import Database, identify
 from gonogo.postgres.inventory import Snapshot, compare_snapshot
 from gonogo.project import Project
-from gonogo.recovery import data_loss, dump, restore
-from gonogo.recovery.manifest import Backup, BackupFailed, read
+from gonogo.recovery import dump, restore
+from gonogo.recovery.manifest import BackupFailed, BackupFolder, read
 from gonogo.rehearsal.isolation import rehearse_phases, rehearse_steps
 from gonogo.rehearsal.observer import RehearsalObserver, in_turn, key_queries
-from gonogo.rehearsal.sandbox import Rehearsal, Say, carried, inspect_copy, on_a_copy
+from gonogo.rehearsal.sandbox import RehearsalRun, Say, inspect_copy, on_a_copy, run_on_copy
 from gonogo.run import launch, loop, rollback_request, targets
-from gonogo.run.context import Runner
+from gonogo.run.acquire import LiveRunner
+from gonogo.run.runner import Runner
 from gonogo.run.signatures import keys_of
 
 
@@ -45,7 +56,7 @@ def rehearse(
     say: Say,
     each_step: bool = False,
     folder: Path | None = None,
-) -> dict[str, Any]:
+) -> Rehearsed:
     """Rehearse a plan on a copy of its target, record what it showed on the target, and return it.
 
     Args:
@@ -67,7 +78,7 @@ def rehearse(
     plan = prepared.plan.model_copy(update={"identity": identity})
     made = read(folder) if folder else _take(plan, database, project, say)
     _require_of(made, identity)
-    run = Rehearsal(
+    run = RehearsalRun(
         plan=plan,
         texts=dict(prepared.texts),
         database=database,
@@ -76,36 +87,37 @@ def rehearse(
         say=say,
         each_step=each_step or bool(plan.rehearsal and plan.rehearsal.each_step),
     )
-    # as JSON holds it, so that it is the same when it is read again
-    evidence: dict[str, Any] = json.loads(store.encode(_evidence(run, made)))
+    shown = _evidence(run, made)
     if plan.protected:
-        evidence["signature"] = keys_of(project).sign_as_project(evidence)
+        # as the ledger holds it, so that it is the same when it is read again
+        written = json.loads(store.encode(write_body(shown)))
+        shown = shown.replace(signature=keys_of(project).sign_as_project(written))
     with database.connect("gonogo/rehearse") as connection:
-        store.record_rehearsal(connection, plan, evidence, actor)
-    return evidence
+        store.record_rehearsal(connection, plan, shown, actor)
+    return shown
 
 
-def _require_of(made: Backup, identity: Identity) -> None:
+def _require_of(made: BackupFolder, identity: Identity) -> None:
     """See that a backup is a whole one of the very target.
 
     Raises:
         BackupFailed: it is not.
     """
-    of = (made.manifest["system"], made.manifest["database"])
+    of = (made.manifest.system, made.manifest.database)
     if of != (identity.system_identifier, identity.database):
-        raise BackupFailed(f"{made.folder} is a backup of another database ({made.manifest['database']})")
-    if made.manifest["without_rows"]:
+        raise BackupFailed(f"{made.folder} is a backup of another database ({made.manifest.database})")
+    if made.manifest.without_rows:
         raise BackupFailed(f"{made.folder} leaves rows out, so nothing can be rehearsed on it; a whole one can")
 
 
-def _take(plan: Plan, database: Database, project: Project, say: Say) -> Backup:
+def _take(plan: Plan, database: Database, project: Project, say: Say) -> BackupFolder:
     say("taking a backup of the target")
     return dump.take(database, project.state / "backups" / f"{plan.runbook}-rehearsal-{dump.stamp()}", say)
 
 
-def _evidence(run: Rehearsal, made: Backup) -> dict[str, Any]:
+def _evidence(run: RehearsalRun, made: BackupFolder) -> Rehearsed:
     began = clock.now()
-    levels: list[dict[str, Any]] = []
+    levels: list[LevelEvidence] = []
     first: _RoundTrip | None = None
     undone: _RoundTrip | None = None
     for level in run.plan.rollback.levels:
@@ -113,37 +125,39 @@ def _evidence(run: Rehearsal, made: Backup) -> dict[str, Any]:
         levels.append(trip.level_evidence(level))
         first = first or trip
         undone = trip if level == "undo" else undone
-        if trip.forward["outcome"] != "done":
+        if trip.forward.outcome != "done":
             break
-    go_seq = bool(first and first.forward["outcome"] == "done")
-    phases = rehearse_phases(run, made) if go_seq and run.plan.rollback.reach == "phase" else []
+    went = bool(first and first.forward.outcome == "done")
+    phases = rehearse_phases(run, made) if went and run.plan.rollback.reach == "phase" else ()
     alone = rehearse_steps(run, made) if run.each_step else {}
     seen = undone or first
-    steps = [{**step, **alone.get(step["step"], {})} for step in (seen.steps if seen else [])]
-    evidence = {
+    steps = tuple(
+        step.replace(**alone[step.step]._asdict()) if step.step in alone else step for step in (seen.steps if seen else ())
+    )
+    shown = Rehearsed(
         # what is known is as old as what it was rehearsed on
-        "at": made.manifest["taken_at"],
-        "took": round((clock.now() - began).total_seconds(), 1),
-        "plan": run.plan.seal,
-        "seal": evidence_seal(run.plan, made.manifest["schema"]),
-        "schema": made.manifest["schema"],
-        "target": run.plan.target,
-        "on": first.where if first else "",
-        "backup": first.proof if first else {},
-        "rows": first.start.size if first and first.start else 0,
-        "forward": first.forward if first else {},
-        "tasks": first.tasks if first else {},
-        "down": first.down if first else {},
-        "steps": steps,
-        "levels": levels,
-        "phases": phases,
-        "queries": first.queries if first else [],
-        "each_step": run.each_step,
-    }
-    return {**evidence, "shortcomings": shortcomings(run.plan, evidence)}
+        at=made.manifest.taken_at,
+        took=round((clock.now() - began).total_seconds(), 1),
+        plan=run.plan.seal,
+        seal=evidence_seal(run.plan, made.manifest.fingerprint),
+        fingerprint=made.manifest.fingerprint,
+        target=run.plan.target,
+        on=first.where if first else "",
+        backup=first.proof if first else None,
+        rows=first.start.size if first and first.start else 0,
+        forward=first.forward if first else ForwardEvidence(),
+        tasks=first.tasks if first else {},
+        down=first.down if first else {},
+        steps=steps,
+        levels=tuple(levels),
+        phases=phases,
+        queries=first.queries if first else (),
+        each_step=run.each_step,
+    )
+    return shown.replace(shortcomings=shortcomings(run.plan, shown))
 
 
-def _rehearse_level(run: Rehearsal, made: Backup, level: str) -> _RoundTrip:
+def _rehearse_level(run: RehearsalRun, made: BackupFolder, level: str) -> _RoundTrip:
     """Go forward on a fresh copy, then back by one way."""
     run.say(f"restoring the backup for the way back by {level}")
     room = run.room
@@ -151,10 +165,10 @@ def _rehearse_level(run: Rehearsal, made: Backup, level: str) -> _RoundTrip:
         in_place = not restore.may_swap(connection)
     with dump.restored(made, room, run.say) as (url, proof):
         trip = _RoundTrip(run=run, where=room.choose()[1], proof=proof)
-        with carried(run, on_a_copy(run.plan), url) as runner:
-            runner.in_place = in_place
+        with run_on_copy(run, on_a_copy(run.plan), url) as runner:
+            runner.postgres.in_place = in_place
             trip.go_forward(runner)
-            if trip.forward["outcome"] == "done":
+            if trip.forward.outcome == "done":
                 if level == run.plan.rollback.levels[0]:
                     trip.compare_latencies(made, runner)
                 trip.go_back(runner, level)
@@ -165,43 +179,44 @@ def _rehearse_level(run: Rehearsal, made: Backup, level: str) -> _RoundTrip:
 class _RoundTrip:
     """What is seen of one way forward and back."""
 
-    run: Rehearsal
+    run: RehearsalRun
     where: str
-    proof: dict[str, Any]
+    proof: BackupProof
     start: Snapshot | None = None
-    forward: dict[str, Any] = field(default_factory=dict)
-    steps: list[dict[str, Any]] = field(default_factory=list)
+    forward: ForwardEvidence = field(default_factory=ForwardEvidence)
+    steps: tuple[StepEvidence, ...] = ()
     tasks: dict[str, float] = field(default_factory=dict)
     #: how long each phase kept the application down, in seconds
     down: dict[str, float] = field(default_factory=dict)
-    queries: list[dict[str, Any]] = field(default_factory=list)
-    back: dict[str, Any] = field(default_factory=dict)
+    queries: tuple[QueryEvidence, ...] = ()
+    back: LevelEvidence | None = None
 
-    def go_forward(self, runner: Runner) -> None:
+    def go_forward(self, runner: LiveRunner) -> None:
         """Run everything, taking stock before every step."""
         plan, run = runner.plan, runner.session.run
         with inspect_copy(runner.session.database) as looking:
             observer = RehearsalObserver(runner, looking)
             self.start = observer.before[0]
-            self.queries = [{"check": name, "before": plan_} for name, plan_ in observer.queries.items()]
+            self.queries = tuple(QueryEvidence(check=name, before=seen) for name, seen in observer.queries.items())
             runner.listeners.append(observer.on_event)
             began = clock.monotonic()
             launch.go(runner, len(plan.phases), self._run_phase, at_once=True)
             runner.listeners.remove(observer.on_event)
             if runner.state.status is Status.DONE:
                 after = dict(key_queries(runner, looking))
-                self.queries = [{**query, "after": after.get(query["check"])} for query in self.queries]
+                self.queries = tuple(query.replace(after=after.get(query.check)) for query in self.queries)
         state = runner.state
         events = store.read(runner.session.connection, run)
-        self.forward = {"outcome": outcome(state), "why": state.held or state.cause or _why_no_go(events)}
-        self.forward["took"] = round(clock.monotonic() - began - observer.spent, 2)
+        why = state.held or state.rollback.cause or _why_no_go(events)
+        took = round(clock.monotonic() - began - observer.spent, 2)
+        self.forward = ForwardEvidence(outcome=outcome(state), why=why, took=took)
         times = actual_times(plan, events)
         self.tasks = {name: round((end - start).total_seconds(), 2) for name, (start, end) in times.items() if end}
         self.down = downtime_by_phase(plan, zip(events, list(accumulate(events, evolve, initial=State()))[1:], strict=True))
         self.steps = observer.steps(events)
         self._observer = observer
 
-    def compare_latencies(self, made: Backup, runner: Runner) -> None:
+    def compare_latencies(self, made: BackupFolder, runner: LiveRunner) -> None:
         """Measure what the run is watched by on a fresh copy and on this one, in turn."""
         plan = self.run.plan
         watched = {name for phase in plan.phases for name in (*phase.watch, *phase.verify)}
@@ -214,49 +229,53 @@ class _RoundTrip:
             with inspect_copy(old) as before, inspect_copy(runner.session.database) as after:
                 for side in (before, after):
                     side.execute("ANALYZE")
-                found = in_turn(plan, runner.environment(), before, after)
-        self.queries = [{**query, "latency": found.get(query["check"])} for query in self.queries]
+                found = in_turn(plan, runner.postgres.environment(), before, after)
+        self.queries = tuple(query.replace(latency=found.get(query.check)) for query in self.queries)
 
     def _run_phase(self, runner: Runner) -> None:
         """Carry a phase; the backup that the copy was made from is the copy's own."""
-        if runner.plan.backup is not None and not runner.state.backup:
-            here = data_loss.oldest_running(runner.session.connection)
-            runner.append(Kind.BACKED_UP, {**self.proof, "snapshot": here})
+        if runner.plan.backup is not None and runner.state.backup is None:
+            here = runner.target.oldest_running()
+            runner.append(BackupProved(**dict(self.proof), snapshot=here))
         loop.run_until_blocked(runner)
 
-    def go_back(self, runner: Runner, level: str) -> None:
-        """Turn back by one way, and compare with what there was."""
-        self.run.say(f"turning back by {level}")
+    def go_back(self, runner: LiveRunner, level: str) -> None:
+        """Roll back by one way, and compare with what there was."""
+        self.run.say(f"rolling back by {level}")
         with inspect_copy(runner.session.database) as looking:
             self._observer.watch_undo(looking)
             began = clock.monotonic()
             if level == "undo":
                 runner.listeners.append(self._observer.on_undo)
             # nobody but the run writes to a copy
-            back = rollback_request.Back(kind=Kind.ROLL_BACK, reason="rehearsed", level=level, back_to=0, accept_loss=True)
+            back = rollback_request.RollbackRequest(reason="rehearsed", level=level, back_to=0, accept_loss=True)
             rollback_request.begin_rollback(runner, back, by_authority=False)
             loop.run_until_blocked(runner)
             took = round(clock.monotonic() - began - self._observer.spent_back, 2)
         state = runner.state
-        self.back = {"took": took, "outcome": outcome(state)}
-        if state.status not in (Status.ROLLED_BACK, Status.PROVING):
-            self.back |= {"verdict": Restores.FAILS, "differences": [state.held or str(state.status)]}
-        elif state.held and level in SWITCH_LEVELS:
-            self.back |= {"verdict": Restores.NOT, "differences": [state.held]}
-        elif level in SWITCH_LEVELS:
-            self.back |= {"verdict": Restores.CHECKS_PASS, "differences": []}
-        elif self.start is not None:
-            with inspect_copy(runner.session.database) as looking:
-                differing, misplaced = compare_snapshot(self.start, looking)
-            differing = differing or ([state.held] if state.held else [])
-            self.back |= {"verdict": verdict(differing, misplaced), "differences": [*differing, *misplaced]}
+        kind, told = self._came_to(runner, level)
+        self.back = LevelEvidence(level=level, took=took, outcome=outcome(state), verdict=kind, differences=told)
         if level == "undo":
             self.steps = self._observer.with_undo(self.steps, state)
 
-    def level_evidence(self, level: str) -> dict[str, Any]:
+    def _came_to(self, runner: LiveRunner, level: str) -> tuple[Restores, tuple[str, ...]]:
+        """Return what a way back did, and what differs from before."""
+        state = runner.state
+        if state.status not in (Status.ROLLED_BACK, Status.PROVING):
+            return Restores.FAILS, (state.held or str(state.status),)
+        if level in SWITCH_LEVELS:
+            return (Restores.NOT, (state.held,)) if state.held else (Restores.CHECKS_PASS, ())
+        if self.start is None:
+            return Restores.NOT_REACHED, ()
+        with inspect_copy(runner.session.database) as looking:
+            differing, misplaced = compare_snapshot(self.start, looking)
+        differing = differing or ([state.held] if state.held else [])
+        return verdict(differing, misplaced), (*differing, *misplaced)
+
+    def level_evidence(self, level: str) -> LevelEvidence:
         """Return what was seen of a way back."""
-        return {"level": level, **(self.back or {"took": 0, "verdict": Restores.NOT_REACHED, "differences": []})}
+        return self.back or LevelEvidence(level=level, verdict=Restores.NOT_REACHED)
 
 
 def _why_no_go(events: Sequence[Event]) -> str:
-    return next((str(event.body.get("why")) for event in reversed(events) if event.kind is Kind.NO_GO), "")
+    return next((event.body.why for event in reversed(events) if event.kind is Kind.NO_GO), "")

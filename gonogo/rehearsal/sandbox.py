@@ -15,7 +15,7 @@ from gonogo.postgres import scratch
 from gonogo.postgres.connection import Connection, Database, identify, transaction
 from gonogo.project import Project
 from gonogo.rehearsal import lock_recorder
-from gonogo.run.context import Runner, acquire_run
+from gonogo.run.acquire import LiveRunner, Where, acquire_run
 from gonogo.run.signatures import keys_of, signer
 
 Say = Callable[[str], None]
@@ -23,7 +23,7 @@ NOTHING, FOR_EVER = timedelta(0), timedelta(days=3650)
 
 
 @dataclass(kw_only=True)
-class Rehearsal:
+class RehearsalRun:
     """One rehearsal of a plan."""
 
     plan: Plan
@@ -70,14 +70,14 @@ def on_a_copy(plan: Plan) -> Plan:
 
 def _step_on_a_copy(step: PlannedStep) -> PlannedStep:
     """Return a step as it is rehearsed: nobody is asked, and nothing is done beyond the copy."""
-    if step.outside is not None and not step.in_rehearsal:
-        nothing = dict(kind="confirm", scripts=(), undo=(), outside=None, undo_outside=None)
+    if step.row.external and not step.in_rehearsal:
+        nothing = dict(kind="confirm", scripts=(), undo=(), external=None, undo_external=None)
         return step.model_copy(update={"confirm": (), **nothing})
     return step.model_copy(update={"confirm": ()})
 
 
 @contextmanager
-def carried(run: Rehearsal, plan: Plan, url: str) -> Iterator[Runner]:
+def run_on_copy(run: RehearsalRun, plan: Plan, url: str) -> Iterator[LiveRunner]:
     """Open a run on a copy, ready to go."""
     copy = Database(url=url, role=run.database.role)
     with copy.connect("gonogo/rehearse") as connection:
@@ -89,8 +89,14 @@ def carried(run: Rehearsal, plan: Plan, url: str) -> Iterator[Runner]:
             identity = identify(connection)
             known = plan.model_copy(update={"identity": identity})
             name = store.open_run(connection, known, run.texts, run.actor, signer(known, keys_of(run.project)))
-    runner = acquire_run(copy, name, actor=run.actor, keys=keys_of(run.project), session_type=lock_recorder.ObservedSession)
-    runner.room, runner.root = run.project.state, run.project.files
+    runner = acquire_run(
+        copy,
+        name,
+        actor=run.actor,
+        keys=keys_of(run.project),
+        where=Where(state_folder=run.project.state, root=run.project.files),
+        session_type=lock_recorder.ObservedSession,
+    )
     runner.session.say = run.say
     try:
         yield runner

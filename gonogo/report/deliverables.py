@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gonogo.core.engine.events import Event, Kind
+from gonogo.core.engine.events import Event, ItemConfirmed, Kind
 from gonogo.core.plan.plan import Plan, Script
+from gonogo.core.text.plain import table
 from gonogo.core.text.plan_page import plan_page
 from gonogo.errors import BadInput
 from gonogo.report.report import as_html, as_markdown, report
@@ -19,7 +20,7 @@ def write_deliverables(plan: Plan, events: Sequence[Event], run: str, texts: Map
 
     Args:
         plan: the run's plan.
-        events: its facts.
+        events: its events.
         run: its id.
         texts: its scripts, by sha256.
         folder: where.
@@ -51,16 +52,16 @@ def write_deliverables(plan: Plan, events: Sequence[Event], run: str, texts: Map
 
 
 def _checklist(plan: Plan, events: Sequence[Event]) -> str:
-    ticked = {str(event.body.get("item")): event for event in events if event.kind is Kind.CONFIRMED}
+    confirmed = {body.item: (event, body) for event in events if isinstance(body := event.body, ItemConfirmed)}
     lines = [f"# {plan.title}: safety checklist", ""]
     for number, phase in enumerate(plan.phases):
         lines += [f"## {phase.title}", "", f"Criteria: {', '.join(phase.go_if) or 'none'}", ""]
         for item in plan.items(number).values():
-            event = ticked.get(item.item)
-            said = f": {event.actor}, {event.at:%Y-%m-%d %H:%M} UTC" if event else ""
-            evidence = f" ({event.body['evidence']})" if event and event.body.get("evidence") else ""
+            found = confirmed.get(item.item)
+            said = f": {found[0].actor}, {found[0].at:%Y-%m-%d %H:%M} UTC" if found else ""
+            evidence = f" ({found[1].evidence})" if found and found[1].evidence else ""
             owner = f" [{item.owner}]" if item.owner else ""
-            lines.append(f"- [{'x' if event else ' '}] {item.title or item.item}{owner}{said}{evidence}")
+            lines.append(f"- [{'x' if found else ' '}] {item.title or item.item}{owner}{said}{evidence}")
         lines.append("")
     return "\n".join(lines)
 
@@ -85,21 +86,16 @@ def _scripts(plan: Plan, texts: Mapping[str, str]) -> str:
 
 
 def _scenarios(plan: Plan, made: Mapping[str, Any]) -> str:
-    lines = [
-        f"# {plan.title}: tests and their results",
-        "",
-        "| check | asks | must | turns back | results |",
-        "|---|---|---|---|---|",
-    ]
+    rows = []
     for name, check in plan.checks.items():
         results = [f"{row['where']} {row['at']}: {row['verdict']}" for row in made["checks"] if row["check"] == name]
         watched = [
             f"watch: {row['samples']} samples, {row['breaches']} breaches" for row in made["watch"] if row["check"] == name
         ]
         told = "; ".join([*results, *watched]) or "not asked"
-        cells = (name, check.about or check.kind, ", ".join(check.expect) or "-", check.roll_back_if or "-", told)
-        lines.append("| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join(lines) + "\n"
+        rows.append((name, check.about or check.kind, ", ".join(check.expect), check.roll_back_if or "", told))
+    lines = table(("check", "asks", "must", "rolls back", "results"), rows)
+    return "\n".join([f"# {plan.title}: tests and their results", "", *lines]) + "\n"
 
 
 def _lessons(plan: Plan, made: Mapping[str, Any]) -> str:
@@ -115,7 +111,7 @@ def _lessons(plan: Plan, made: Mapping[str, Any]) -> str:
     late = [row for row in made["schedule"] if row["late"]]
     lines += [f"- {row['task']} took {row['took']}, and was planned to take {row['planned']}" for row in late]
     trouble = {str(kind) for kind in (Kind.HELD, Kind.TRIPPED, Kind.FAILED, Kind.VERIFY_FAILED, Kind.NO_GO, Kind.UNDO_FAILED)}
-    lines += [f"- {row['at']} {row['fact']}: {row['why']}" for row in made["story"] if row["fact"] in trouble]
+    lines += [f"- {row['at']} {row['event']}: {row['why']}" for row in made["story"] if row["event"] in trouble]
     if len(lines) == 6:
         lines.append("- nothing was late, held, tripped or failed")
     lines += ["", "## What went well", "", "-", "", "## What did not", "", "-", "", "## What we change", "", "-", ""]

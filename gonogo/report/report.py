@@ -11,15 +11,30 @@ from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from gonogo.core.engine.budgets import describe, spent
-from gonogo.core.engine.events import Event, Kind
+from gonogo.core.engine.budgets import Spent, describe, spent
+from gonogo.core.engine.events import (
+    BackupProved,
+    BatchDone,
+    Body,
+    Event,
+    Go,
+    ItemConfirmed,
+    Kind,
+    PhaseStarted,
+    Sampled,
+    ScriptDone,
+    UndoDone,
+    VoteCast,
+    VoteRefused,
+)
 from gonogo.core.engine.evolve import ROLLBACK, fold
 from gonogo.core.engine.forecast import actual_times, fraction
 from gonogo.core.engine.state import Status, outcome
+from gonogo.core.engine.verdict import Judgement
 from gonogo.core.model.duration import say_duration
 from gonogo.core.plan.plan import Plan
-from gonogo.core.text.messages import backup_in_words
-from gonogo.core.text.plain import clean
+from gonogo.core.text.messages import describe_backup
+from gonogo.core.text.plain import cell, clean
 
 _JUDGED = {
     Kind.GO: "gate",
@@ -36,7 +51,7 @@ _JUDGED = {
 }
 #: what people said
 _DECISIONS = frozenset({str(kind) for kind in (Kind.VOTE, Kind.ROLL_BACK, Kind.ABORT)})
-#: facts that are too many to list one by one
+#: events that are too many to list one by one
 _QUIET = frozenset({Kind.SAMPLE, Kind.BATCH, Kind.DONE, Kind.STARTED, Kind.UNDO_STARTED, Kind.UNDONE})
 
 
@@ -45,7 +60,7 @@ def report(plan: Plan, events: Sequence[Event], run: str) -> dict[str, Any]:
 
     Args:
         plan: the run's plan.
-        events: its facts, in order.
+        events: its events, in order.
         run: its id.
     """
     state = fold(events)
@@ -57,7 +72,7 @@ def report(plan: Plan, events: Sequence[Event], run: str) -> dict[str, Any]:
         "run": run,
         "target": plan.target,
         "outcome": outcome(state),
-        "cause": state.cause or state.held,
+        "cause": state.rollback.cause or state.held,
         "risk": f"{plan.risk.level}: {plan.risk.why}" if plan.risk else "",
         "seal": plan.seal,
         "commit": plan.commit,
@@ -72,10 +87,10 @@ def report(plan: Plan, events: Sequence[Event], run: str) -> dict[str, Any]:
         "backfills": _backfills(plan, events),
         "scripts": _scripts(plan, events),
         "success": _success(plan, events, budgets),
-        "budgets": [{"name": name, **known, "says": describe(name, known)} for name, known in budgets.items()],
+        "budgets": [{"name": name, **known.as_data(), "says": describe(name, known)} for name, known in budgets.items()],
         "backups": _backups(events),
         "locks": _locks(plan, events),
-        "lost": fold(events).lost,
+        "lost": state.rollback.lost,
         "story": [_tell(event, zone) for event in events if event.kind not in _QUIET and event.kind is not Kind.RUN_OPENED],
     }
 
@@ -94,7 +109,7 @@ def brief(made: Mapping[str, Any]) -> str:
     watched = (f"{row['check']} {row['samples']} samples, {row['breaches']} breaches" for row in made["watch"])
     if told := "; ".join(watched):
         lines.append(f"Watched: {told}.")
-    said = [f"{row['by']}: {row['why']}" for row in made["story"] if row["fact"] in _DECISIONS and row["why"]]
+    said = [f"{row['by']}: {row['why']}" for row in made["story"] if row["event"] in _DECISIONS and row["why"]]
     lines += [f"Decided: {'; '.join(said)}."] if said else []
     return "\n".join(lines)
 
@@ -129,32 +144,31 @@ def _schedule(plan: Plan, events: Sequence[Event], zone: ZoneInfo) -> list[dict[
     return rows
 
 
-def _success(plan: Plan, events: Sequence[Event], budgets: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
+def _success(plan: Plan, events: Sequence[Event], budgets: Mapping[str, Spent]) -> list[dict[str, str]]:
     """Return each criterion with its answer: met, not met, or unknown where nothing answered it."""
-    newest: dict[str, dict[str, str]] = {}
+    newest: dict[str, Judgement] = {}
     for event in events:
         if event.kind in _JUDGED and event.kind is not Kind.NOT_PROVED:
-            newest |= {str(judged["check"]): judged for judged in event.body.get("judged", ())}
-    ticked = {str(event.body.get("item")): event.actor for event in events if event.kind is Kind.CONFIRMED}
+            newest |= {judged.check: judged for judged in judged_in(event)}
+    confirmed = {body.item: event.actor for event in events if isinstance(body := event.body, ItemConfirmed)}
     back = fold(events).status in (Status.ROLLED_BACK, Status.ROLLING_BACK, Status.PROVING)
     told = []
     for criterion in plan.success:
         judged = newest.get(criterion.check)
         if criterion.item:
-            answer, why = (
-                ("met", f"confirmed by {ticked[criterion.item]}") if criterion.item in ticked else ("unknown", "not confirmed")
-            )
+            who = confirmed.get(criterion.item, "")
+            answer, why = ("met", f"confirmed by {who}") if who else ("unknown", "not confirmed")
         elif criterion.budget:
             known = budgets.get(criterion.budget)
-            answer = "unknown" if known is None else "not met" if known["over"] else "met"
+            answer = "unknown" if known is None else "not met" if known.over else "met"
             why = describe(criterion.budget, known) if known else f"nothing of {criterion.budget} was counted"
         elif judged is None:
             answer, why = "unknown", f"{criterion.check} was not asked"
         else:
-            answer = {"pass": "met", "fail": "not met", "amber": "not met"}.get(judged["verdict"], "unknown")
-            why = f"{criterion.check}: {judged['sentence']}"
+            answer = {"pass": "met", "fail": "not met", "amber": "not met"}.get(judged.verdict, "unknown")
+            why = f"{criterion.check}: {judged.sentence}"
         if back and answer == "met":
-            answer, why = "not met", f"the run was turned back ({why})"
+            answer, why = "not met", f"the run was rolled back ({why})"
         told.append({"criterion": criterion.criterion, "sort": criterion.sort, "answer": answer, "why": why})
     return told
 
@@ -163,10 +177,9 @@ def _backups(events: Sequence[Event]) -> list[dict[str, str]]:
     """Return each backup of the run with its proof, and how it is restored by hand."""
     told = []
     for event in events:
-        if event.kind is Kind.BACKED_UP:
-            body = event.body
-            by_hand = f"pg_restore --clean --if-exists --no-owner -j2 -d DATABASE {body['folder']}/dump"
-            told.append({"folder": str(body["folder"]), "proof": backup_in_words(body), "by_hand": by_hand})
+        if isinstance(event.body, BackupProved):
+            by_hand = f"pg_restore --clean --if-exists --no-owner -j2 -d DATABASE {event.body.folder}/dump"
+            told.append({"folder": event.body.folder, "proof": describe_backup(event.body), "by_hand": by_hand})
     return told
 
 
@@ -174,10 +187,11 @@ def _locks(plan: Plan, events: Sequence[Event]) -> list[dict[str, str]]:
     """Return the locks that blocked others, with how long the script that held them took at most."""
     rows = []
     for event in events:
-        if event.kind is not Kind.DONE or "judged" in event.body:
+        body = event.body
+        if not isinstance(body, ScriptDone) or body.judged:
             continue
-        step = plan.steps[int(event.body["step"])]
-        script = step.scripts[int(event.body["script"])] if int(event.body["script"]) < len(step.scripts) else None
+        step = plan.steps[body.step]
+        script = step.scripts[body.script] if body.script < len(step.scripts) else None
         for lock in script.locks if script else ():
             if not lock.startswith("ROW"):
                 rows.append({"step": step.name, "lock": lock, "at_most": say_duration(event.at - event.began)})
@@ -196,10 +210,10 @@ def _bar(start: datetime, end: datetime, first: datetime, last: datetime) -> dic
 
 def _checks(events: Sequence[Event], zone: ZoneInfo) -> list[dict[str, str]]:
     return [
-        {"at": _clock(event.at, zone), "where": _JUDGED[event.kind], **judged}
+        {"at": _clock(event.at, zone), "where": _JUDGED[event.kind], **judged.model_dump(mode="json")}
         for event in events
         if event.kind in _JUDGED
-        for judged in event.body.get("judged", ())
+        for judged in judged_in(event)
     ]
 
 
@@ -207,15 +221,15 @@ def _watch(events: Sequence[Event]) -> list[dict[str, Any]]:
     """Return for each watched check how many samples it gave and how many were breaches."""
     rows: dict[str, dict[str, Any]] = {}
     for event in events:
-        if event.kind is not Kind.SAMPLE:
+        if not isinstance(event.body, Sampled):
             continue
-        for name, sample in event.body["samples"].items():
+        for name, sample in event.body.samples.items():
             row = rows.setdefault(name, {"check": name, "samples": 0, "breaches": 0, "blanks": 0, "values": []})
             row["samples"] += 1
-            row["breaches"] += sample["verdict"] == "breach"
-            row["blanks"] += sample["verdict"] in ("inconclusive", "error")
-            row["says"] = sample["says"]
-            row["values"].append(float(sample["value"]) if sample["value"] else None)
+            row["breaches"] += sample.verdict == "breach"
+            row["blanks"] += sample.verdict in ("inconclusive", "error")
+            row["says"] = sample.says
+            row["values"].append(float(sample.value) if sample.value else None)
     for row in rows.values():
         row["spark"] = _spark(row["values"])
     return list(rows.values())
@@ -232,10 +246,10 @@ def _spark(values: Sequence[float | None]) -> str:
 def _backfills(plan: Plan, events: Sequence[Event]) -> list[dict[str, Any]]:
     rows = []
     for number, step in enumerate(plan.steps):
-        batches = [e for e in events if e.kind is Kind.BATCH and e.body["step"] == number]
+        batches = [(e, body) for e in events if isinstance(body := e.body, BatchDone) and body.step == number]
         if batches:
-            total = sum(int(e.body["rows"]) for e in batches)
-            seconds = max((batches[-1].at - batches[0].began).total_seconds(), 0.001)
+            total = sum(body.rows for _, body in batches)
+            seconds = max((batches[-1][0].at - batches[0][0].began).total_seconds(), 0.001)
             rows.append({"step": step.name, "rows": total, "batches": len(batches), "per_second": round(total / seconds)})
     return rows
 
@@ -244,13 +258,14 @@ def _scripts(plan: Plan, events: Sequence[Event]) -> list[dict[str, Any]]:
     """Return each script that ran, forward or back, with how long the server took."""
     rows = []
     for event in events:
-        if event.kind not in (Kind.DONE, Kind.UNDONE) or "judged" in event.body:
+        body = event.body
+        if not isinstance(body, ScriptDone | UndoDone) or (isinstance(body, ScriptDone) and body.judged):
             continue
-        step = plan.steps[int(event.body["step"])]
-        scripts = step.scripts if event.kind is Kind.DONE else step.undo or ()
+        step = plan.steps[body.step]
+        scripts = step.scripts if isinstance(body, ScriptDone) else step.undo or ()
         if not scripts:
             continue
-        script = scripts[int(event.body["script"])]
+        script = scripts[body.script]
         rows.append(
             {
                 "step": step.name,
@@ -263,30 +278,37 @@ def _scripts(plan: Plan, events: Sequence[Event]) -> list[dict[str, Any]]:
     return rows
 
 
+def judged_in(event: Event) -> tuple[Judgement, ...]:
+    """Return the verdicts that an event holds."""
+    return getattr(event.body, "judged", ())
+
+
 def _tell(event: Event, zone: ZoneInfo) -> dict[str, str]:
+    refused = isinstance(event.body, VoteRefused) and event.body.decision.startswith("confirm ")
     return {
         "at": _clock(event.at, zone),
-        "fact": "confirmation refused" if str(event.body.get("decision", "")).startswith("confirm ") else str(event.kind),
+        "event": "confirmation refused" if refused else str(event.kind),
         "by": event.actor,
-        "why": _why(event),
+        "why": _why(event.body),
         "seq": str(event.seq),
     }
 
 
-def _why(event: Event) -> str:
-    """Return the reason that a fact gives, or what a person said."""
-    body = event.body
-    if event.kind is Kind.VOTE:
-        proved = "proved" if body.get("proved") else "not proved"
-        what = "agrees to a rollback" if body.get("on") == ROLLBACK else str(body.get("decision"))
-        return f"{what} ({proved}){': ' if body.get('comment') else ''}{body.get('comment', '')}"
-    if event.kind is Kind.GO and body.get("votes"):
-        return " and ".join(f"{v['person']}{'' if v['proved'] else ' (not proved)'}" for v in body["votes"]) + " said go"
-    if event.kind is Kind.CONFIRMED:
-        return f"{body.get('item')}{': ' if body.get('evidence') else ''}{body.get('evidence', '')}"
-    if event.kind is Kind.PHASE_STARTED and body.get("override"):
-        return f"OVERRIDE: {body['override']}"
-    return str(body.get("why", ""))
+def _why(body: Body) -> str:
+    """Return the reason that an event gives, or what a person said."""
+    match body:
+        case VoteCast():
+            what = "approves a rollback" if body.on == ROLLBACK else body.decision
+            proved = "proved" if body.proved else "not proved"
+            return f"{what} ({proved}){': ' if body.comment else ''}{body.comment}"
+        case Go(votes=votes) if votes:
+            return " and ".join(f"{vote.person}{'' if vote.proved else ' (not proved)'}" for vote in votes) + " said go"
+        case ItemConfirmed():
+            return f"{body.item}{': ' if body.evidence else ''}{body.evidence}"
+        case PhaseStarted(override=override) if override:
+            return f"OVERRIDE: {override}"
+        case _:
+            return body.why
 
 
 def _render(template: str, made: dict[str, Any], *, escape: bool) -> str:
@@ -298,7 +320,7 @@ def _render(template: str, made: dict[str, Any], *, escape: bool) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["cell"] = lambda text: " ".join(str(text).split()).replace("|", "\\|")
+    environment.filters["cell"] = cell
     return environment.get_template(template).render(**made)
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from psycopg import sql
 
-from gonogo.core.engine.events import Event, Kind
+from gonogo.core.engine.events import BatchDone, Event
 from gonogo.core.plan.plan import PlannedStep
 from gonogo.errors import ScriptFailed
 from gonogo.postgres.connection import Connection
@@ -63,24 +62,27 @@ def keyset(connection: Connection, step: PlannedStep) -> Keyset:
     Raises:
         ScriptFailed: there is no such table, or no key without NULLs.
     """
-    found = {str(r[0]): (str(r[1]), bool(r[2])) for r in connection.execute(_COLUMNS, [step.table]).fetchall()}
+    if step.backfill is None:
+        raise ScriptFailed(f"{step.name}: it names no table to work through")
+    table = step.backfill.table
+    found = {str(r[0]): (str(r[1]), bool(r[2])) for r in connection.execute(_COLUMNS, [table]).fetchall()}
     if not found:
-        raise ScriptFailed(f"{step.name}: there is no table {step.table} to work through")
-    columns = step.key or tuple(str(r[0]) for r in connection.execute(_PRIMARY_KEY, [step.table]).fetchall())
+        raise ScriptFailed(f"{step.name}: there is no table {table} to work through")
+    columns = step.backfill.key or tuple(str(r[0]) for r in connection.execute(_PRIMARY_KEY, [table]).fetchall())
     if not columns:
-        raise ScriptFailed(f"{step.name}: {step.table} has no primary key; name the columns to work by with `key:`")
+        raise ScriptFailed(f"{step.name}: {table} has no primary key; name the columns to work by with `key:`")
     for column in columns:
         if column not in found:
-            raise ScriptFailed(f"{step.name}: {step.table} has no column {column}; it has {', '.join(found)}")
+            raise ScriptFailed(f"{step.name}: {table} has no column {column}; it has {', '.join(found)}")
         if not found[column][1]:
-            raise ScriptFailed(f"{step.name}: {step.table}.{column} may be NULL, so a batch could miss rows; use another key")
+            raise ScriptFailed(f"{step.name}: {table}.{column} may be NULL, so a batch could miss rows; use another key")
     row = connection.execute(
-        "SELECT greatest(reltuples, 0)::bigint FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass(%s)", [step.table]
+        "SELECT greatest(reltuples, 0)::bigint FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass(%s)", [table]
     ).fetchone()
     # the table's own name is used as the runbook writes it, quoted by the server
-    name = connection.execute("SELECT pg_catalog.to_regclass(%s)::text", [step.table]).fetchone()
+    name = connection.execute("SELECT pg_catalog.to_regclass(%s)::text", [table]).fetchone()
     return Keyset(
-        table=sql.SQL(str(name[0]) if name else step.table),
+        table=sql.SQL(str(name[0]) if name else table),
         columns=columns,
         types=tuple(found[c][0] for c in columns),
         estimate=int(row[0]) if row else 0,
@@ -123,15 +125,34 @@ def fill_in(text: str, keys: Keyset, after: Sequence[str] | None, upto: Sequence
     return _MARK.sub(lambda m: keys.between(after, upto, m.group(1).replace("''", "'")).as_string(None), text)
 
 
-def run_batch(
-    session: Session, step: PlannedStep, number: int, keys: Keyset, after: Sequence[str] | None, body: Mapping[str, Any]
-) -> Event | None:
-    """Run the next batch of a backfill with its cursor event; None when nothing is left."""
-    batch = next_batch(session.connection, keys, after, step.batch)
-    if batch is None:
-        return None
-    rows, upto = batch
-    script = step.scripts[0]
-    text = fill_in(session.texts[script.sha256], keys, after, upto)
-    event_body = {**body, "upto": list(upto), "rows": rows, "batch": number}
-    return session.run_script(step, script, Kind.BATCH, event_body, text=text)
+@dataclass(frozen=True, kw_only=True)
+class TableBatches:
+    """A table that a backfill works through, on the runner's session."""
+
+    session: Session
+    step: PlannedStep
+    keys: Keyset
+
+    @property
+    def estimate(self) -> int:
+        """About how many rows it has; 0 where nobody knows."""
+        return self.keys.estimate
+
+    def run_next(self, number: int, after: Sequence[str] | None, body: BatchDone) -> Event | None:
+        """Run the next batch together with its event; None when nothing is left."""
+        batch = next_batch(self.session.connection, self.keys, after, _rows_of(self.step))
+        if batch is None:
+            return None
+        rows, upto = batch
+        script = self.step.scripts[0]
+        text = fill_in(self.session.texts[script.sha256], self.keys, after, upto)
+        done = body.replace(upto=upto, rows=rows, batch=number)
+        return self.session.run_script(self.step, script, done, text=text)
+
+    def rematches_own_rows(self, done: int) -> bool:
+        """Say whether more than twice the table was done."""
+        return rematches_own_rows(self.session.connection, self.keys, done, _rows_of(self.step))
+
+
+def _rows_of(step: PlannedStep) -> int:
+    return step.backfill.batch if step.backfill else 1000

@@ -1,27 +1,27 @@
-"""What the loop asks before it believes: checks, and whether people said what the ledger says they did."""
+"""Ask checks before anybody believes anything, and see whether people said what the ledger says they did."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from gonogo.core.engine.events import Kind
+from gonogo.core.engine.events import VoteRefused
 from gonogo.core.engine.verdict import Judgement, Verdict, judge_all
-from gonogo.run.context import Runner
+from gonogo.run.context import Context
 from gonogo.run.signatures import first_unsigned
 
 SETTLE = "Look at the database, then say so: gonogo resume --settle done, or gonogo resume --settle not-done"
 
 
-def judge(runner: Runner, names: Sequence[str]) -> list[Judgement]:
+def judge(context: Context, names: Sequence[str]) -> tuple[Judgement, ...]:
     """Ask some checks, and judge each answer."""
     judged = []
     for name in dict.fromkeys(names):
-        check = runner.plan.checks[name]
-        measured, before = runner.ask(name), runner.baseline.get(name)
+        check = context.plan.checks[name]
+        measured, before = context.measure(name), context.baseline.get(name)
         found = judge_all(check.expectations, check.breach, measured, before, at_least=check.least)
-        runner.session.say(f"{name}: {found.verdict}, {found.sentence}")
+        context.target.say(f"{name}: {found.verdict}, {found.sentence}")
         judged.append(found)
-    return judged
+    return tuple(judged)
 
 
 def not_passing(judged: Sequence[Judgement]) -> list[str]:
@@ -29,20 +29,13 @@ def not_passing(judged: Sequence[Judgement]) -> list[str]:
     return [f"{j.check}: {j.sentence} ({j.verdict})" for j in judged if j.verdict is not Verdict.PASS]
 
 
-def say_judged(judged: Sequence[Judgement]) -> str:
+def describe_judged(judged: Sequence[Judgement]) -> str:
     """Say what did not pass."""
     return "; ".join(not_passing(judged)) or "every check passes"
 
 
-def dump(judged: Sequence[Judgement]) -> list[dict[str, str]]:
-    """Return verdicts as the body of a fact holds them."""
-    return [j.model_dump(mode="json") for j in judged]
-
-
-def refuses_forged(runner: Runner, facts: Sequence[int]) -> bool:
-    """Record that something was not said by whom it names, and say whether it was so."""
-    session = runner.session
-    found = [first_unsigned(session.connection, session.run, runner.plan, runner.keys, [seq]) for seq in facts]
-    for seq, why in filter(None, found):
-        runner.append(Kind.VOTE_REFUSED, {"vote": seq, "why": why})
-    return any(found)
+def forged(context: Context, said: Sequence[int]) -> Iterator[VoteRefused]:
+    """Yield, for each event by which somebody is said to have spoken, that it was not they who did."""
+    for seq in said:
+        if found := first_unsigned(context.ledger, context.run, context.plan, context.keys, [seq]):
+            yield VoteRefused(vote=found[0], why=found[1])

@@ -6,41 +6,46 @@ dropped and built again, never waved through by `IF NOT EXISTS`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
 import psycopg
 
 from gonogo import clock
-from gonogo.core.engine.events import Event, Kind
 from gonogo.core.plan.plan import PlannedStep, Script
 from gonogo.errors import ScriptFailed
 from gonogo.postgres.connection import milliseconds
 from gonogo.run.session import Session, Stopped, explain, transient
+from gonogo.sql.alone import BY_ACT, AloneStatement
 
-_INDEX = "SELECT indisvalid AND indisready FROM pg_catalog.pg_index WHERE indexrelid = pg_catalog.to_regclass(%s)"
 _BUILDER = "SELECT pid FROM pg_catalog.pg_stat_progress_create_index WHERE index_relid = pg_catalog.to_regclass(%s)"
-_LEFTOVERS = (
-    "SELECT i.indexrelid::pg_catalog.regclass::text FROM pg_catalog.pg_index i"
-    " JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid WHERE NOT i.indisvalid AND c.relname ~ '_cc(new|old)[0-9]*$'"
-)
-#: running it twice does no harm
-_REPEATABLE = frozenset({"reindex", "vacuum", "cluster", "alter system"})
 
 
-def run_non_transactional(
-    session: Session, step: PlannedStep, script: Script, started: Kind, done: Kind, body: Mapping[str, Any]
-) -> Iterator[Event]:
-    """Run one statement outside a transaction; yield its events as they are recorded.
+def prepare(session: Session, script: Script) -> None:
+    """Make sure that the name of an index is free; what an attempt long ago left INVALID is dropped.
+
+    `IF NOT EXISTS` would wave through an index that is another one, or INVALID, and the undo would drop it.
+
+    Raises:
+        ScriptFailed: an index of that name is there, or is being built by somebody else.
+    """
+    if not _row(script).makes_index:
+        return
+    builder = _one(session, _BUILDER, script.object)
+    if builder:
+        raise ScriptFailed(f"{script.source}: backend {builder} builds the index {script.object} now; wait for it, or end it")
+    if probe(session, script):
+        way = "drop it first, or leave this step out"
+        raise ScriptFailed(f"{script.source}: the index {script.object} is there already, and this run did not make it; {way}")
+
+
+def run_alone(session: Session, step: PlannedStep, script: Script) -> None:
+    """Run one statement outside a transaction.
 
     Raises:
         ScriptFailed: the server refused it; `left` says whether something of it may have stayed.
         Stopped: the watch cancelled it.
     """
-    if script.act == "create index":
-        _free_index_name(session, script)
-    yield session.append(started, body)
     sql = session.texts[script.sha256]
     attempts = session.plan.sql.attempts
     for number in range(1, attempts + 1):
@@ -66,25 +71,17 @@ def run_non_transactional(
                 raise ScriptFailed(story, sqlstate=error.sqlstate or "", left=happened is None) from None
             session.say(f"{step.name}: {error.sqlstate or type(error).__name__}, trying again ({number} of {attempts})")
             clock.sleep(min(2.0, 0.1 * 2**number))
-    if script.act == "create index" and not probe(session, script):
+    if _row(script).makes_index and not probe(session, script):
         raise ScriptFailed(f"{script.source}: the index {script.object} is not valid after it was built")
-    yield session.append(done, body)
 
 
-def _free_index_name(session: Session, script: Script) -> None:
-    """See that the name of an index is free; what an attempt long ago left INVALID is dropped.
+def _row(script: Script) -> AloneStatement:
+    """Return what is known of a script's statement."""
+    return BY_ACT.get(script.act, _UNKNOWN)
 
-    `IF NOT EXISTS` would wave through an index that is another one, or INVALID, and the undo would drop it.
 
-    Raises:
-        ScriptFailed: an index of that name is there, or is being built by somebody else.
-    """
-    builder = _one(session, _BUILDER, script.object)
-    if builder:
-        raise ScriptFailed(f"{script.source}: backend {builder} builds the index {script.object} now; wait for it, or end it")
-    if _probe_index(session, script.object):
-        way = "drop it first, or leave this step out"
-        raise ScriptFailed(f"{script.source}: the index {script.object} is there already, and this run did not make it; {way}")
+#: a statement of a plan that a newer gonogo made: nothing is known of it
+_UNKNOWN = AloneStatement(act="", node="", refuses=lambda _: None)
 
 
 def _execute(session: Session, step: PlannedStep, sql: str, blockers: list[str], number: int) -> None:
@@ -104,23 +101,17 @@ def probe(session: Session, script: Script) -> bool | None:
     Returns:
         True or False, or None when the catalog cannot know.
     """
-    if script.act == "create index":
-        return _probe_index(session, script.object)
-    if script.act == "drop index" and script.object:
-        # one that was interrupted left the index INVALID: dropping it again ends the work
-        return bool(_one(session, "SELECT pg_catalog.to_regclass(%s) IS NULL", script.object))
-    if script.act == "reindex":
-        for (name,) in session.connection.execute(_LEFTOVERS).fetchall():
+    row = _row(script)
+    if row.leftovers:
+        for (name,) in session.connection.execute(row.leftovers.encode()).fetchall():
             _drop_index(session, name)
-    return False if script.act in _REPEATABLE else None
-
-
-def _probe_index(session: Session, name: str) -> bool:
-    valid = _one(session, _INDEX, name)
-    if valid is False:
-        session.say(f"the index {name} is INVALID; dropping it")
-        _drop_index(session, name)
-    return bool(valid)
+    if row.probe and script.object:
+        answer = _one(session, row.probe, script.object)
+        if row.makes_index and answer is False:
+            session.say(f"the index {script.object} is INVALID; dropping it")
+            _drop_index(session, script.object)
+        return bool(answer)
+    return False if row.repeatable else None
 
 
 def _drop_index(session: Session, name: str) -> None:
@@ -130,13 +121,3 @@ def _drop_index(session: Session, name: str) -> None:
 def _one(session: Session, query: str, *parameters: object) -> Any:
     row = session.connection.execute(query.encode(), parameters).fetchone()
     return row[0] if row else None
-
-
-def happened(session: Session, step: PlannedStep, script: Script) -> bool | None:
-    """Say whether a statement in doubt happened: by the catalog, else by the step's own `done_if`, else unknown."""
-    answer = probe(session, script)
-    if answer is None and step.done_if:
-        answer = bool(_one(session, step.done_if))
-    if answer is None and step.again == "safe":
-        answer = False
-    return answer

@@ -1,28 +1,27 @@
-"""How somebody wants a run turned back: how far, by which way, who must agree, and when that leads nowhere."""
+"""How somebody wants a run rolled back: how far, by which way, who must agree, and when that leads nowhere."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from gonogo.core.engine.decide import BeginRollback, passed_no_return
-from gonogo.core.engine.events import Kind
+from gonogo.core.engine.commands import BeginRollback
+from gonogo.core.engine.decide import passed_no_return
+from gonogo.core.engine.events import AbortAsked, Kind, ResumeAsked, RollbackAsked
 from gonogo.core.engine.evolve import default_level, default_reach
 from gonogo.core.engine.state import ROLLING_BACK_STATES, SWITCH_LEVELS, Status, available_levels, goes_further
 from gonogo.core.plan.plan import Plan
 from gonogo.core.text.plain import tidy
 from gonogo.errors import BadInput, Refused
-from gonogo.run import loop
-from gonogo.run.context import Runner
+from gonogo.run.runner import Runner
 from gonogo.run.runs import FoundRun
 
 
 @dataclass(frozen=True, kw_only=True)
-class Back:
-    """How somebody wants a run turned back."""
+class RollbackRequest:
+    """How somebody wants a run rolled back."""
 
-    #: a rollback, or an abort
-    kind: Kind
+    #: whether the run ends for good
+    abort: bool = False
     reason: str = ""
     #: the way back; the first one that counts without it
     level: str = ""
@@ -34,22 +33,26 @@ class Back:
     go_on: bool = False
 
     @property
-    def body(self) -> dict[str, Any]:
-        """The body of the fact that says so."""
-        said = {"why": tidy(self.reason), "level": self.level, "accept_loss": self.accept_loss}
-        far = {} if self.back_to is None else {"back_to": self.back_to}
-        return {key: value for key, value in said.items() if value} | far
+    def kind(self) -> Kind:
+        """What it is called in the ledger."""
+        return Kind.ABORT if self.abort else Kind.ROLL_BACK
+
+    @property
+    def body(self) -> RollbackAsked:
+        """The event that says so."""
+        asked = AbortAsked if self.abort else RollbackAsked
+        return asked(why=tidy(self.reason), level=self.level, accept_loss=self.accept_loss, back_to=self.back_to)
 
 
-def needs_approval(found: FoundRun, back: Back) -> bool:
+def needs_approval(found: FoundRun, back: RollbackRequest) -> bool:
     """Say whether others must agree to what a person asks for."""
     state = found.state
     going = state.status in ROLLING_BACK_STATES and not goes_further(state, back.level, back.back_to)
-    return state.authority and state.changed and not going
+    return state.rules.authority and state.changed and not going
 
 
-def begin_rollback(runner: Runner, back: Back, *, by_authority: bool) -> None:
-    """Begin to turn a run back, take another way, or let it go on turning back.
+def begin_rollback(runner: Runner, back: RollbackRequest, *, by_authority: bool) -> None:
+    """Begin to roll a run back, take another way, or let it go on rolling back.
 
     Args:
         runner: the run.
@@ -62,19 +65,19 @@ def begin_rollback(runner: Runner, back: Back, *, by_authority: bool) -> None:
     state = runner.state
     if state.status in ROLLING_BACK_STATES and not goes_further(state, back.level, back.back_to):
         if state.held:
-            runner.append(Kind.RESUME, {"accept_loss": True} if back.accept_loss else {})
+            runner.append(ResumeAsked(accept_loss=back.accept_loss))
     elif by_authority:
-        loop.attempt(runner, BeginRollback())
-        if runner.state.rollback_seq == state.rollback_seq:
-            raise Refused("the agreement does not stand: what was said is not signed by those it names; agree again")
+        runner.attempt(BeginRollback())
+        if runner.state.rollback.seq == state.rollback.seq:
+            raise Refused("the approval is invalid: it is not signed by the people it names; approve again")
         if back.accept_loss:
-            runner.append(Kind.RESUME, {"accept_loss": True})
+            runner.append(ResumeAsked(accept_loss=True))
     else:
-        runner.append(back.kind, back.body)
+        runner.append(back.body)
 
 
 def phase_number(plan: Plan, name: str) -> int | None:
-    """Return the number of the phase whose start somebody wants to be turned back to; None where they named none.
+    """Return the number of the phase whose start somebody wants to be rolled back to; None where they named none.
 
     Raises:
         BadInput: there is no such phase.
@@ -85,39 +88,39 @@ def phase_number(plan: Plan, name: str) -> int | None:
     return names.index(name) if name else None
 
 
-def refuse_rollback_where_over(back: Back, found: FoundRun) -> None:
-    """Refuse to turn back a run that did nothing, or has been turned back, or by a way that it does not have.
+def refuse_rollback_where_over(back: RollbackRequest, found: FoundRun) -> None:
+    """Refuse to roll back a run that did nothing, or has been rolled back, or by a way that it does not have.
 
     Raises:
         BadInput: there is no such way.
-        Refused: there is nothing to turn back.
+        Refused: there is nothing to roll back.
     """
     state, kind = found.state, back.kind
-    if back.level and back.level not in state.levels:
-        raise BadInput(f"--level {back.level!r}: this run's ways back are {', '.join(state.levels)}")
+    if back.level and back.level not in state.rules.levels:
+        raise BadInput(f"--level {back.level!r}: this run's ways back are {', '.join(state.rules.levels)}")
     _refuse_the_phase(back, found)
     _refuse_past_return(back, found)
     to = default_reach(state) if back.back_to is None else back.back_to
-    if back.level == "restore" and to not in state.backups:
+    if back.level == "restore" and to not in state.known.backups:
         what = f"phase {found.plan.phases[to].name} of the run {found.run}" if to else f"the run {found.run}"
         raise Refused(f"no backup was proved for {what}, so there is none to restore")
     if back.go_on and state.status not in ROLLING_BACK_STATES:
-        raise Refused(f"the run {found.run} does not turn back now ({state.status}), so there is no rollback to go on with")
-    other = (back.level or state.level, to) != (state.level, state.back_to)
+        raise Refused(f"the run {found.run} does not roll back now ({state.status}), so there is no rollback to go on with")
+    other = (back.level or state.rollback.level, to) != (state.rollback.level, state.rollback.back_to)
     if other and state.status in ROLLING_BACK_STATES and not goes_further(state, back.level, back.back_to):
         wanted = f"by {back.level}" if back.level else f"to the start of {found.plan.phases[to].name}"
         raise Refused(
-            f"the run {found.run} turns back by {state.level}, and cannot take the way {wanted} now; hold it first, with"
+            f"the run {found.run} rolls back by {state.rollback.level}, and cannot take the way {wanted} now; hold it first, with"
             f" `gonogo hold {found.plan.runbook}`, or go on with `gonogo rollback {found.plan.runbook} --continue`"
         )
     nothing_done = state.status is Status.NO_GO and not state.changed
     rolled_back = state.status is Status.ROLLED_BACK and not goes_further(state, back.level)
     if rolled_back or nothing_done or (state.status is Status.DONE and kind is Kind.ABORT):
-        hint = "; `gonogo rollback` turns it back" if state.status is Status.DONE else ""
+        hint = "; `gonogo rollback` rolls it back" if state.status is Status.DONE else ""
         raise Refused(f"the run {found.run} is over ({state.status}), so there is nothing to {kind}{hint}")
 
 
-def _refuse_past_return(back: Back, found: FoundRun) -> None:
+def _refuse_past_return(back: RollbackRequest, found: FoundRun) -> None:
     """Refuse to undo what cannot be undone any more; a backup can still be restored."""
     state, plan = found.state, found.plan
     to = default_reach(state) if back.back_to is None else back.back_to
@@ -131,8 +134,8 @@ def _refuse_past_return(back: Back, found: FoundRun) -> None:
         )
 
 
-def _refuse_the_phase(back: Back, found: FoundRun) -> None:
-    """Refuse to turn back by phase where that leads nowhere."""
+def _refuse_the_phase(back: RollbackRequest, found: FoundRun) -> None:
+    """Refuse to roll back by phase where that leads nowhere."""
     state, plan = found.state, found.plan
     if not back.back_to:
         return
@@ -140,6 +143,6 @@ def _refuse_the_phase(back: Back, found: FoundRun) -> None:
     if back.level in SWITCH_LEVELS:
         raise BadInput(f"--phase {name} --level {back.level}: what that level does is the whole run's, not a phase's")
     if back.back_to > state.begun:
-        raise Refused(f"the phase {name} of the run {found.run} has not begun, so there is nothing to turn back")
-    if "schema" not in state.starts.get(back.back_to, {}):
+        raise Refused(f"the phase {name} of the run {found.run} has not begun, so there is nothing to roll back")
+    if back.back_to not in state.known.starts:
         raise Refused(f"what there was before the phase {name} was not measured, so nobody could prove that it is back")

@@ -1,63 +1,217 @@
-"""Carry a run in this process: become its runner, send its updates, let go cleanly."""
+"""The runner of a run: it decides, lets actions perform, and alone appends what they lead to."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol, TypeAlias
 
-from gonogo.postgres.connection import Database
-from gonogo.project import Project
-from gonogo.run.context import Runner, acquire_run
-from gonogo.run.signatures import keys_of
+import psycopg
 
-if TYPE_CHECKING:
-    from gonogo.notify.sender import Sender
+from gonogo.core.engine import decide
+from gonogo.core.engine.commands import Command
+from gonogo.core.engine.events import Body, Event, Held
+from gonogo.core.engine.evolve import evolve
+from gonogo.core.engine.state import ROLLING_BACK_STATES, State, Status
+from gonogo.core.plan.plan import Plan, PlannedPhase
+from gonogo.keys import Keys
+from gonogo.ledger import store
+from gonogo.run import signatures
+from gonogo.run.actions import perform
+from gonogo.run.context import Context
+from gonogo.run.ports import Ledger, Target
+from gonogo.run.session import Stopped
 
-
-@contextmanager
-def carried(
-    database: Database,
-    run: str,
-    project: Project,
-    *,
-    actor: str,
-    take_over: bool = False,
-    resumed: bool = False,
-) -> Iterator[Runner]:
-    """Be the runner of a run for a while; its updates go to Slack where there is a token for it.
-
-    Args:
-        database: the target.
-        run: the run.
-        project: whose keys prove the people who decide.
-        actor: who this is, for the ledger.
-        take_over: end a runner that is still there.
-        resumed: whether another process carried the run before.
-
-    Raises:
-        Refused: the target is not the run's, or another runner works on it.
-    """
-    runner = acquire_run(database, run, actor=actor, keys=keys_of(project), take_over=take_over, resumed=resumed)
-    runner.room, runner.root = project.state, project.files
-    sender: Sender | None = None
-    try:
-        if tells_slack(runner):
-            from gonogo.notify.sender import Sender  # noqa: PLC0415 - Slack's library is for those who have a token
-
-            def say(text: str) -> None:
-                runner.session.say(text)  # whoever shows the run may change
-
-            sender = Sender(database, runner.plan, run, say)
-            sender.start()
-        yield runner
-    finally:
-        if sender:
-            sender.finish()
-        runner.close()
+Listener: TypeAlias = Callable[[State, Event, State], None]
+_WATCHED = frozenset({Status.WORKING, Status.VERIFYING, Status.SOAKING})
 
 
-def tells_slack(runner: Runner) -> bool:
-    """Say whether the updates of a run go to Slack."""
-    return bool(runner.plan.updates.slack and os.environ.get("SLACK_BOT_TOKEN"))
+class RecoverableTarget(Target, Protocol):
+    """A target whose connection can be lost and made again."""
+
+    def knows(self, seq: int) -> None:
+        """Note the newest event that the loop knows; what is newer happened behind a lost connection."""
+
+    def proceed(self) -> None:
+        """Let statements begin again: the loop has heard why they were stopped."""
+
+    def recover(self, error: psycopg.Error, known: int) -> list[Event] | None:
+        """Come back after a lost connection, and return the events that are newer; None where it was not lost."""
+
+    def describe(self, error: psycopg.Error) -> str:
+        """Say what went wrong with a statement."""
+
+
+class PhaseWatch(Protocol):
+    """A watch over a phase."""
+
+    phase: PlannedPhase
+    #: why it ended by itself without a trip
+    died: str
+
+    def start(self) -> None:
+        """Begin to take samples."""
+
+    def stop(self, since: datetime | None = None) -> bool:
+        """End it when its last sample is judged; say whether it took one."""
+
+
+@dataclass(kw_only=True)
+class Runner:
+    """The one process that works on a run, until it is fenced."""
+
+    plan: Plan
+    run: str
+    ledger: Ledger
+    target: RecoverableTarget
+    keys: Keys
+    state: State = field(default_factory=State)
+    #: why nothing of its plan may act beyond the database, if it may not
+    untrusted: str = ""
+    #: hears every event, with the state before and after it
+    listeners: list[Listener] = field(default_factory=list)
+    #: whether it waits at a gate for as long as people have to decide
+    patient: bool = True
+    #: lets a moment pass while people decide; Prefect's form listens meanwhile
+    listen: Callable[[Runner], None] | None = None
+    #: makes the watch of a phase; nothing is watched without it
+    watch_for: Callable[[Runner, PlannedPhase], PhaseWatch] | None = None
+    #: the go and the approval that were seen to be signed
+    _trusted: tuple[int, int] = (-1, -1)
+    _watch: PhaseWatch | None = None
+
+    def __post_init__(self) -> None:
+        self.use_plan(self.plan)
+
+    def use_plan(self, plan: Plan) -> None:
+        """Work by another form of the plan, as a rehearsal does on a copy."""
+        self.plan = plan
+        self.context = Context(
+            plan=plan,
+            run=self.run,
+            ledger=self.ledger,
+            target=self.target,
+            keys=self.keys,
+            untrusted=self.untrusted,
+            current=lambda: self.state,
+            sync=self.sync,
+            is_next=lambda command: self.next() == command,
+            listen=self._listen,
+            end_watch=self._end_watch_of_phase,
+        )
+
+    # events
+
+    def sync(self) -> None:
+        """Take in what others have recorded."""
+        for event in self.ledger.read(self.state.seq):
+            self.take_in(event)
+
+    def take_in(self, event: Event) -> None:
+        """Fold one event, and tell the listeners."""
+        before, self.state = self.state, evolve(self.state, event)
+        self.target.knows(self.state.seq)
+        for listener in self.listeners:
+            listener(before, event, self.state)
+
+    def append(self, body: Body) -> None:
+        """Record an event and take it in."""
+        self._apply_own(self.ledger.append(body))
+
+    def _apply_own(self, event: Event) -> None:
+        """Take in an event of our own; where its number shows that others came before it, theirs first."""
+        if event.seq == self.state.seq + 1:
+            self.take_in(event)
+        elif event.seq > self.state.seq:
+            self.sync()
+
+    # what is next
+
+    def next(self) -> Command | None:
+        """Return the next command; start or stop the watch to match where the run stands."""
+        if self._holds_forged():
+            return None
+        self._start_or_stop_watch()
+        return decide.decide(self.plan, self.state, self.target.now())
+
+    def attempt(self, command: Command) -> None:
+        """Perform a command, through a lost connection or a watch that tripped meanwhile."""
+        try:
+            for outcome in perform(self.context, command):
+                if isinstance(outcome, Event):
+                    self._apply_own(outcome)
+                else:
+                    self.append(outcome)
+        except Stopped:
+            # the watch recorded why before it cancelled the statement
+            self.sync()
+            self.target.proceed()
+        except psycopg.Error as error:
+            newer = self.target.recover(error, self.state.seq)
+            if newer is not None:
+                for event in newer:
+                    self.take_in(event)
+                return
+            store.raise_if_fenced(error)
+            # nothing of this kind is expected; whatever it is, a person should see it before anything else happens
+            self.append(Held(why=f"{self.stage_of(command)}: {self.target.describe(error)}"))
+
+    def stage_of(self, command: Command) -> str:
+        """Name the stretch of work that a command belongs to."""
+        return command.stage(self.plan, self.state)
+
+    def _listen(self) -> None:
+        if self.listen is not None:
+            self.listen(self)
+
+    def _holds_forged(self) -> bool:
+        """Hold a run on a protected target if its go, or its rollback approval, is not validly signed."""
+        state = self.state
+        rests_on = (state.gate.go_seq, state.rollback.seq)
+        if not self.plan.protected or rests_on == self._trusted or state.at_rest:
+            return False
+        why = ""
+        if state.status in _WATCHED:
+            why = signatures.why_go_invalid(self.ledger, self.run, self.plan, self.keys, state)
+        elif state.status in ROLLING_BACK_STATES:
+            why = signatures.why_approval_invalid(self.ledger, self.run, self.plan, self.keys, state)
+        if why:
+            self.append(Held(why=why))
+        else:
+            self._trusted = rests_on
+        return bool(why)
+
+    # the watch
+
+    def _start_or_stop_watch(self) -> None:
+        phase = self.plan.phases[min(self.state.phase, len(self.plan.phases) - 1)]
+        wanted = self.state.status in _WATCHED and not self.state.held and bool(phase.watch)
+        if not wanted:
+            self.end_watch()
+        elif self._watch is None:
+            if self.watch_for is not None:
+                self._watch = self.watch_for(self, phase)
+                self._watch.start()
+        elif self._watch.died:
+            why = f"the watch ended: {self._watch.died}"
+            self._watch = None
+            self.append(Held(why=why))
+
+    def end_watch(self, since: datetime | None = None) -> bool:
+        """Stop watching, and wait until the watch has ended; say whether its last sample was judged.
+
+        Args:
+            since: its last sample begins after this moment.
+        """
+        watch, self._watch = self._watch, None
+        return watch.stop(since) if watch is not None else True
+
+    def _end_watch_of_phase(self) -> str:
+        """End the watch when its last sample is judged; say why nothing can be said of it, or nothing."""
+        watch = self._watch
+        well = self.end_watch(self.state.soak_from)
+        self.sync()
+        if watch is None or well:
+            return ""
+        return f"the watch of {watch.phase.name} saw nothing: {watch.died or 'its last sample could not be judged'}"

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from gonogo.core.engine.events import Event
 from gonogo.core.engine.evolve import fold
-from gonogo.core.engine.state import State
+from gonogo.core.engine.state import State, Status
 from gonogo.core.plan.plan import Plan
-from gonogo.errors import Refused
+from gonogo.errors import Exit, Refused
 from gonogo.ledger import fence, store
 from gonogo.postgres.connection import Connection
 
@@ -26,13 +26,13 @@ class FoundRun:
 
 
 def find(connection: Connection, *, runbook: str = "", run: str = "", whole: bool = False) -> FoundRun:
-    """Return a run with its facts: the one named, else the newest of the runbook.
+    """Return a run with its events: the one named, else the newest of the runbook.
 
     Args:
         connection: where.
         runbook: whose newest run.
         run: the run itself.
-        whole: every fact, not only those that say where it stands.
+        whole: every event, not only those that say where it stands.
 
     Raises:
         Refused: there is none.
@@ -46,14 +46,14 @@ def find(connection: Connection, *, runbook: str = "", run: str = "", whole: boo
         raise Refused(f"no run of {runbook or 'any runbook'} has begun on this target; begin one with `gonogo run`")
     chosen = run or names[0]
     events = store.read(connection, chosen) if whole else store.read_state(connection, chosen)
-    plan = Plan.model_validate(events[0].body["plan"])
+    plan = store.opened_with(chosen, events)
     return FoundRun(run=chosen, plan=plan, events=events, state=fold(events), carried=fence.holder_alive(connection, chosen))
 
 
 def newest_done(connection: Connection, runbook: str) -> tuple[str, str]:
     """Return the id of the newest run and the digest over the files it was made from, where it is done; else nothing.
 
-    It reads two facts, however many there are.
+    It reads two events, however many there are.
     """
     row = connection.execute(_DONE, [runbook]).fetchone() if store.exists(connection) else None
     return (str(row[0]), str(row[1])) if row and row[2] else ("", "")
@@ -66,3 +66,14 @@ SELECT r.id, e.body->>'sources',
 FROM (SELECT id FROM gonogo.run WHERE runbook = %s ORDER BY opened DESC LIMIT 1) AS r
 JOIN gonogo.event AS e ON e.run = r.id AND e.seq = 1
 """
+
+
+def exit_code(state: State) -> Exit:
+    """Return what the command line answers for where a run stands."""
+    if state.rollback.failed:
+        return Exit.ROLLBACK_FAILED
+    if state.held or state.status is Status.DECIDING:
+        return Exit.HOLDING
+    if state.phase_rolled_back:
+        return Exit.ROLLED_BACK
+    return {Status.NO_GO: Exit.NO_GO, Status.ROLLED_BACK: Exit.ROLLED_BACK}.get(state.status, Exit.DONE)

@@ -18,14 +18,15 @@ from psycopg.pq import Escaping
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from gonogo import clock
-from gonogo.core.engine.events import Event, Kind
+from gonogo.core.engine.events import Body, Event, Kind, write_body
 from gonogo.core.model.threshold import parse_threshold
 from gonogo.core.plan.plan import Plan, PlannedStep, Script
 from gonogo.core.text.plain import indented, point_at
-from gonogo.errors import Refused, ScriptFailed, Unreachable
+from gonogo.errors import Refused, RowsWritten, ScriptFailed, Unreachable
 from gonogo.ledger import fence, store
 from gonogo.postgres.blockers import blocking
 from gonogo.postgres.connection import Connection, Database, identify, milliseconds, require_same
+from gonogo.recovery import data_loss
 
 QUERY_CANCELED = "57014"
 #: what the server undoes by itself and a second try may pass: locks, deadlocks, serialization
@@ -61,7 +62,7 @@ class Session:
     texts: Mapping[str, str]
     #: where the story of retries and reconnections is told
     say: Callable[[str], None] = _silently
-    #: the newest fact that the loop knows; what is newer, and of the kind it waits for, happened behind a lost connection
+    #: the newest event that the loop knows; what is newer, and of the kind it waits for, happened behind a lost connection
     known: int = 0
 
     def __post_init__(self) -> None:
@@ -115,30 +116,28 @@ class Session:
 
     # scripts
 
-    def run_script(
-        self, step: PlannedStep, script: Script, kind: Kind, body: Mapping[str, Any], *, text: str | None = None, guard: str = ""
-    ) -> Event:
+    def run_script(self, step: PlannedStep, script: Script, body: Body, *, text: str | None = None, guard: str = "") -> Event:
         """Run a transactional script together with its event.
 
         Args:
             step: whose limits apply.
             script: what to run.
-            kind: the fact to record.
-            body: its body.
+            body: what its event says.
             text: the SQL, where it is not the script's own (a batch).
             guard: SQL that goes before it in the same transaction.
 
         Raises:
             ScriptFailed: the server refused it; nothing of it stayed.
+            RowsWritten: somebody wrote after the data loss was counted; nothing of it stayed.
             Stopped: the watch cancelled it; nothing of it stayed.
         """
         sql = self.texts[script.sha256] if text is None else text
         prefix = self._prefix(step) + guard
-        counts = step.rows if kind is Kind.DONE and step.kind == "sql" else ""
-        message = f"{prefix}{sql}\n;{self._suffix(script, kind, store.encode(body), commits=not counts)}".encode()
+        counts = step.rows if body.kind is Kind.DONE and step.row.counts_scripts else ""
+        message = f"{prefix}{sql}\n;{self._suffix(script, body, commits=not counts)}".encode()
         blockers: list[str] = []
         try:
-            return self._retrying(step, blockers, lambda: self.survive(kind, lambda: self._send(message, kind, body, counts)))
+            return self._retrying(step, blockers, lambda: self.survive(body, lambda: self._send(message, body, counts)))
         except psycopg.Error as error:
             store.raise_if_fenced(error)
             if self.was_stopped(error):
@@ -147,9 +146,10 @@ class Session:
                 # whether it happened is the ledger's to say, never this error's
                 raise Unreachable(f"the connection was lost: {str(error).strip()}") from None
             story = explain(error, script, sql, blockers, offset=len(prefix))
-            raise ScriptFailed(story, sqlstate=error.sqlstate or "") from None
+            failed = RowsWritten if error.sqlstate == data_loss.GREW else ScriptFailed
+            raise failed(story, sqlstate=error.sqlstate or "") from None
 
-    def _send(self, message: bytes, kind: Kind, body: Mapping[str, Any], counts: str) -> Event:
+    def _send(self, message: bytes, body: Body, counts: str) -> Event:
         try:
             with self.cancellable():
                 cursor = self.connection.execute(message)
@@ -161,7 +161,7 @@ class Session:
                 if not self.connection.closed:
                     self.connection.execute("ROLLBACK")
             raise
-        return store.recorded(answer, kind, body, self.actor)
+        return store.recorded(answer, body, self.actor)
 
     def _commit_if(self, counts: str, rows: int) -> None:
         """Commit what changed as many rows as it must; else nothing of it stays.
@@ -184,8 +184,9 @@ class Session:
             limits += f"SET LOCAL statement_timeout={milliseconds(step.statement_timeout)};"
         return f"BEGIN;{limits}SELECT gonogo.enter({self._quote(self.run)},{self.epoch});"
 
-    def _suffix(self, script: Script, kind: Kind, body: str, *, commits: bool = True) -> str:
-        quoted = ",".join(self._quote(text) for text in (self.run, kind, self.actor, body))
+    def _suffix(self, script: Script, body: Body, *, commits: bool = True) -> str:
+        written = store.encode(write_body(body))
+        quoted = ",".join(self._quote(text) for text in (self.run, body.kind, self.actor, written))
         appended = f"SELECT gonogo.append({quoted}::json,true);"
         # what a script sets, also inside a function, must not reach the ledger's own statement or the next script
         reset = "RESET SESSION AUTHORIZATION;RESET ROLE;" if script.sets else ""
@@ -224,7 +225,7 @@ class Session:
                 return once()
         raise Refused("no attempt was made")  # pragma: no cover - there is at least one
 
-    def survive(self, kind: Kind, once: Callable[[], Event]) -> Event:
+    def survive(self, body: Body, once: Callable[[], Event]) -> Event:
         """Do it; where the connection is lost, find out in the ledger whether it happened, and only then do it again."""
         for _ in range(self.plan.sql.attempts):
             known = self.known
@@ -235,12 +236,12 @@ class Session:
                     raise
                 self.say("the connection was lost; the ledger will say whether the script happened")
                 newer = self.recover(known)
-                if happened := [e for e in newer if e.kind is kind and e.actor == self.actor]:
+                if happened := [e for e in newer if e.kind is body.kind and e.actor == self.actor]:
                     return happened[-1]
         raise Unreachable(f"the connection was lost {self.plan.sql.attempts} times in a row")
 
     def recover(self, known: int) -> list[Event]:
-        """Come back after a lost connection, also when it is lost again meanwhile; return the facts that are newer.
+        """Come back after a lost connection, also when it is lost again meanwhile; return the events that are newer.
 
         Raises:
             Unreachable: the server does not come back.
@@ -304,9 +305,9 @@ class Session:
                 if blockers := blocking(connection, pid):
                     found[:] = blockers
 
-    def append(self, kind: Kind, body: Mapping[str, Any]) -> Event:
-        """Append a fact as this run's runner; after a lost connection, only if it is not there yet."""
-        return self.survive(kind, lambda: store.append_fenced(self.connection, self.run, self.epoch, kind, body, self.actor))
+    def append(self, body: Body) -> Event:
+        """Append an event as this run's runner; after a lost connection, only if it is not there yet."""
+        return self.survive(body, lambda: store.append_fenced(self.connection, self.run, self.epoch, body, self.actor))
 
 
 def _answers(cursor: psycopg.Cursor[Any]) -> tuple[int, str]:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from gonogo.core.engine.events import Event, Kind
-from gonogo.core.engine.evolve import ROLLBACK
-from gonogo.core.engine.state import NEEDS_APPROVAL, State
-from gonogo.core.model.people import NO_GO, Vote, agreed, missing_votes
+from gonogo.core.engine.events import ItemConfirmed, Kind, PeopleAsked, RollbackAsked, Signed, VoteCast
+from gonogo.core.engine.evolve import ROLLBACK, vote_of
+from gonogo.core.engine.state import State
+from gonogo.core.model.people import NO_GO, agreed, missing_votes
 from gonogo.core.plan.plan import Plan
 from gonogo.errors import Refused
 from gonogo.keys import Keys
 from gonogo.ledger import store
 from gonogo.postgres.connection import Connection
 from gonogo.project import Project
+from gonogo.run.ports import Reader
 
-#: how far apart a signature and its fact may lie
+#: how far apart a signature and its event may lie
 _MAX_CLOCK_SKEW = timedelta(minutes=5)
 
 
@@ -33,7 +34,7 @@ def signer(plan: Plan, keys: Keys) -> Callable[[Mapping[str, Any]], str] | None:
     return keys.sign_as_project if plan.reaches_out else None
 
 
-def untrusted(connection: Connection, run: str, plan: Plan, keys: Keys) -> str:
+def why_untrusted(connection: Connection, run: str, plan: Plan, keys: Keys) -> str:
     """Say why nothing of a plan may act beyond the database, or nothing where it may.
 
     Whoever may write to the ledger could write a program into it; only what this project signed as the run began is run.
@@ -46,94 +47,94 @@ def untrusted(connection: Connection, run: str, plan: Plan, keys: Keys) -> str:
     )
 
 
-def first_unsigned(connection: Connection, run: str, plan: Plan, keys: Keys, facts: Iterable[int]) -> tuple[int, str] | None:
+def first_unsigned(ledger: Reader, run: str, plan: Plan, keys: Keys, said: Iterable[int]) -> tuple[int, str] | None:
     """Return the first vote or confirmation that its person did not sign, and why it does not count.
 
     A row that was written into the ledger by hand, or copied, is such a one. Only a protected target asks.
 
     Args:
-        connection: where the ledger is.
+        ledger: the run's ledger.
         run: the run.
         plan: its plan.
         keys: what its people sign with.
-        facts: the numbers of the facts by which they spoke.
+        said: the numbers of the events by which they spoke.
     """
     if not plan.protected:
         return None
-    launches = [fact.seq for fact in store.read(connection, run) if fact.kind is Kind.PHASE_STARTED]
-    for seq in facts:
-        fact = store.read_fact(connection, run, seq)
-        said = dict(fact.body)
-        signature, person = str(said.pop("signature", "")), str(said.get("person"))
+    launches = [event.seq for event in ledger.read() if event.kind is Kind.PHASE_STARTED]
+    for seq in said:
+        event = ledger.event(seq)
+        body = event.body
+        if not isinstance(body, Signed):
+            return seq, f"event {seq} is none by which anybody speaks"
         if not keys.any():
             raise Refused(
-                f"this process has no keys, so it cannot see whether {person} said so; give it the file with GONOGO_KEYS"
+                f"this process has no keys, so it cannot see whether {body.person} said so; give it the file with GONOGO_KEYS"
             )
-        if said.get("on") != ROLLBACK and said.get("launch") != max((n for n in launches if n < seq), default=0):
-            return seq, f"what {person} said (fact {seq}) was said of another launch: somebody copied it"
-        if not keys.signed(person, {**said, "run": run}, signature):
-            return seq, f"what {person} is said to have said (fact {seq}) is not signed with their key: somebody else wrote it"
-        if abs(fact.at - datetime.fromisoformat(str(said["said_at"]))) > _MAX_CLOCK_SKEW:
-            return seq, f"what {person} said (fact {seq}) was said at another time: somebody copied it"
+        rollback = isinstance(body, VoteCast) and body.on == ROLLBACK
+        if not rollback and body.launch != max((n for n in launches if n < seq), default=0):
+            return seq, f"event {seq} of {body.person} is about another launch: somebody copied it"
+        raw = {name: value for name, value in ledger.data(seq).items() if name != "signature"}
+        if not keys.signed(body.person, {**raw, "run": run}, body.signature):
+            return seq, f"event {seq} is recorded as {body.person}'s but is not signed with their key; it may be forged"
+        if body.said_at is None or abs(event.at - body.said_at) > _MAX_CLOCK_SKEW:
+            return seq, f"event {seq} of {body.person} was signed at another time: somebody copied it"
     return None
 
 
-def why_go_invalid(connection: Connection, run: str, plan: Plan, keys: Keys, state: State) -> str:
-    """Say why the go of the phase in work does not stand, or nothing where it does; only a protected target asks.
+def why_go_invalid(ledger: Reader, run: str, plan: Plan, keys: Keys, state: State) -> str:
+    """Say why the go of the phase in work does not count, or nothing where it does; only a protected target asks.
 
-    Whoever may write to the ledger could write a go: it stands only on votes and boxes that their people signed, in
+    Whoever may write to the ledger could write a go: it counts only with votes and items that their people signed, in
     answer to the newest question, and not against a signed no-go.
     """
-    phase = plan.phases[state.phase]
+    phase, go = plan.phases[state.phase], state.gate.go_seq
     if not plan.protected or phase.approve is None:
         return ""
-    facts = [fact for fact in store.read(connection, run) if fact.seq <= state.go_seq]
-    begun = max((fact.seq for fact in facts if fact.kind is Kind.PHASE_STARTED), default=0)
-    asked = max((fact.seq for fact in facts if fact.kind is Kind.ASKED and "seal" in fact.body), default=0)
+    before = [event for event in ledger.read() if event.seq <= go]
+    begun = max((event.seq for event in before if event.kind is Kind.PHASE_STARTED), default=0)
+    asked = max((event.seq for event in before if isinstance(event.body, PeopleAsked) and event.body.at_gate), default=0)
     if asked < begun:
-        return f"the go (fact {state.go_seq}) was said before anybody was asked about {phase.name}"
+        return f"the go (event {go}) was said before anybody was asked about {phase.name}"
     signed = [
-        fact
-        for fact in facts
-        if fact.kind in (Kind.VOTE, Kind.CONFIRMED)
-        and fact.body.get("launch") == begun
-        and not first_unsigned(connection, run, plan, keys, [fact.seq])
+        event
+        for event in before
+        if isinstance(event.body, Signed)
+        and event.body.launch == begun
+        and not first_unsigned(ledger, run, plan, keys, [event.seq])
     ]
     votes = [
-        _signed_vote(f) for f in signed if f.kind is Kind.VOTE and (f.body.get("asked"), f.body.get("on")) == (asked, phase.name)
+        vote_of(event, body)
+        for event in signed
+        if isinstance(body := event.body, VoteCast) and (body.asked, body.on) == (asked, phase.name)
     ]
-    ticked = {str(fact.body["item"]) for fact in signed if fact.kind is Kind.CONFIRMED}
+    confirmed = {event.body.item for event in signed if isinstance(event.body, ItemConfirmed)}
     if against := [vote.person for vote in votes if vote.decision == NO_GO]:
-        return f"the go (fact {state.go_seq}) stands against the no-go of {against[0]}"
-    if blank := [item.item for item in phase.before if item.item not in ticked]:
-        return f"the go (fact {state.go_seq}) does not rest on a signed confirmation of {blank[0]}"
+        return f"the go (event {go}) is against the no-go of {against[0]}"
+    if blank := [item.item for item in phase.before if item.item not in confirmed]:
+        return f"the go (event {go}) does not rest on a signed confirmation of {blank[0]}"
     if not agreed(phase.approve, plan.people, votes):
-        lacks = missing_votes(phase.approve, plan.people, votes)
-        return f"the go (fact {state.go_seq}) does not rest on enough signed votes: {lacks}"
+        return f"the go (event {go}) does not rest on enough signed votes: {missing_votes(phase.approve, plan.people, votes)}"
     return ""
 
 
-def why_approval_invalid(connection: Connection, run: str, plan: Plan, keys: Keys, state: State) -> str:
-    """Say why a person's rollback does not stand where others must agree to it; only a protected target asks."""
-    rule = plan.rollback.authority
-    fact = store.read_fact(connection, run, state.rollback_seq)
-    if not plan.protected or rule is None or fact.kind not in NEEDS_APPROVAL or not state.changed:
+def why_approval_invalid(ledger: Reader, run: str, plan: Plan, keys: Keys, state: State) -> str:
+    """Say why a person's rollback does not count where others must approve it; only a protected target asks."""
+    rule, seq = plan.rollback.authority, state.rollback.seq
+    if not plan.protected or rule is None or not state.changed:
         return ""
-    numbers = [int(seq) for seq in fact.body.get("votes", ())]
-    if forged := first_unsigned(connection, run, plan, keys, numbers):
+    event = ledger.event(seq)
+    asked = event.body
+    if not isinstance(asked, RollbackAsked):
+        return ""
+    if forged := first_unsigned(ledger, run, plan, keys, asked.votes):
         return forged[1]
-    facts = [store.read_fact(connection, run, seq) for seq in numbers]
-    way = [fact.body.get(key) for key in ("level", "back_to")]
-    meant = [
-        f
-        for f in facts
-        if f.kind is Kind.VOTE and f.body["on"] == ROLLBACK and [f.body.get(key) for key in ("level", "back_to")] == way
+    said = [(each, each.body) for each in map(ledger.event, asked.votes)]
+    way = (asked.level, asked.back_to)
+    votes = [
+        vote_of(each, body)
+        for each, body in said
+        if isinstance(body, VoteCast) and body.on == ROLLBACK and (body.level, body.back_to) == way
     ]
-    votes = [_signed_vote(f) for f in meant]
-    stands = agreed(rule, plan.people, votes) and all(fact.at - vote.at <= rule.within for vote in votes)
-    return "" if stands else f"the rollback (fact {state.rollback_seq}) does not rest on enough signed agreements"
-
-
-def _signed_vote(fact: Event) -> Vote:
-    body = fact.body
-    return Vote(seq=fact.seq, decision=str(body["decision"]), person=str(body["person"]), proved=True, at=fact.at)
+    counts = agreed(rule, plan.people, votes) and all(event.at - vote.at <= rule.within for vote in votes)
+    return "" if counts else f"the rollback (event {seq}) does not rest on enough signed approvals"

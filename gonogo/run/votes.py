@@ -1,22 +1,22 @@
-"""What people say, and what becomes of it: votes at a gate, boxes of a checklist, agreement to a rollback.
+"""What people say, and what becomes of it: votes at a gate, items of a checklist, agreement to a rollback.
 
-The command line and the Prefect form both come here, so they follow the same rules. Everything said is a fact in the
+The command line and the Prefect form both come here, so they follow the same rules. Everything said is an event in the
 ledger; what does not count is one too, with its reason.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 from gonogo import clock
 from gonogo.core.engine.decide import recent_approvals, rollback_approved, waits_for_votes
-from gonogo.core.engine.events import Kind
+from gonogo.core.engine.events import ItemConfirmed, Signed, VoteCast, VoteRefused, write_body
 from gonogo.core.engine.evolve import ROLLBACK
 from gonogo.core.engine.state import Status
-from gonogo.core.model.people import Approve, Vote, holds, missing_votes, why_vote_rejected
+from gonogo.core.model.people import GO, Approve, Vote, holds, missing_votes, why_vote_rejected
 from gonogo.core.model.schedule import closed
 from gonogo.core.plan.plan import Plan
 from gonogo.core.text.messages import clock as say_clock
@@ -26,6 +26,8 @@ from gonogo.keys import Keys, NotProved
 from gonogo.ledger import store
 from gonogo.postgres.connection import Connection
 from gonogo.run.runs import FoundRun, find
+
+_Said = TypeVar("_Said", bound=Signed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +77,7 @@ def vote(
     """
     plan, state = found.plan, found.state
     phase = plan.phases[min(state.phase, len(plan.phases) - 1)]
-    asked = state.asked
+    asked = state.gate.asked
     if state.status is not Status.DECIDING or asked is None:
         stands = {Status.GATING: "its criteria are being measured", Status.READY: "its next phase is not launched"}
         late = stands.get(state.status, f"the gate of {phase.name} is decided")
@@ -87,9 +89,16 @@ def vote(
     if asked.deadline is not None and clock.now() > asked.deadline:
         why = f"the time to decide was over at {say_clock(asked.deadline, plan.zone)}"
         raise _refused(connection, found, caller, decision, why)
-    said: dict[str, Any] = {"on": phase.name, "decision": decision, "person": caller.person, "comment": tidy(comment)}
-    body = {**said, "seal": asked.seal, "asked": asked.seq, "launch": state.launched}
-    _cast(connection, found, keys, caller, phase.approve, state.votes, body)
+    said = VoteCast(
+        on=phase.name,
+        decision=decision,
+        person=caller.person,
+        comment=tidy(comment),
+        seal=asked.seal,
+        asked=asked.seq,
+        launch=state.gate.launched,
+    )
+    _cast(connection, found, keys, caller, phase.approve, state.gate.votes, said)
     return waits_for_votes(plan, find(connection, run=found.run).state)
 
 
@@ -123,50 +132,71 @@ def agree(
     if rollback_approved(plan, state, clock.now()):
         return ""  # they have agreed already; only what follows was not done
     given = recent_approvals(plan, state, clock.now())
-    body: dict[str, Any] = {"on": ROLLBACK, "decision": "go", "person": caller.person}
-    body |= {"seal": plan.seal, "comment": tidy(reason)}
-    if level:
-        body["level"] = level
-    if back_to is not None:
-        body["back_to"] = back_to
+    said = VoteCast(
+        on=ROLLBACK,
+        decision=GO,
+        person=caller.person,
+        seal=plan.seal,
+        comment=tidy(reason),
+        level=level,
+        back_to=back_to,
+    )
     same = [vote for vote in given if (vote.level, vote.back_to) == (level, back_to)]
-    _cast(connection, found, keys, caller, rule, same, body)
+    _cast(connection, found, keys, caller, rule, same, said)
     after = find(connection, run=found.run).state
     now = clock.now()
     return "" if rollback_approved(plan, after, now) else missing_votes(rule, plan.people, recent_approvals(plan, after, now))
 
 
 def confirm(connection: Connection, found: FoundRun, keys: Keys, caller: Caller, item: str, evidence: str) -> None:
-    """Tick a box of the phase's checklists.
+    """Confirm an item of the phase's checklists.
 
     Raises:
-        Refused: there is no such box, it is not theirs, or the evidence is missing; the reason is recorded.
+        Refused: there is no such item, it is not theirs, or the evidence is missing; the reason is recorded.
     """
     plan, state = found.plan, found.state
-    boxes = plan.items(min(state.phase, len(plan.phases) - 1))
-    box = boxes.get(item)
-    if box is None:
-        raise BadInput(f"this phase has no item {item!r} to confirm; there are {', '.join(boxes) or 'none'}")
+    items = plan.items(min(state.phase, len(plan.phases) - 1))
+    wanted = items.get(item)
+    if wanted is None:
+        raise BadInput(f"this phase has no item {item!r} to confirm; there are {', '.join(items) or 'none'}")
     why = ""
-    if item in state.confirmed:
+    if item in state.gate.confirmed:
         why = f"{item} is confirmed already"
     elif caller.person not in plan.people:
         why = f"{caller.person!r} is not one of the runbook's people; there are {', '.join(plan.people) or 'none'}"
-    elif box.owner and not holds(plan.people, caller.person, [box.owner]):
-        why = f"{item} is for {box.owner} to confirm, and {caller.person} is not that"
-    elif box.evidence and not evidence.strip():
+    elif wanted.owner and not holds(plan.people, caller.person, [wanted.owner]):
+        why = f"{item} is for {wanted.owner} to confirm, and {caller.person} is not that"
+    elif wanted.evidence and not evidence.strip():
         why = f"{item} needs evidence: say what shows it"
     elif state.at_rest and not state.held:
         why = f"the run is {state.status}; nothing waits to be confirmed"
-    body = {"item": item, "person": caller.person, "evidence": tidy(evidence).strip(), "launch": state.launched}
     if why:
         raise _refused(connection, found, caller, f"confirm {item}", why)
     proved = _proved(connection, found, keys, caller, f"confirm {item}")
-    store.append(connection, found.run, Kind.CONFIRMED, _sign(keys, found, {**body, "proved": proved}), caller.person)
+    said = ItemConfirmed(
+        item=item,
+        person=caller.person,
+        evidence=tidy(evidence).strip(),
+        launch=state.gate.launched,
+        proved=proved,
+    )
+    store.append(connection, found.run, _signed(keys, found, said), caller.person)
 
 
-def launcher(plan: Plan, keys: Keys, caller: Caller, override: str, *, at_once: bool) -> dict[str, Any]:
-    """Return what a launch says of the one who launches.
+@dataclass(frozen=True, kw_only=True)
+class LaunchDetails:
+    """Who launches a phase, and how: what its first event says of that."""
+
+    person: str = ""
+    proved: bool | None = None
+    #: why it may start outside its window, or beyond its budgets
+    override: str = ""
+    #: Prefect's flow run, where one launches it
+    flow_run: str = ""
+
+
+def launch_details(plan: Plan, keys: Keys, caller: Caller, override: str, *, at_once: bool, flow_run: str = "") -> LaunchDetails:
+    """Return who launches a phase, once it is seen that they may.
 
     Args:
         plan: what is launched.
@@ -174,6 +204,7 @@ def launcher(plan: Plan, keys: Keys, caller: Caller, override: str, *, at_once: 
         caller: who launches it.
         override: why it may start outside its window, or beyond its budgets, if they say so.
         at_once: whether it starts now, whatever its schedule says.
+        flow_run: Prefect's flow run, where one launches it.
 
     Raises:
         Refused: the target is protected and they did not prove who they are, or they may not override.
@@ -191,41 +222,33 @@ def launcher(plan: Plan, keys: Keys, caller: Caller, override: str, *, at_once: 
         raise Refused(f"the target is protected, and {named}: launch as one of {who} (--as), with a one-time code")
     if shut and not override:
         may = f"; {' or '.join(plan.override)} may --override with a reason" if plan.override else ""
-        raise Refused(f"no phase may start now: {shut}{may}")
+        raise Refused(f"outside the launch window: {shut}{may}")
     if override and not (known and holds(plan.people, caller.person, plan.override)):
         who = f"{caller.person} may not override" if caller.person else "say who overrides: --as PERSON"
         raise Refused(f"{who}{f': {shut}' if shut else ''}")
-    said: dict[str, Any] = {"person": caller.person} if known else {}
-    if known and (caller.code or plan.protected):
-        said["proved"] = prove(plan, keys, caller)
-    return {**said, "override": f"{override} ({shut})" if shut else override} if override else said
+    proved = prove(plan, keys, caller) if known and (caller.code or plan.protected) else None
+    why = f"{override} ({shut})" if shut and override else override
+    return LaunchDetails(person=caller.person if known else "", proved=proved, override=why, flow_run=flow_run)
 
 
 def _cast(
-    connection: Connection,
-    found: FoundRun,
-    keys: Keys,
-    caller: Caller,
-    rule: Approve,
-    given: Sequence[Vote],
-    body: Mapping[str, Any],
+    connection: Connection, found: FoundRun, keys: Keys, caller: Caller, rule: Approve, given: Sequence[Vote], said: VoteCast
 ) -> None:
-    decision = str(body["decision"])
     # the code first: whatever else is wrong with the vote, the code is used up
-    proved = _proved(connection, found, keys, caller, decision)
+    proved = _proved(connection, found, keys, caller, said.decision)
     why = why_vote_rejected(
         rule,
         found.plan.people,
         given,
         caller.person,
-        decision,
-        launcher=found.state.launcher,
+        said.decision,
+        launcher=found.state.gate.launcher,
         needs_proof=found.plan.protected,
         proved=proved,
     )
     if why:
-        raise _refused(connection, found, caller, decision, why)
-    store.append(connection, found.run, Kind.VOTE, _sign(keys, found, {**body, "proved": proved}), caller.person)
+        raise _refused(connection, found, caller, said.decision, why)
+    store.append(connection, found.run, _signed(keys, found, said.replace(proved=proved)), caller.person)
 
 
 def _proved(connection: Connection, found: FoundRun, keys: Keys, caller: Caller, decision: str) -> bool:
@@ -235,16 +258,16 @@ def _proved(connection: Connection, found: FoundRun, keys: Keys, caller: Caller,
         raise _refused(connection, found, caller, decision, str(error)) from None
 
 
-def _sign(keys: Keys, found: FoundRun, body: dict[str, Any]) -> dict[str, Any]:
-    if not body["proved"]:
-        return body
-    # the moment is signed too, so that the row cannot be copied later
-    dated = {**body, "said_at": clock.now().isoformat()}
-    return {**dated, "signature": keys.sign(body["person"], {**dated, "run": found.run})}
+def _signed(keys: Keys, found: FoundRun, said: _Said) -> _Said:
+    """Return what somebody said with their signature, where they proved who they are."""
+    if not said.proved:
+        return said
+    # the moment is signed too, so that the row cannot be copied later; and just what will lie in the ledger
+    dated = said.replace(said_at=clock.now())
+    return dated.replace(signature=keys.sign(said.person, {**write_body(dated), "run": found.run}))
 
 
 def _refused(connection: Connection, found: FoundRun, caller: Caller, decision: str, why: str) -> Refused:
     """Record that somebody was refused, and return the error that tells them."""
-    body = {"person": caller.person, "decision": decision, "why": why}
-    store.append(connection, found.run, Kind.VOTE_REFUSED, body, caller.person)
+    store.append(connection, found.run, VoteRefused(person=caller.person, decision=decision, why=why), caller.person)
     return Refused(why)

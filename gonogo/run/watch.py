@@ -11,15 +11,15 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import psycopg
 
 from checks.kind import CheckEnvironment
 from checks.measure import measure
 from gonogo import clock
+from gonogo.core.engine import events
 from gonogo.core.engine.decide import PASSED
-from gonogo.core.engine.events import Event, Kind
+from gonogo.core.engine.events import Body, Event
 from gonogo.core.engine.verdict import Judgement, Measurement, Verdict, judge, trips
 from gonogo.core.plan.plan import PlannedPhase
 from gonogo.errors import Fenced
@@ -67,8 +67,6 @@ class Watch(threading.Thread):
         self._since: datetime | None = None
         #: how many samples it took
         self.taken = 0
-        #: whether it ended with a last sample that was judged
-        self.well = True
         self._breaches: dict[str, deque[bool]] = defaultdict(lambda: deque(maxlen=1000))
         self._blanks: dict[str, deque[bool]] = defaultdict(lambda: deque(maxlen=1000))
         #: what was told already, until it is well again
@@ -112,10 +110,10 @@ class Watch(threading.Thread):
         while True:
             began, moment = clock.monotonic(), clock.now()
             samples = {name: self._ask(connection, name) for name in self.phase.watch}
-            body = {"phase": self.phase.name, "samples": {name: _brief(m, j) for name, (m, j) in samples.items()}}
-            self._record(connection, Kind.SAMPLE, body)
+            brief = {name: _brief(measured, judged) for name, (measured, judged) in samples.items()}
+            self._record(connection, events.Sampled(phase=self.phase.name, samples=brief))
             self.taken += 1
-            # of several that trip at once, what turns back comes before what holds
+            # of several that trip at once, what rolls back comes before what holds
             found = [trip for measured, judged in samples.values() if (trip := self._trip_of(measured, judged))]
             for trip in sorted(found, key=lambda trip: _ORDER.index(trip.then)):
                 if self._act(connection, trip):
@@ -175,25 +173,26 @@ class Watch(threading.Thread):
         return _Trip(check=name, then=then, would=then, why=why)
 
     def _act(self, connection: Connection, trip: _Trip) -> bool:
-        """Do what the runbook says of a trip: turn back, hold, or tell; say whether the watch is over."""
+        """Do what the runbook says of a trip: roll back, hold, or tell; say whether the watch is over."""
         if trip.then == "tell":
             if trip.check not in self._told:
                 self._told.add(trip.check)
-                self._record(connection, Kind.WOULD_TRIP, {"why": trip.why, "check": trip.check, "then": trip.would})
+                self._record(connection, events.WouldTrip(why=trip.why, check=trip.check, then=trip.would))
             return False
         if trip.then == "hold":
-            self._record(connection, Kind.HELD, {"why": trip.why, "check": trip.check})
+            self._record(connection, events.Held(why=trip.why, check=trip.check))
         else:
-            self._record(connection, Kind.TRIPPED, {"why": trip.why, "check": trip.check})
+            self._record(connection, events.Tripped(why=trip.why, check=trip.check))
             self.session.stop(connection)
         self.over.set()
         return True
 
-    def _record(self, connection: Connection, kind: Kind, body: Mapping[str, Any]) -> Event:
+    def _record(self, connection: Connection, body: Body) -> Event:
         session = self.session
-        return store.append_fenced(connection, session.run, session.epoch, kind, body, "watch")
+        return store.append_fenced(connection, session.run, session.epoch, body, "watch")
 
 
-def _brief(measured: Measurement, judged: Judgement) -> dict[str, str]:
+def _brief(measured: Measurement, judged: Judgement) -> events.SampledCheck:
     value = measured.numbers.get("p95") or measured.numbers.get("value") or ""
-    return {"value": value, "verdict": "breach" if judged.verdict is Verdict.PASS else judged.verdict, "says": judged.sentence}
+    verdict = "breach" if judged.verdict is Verdict.PASS else str(judged.verdict)
+    return events.SampledCheck(value=value, verdict=verdict, says=judged.sentence)

@@ -6,9 +6,10 @@ knows, the stronger lock is said.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
+
+from gonogo.sql.tree import label, named, quoted, quoted_where_needed, relation_name
 
 #: weakest to strongest; what is weaker than these blocks nobody's reads or writes and is not told
 MODES = (
@@ -66,9 +67,9 @@ def locks_of(node: str, statement: Any) -> list[Lock]:
 def makes(node: str, statement: Any) -> str:
     """Return the table that a statement makes, if it makes one: its locks block nobody."""
     if node == "create_stmt":
-        return _name(statement.relation)
+        return relation_name(statement.relation)
     if node == "create_table_as_stmt":
-        return _name(statement.into.rel)
+        return relation_name(statement.into.rel)
     return ""
 
 
@@ -87,7 +88,7 @@ def destroys(node: str, statement: Any) -> list[str]:
         if kind == "OBJECT_SCHEMA":
             found += [f"{item.string.sval}.*" for item in statement.objects]
         elif kind == "OBJECT_TABLE":
-            found += [".".join(_quote(p.string.sval) for p in item.list.items) for item in statement.objects]
+            found += [quoted_where_needed(*named(item.list.items)) for item in statement.objects]
     return found
 
 
@@ -100,29 +101,9 @@ def _in_ctes(statement: Any) -> Iterator[str]:
             yield from destroys(inner, getattr(query, inner))
 
 
-def quoted(relation: Any) -> str:
-    """Return the name of a relation, quoted where it must be."""
-    return ".".join(_quote(name) for name in (relation.schemaname, relation.relname) if name)
-
-
-def _quote(name: str) -> str:
-    """Quote a name where the server would read another one without."""
-    return name if re.fullmatch(r"[a-z_][a-z0-9_]*", name) else '"' + name.replace('"', '""') + '"'
-
-
-def _name(relation: Any) -> str:
-    return f"{relation.schemaname}.{relation.relname}" if relation.schemaname else str(relation.relname)
-
-
-def label(message: Any, field: str) -> str:
-    """Return the name of an enumeration's value in a statement's tree."""
-    descriptor = message.DESCRIPTOR.fields_by_name[field].enum_type
-    return str(descriptor.values_by_number[getattr(message, field)].name)
-
-
 def _one(mode: str, field: str = "relation") -> Callable[[Any], Iterator[Lock]]:
     def take(statement: Any) -> Iterator[Lock]:
-        yield mode, _name(getattr(statement, field))
+        yield mode, relation_name(getattr(statement, field))
 
     return take
 
@@ -130,7 +111,7 @@ def _one(mode: str, field: str = "relation") -> Callable[[Any], Iterator[Lock]]:
 def _alter(statement: Any) -> Iterator[Lock]:
     if label(statement, "objtype") not in ("OBJECT_TABLE", "OBJECT_MATVIEW", "OBJECT_VIEW", "OBJECT_FOREIGN_TABLE"):
         return
-    table = _name(statement.relation)
+    table = relation_name(statement.relation)
     for item in statement.cmds:
         command = item.alter_table_cmd
         definition = getattr(command, "def")
@@ -142,22 +123,22 @@ def _alter(statement: Any) -> Iterator[Lock]:
         for other in referred:
             yield _SHARE_ROW, other
         if kind == "AT_AttachPartition":
-            yield _ACCESS, _name(definition.partition_cmd.name)
+            yield _ACCESS, relation_name(definition.partition_cmd.name)
 
 
 def _referred(definition: Any) -> Iterator[str]:
     """Yield the tables that new foreign keys point to."""
     if definition.HasField("constraint") and definition.constraint.HasField("pktable"):
-        yield _name(definition.constraint.pktable)
+        yield relation_name(definition.constraint.pktable)
     if definition.HasField("column_def"):
         for item in definition.column_def.constraints:
             if item.constraint.HasField("pktable"):
-                yield _name(item.constraint.pktable)
+                yield relation_name(item.constraint.pktable)
 
 
 def _create(statement: Any) -> Iterator[Lock]:
     for parent in statement.inh_relations:
-        yield (_ACCESS if statement.HasField("partbound") else _UPDATE), _name(parent.range_var)
+        yield (_ACCESS if statement.HasField("partbound") else _UPDATE), relation_name(parent.range_var)
     for element in statement.table_elts:
         for table in _referred(element):
             yield _SHARE_ROW, table
@@ -179,26 +160,26 @@ def _drop(statement: Any) -> Iterator[Lock]:
 def _vacuum(statement: Any) -> Iterator[Lock]:
     full = any(option.def_elem.defname == "full" for option in statement.options)
     for item in statement.rels:
-        yield (_ACCESS if full else _UPDATE), _name(item.vacuum_relation.relation)
+        yield (_ACCESS if full else _UPDATE), relation_name(item.vacuum_relation.relation)
 
 
 def _lock(statement: Any) -> Iterator[Lock]:
     for item in statement.relations:
         if mode := _BY_NUMBER.get(statement.mode):
-            yield mode, _name(item.range_var)
+            yield mode, relation_name(item.range_var)
 
 
 def _truncate(statement: Any) -> Iterator[Lock]:
     for item in statement.relations:
-        yield _ACCESS, _name(item.range_var)
+        yield _ACCESS, relation_name(item.range_var)
 
 
 def _index(statement: Any) -> Iterator[Lock]:
-    yield (_UPDATE if statement.concurrent else _SHARE), _name(statement.relation)
+    yield (_UPDATE if statement.concurrent else _SHARE), relation_name(statement.relation)
 
 
 def _refresh(statement: Any) -> Iterator[Lock]:
-    yield (_EXCLUSIVE if statement.concurrent else _ACCESS), _name(statement.relation)
+    yield (_EXCLUSIVE if statement.concurrent else _ACCESS), relation_name(statement.relation)
 
 
 def _reindex(statement: Any) -> Iterator[Lock]:
@@ -206,7 +187,7 @@ def _reindex(statement: Any) -> Iterator[Lock]:
     if statement.HasField("relation"):
         what = "" if label(statement, "kind") == "REINDEX_OBJECT_TABLE" else "the table of "
         # the indexes themselves are locked against everybody, which stops most queries too
-        yield (_UPDATE if concurrent else _SHARE), what + _name(statement.relation)
+        yield (_UPDATE if concurrent else _SHARE), what + relation_name(statement.relation)
 
 
 def _comment(statement: Any) -> Iterator[Lock]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +11,10 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from gonogo.core.text.plain import point_at
 from gonogo.errors import BadInput, Problem
+from gonogo.sql.alone import refusal
 from gonogo.sql.locks import Lock, destroys, locks_of, makes
 from gonogo.sql.privileges import Need, needs_of
+from gonogo.sql.tree import label
 
 _META = re.compile(r"\\\S+")
 _COPY = re.compile(r"\bcopy\b[^;]*\bfrom\s+stdin\b[^;]*;\s*\n", re.IGNORECASE)
@@ -71,7 +72,9 @@ def split(text: str, file: str) -> list[Statement]:
     """
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
-        raise BadInput(Problem(file=file, line=line, message="holds a NUL byte, which would cut the SQL silently"))
+        raise BadInput(
+            Problem(file=file, line=line, message="contains a NUL byte (\\0), which PostgreSQL would treat as the end of the SQL")
+        )
     try:
         tree = postgast.parse(text)
     except postgast.PgQueryError as error:
@@ -131,91 +134,16 @@ def _syntax_problem(text: str, file: str, error: postgast.PgQueryError) -> Probl
 
 def _refusal(node: str, inner: Any) -> str:
     if node == "transaction_stmt":
-        name = _TRANSACTION.get(_enum(inner, "kind"), "transaction control")
+        name = _TRANSACTION.get(label(inner, "kind"), "transaction control")
         return f"{name} inside a script: gonogo commits each script together with its ledger entry; leave it out"
     if node == "copy_stmt" and not inner.is_program and not inner.filename:
         way = "FROM STDIN" if inner.is_from else "TO STDOUT"
         return f"COPY {way} talks to a client: use INSERT, or COPY with a file on the server"
-    if node == "discard_stmt" and _enum(inner, "target") == "DISCARD_ALL":
+    if node == "discard_stmt" and label(inner, "target") == "DISCARD_ALL":
         return "DISCARD ALL cannot run inside a transaction; gonogo resets the session after each script, so leave it out"
-    if node == "variable_set_stmt" and _enum(inner, "kind") == "VAR_RESET_ALL":
+    if node == "variable_set_stmt" and label(inner, "kind") == "VAR_RESET_ALL":
         return "RESET ALL would reset what gonogo knows the transaction by; it resets the session itself, so leave it out"
     return ""
-
-
-def _enum(inner: Any, field: str) -> str:
-    descriptor = inner.DESCRIPTOR.fields_by_name[field].enum_type
-    return str(descriptor.values_by_number[getattr(inner, field)].name)
-
-
-def _relation(relation: Any) -> str:
-    return _quoted(relation.schemaname, relation.relname)
-
-
-def _quoted(*parts: str) -> str:
-    """Quote a name as the parser would read it again."""
-    return ".".join(f'"{p.replace(chr(34), chr(34) * 2)}"' for p in parts if p)
-
-
-def _names(inner: Any) -> str:
-    """Return the one qualified name that a DROP or REINDEX names, quoted."""
-    items = [n.string.sval for n in inner.list.items] if inner.HasField("list") else []
-    return _quoted(*items)
-
-
-def _index(inner: Any) -> tuple[str, str] | None:
-    if not inner.concurrent:
-        return None
-    return "create index", _quoted(inner.relation.schemaname, inner.idxname) if inner.idxname else ""
-
-
-def _drop(inner: Any) -> tuple[str, str] | None:
-    if not inner.concurrent:
-        return None
-    return "drop index", _names(inner.objects[0]) if len(inner.objects) == 1 else ""
-
-
-def _reindex(inner: Any) -> tuple[str, str] | None:
-    concurrent = any(p.def_elem.defname == "concurrently" for p in inner.params)
-    whole = _enum(inner, "kind") in ("REINDEX_OBJECT_SCHEMA", "REINDEX_OBJECT_SYSTEM", "REINDEX_OBJECT_DATABASE")
-    return ("reindex", _relation(inner.relation)) if concurrent or whole else None
-
-
-def _detach(inner: Any) -> tuple[str, str] | None:
-    for command in inner.cmds:
-        definition = getattr(command.alter_table_cmd, "def")
-        if definition.HasField("partition_cmd") and definition.partition_cmd.concurrent:
-            return "detach", _relation(inner.relation)
-    return None
-
-
-def _subscription(inner: Any) -> tuple[str, str] | None:
-    refreshes = _enum(inner, "kind").removeprefix("ALTER_SUBSCRIPTION_").startswith(("REFRESH", "SET_P", "ADD_P", "DROP_P"))
-    return ("alter subscription", "") if refreshes else None
-
-
-def _database(inner: Any) -> tuple[str, str] | None:
-    return ("alter database", "") if any(o.def_elem.defname == "tablespace" for o in inner.options) else None
-
-
-#: what cannot run inside a transaction, and what an interrupted one is asked about
-_ALONE: dict[str, Callable[[Any], tuple[str, str] | None]] = {
-    "index_stmt": _index,
-    "drop_stmt": _drop,
-    "reindex_stmt": _reindex,
-    "alter_table_stmt": _detach,
-    "vacuum_stmt": lambda s: ("vacuum", "") if s.is_vacuumcmd else None,
-    "cluster_stmt": lambda s: None if s.HasField("relation") else ("cluster", ""),
-    "alter_database_stmt": _database,
-    "createdb_stmt": lambda _: ("create database", ""),
-    "dropdb_stmt": lambda _: ("drop database", ""),
-    "alter_system_stmt": lambda _: ("alter system", ""),
-    "create_table_space_stmt": lambda _: ("create tablespace", ""),
-    "drop_table_space_stmt": lambda _: ("drop tablespace", ""),
-    "create_subscription_stmt": lambda _: ("create subscription", ""),
-    "alter_subscription_stmt": _subscription,
-    "drop_subscription_stmt": lambda _: ("drop subscription", ""),
-}
 
 
 _SHARED = frozenset(
@@ -228,8 +156,7 @@ _SHARED = frozenset(
 
 
 def _classify(text: str, line: int, node: str, inner: Any) -> Statement:
-    alone = _ALONE[node](inner) if node in _ALONE else None
-    act, thing = alone or ("", "")
+    alone = refusal(node, inner)
     sets = node in ("variable_set_stmt", "discard_stmt") or (node == "select_stmt" and "set_config" in text.lower())
     return Statement(
         text=text,
@@ -237,8 +164,8 @@ def _classify(text: str, line: int, node: str, inner: Any) -> Statement:
         node=node,
         transactional=alone is None,
         sets=sets,
-        act=act,
-        object=thing,
+        act=alone[0].act if alone else "",
+        object=alone[1] if alone else "",
         locks=tuple(locks_of(node, inner)),
         makes=makes(node, inner),
         shared=node in _SHARED,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from gonogo.postgres.connection import Connection
-from gonogo.sql.locks import label, quoted
+from gonogo.sql.tree import label, quoted
 
 OWN, INSERT, UPDATE, DELETE, TRUNCATE = "own", "insert into", "update", "delete from", "truncate"
 TRIGGERS, CREATE_IN, SCHEMA, EXTENSION, ROLE = (

@@ -7,16 +7,17 @@ import re
 import signal
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx
 import psycopg
 import pyotp
 import pytest
-from conftest import Server, open_folder
-from control_room import ScratchServer, answer, choose, logged_in, menu, open_form, require_chromium, submit
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from test_prefect import CHROMIUM, QUIET_CHROMIUM
+from support.browser import CHROMIUM, QUIET_CHROMIUM
+from support.control_room import ScratchServer, answer, choose, logged_in, menu, open_form, require_chromium, submit
+from support.servers import Server, open_folder
 
 pytestmark = pytest.mark.browser
 PICTURES = Path(__file__).parents[2] / "docs" / "images"
@@ -385,7 +386,7 @@ def test_what_dies_is_started_again_and_a_gate_that_waits_outlives_the_server(
     room.await_state(run, "Paused")
     for name, again in (("prefect server start", "the Prefect server ended"), ("gonogo serve", "the runbooks' host ended")):
         os.kill(child_of(room, name), signal.SIGKILL)
-        room.until(lambda again=again: again in room.log.read_text(), 30)
+        room.until(partial(said, room, again), 30)
     room.until(lambda: answers(room), 60)
 
     answer(page, room, run, answer="go", who="lead")
@@ -393,6 +394,11 @@ def test_what_dies_is_started_again_and_a_gate_that_waits_outlives_the_server(
     assert room.command("go", "restarted", "--as", "owner").returncode == 0
 
     until(lambda: ask(urls["restarted"], "SELECT count(*) FROM gonogo.event WHERE kind = 'run done'") == 1, 60)
+
+
+def said(room: ScratchServer, words: str) -> bool:
+    """Say whether the room has said some words."""
+    return words in room.log.read_text()
 
 
 def child_of(room: ScratchServer, name: str) -> int:

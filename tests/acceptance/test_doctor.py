@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import open_folder
-from gonogo_command import environment, gonogo
-from public_migrations import write_migrations
+from support.command import environment, gonogo
+from support.public_migrations import write_migrations
+from support.servers import open_folder
 
 from gonogo.postgres import embedded
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from conftest import Server
-from gonogo_command import environment, gonogo, start, status
+from support.command import environment, gonogo, start, status
+from support.servers import Server
 
 CREATING = "SELECT 1 FROM pg_stat_activity WHERE query ~ '^(CREATE|DROP) DATABASE' AND state = 'active'"
 Make = Callable[..., Path]
@@ -47,7 +47,7 @@ def book(make_project: Make, name: str, undo: str = "") -> Path:
     )
 
 
-def facts(url: str) -> list[str]:
+def kinds(url: str) -> list[str]:
     with psycopg.connect(url, autocommit=True) as connection:
         return [str(row[0]) for row in connection.execute("SELECT kind FROM gonogo.event ORDER BY seq").fetchall()]
 
@@ -57,8 +57,8 @@ def there(url: str, name: str) -> bool:
         return connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone() is not None
 
 
-def kill_while(url: str, project: Path, env: dict[str, str], fact: str, *words: str) -> None:
-    """Start a command and kill -9 it as soon as a fact is in the ledger."""
+def kill_while(url: str, project: Path, env: dict[str, str], kind: str, *words: str) -> None:
+    """Start a command and kill -9 it as soon as an event of a kind is in the ledger."""
     template = url.replace(url.split("/")[3].split("?", maxsplit=1)[0], "template1")
     # a session in template1 makes CREATE DATABASE wait five seconds: time enough to die in it
     with psycopg.connect(template), psycopg.connect(url, autocommit=True) as connection:
@@ -66,7 +66,7 @@ def kill_while(url: str, project: Path, env: dict[str, str], fact: str, *words: 
         for _ in range(400):
             time.sleep(0.02)
             made = connection.execute("SELECT to_regclass('gonogo.event')").fetchone() != (None,)
-            if made and connection.execute("SELECT 1 FROM gonogo.event WHERE kind = %s", [fact]).fetchone():
+            if made and connection.execute("SELECT 1 FROM gonogo.event WHERE kind = %s", [kind]).fetchone():
                 break
         os.kill(process.pid, signal.SIGKILL)
         process.communicate(timeout=30)
@@ -103,7 +103,7 @@ def test_a_step_in_doubt_that_a_person_says_happened_is_not_done_again(make_proj
     settled = gonogo("resume", "book", "--settle", "done", "--without-prefect", cwd=project, env=env)
 
     assert settled.returncode == 0, settled.stdout + settled.stderr
-    assert facts(url).count("script started") == 1
+    assert kinds(url).count("script started") == 1
     again = gonogo("resume", "book", "--settle", "done", "--without-prefect", cwd=project, env=env)
     assert "is over" in again.stdout
 
@@ -211,7 +211,7 @@ def test_a_run_waits_for_its_start_unless_it_is_told_at_once(make_project: Make,
     process = start("run", "book", "--without-prefect", cwd=project, env=env)
     time.sleep(3)
     assert process.poll() is None
-    assert facts(url)[-1] == "phase started"
+    assert kinds(url)[-1] == "phase started"
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=30) == 4
     process.communicate()

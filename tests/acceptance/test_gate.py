@@ -14,7 +14,7 @@ from subprocess import CompletedProcess
 import psycopg
 import pyotp
 import pytest
-from gonogo_command import environment, gonogo, start, status
+from support.command import environment, gonogo, start, status
 
 from gonogo.core.engine.events import Kind
 
@@ -88,7 +88,7 @@ class Desk:
     def resume(self, *more: str) -> CompletedProcess[str]:
         return self("resume", "book", "-t", self.target, "--without-prefect", *more)
 
-    def facts(self, kind: Kind) -> list[dict[str, object]]:
+    def bodies(self, kind: Kind) -> list[dict[str, object]]:
         with psycopg.connect(self.url, autocommit=True) as connection:
             query = "SELECT body FROM gonogo.event WHERE kind = %s ORDER BY seq"
             return [row[0] for row in connection.execute(query, [str(kind)]).fetchall()]
@@ -124,12 +124,12 @@ def test_a_gate_asks_people_and_goes_when_enough_of_them_said_so(desk: Desk) -> 
     assert "0 of 2 said go; waits for technical_lead and project_owner" in done.stdout
     assert not desk.made()
     assert "1 of 2 said go; waits for project_owner" in desk.go("lead", "--comment", "fine").stdout
-    assert "no process carries the run" in desk.go("owner").stdout
+    assert "no process works on the run" in desk.go("owner").stdout
 
     assert desk.resume().returncode == 0
 
     assert desk.made()
-    assert [vote["proved"] for vote in desk.facts(Kind.VOTE)] == [False, False]
+    assert [vote.get("proved", False) for vote in desk.bodies(Kind.VOTE)] == [False, False]
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_who_may_not_vote_is_refused_with_the_reason_and_the_reason_is_recorded(
 
     assert done.returncode == 3
     assert why in done.stderr
-    assert any(why in str(fact["why"]) for fact in desk.facts(Kind.VOTE_REFUSED))
+    assert any(why in str(body["why"]) for body in desk.bodies(Kind.VOTE_REFUSED))
 
 
 def test_one_no_go_ends_it_also_from_somebody_who_said_go_and_nothing_is_changed(desk: Desk) -> None:
@@ -159,7 +159,7 @@ def test_one_no_go_ends_it_also_from_somebody_who_said_go_and_nothing_is_changed
     assert desk.resume().returncode == 10
 
     assert not desk.made()
-    assert desk.facts(Kind.NO_GO)[0]["why"] == "lead says no-go: wait"
+    assert desk.bodies(Kind.NO_GO)[0]["why"] == "lead says no-go: wait"
     late = desk.go("owner")
     assert late.returncode == 3
     assert "the gate of one is decided" in late.stderr
@@ -172,8 +172,8 @@ def test_on_a_protected_target_a_name_alone_a_wrong_code_and_a_used_code_are_ref
     assert guarded.go("owner", "--code", code).returncode == 0
     assert "was used already" in guarded.go("owner", "--code", code, decision="no-go").stderr
     assert "not owner's current code" in guarded.go("owner", "--code", guarded.code("lead"), decision="no-go").stderr
-    assert len(guarded.facts(Kind.VOTE)) == 1
-    assert len(guarded.facts(Kind.VOTE_REFUSED)) == 4
+    assert len(guarded.bodies(Kind.VOTE)) == 1
+    assert len(guarded.bodies(Kind.VOTE_REFUSED)) == 4
 
 
 def test_wrong_codes_are_slowed_down(guarded: Desk) -> None:
@@ -204,7 +204,7 @@ def test_the_launcher_does_not_approve_their_own_launch_where_the_gate_says_so(m
 
 
 def test_votes_that_somebody_wrote_into_the_ledger_do_not_count(guarded: Desk) -> None:
-    asked = guarded.facts(Kind.ASKED)[0]
+    asked = guarded.bodies(Kind.ASKED)[0]
     with psycopg.connect(guarded.url, autocommit=True) as connection:
         row = connection.execute("SELECT seq FROM gonogo.event WHERE kind = 'people asked'").fetchone()
     assert row
@@ -222,8 +222,8 @@ def test_votes_that_somebody_wrote_into_the_ledger_do_not_count(guarded: Desk) -
 
     assert guarded.resume("--no-wait").returncode == 4
 
-    assert len(guarded.facts(Kind.VOTE_REFUSED)) == 2
-    assert all("not signed" in str(fact["why"]) for fact in guarded.facts(Kind.VOTE_REFUSED))
+    assert len(guarded.bodies(Kind.VOTE_REFUSED)) == 2
+    assert all("not signed" in str(body["why"]) for body in guarded.bodies(Kind.VOTE_REFUSED))
     assert not guarded.made()
 
 
@@ -242,7 +242,7 @@ def test_a_go_that_somebody_wrote_into_the_ledger_starts_nothing(guarded: Desk) 
 
 def test_a_vote_copied_from_an_earlier_question_does_not_count(guarded: Desk) -> None:
     guarded.go("owner", "--code", guarded.code("owner"))
-    vote = guarded.facts(Kind.VOTE)[0]
+    vote = guarded.bodies(Kind.VOTE)[0]
     assert guarded.go("lead", "--code", guarded.code("lead"), decision="no-go").returncode == 0
     assert guarded.resume().returncode == 10
     assert guarded.launch("--as", "lead", "--code", guarded.code("lead")).returncode == 4
@@ -251,7 +251,7 @@ def test_a_vote_copied_from_an_earlier_question_does_not_count(guarded: Desk) ->
 
     assert guarded.resume("--no-wait").returncode == 4
 
-    assert len([fact for fact in guarded.facts(Kind.VOTE_REFUSED) if "not signed" in str(fact["why"])]) == 2
+    assert len([body for body in guarded.bodies(Kind.VOTE_REFUSED) if "not signed" in str(body["why"])]) == 2
     assert "0 of 2 said go" in guarded("status", "book", "-t", "guarded").stdout
     assert not guarded.made()
 
@@ -291,7 +291,7 @@ def test_a_comment_or_the_layout_of_a_script_needs_no_new_decision(desk: Desk) -
     desk.launch()
     desk.go("lead", decision="no-go")
     assert desk.resume().returncode == 10
-    seal = desk.facts(Kind.ASKED)[0]["seal"]
+    seal = desk.bodies(Kind.ASKED)[0]["seal"]
     (desk.project / "sql_templates/book/a.sql").write_text("-- the table\nCREATE  TABLE made\n  (id int);\n")
 
     desk.launch()
@@ -362,13 +362,13 @@ def test_the_deadline_ends_a_gate_and_a_killed_wait_goes_on_with_the_same_one(ma
     desk.go("lead")
     os.kill(process.pid, signal.SIGKILL)
     process.communicate(timeout=10)
-    asked = desk.facts(Kind.ASKED)
+    asked = desk.bodies(Kind.ASKED)
 
     done = desk.resume()
 
     assert done.returncode == 10, done.stdout
     assert "no decision within 12s: 1 of 2 said go; waits for project_owner" in done.stdout
-    assert desk.facts(Kind.ASKED) == asked, "nobody was asked twice"
+    assert desk.bodies(Kind.ASKED) == asked, "nobody was asked twice"
 
 
 def _asked(url: str) -> bool:
@@ -441,7 +441,7 @@ def test_a_checklist_holds_a_run_before_during_and_after_until_the_right_people_
 
     process.communicate(timeout=30)
     assert process.returncode == 0
-    assert [fact["item"] for fact in desk.facts(Kind.CONFIRMED)] == ["backups", "looks_good", "users_told"]
+    assert [body["item"] for body in desk.bodies(Kind.CONFIRMED)] == ["backups", "looks_good", "users_told"]
     assert "backups: restored at noon" in desk("report", "book", "--format", "md").stdout
 
 
@@ -503,7 +503,7 @@ def test_a_second_phase_does_not_go_on_what_was_said_of_the_first(make_project: 
     for person in ("lead", "owner"):
         assert desk.go(person, "--code", desk.code(person)).returncode == 0
     assert desk.resume().returncode == 0
-    votes = desk.facts(Kind.VOTE)
+    votes = desk.bodies(Kind.VOTE)
     desk.forge(Kind.PHASE_STARTED, "lead", phase="two", through=1, at_once=True, person="lead", proved=True)
     for vote in votes:
         desk.forge(Kind.VOTE, str(vote["person"]), **vote)
@@ -558,7 +558,7 @@ def test_what_people_write_is_kept_as_text_that_every_report_can_hold(desk: Desk
     done = gonogo("go", "book", "-t", "open", "--as", "lead", "--comment", odd, cwd=desk.project, env=env)
     assert done.returncode == 0, done.stderr
 
-    kept = str(desk.facts(Kind.VOTE)[0]["comment"])
+    kept = str(desk.bodies(Kind.VOTE)[0]["comment"])
 
     assert kept.startswith("see \\u0000 and ? and")
     assert len(kept) == 2000
@@ -580,13 +580,13 @@ def test_a_protected_run_begins_with_a_rehearsal_and_a_proved_backup(make_projec
     done = desk.launch("--as", "owner", "--code", desk.code("owner"))
     assert done.returncode == 10
     assert "rehearsal: there is none" in done.stdout
-    assert not desk.facts(Kind.BACKED_UP), "what takes long comes after what can be known at once"
+    assert not desk.bodies(Kind.BACKED_UP), "what takes long comes after what can be known at once"
 
     assert desk("rehearse", "book", "-t", "guarded").returncode == 0
     done = desk.launch("--as", "lead", "--code", desk.code("lead"))
 
     assert done.returncode == 4, done.stdout
-    judged = desk.facts(Kind.ASKED)[-1]["judged"]
+    judged = desk.bodies(Kind.ASKED)[-1]["judged"]
     assert [row["check"] for row in judged] == ["backup_proved", "rehearsal_fresh", "quiet"]  # type: ignore[attr-defined]
 
 
@@ -606,7 +606,7 @@ def test_both_agree_to_the_same_way_back_and_somebody_accepts_what_is_lost(make_
     assert back("--level", "restore", "--as", "lead").returncode == 4
     assert back("--as", "owner").returncode == 4
     assert desk.made(), "one agreed to restore, the other to undo: they did not agree"
-    assert not desk.facts(Kind.ROLL_BACK)
+    assert not desk.bodies(Kind.ROLL_BACK)
     done = back("--level", "restore", "--as", "owner")
     assert done.returncode == 4, done.stdout
     assert "restoring the backup would destroy rows that were written since: 1 of public.made" in done.stdout

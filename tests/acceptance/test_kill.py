@@ -11,8 +11,8 @@ from typing import Any
 
 import psycopg
 import pytest
-from conftest import Server
-from gonogo_command import environment, gonogo, start, status
+from support.command import environment, gonogo, start, status
+from support.servers import Server
 
 from gonogo.ledger import store
 from gonogo.postgres.connection import Database
@@ -56,7 +56,7 @@ def project(tmp_path: Path) -> Path:
         ("every: 5s", "every: 300ms"),
         ("soak: 10m", "soak: 300ms"),
         ("samples: 40", "samples: 10"),
-        # these tests count deeds: calls of half a millisecond on a busy machine must not turn a run back
+        # these tests count deeds: calls of half a millisecond on a busy machine must not roll a run back
         ("p50 > baseline + 50% in 3 of 5", "p50 > 1 s in 3 of 5"),
     ):
         assert theirs in source
@@ -94,8 +94,13 @@ def chain(url: str) -> tuple[int, list[str]]:
         return store.verify(connection, store.runs(connection)[0].id)
 
 
-def victim(project: Path, url: str, fact: int) -> int:
-    command = [sys.executable, str(Path(__file__).parent / "victim.py"), str(project / "runbooks" / f"{BOOK}.yaml"), str(fact)]
+def victim(project: Path, url: str, event: int) -> int:
+    command = [
+        sys.executable,
+        str(Path(__file__).parents[1] / "support" / "victim.py"),
+        str(project / "runbooks" / f"{BOOK}.yaml"),
+        str(event),
+    ]
     return subprocess.run(command, env=environment(TEST_URL=url), timeout=60, check=False, capture_output=True).returncode
 
 
@@ -132,20 +137,20 @@ def test_a_run_killed_after_any_fact_ends_as_an_uninterrupted_one_and_does_nothi
     assert expected["allocated"] == (3000, 3000)
     assert all(count == 1 for tag, _, count in expected["ddl"] if tag != "ALTER TABLE")
     killed = 0
-    for fact in range(2, 200):
+    for event in range(2, 200):
         url = server.database(guardian)
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(COUNTERS)
             connection.execute(ALLOCATED)
-        if victim(project, url, fact) == 0:
+        if victim(project, url, event) == 0:
             break
         killed += 1
         resumed = gonogo("resume", BOOK, "--without-prefect", cwd=project, env=environment(TEST_URL=url))
-        assert resumed.returncode == 0, f"killed after fact {fact}: {resumed.stdout}{resumed.stderr}"
-        assert end_of(url) == expected, f"killed after fact {fact}"
+        assert resumed.returncode == 0, f"killed after event {event}: {resumed.stdout}{resumed.stderr}"
+        assert end_of(url) == expected, f"killed after event {event}"
         count, problems = chain(url)
         assert problems == []
-        assert count >= fact
+        assert count >= event
     assert killed >= 18
 
 

@@ -14,11 +14,11 @@ from subprocess import CompletedProcess
 
 import psycopg
 import pytest
-from conftest import Server
-from gonogo_command import environment, gonogo
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
-from test_round_trips import PLANS, Plan, lay, stock
+from support.command import environment, gonogo
+from support.round_trips import PLANS, Plan, lay, stock
+from support.servers import Server
 
 from gonogo.core.plan.plan import Plan as Planned
 from gonogo.core.plan.plan import PlannedPhase

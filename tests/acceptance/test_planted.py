@@ -1,4 +1,4 @@
-"""A failure planted at the end of any template of any plan: the run turns back by itself, and all is as it was."""
+"""A failure planted at the end of any template of any plan: the run rolls back by itself, and all is as it was."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import Server
-from gonogo_command import environment, gonogo
-from test_round_trips import PLANS, Plan, lay, stock
+from support.command import environment, gonogo
+from support.round_trips import PLANS, Plan, lay, stock
+from support.servers import Server
 
 from gonogo.planning.load import load_runbook
 from gonogo.planning.planner import prepare
@@ -39,7 +39,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("plan", "source", "version"), CASES)
-def test_a_failure_in_any_step_turns_the_run_back_to_what_there_was(
+def test_a_failure_in_any_step_rolls_the_run_back_to_what_there_was(
     plan: Plan, source: str, version: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     server: Server = request.getfixturevalue("server" if version == "18" else "server_15")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import subprocess
 import sys
@@ -14,20 +13,11 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
-from gonogo_command import environment, gonogo, start
-from test_run import BOOK, FILES
+from support.book import BOOK, FILES
+from support.browser import CHROMIUM, QUIET_CHROMIUM
+from support.command import environment, gonogo, start
 
 Make = Callable[..., Path]
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-QUIET_CHROMIUM = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 SETTINGS = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -278,7 +268,7 @@ def test_a_worker_of_a_process_pool_on_any_machine_carries_what_is_offered_to_th
             worker.wait(timeout=10)
 
     assert "finished successfully in 'Done'" in " ".join(shown.split())
-    assert "finished successfully in 'Well'" in " ".join(looked.split())
+    assert "finished successfully in 'Healthy'" in " ".join(looked.split())
     schedules = prefect_command("deployment", "schedule", "ls", "gonogo-run/book: run") + prefect_command(
         "deployment", "schedule", "ls", "gonogo-monitor/book: monitor"
     )

@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from gonogo_command import environment, gonogo, start
+from support.command import environment, gonogo, start
 
 Make = Callable[..., Path]
 BOOK = """

@@ -4,49 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
 import psycopg
 import pytest
-from conftest import Server
-from gonogo_command import environment, gonogo
+from support.desk import BOOK, GOOD, Desk, Make, lay
+from support.servers import Server
 
-Make = Callable[..., Path]
-BOOK = """
-runbook: book
-targets: {db: {database: $TEST_URL}}
-phases:
-  - phase: one
-    gate: {go_if: [quiet]}
-    tasks:
-      - task: work
-        steps:
-          - {step: first, sql: a.sql, undo: a.undo.sql}
-          - {step: second, sql: b.sql, undo: b.undo.sql}
-checks:
-  quiet: {sql: quiet.sql, expect: "= 0"}
-"""
-BEFORE = """
-CREATE TABLE item (id int PRIMARY KEY, name text NOT NULL, price numeric DEFAULT 1);
-CREATE INDEX item_name ON item (name);
-INSERT INTO item SELECT g, 'item ' || g, g FROM generate_series(1, 2000) g;
-CREATE TABLE sale (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, item int REFERENCES item);
-INSERT INTO sale (item) SELECT g FROM generate_series(1, 500) g;
-CREATE FUNCTION total() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM sale';
-CREATE FUNCTION stamp() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
-CREATE TRIGGER stamped BEFORE INSERT ON sale FOR EACH ROW EXECUTE FUNCTION stamp();
-ALTER TABLE sale DISABLE TRIGGER stamped;
-GRANT SELECT ON item TO PUBLIC;
-"""
-GOOD = {
-    "a__sql": "ALTER TABLE item ADD COLUMN colour text;\n",
-    "a__undo__sql": "ALTER TABLE item DROP COLUMN colour;\n",
-    "b__sql": "CREATE TABLE extra AS SELECT id FROM item;\n",
-    "b__undo__sql": "DROP TABLE extra;\n",
-    "quiet__sql": "SELECT 0\n",
-}
 ABOUT_A = ("work.first", "does not restore")
 #: undos that look right, what they come to, and the words that name what is wrong
 GALLERY: dict[str, tuple[dict[str, str], tuple[str, str], str]] = {
@@ -104,35 +69,9 @@ GALLERY: dict[str, tuple[dict[str, str], tuple[str, str], str]] = {
 }  # fmt: skip
 
 
-class Desk:
-    """A project, and the commands in it."""
-
-    def __init__(self, project: Path, url: str) -> None:
-        self.project, self.url = project, url
-        self.env = environment(TEST_URL=url)
-
-    def __call__(self, *arguments: str) -> CompletedProcess[str]:
-        done = gonogo(*arguments, cwd=self.project, env=self.env)
-        assert "Traceback" not in done.stdout + done.stderr, done.stderr
-        return done
-
-    def rehearse(self, *more: str, code: int = 0) -> dict[str, Any]:
-        done = self("rehearse", "book", "--json", *more)
-        assert done.returncode == code, done.stdout + done.stderr
-        found: dict[str, Any] = json.loads(done.stdout)
-        return found
-
-
 def step(evidence: dict[str, Any], name: str) -> dict[str, Any]:
     found: dict[str, Any] = next(each for each in evidence["steps"] if each["step"] == name)
     return found
-
-
-def lay(make_project: Make, server: Server, book: str = BOOK, **files: str) -> Desk:
-    url = server.database()
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(BEFORE)
-    return Desk(make_project(book, **{**GOOD, **files}), url)
 
 
 @pytest.fixture
@@ -288,7 +227,7 @@ def test_the_window_must_have_room_for_the_way_back(desk: Callable[..., Desk]) -
     done = desk(book)("run", "book", "--without-prefect")
 
     assert done.returncode == 10
-    assert "turning back takes" in done.stdout
+    assert "rolling back takes" in done.stdout
     assert "was the last safe start" in done.stdout
 
 
@@ -354,7 +293,7 @@ def test_an_exception_block_of_the_runs_own_is_not_taken_for_the_application(des
     assert evidence["shortcomings"] == ""
 
 
-def test_a_rehearsal_measures_the_old_and_the_new_in_turn_and_says_what_would_turn_the_run_back(
+def test_a_rehearsal_measures_the_old_and_the_new_in_roll_and_says_what_would_turn_the_run_back(
     desk: Callable[..., Desk],
 ) -> None:
     priced = "priced: {time: p.sql, samples: 20, expect: p50 <= 9 s, roll_back_if: p50 > baseline + 50%}"
@@ -372,4 +311,4 @@ def test_a_rehearsal_measures_the_old_and_the_new_in_turn_and_says_what_would_tu
 
     done = desk(book, **{**GOOD, **query, "a__sql": slow, "a__undo__sql": quick})("rehearse", "book")
     assert done.returncode == 10, done.stdout + done.stderr
-    assert "priced would turn it back: p50" in done.stdout
+    assert "priced would roll it back: p50" in done.stdout

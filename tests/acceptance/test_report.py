@@ -12,7 +12,7 @@ from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
-from gonogo_command import environment, gonogo
+from support.command import environment, gonogo
 
 Make = Callable[..., Path]
 BOOK = """
@@ -79,7 +79,7 @@ def desk(make_project: Make, old_url: str) -> Desk:
     return Desk(make_project, old_url)
 
 
-def test_each_criterion_is_met_not_met_or_unknown_and_what_was_turned_back_is_not_met(desk: Desk) -> None:
+def test_each_criterion_is_met_not_met_or_unknown_and_what_was_rolled_back_is_not_met(desk: Desk) -> None:
     answers = {row["criterion"]: row["answer"] for row in desk.made["success"]}
     known = {"Nobody verified this": "not met", "Nobody knows this": "unknown", "It was rehearsed": "unknown"}
     assert answers == {**known, "The column is there": "met", "The plan was reviewed": "met", "There is a backup": "met"}

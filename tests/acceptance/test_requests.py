@@ -15,7 +15,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from gonogo_command import environment, gonogo, start
+from support.command import environment, gonogo, start
 
 Make = Callable[..., Path]
 BOOK = """
@@ -103,7 +103,7 @@ class Desk:
     def __call__(self, *command: str) -> CompletedProcess[str]:
         return gonogo(*command, cwd=self.root, env=self.env)
 
-    def facts(self, query: str) -> list[tuple[Any, ...]]:
+    def ask(self, query: str) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.url, autocommit=True) as connection:
             return connection.execute(query.encode()).fetchall()
 
@@ -126,10 +126,10 @@ def test_a_request_is_made_once_and_reversed_by_its_own_and_shows_no_secret(desk
     back = desk("rollback", "book", "--without-prefect")
     assert back.returncode == 11, back.stdout + back.stderr
     assert service.asked[1][:3] == ("PUT", "/back", ["v1"])
-    assert desk.facts("SELECT to_regclass('made')::text") == [(None,)]
-    assert desk.facts("SELECT count(*) FROM gonogo.event WHERE body::text LIKE '%s3cret%'") == [(0,)]
+    assert desk.ask("SELECT to_regclass('made')::text") == [(None,)]
+    assert desk.ask("SELECT count(*) FROM gonogo.event WHERE body::text LIKE '%s3cret%'") == [(0,)]
     kept = "SELECT body->>'output' FROM gonogo.event WHERE kind = 'script done' AND body->>'status' = '200'"
-    assert desk.facts(kept) == [('{"state": "deployed", "by": "***"}',)]
+    assert desk.ask(kept) == [('{"state": "deployed", "by": "***"}',)]
     assert "s3cret" not in done.stdout + back.stdout
 
 
@@ -159,7 +159,7 @@ def test_a_service_that_is_not_there_was_not_asked_so_nothing_of_it_is_reversed(
     assert done.returncode == 11, done.stdout + done.stderr
     assert "work.deploy failed: POST $SERVICE/deploy: ConnectError" in done.stdout
     assert service.asked == []
-    assert desk.facts("SELECT count(*) FROM gonogo.event WHERE kind = 'undo done'") == [(1,)], "the table alone"
+    assert desk.ask("SELECT count(*) FROM gonogo.event WHERE kind = 'undo done'") == [(1,)], "the table alone"
 
 
 @pytest.mark.parametrize(("settle", "code", "paths"), [("within: 20s", 4, ["/slow"]), ("again: safe", 0, ["/slow", "/slow"])])
@@ -253,7 +253,7 @@ def test_whatever_a_service_answers_the_ledger_can_hold_it_and_no_form_of_a_secr
     assert len(done.stdout) < 20_000
     assert desk("status", "book").returncode == 0
     assert desk("report", "book", "--format", "md").returncode == 0
-    assert desk.facts("SELECT count(*) FROM gonogo.event WHERE body->>'why' LIKE '%s3cret%' OR body::text LIKE '%s3cret%'") == [
+    assert desk.ask("SELECT count(*) FROM gonogo.event WHERE body->>'why' LIKE '%s3cret%' OR body::text LIKE '%s3cret%'") == [
         (0,)
     ]
     assert "s3cret" not in done.stdout

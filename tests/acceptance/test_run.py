@@ -10,46 +10,14 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from conftest import OLD, Server
-from gonogo_command import environment, gonogo, start, status
+from support.book import BOOK, FILES
+from support.command import environment, gonogo, start, status
+from support.servers import OLD, Server
 
 from gonogo.ledger import store
 from gonogo.postgres.connection import Database
 from gonogo.postgres.fingerprint import schema_fingerprint
 
-BOOK = """
-runbook: book
-title: A book
-targets: {db: {database: $TEST_URL}}
-sql: {lock_timeout: 200ms, attempts: 3}
-baseline: [rows_kept]
-phases:
-  - phase: one
-    gate: {go_if: [ready]}
-    tasks:
-      - task: tables
-        takes: 10m
-        steps:
-          - {sql: 010.sql, undo: 010.undo.sql}
-      - task: indexes
-        takes: 10m
-        steps:
-          - {sql: 020.sql, undo: 020.undo.sql}
-    verify: [made]
-checks:
-  ready: {sql: ready.sql, expect: "= 0"}
-  made: {sql: made.sql, expect: "= 3"}
-  rows_kept: {checksum: [old], expect: unchanged}
-"""
-FILES = {
-    "010__sql": "CREATE TABLE new (id int PRIMARY KEY, note text);\n"
-    "INSERT INTO new VALUES (1, 'é %s :x'), (2, $$;$$), (3, E'\\n');\n",
-    "010__undo__sql": "DROP TABLE new;\n",
-    "020__sql": "CREATE INDEX CONCURRENTLY new_note ON new (note);\nALTER TABLE old ADD COLUMN added int DEFAULT 1;\n",
-    "020__undo__sql": "ALTER TABLE old DROP COLUMN IF EXISTS added;\nDROP INDEX CONCURRENTLY IF EXISTS new_note;\n",
-    "ready__sql": "SELECT count(*) FROM old WHERE note = 'not ready'\n",
-    "made__sql": "SELECT count(*) FROM new\n",
-}
 SLEEPING = "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%pg_sleep(300)%' AND state = 'active' AND pid <> pg_backend_pid()"
 Make = Callable[..., Path]
 
@@ -95,7 +63,7 @@ def test_a_run_goes_forward_and_is_rolled_back_afterwards_with_schema_and_rows_a
     assert back.returncode == 11, back.stdout + back.stderr
     assert schema_of(any_url) == before
     assert ask(any_url, "SELECT count(*) FROM old") == 1000
-    assert "as they were" in back.stdout
+    assert "as before" in back.stdout
     verified = gonogo("ledger", "verify", "book", cwd=project, env=env)
     assert verified.returncode == 0
     report = json.loads(gonogo("report", "book", "--format", "json", cwd=project, env=env).stdout)
@@ -121,7 +89,7 @@ def test_a_run_with_a_backup_begins_with_one_that_was_restored_and_compared(make
     code, output = run(project, any_url)
 
     assert code == 0, output
-    assert "backup proved: 1 tables and" in output
+    assert "backup proved: 1 table and" in output
     [folder] = (project / ".gonogo/backups").iterdir()
     assert (folder / "manifest.json").stat().st_mode & 0o777 == 0o600
     assert ask(any_url, "SELECT body->>'tables' FROM gonogo.event WHERE kind = 'backup proved'") == "1"
@@ -210,7 +178,7 @@ def test_a_run_that_was_done_finds_nothing_left_to_do_and_again_runs_it_anew(mak
     code, output = run(project, old_url)
 
     assert code == 0
-    assert "nothing is left to do" in output
+    assert "nothing to do: " in output
     code, output = run(project, old_url, "--again")
     assert code == 11  # the table is there already, so the first step fails and nothing of the first run is undone
     assert ask(old_url, "SELECT count(*) FROM new") == 3
@@ -239,7 +207,7 @@ def test_the_ledger_shows_what_was_changed_by_hand(make_project: Make, old_url: 
     found = gonogo("ledger", "verify", "book", cwd=project, env=env)
 
     assert found.returncode == 3
-    assert "fact 4 (go, by somebody else) was changed" in found.stderr
+    assert "event 4 (go, by somebody else) was changed" in found.stderr
     exported = gonogo("ledger", "export", "book", cwd=project, env=env).stdout.splitlines()
     assert [json.loads(line)["seq"] for line in exported] == list(range(1, len(exported) + 1))
 
@@ -270,9 +238,9 @@ def test_a_watch_that_trips_cancels_a_step_of_minutes_and_the_undo_begins_within
             process.kill()
     assert process.returncode == 11, output
     with Database(url=old_url).connect("test") as connection:
-        facts = store.read(connection, store.runs(connection)[0].id)
-    sample = [f for f in facts if f.kind == "sample"][-1]
-    undo = next(f for f in facts if f.kind == "undo done")
+        events = store.read(connection, store.runs(connection)[0].id)
+    sample = [e for e in events if e.kind == "sample"][-1]
+    undo = next(e for e in events if e.kind == "undo done")
     assert (undo.began - sample.at).total_seconds() < 1.0
     assert "trouble: 0.101 is > 0.1, 2 of 3 samples" in output
 

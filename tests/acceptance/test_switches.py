@@ -7,9 +7,9 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from conftest import Server
-from gonogo_command import environment, gonogo
-from test_round_trips import PLANS, lay
+from support.command import environment, gonogo
+from support.round_trips import PLANS, lay
+from support.servers import Server
 
 from gonogo.project import ROOT
 
@@ -37,7 +37,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("name", "again", "question", "on", "off"), CASES)
-def test_what_was_switched_off_is_switched_on_as_it_was_and_that_can_be_turned_back(
+def test_what_was_switched_off_is_switched_on_as_it_was_and_that_can_be_rolled_back(
     name: str, again: str, question: str, on: str, off: str | None, server: Server, tmp_path: Path
 ) -> None:
     plan = next(plan for plan in PLANS if plan.name == name)

@@ -10,7 +10,7 @@ from subprocess import CompletedProcess
 
 import psycopg
 import pytest
-from gonogo_command import environment, gonogo
+from support.command import environment, gonogo
 
 Make = Callable[..., Path]
 BOOK = """
@@ -139,7 +139,7 @@ def test_a_metric_that_goes_missing_leads_where_no_data_says(desk: Desk, no_data
 
 
 @pytest.mark.parametrize(("then", "phase"), [("tell", ""), ("roll back", "would_trip: true")])
-def test_what_is_only_to_be_told_is_told_once_and_nothing_is_turned_back(desk: Desk, then: str, phase: str) -> None:
+def test_what_is_only_to_be_told_is_told_once_and_nothing_is_rolled_back(desk: Desk, then: str, phase: str) -> None:
     seen = f'{{query: "{SHARE}", then: {then}, expect: "= 0", roll_back_if: "> 10% in 2 of 3"}}'
     done = desk.run(seen, FAILS, phase=phase)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -158,7 +158,7 @@ def test_a_check_that_cannot_be_asked_does_not_end_the_watch_in_silence(desk: De
     assert "seen gives no data: could not ask: RuntimeError: no network" in update(done)
 
 
-def test_of_several_that_trip_at_once_what_turns_back_comes_first(desk: Desk) -> None:
+def test_of_several_that_trip_at_once_what_rolls_back_comes_first(desk: Desk) -> None:
     soft = f'{{query: "{SHARE}", then: hold, expect: "= 0", roll_back_if: "> 10%"}}'
     hard = f'  hard: {{query: "{SHARE}", expect: "= 0", roll_back_if: "> 10%"}}'
     done = desk.run(
@@ -208,7 +208,7 @@ def test_past_the_point_of_no_return_a_trip_holds_and_only_a_restore_leads_back(
     more = "backup: {}\nrollback: {levels: [undo, restore]}"
     done = desk.run(seen, FAILS, more=more, no_return=True)
     assert done.returncode == 4, done.stdout + done.stderr
-    assert "the point of no return (work.change) is passed, so nothing turns back by itself" in update(done)
+    assert "the point of no return (work.change) is passed, so nothing rolls back by itself" in update(done)
     assert "point of no return" in desk("plan", "book").stdout
 
     refused = desk("rollback", "book", "--without-prefect")

@@ -12,11 +12,11 @@ from typing import Any
 
 import psycopg
 import pytest
-from conftest import Server
-from gonogo_command import environment, gonogo, start, status
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
-from test_rehearsal import BEFORE, BOOK, GOOD, Desk, lay
+from support.command import environment, gonogo, start, status
+from support.desk import BEFORE, BOOK, GOOD, Desk, lay
+from support.servers import Server
 
 Make = Callable[..., Path]
 WAYS = BOOK.replace(
@@ -82,7 +82,7 @@ def any_desk(make_project: Make, any_server: Server) -> Callable[..., Desk]:
     return lambda book=RESTORES, **files: lay(make_project, any_server, book, **files)
 
 
-def test_a_feature_is_switched_off_and_the_run_then_turned_back_further(desk: Callable[..., Desk]) -> None:
+def test_a_feature_is_switched_off_and_the_run_then_rolled_back_further(desk: Callable[..., Desk]) -> None:
     here = desk(WAYS, **{**SWITCHES, "b__sql": "DELETE FROM item WHERE id > 1900;\n"})
     run(here)
 
@@ -92,10 +92,10 @@ def test_a_feature_is_switched_off_and_the_run_then_turned_back_further(desk: Ca
     assert one(here.url, "SELECT on_ FROM flag") is False
     refused = here("run", "book", "--without-prefect")
     assert refused.returncode == 3
-    assert "was turned back by the level feature, and what it did is still there" in refused.stderr
+    assert "was rolled back by the level feature, and what it did is still there" in refused.stderr
 
     told = back(here, "--level", "undo")
-    assert "schema objects are as they were" in told
+    assert "schema objects as before" in told
     assert one(here.url, "SELECT to_regclass('flag')") is None
     assert one(here.url, "SELECT count(*) FROM item") == 2000
 
@@ -398,7 +398,7 @@ def test_status_does_not_open_a_target_that_is_being_swapped_nor_swaps_in_a_stra
         connection.execute(f"DROP DATABASE {other}_restored_abcdef")
 
     assert (stranger.returncode, busy.returncode) == (3, 3)
-    assert "and not for a restore of gonogo's" in stranger.stderr
+    assert "and no gonogo restore is in progress" in stranger.stderr
     assert "is under way" in busy.stderr
     assert one(here.url, "SELECT to_regclass('extra')::text") == "extra"
 
@@ -497,7 +497,7 @@ def test_a_restore_is_refused_where_another_run_changed_the_database_after_the_b
     told = back(here, "--accept-loss", code=12)
 
     assert "the run other-" in told
-    assert "changed this database after the backup; turn that back first" in told
+    assert "changed this database after the backup; roll that back first" in told
 
 
 def test_tables_that_are_called_like_what_is_left_alone_come_back_in_place(make_project: Make, server: Server) -> None:
@@ -523,7 +523,7 @@ def test_tables_that_are_called_like_what_is_left_alone_come_back_in_place(make_
 def test_a_trip_in_the_middle_of_the_work_does_not_switch_off_what_is_not_there_yet(desk: Callable[..., Desk]) -> None:
     here = desk(WAYS, **{**SWITCHES, "b__sql": "SELECT 1/0;\n"})
 
-    assert "schema objects are as they were" in run(here, code=11)
+    assert "schema objects as before" in run(here, code=11)
 
 
 def test_prune_leaves_the_backups_of_a_runbook_whose_name_begins_alike(desk: Callable[..., Desk]) -> None:
@@ -571,7 +571,7 @@ def colour_and_extra(url: str) -> tuple[bool, bool]:
     return bool(one(url, colour)), one(url, "SELECT to_regclass('extra')") is not None
 
 
-def test_a_phase_is_turned_back_by_itself_and_launched_again_by_undo_and_by_restore(any_desk: Callable[..., Desk]) -> None:
+def test_a_phase_is_rolled_back_by_itself_and_launched_again_by_undo_and_by_restore(any_desk: Callable[..., Desk]) -> None:
     here = any_desk(PHASES, **FINE)
     run(here)
     refused = here("rollback", "book", "--phase", "three")
@@ -605,7 +605,7 @@ def test_a_phase_is_turned_back_by_itself_and_launched_again_by_undo_and_by_rest
     assert colour_and_extra(here.url) == (False, False)
 
 
-def test_a_phase_that_fails_turns_back_only_itself_where_the_runbook_says_so(desk: Callable[..., Desk]) -> None:
+def test_a_phase_that_fails_rolls_back_only_itself_where_the_runbook_says_so(desk: Callable[..., Desk]) -> None:
     here = desk(PHASES, fine__sql="SELECT count(*) FROM extra\n")
     told = run(here, code=11)
     assert "VERIFY FAILED" in told

@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from gonogo_command import environment
+from support.command import environment
 
 from gonogo.project import ROOT
 

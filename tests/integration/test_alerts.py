@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from slack_server import BROKEN, TOKEN, SlackServer
+from support.slack_server import BROKEN, TOKEN, SlackServer
 
 Make = Callable[..., Path]
 BOOK = """
@@ -91,11 +91,11 @@ def test_eleven_errors_raise_it_and_ten_do_not_and_it_is_told_once_and_once_that
         "🔔 *webhooks* on db: 11 is > 10\n@U0LEAD @U0BOSS",
         f"⏰ Level 1: nobody has acknowledged that webhooks: 11 is > 10. Whoever takes it: `{TAKE}`\n@U0LEAD",
     ]
-    assert "boss takes it: 11 is > 10" in desk("ack", "book", "webhooks", "--as", "boss")
+    assert "boss acknowledged: 11 is > 10" in desk("ack", "book", "webhooks", "--as", "boss")
     desk.errors(3)
     raised = json.loads(desk("monitor", "book", "--json", code=10))
     assert raised["raised"] == ["nobody-buys"], "two of the newest three looks were below five"
-    assert desk.told("finance")[2:] == ["🙋 boss takes *webhooks*", "✅ *webhooks* on db is well again: 3 is not > 10"]
+    assert desk.told("finance")[2:] == ["🙋 boss acknowledged *webhooks*", "✅ *webhooks* on db is well again: 3 is not > 10"]
     assert len([text for text in desk.told("marketing") if text.startswith("🔔")]) == 1
     assert desk.told("devops") == []
 
@@ -131,7 +131,7 @@ def test_a_run_that_holds_and_that_nobody_carries_is_told_on_until_somebody_take
     assert "@U0BOSS" in later[1]
     desk("monitor", "book", code=10)
     assert len([text for text in desk.told("release") if "⏰" in text]) == 2
-    assert "lead takes it" in desk("ack", "book", "--as", "lead", "--comment", "mine")
+    assert "lead acknowledged" in desk("ack", "book", "--as", "lead", "--comment", "mine")
     assert "no run of this runbook needs anybody now" in desk("ack", "book", "--as", "lead", code=3)
     assert "is not one of the runbook's people" in desk("ack", "book", "--as", "nobody", code=2)
 

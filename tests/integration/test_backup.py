@@ -12,13 +12,14 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from conftest import Server
+from support.servers import Server
 
+from gonogo.core.engine.events import BackupProof
 from gonogo.core.model.rollback import Backup as Rule
 from gonogo.postgres.connection import Database
 from gonogo.postgres.scratch import ScratchServer
 from gonogo.recovery import dump
-from gonogo.recovery.manifest import Backup, BackupFailed
+from gonogo.recovery.manifest import BackupFailed, BackupFolder
 
 SCHEMA = """
 CREATE SCHEMA app;
@@ -66,7 +67,7 @@ def nowhere() -> str:
     raise AssertionError("the target's own server can prove it")
 
 
-def prove(made: Backup, database: Database) -> dict[str, object]:
+def prove(made: BackupFolder, database: Database) -> BackupProof:
     return dump.prove(made, ScratchServer(database=database, spare=nowhere), quietly)
 
 
@@ -74,9 +75,9 @@ def test_a_backup_is_restored_and_compared_row_by_row_and_object_by_object(datab
     made = dump.take(database, tmp_path / "b", quietly)
     proved = prove(made, database)
 
-    assert proved["tables"] == 3
-    assert made.manifest["tables"]["app.heap"].startswith("11:")
-    assert not any("gonogo" in name for name in made.manifest["schema"])
+    assert proved.tables == 3
+    assert made.manifest.tables["app.heap"].startswith("11:")
+    assert not any("gonogo" in name for name in made.manifest.fingerprint)
     assert {file.stat().st_mode & 0o777 for file in (made.folder).rglob("*") if file.is_file()} == {0o600}
     assert made.folder.stat().st_mode & 0o777 == 0o700
     with psycopg.connect(database.url) as connection:
@@ -231,8 +232,8 @@ def test_a_backup_of_some_tables_holds_their_rows_and_every_definition(tmp_path:
     made = dump.take(database_18, tmp_path / "b", quietly, rule)
     proved = prove(made, database_18)
 
-    assert list(made.manifest["tables"]) == ["app.parent"]
-    assert "the rows of app.child" in str(proved["uncovered"])
+    assert list(made.manifest.tables) == ["app.parent"]
+    assert "the rows of app.child" in str(proved.uncovered)
     with pytest.raises(BackupFailed, match=r"app\.child refers to app\.parent, whose rows the backup leaves out"):
         dump.take(database_18, tmp_path / "c", quietly, Rule(tables=("app.child",)))
     with pytest.raises(BackupFailed, match=r"there is no table app\.nobody"):
@@ -260,7 +261,7 @@ def test_what_the_dump_does_not_cover_is_named(server: Server, tmp_path: Path) -
 
     made = dump.take(Database(url=url), tmp_path / "b", quietly)
 
-    assert made.manifest["uncovered"] == ["large objects", "unlogged tables"]
+    assert made.manifest.uncovered == ("large objects", "unlogged tables")
 
 
 def test_no_password_is_in_a_process_list(server: Server, tmp_path: Path) -> None:
@@ -302,7 +303,7 @@ def test_definitions_that_are_written_another_way_after_a_restore_are_the_same(a
 
     proved = prove(made, Database(url=url))
 
-    assert "indexes that are INVALID" in str(proved["uncovered"])
+    assert "indexes that are INVALID" in str(proved.uncovered)
 
 
 def test_a_partitioned_table_is_its_partitions(database_18: Database, tmp_path: Path) -> None:
@@ -314,7 +315,7 @@ def test_a_partitioned_table_is_its_partitions(database_18: Database, tmp_path: 
         )
     made = dump.take(database_18, tmp_path / "b", quietly, Rule(tables=("app.log",)))
 
-    assert made.manifest["tables"]["app.log_25"].startswith("1:")
+    assert made.manifest.tables["app.log_25"].startswith("1:")
     with pytest.raises(BackupFailed, match=r"no table app\.seen that holds rows"):
         dump.take(database_18, tmp_path / "c", quietly, Rule(tables=("app.seen",)))
 

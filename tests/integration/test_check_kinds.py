@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import psycopg
 import pytest
-from conftest import Server, open_folder
+from support.servers import Server, open_folder
 
 from checks.kind import CheckEnvironment
 from checks.measure import measure

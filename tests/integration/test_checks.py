@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from conftest import Server
+from support.servers import Server
 
 from checks.kind import CheckEnvironment
 from checks.measure import measure

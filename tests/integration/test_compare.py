@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from conftest import Server
+from support.servers import Server
 
+from gonogo.core.plan.diff import differences
 from gonogo.errors import StepError
 from gonogo.postgres.connection import Connection, Database
-from gonogo.postgres.fingerprint import checksum, differences, schema_fingerprint
+from gonogo.postgres.fingerprint import checksum, schema_fingerprint
 
 SCHEMA = """
 CREATE SCHEMA app;

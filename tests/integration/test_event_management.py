@@ -9,16 +9,25 @@ from typing import Any
 
 import psycopg
 import pytest
-from conftest import Server
+from support.servers import Server
 
 from gonogo.planning.templates import Templates
 from gonogo.project import ROOT
 
 PLAN = "event-management"
 OWN, UNKNOWN = "00000000-0000-4000-8000-00000000c0de", "00000000-0000-4000-8000-0000deadbeef"
-SECURED = ("organizations", "organization_members", "venues", "events", "ticket_categories", "orders", "tickets", "tasks")
-SECURED += ("sponsor_deals", "audit_log", "integration_logs")
-CORE = ("011_extensions_functions", "012_payments", "013_ai", "014_automation", "015_analytics", "rls/new_tables.sql.j2")
+SECURED = (
+    *("organizations", "organization_members", "venues", "events", "ticket_categories", "orders", "tickets", "tasks"),
+    *("sponsor_deals", "audit_log", "integration_logs"),
+)
+CORE: tuple[str, ...] = (
+    "011_extensions_functions",
+    "012_payments",
+    "013_ai",
+    "014_automation",
+    "015_analytics",
+    "rls/new_tables.sql.j2",
+)
 CORE += (*(f"rls/{table}" for table in SECURED), "020_audit", *(f"audit/{table}" for table in ("events", "orders")))
 BUSINESS = ("030_metrics", "032_workflows", "033_tickets", "034_validate_events", "035_validate_orders")
 TRIGGERS = """

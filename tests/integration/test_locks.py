@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 import pytest
-from conftest import Server
+from support.servers import Server
 
 from gonogo.sql.locks import MODES
 from gonogo.sql.parse import split
@@ -80,7 +80,7 @@ def test_the_locks_that_are_told_are_at_least_those_that_the_server_takes(connec
         for sql in STATEMENTS:
             connection.execute("BEGIN")
             connection.execute(sql.encode())
-            held = {}
+            held: dict[str, str] = {}
             for table, mode in connection.execute(HELD).fetchall():
                 said = "".join(f" {c}" if c.isupper() else c for c in mode.removesuffix("Lock")).strip().upper()
                 if said in MODES:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
-from conftest import Server
+from support.servers import Server
 
 from gonogo.postgres.connection import Connection, Database
 from gonogo.sql.parse import split

@@ -17,10 +17,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from conftest import Server
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
-from slack_server import (
+from support.servers import Server
+from support.slack_server import (
     BROKEN,
     CLOSED,
     FINE,
@@ -37,7 +37,7 @@ from slack_server import (
     refused,
 )
 
-from gonogo.core.engine.events import Event, Kind
+from gonogo.core.engine.events import Event, Held, HoldAsked, Kind, RollbackAsked
 from gonogo.core.engine.evolve import evolve
 from gonogo.core.engine.state import State, Status
 from gonogo.core.model.people import Person
@@ -55,7 +55,8 @@ from gonogo.postgres.connection import Database
 from gonogo.project import Project
 from gonogo.report import report
 from gonogo.run import launch
-from gonogo.run.context import Runner, acquire_run
+from gonogo.run.acquire import LiveRunner, acquire_run
+from gonogo.run.begin import begin as begin_run
 
 BOOK = """
 runbook: book
@@ -95,10 +96,10 @@ class Run:
         self.seconds = 0.0
         self.sender: Sender | None = None
         with self.database.connect("gonogo/begin") as connection:
-            self.id, _ = launch.begin(connection, self.prepared, "tester")
+            self.id, _ = begin_run(connection, self.prepared, "tester")
 
     @contextmanager
-    def carried(self, *, told: bool = True, patience: float = 15.0, **how: Any) -> Iterator[Runner]:
+    def carried(self, *, told: bool = True, patience: float = 15.0, **how: Any) -> Iterator[LiveRunner]:
         """Become its runner, with a sender beside; say what was not delivered at the end."""
         runner = acquire_run(self.database, self.id, actor="tester", keys=NOBODY, **how)
         self.sender = Sender(self.database, runner.plan, self.id, self.said.append) if told else None
@@ -111,7 +112,7 @@ class Run:
                 self.sender.finish(patience)
             runner.close()
 
-    def go(self, runner: Runner, phases: int = 1) -> None:
+    def go(self, runner: LiveRunner, phases: int = 1) -> None:
         """Launch the next phases, and see how long that takes."""
         began = time.monotonic()
         try:
@@ -210,14 +211,14 @@ def ready(slack: SlackServer, run: Run) -> Message:
 def ask_to_hold(run: Run, why: str) -> None:
     """Ask for a hold, as a person does."""
     with run.database.connect("gonogo/request") as connection:
-        store.append(connection, run.id, Kind.HOLD, {"why": why}, "ada@desk")
+        store.append(connection, run.id, HoldAsked(why=why), "ada@desk")
 
 
 def hold(run: Run, why: str) -> Callable[[State, Event, State], None]:
     """A listener that asks for a hold once the first script is done."""
 
     def listen(_: State, event: Event, state: State) -> None:
-        if event.kind is Kind.DONE and state.step == 1:
+        if event.kind is Kind.DONE and state.work.step == 1:
             ask_to_hold(run, why)
 
     return listen
@@ -252,7 +253,7 @@ def test_a_run_has_one_root_message_updated_in_place_and_its_story_in_the_thread
 def test_a_second_run_has_a_message_of_its_own(slack: SlackServer, begin: Callable[..., Run]) -> None:
     first = begin().to_the_end()
     with first.database.connect("gonogo/begin") as connection:
-        first.id, _ = launch.begin(connection, first.prepared, "tester", again=True)
+        first.id, _ = begin_run(connection, first.prepared, "tester", again=True)
     first.to_the_end()
     one, other = slack.channel.roots
     texts = [[m.source for m in slack.channel.thread(root)] for root in (one, other)]
@@ -260,7 +261,7 @@ def test_a_second_run_has_a_message_of_its_own(slack: SlackServer, begin: Callab
     assert len(texts[0]) == len(texts[1])
 
 
-def test_thread_replies_keep_the_order_of_facts_through_failures(slack: SlackServer, begin: Callable[..., Run]) -> None:
+def test_thread_replies_keep_the_order_of_events_through_failures(slack: SlackServer, begin: Callable[..., Run]) -> None:
     run = begin()
     slack.next(BROKEN, FINE, BROKEN, FINE, FINE, BROKEN, BROKEN, Answer(hang=0.3), FINE, BROKEN)
     run.to_the_end(patience=30)
@@ -276,14 +277,14 @@ def test_25_50_and_75_percent_are_told_exactly_once_each(slack: SlackServer, beg
     assert [text for text in told(slack) if "%" in text] == PERCENTAGES
 
 
-def test_a_sender_that_stops_at_any_fact_is_followed_by_one_that_goes_on_in_the_same_thread(
+def test_a_sender_that_stops_at_any_event_is_followed_by_one_that_goes_on_in_the_same_thread(
     slack: SlackServer, begin: Callable[..., Run]
 ) -> None:
     run = begin()
     senders = 0
 
     def relay(*_: Any) -> None:
-        # after each fact, the sender is stopped and another one begins, as after a resume
+        # after each event, the sender is stopped and another one begins, as after a resume
         nonlocal senders
         assert run.sender
         run.sender.finish()
@@ -317,7 +318,7 @@ def test_a_killed_run_is_resumed_in_the_same_thread_and_tells_nothing_twice(
     before = told(slack)
     assert before[-1].startswith("Task *Three* starts")
     with run.carried(take_over=True, resumed=True) as runner:
-        runner.append(Kind.ROLL_BACK, {"why": "it was killed"})
+        runner.append(RollbackAsked(why="it was killed"))
         launch.go_on(runner, run.events(), launch.run_without_ui)
     assert runner.state.status is Status.ROLLED_BACK
     assert told(slack)[: len(before)] == before
@@ -333,7 +334,7 @@ from pathlib import Path
 from gonogo.project import prepend_import_root
 prepend_import_root()
 from gonogo.run import launch
-from gonogo.run.context import acquire_run
+from gonogo.run.acquire import acquire_run
 from gonogo.postgres.connection import Database
 from gonogo.keys import Keys
 from gonogo.notify.sender import Sender
@@ -369,7 +370,7 @@ def test_a_lost_database_connection_loses_no_update_and_doubles_none(slack: Slac
         if len(slack.calls) in (1, 5):
             lost.extend(run.rows(end))
 
-    slack.takes_effect = lose
+    slack.heard = lose
     run.to_the_end()
     assert lost == [(True,), (True,)]
     assert told(slack) == run.story()
@@ -529,7 +530,7 @@ def test_what_needs_people_is_told_twice_rather_than_perhaps_not_at_all(slack: S
         run.go(runner)
         ready(slack, run)
         slack.next(replace(LOST, method="chat.postMessage"))
-        runner.append(Kind.HELD, {"why": "the bank rings"})
+        runner.append(Held(why="the bank rings"))
     held = [text for text in told(slack) if "the bank rings" in text]
     assert held == ["✋ Holding: the bank rings\n<@U0ADA> Bob"] * 2
     assert run.said == []

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conftest import Server
+from support.servers import Server
 
 from checks.kind import CheckEnvironment
 from checks.measure import measure
@@ -22,7 +22,7 @@ DEGRADES = {"expect": "< baseline + 5%", "roll_back_if": "> baseline + 20%"}
 SLOWS = {"expect": ["<= 200 ms", "<= baseline + 10%"], "roll_back_if": "> baseline + 50%"}
 #: what the plan says: the check, what was before, and the cases
 LINES: dict[str, tuple[dict[str, Any], str, tuple[Case, ...]]] = {
-    "001: performance degradation > 20 % turns back, < 5 % is success, between lies amber": (
+    "001: performance degradation > 20 % rolls back, < 5 % is success, between lies amber": (
         DEGRADES,
         "100",
         (("104.9", PASS, False), ("105", AMBER, False), ("120", AMBER, False), ("120.0", AMBER, False), ("120.1", FAIL, True)),

@@ -12,7 +12,8 @@ from gonogo.core.model.runbook import Runbook
 from gonogo.core.plan.plan import Plan
 from gonogo.errors import BadInput, Exit, Problem
 from gonogo.planning.load import MAX_BYTES, load_runbook
-from gonogo.planning.planner import Prepared, prepare
+from gonogo.planning.planner import prepare
+from gonogo.planning.prepared import Prepared
 from gonogo.project import Project
 
 RUNBOOK = """\
@@ -130,7 +131,7 @@ EDITS: Mapping[str, tuple[str, str, str]] = {
     "an unknown check in verify": ("    gate:", "    verify: lost\n    gate:", ":7:5: phases[0].verify[0]: the check 'lost' is not defined; there are orphans"),
     "an unknown check in the baseline": ("inputs:", "baseline: [lost]\ninputs:", ":3:12: baseline[0]: the check 'lost' is not defined"),
     "an unknown check in the proof": ("inputs:", "rollback: {prove: lost}\ninputs:", "rollback.prove[0]: the check 'lost' is not defined"),
-    "a watched check that cannot turn it back": ("    gate:", "    watch: [orphans]\n    gate:", ":7:13: phases[0].watch[0]: the check 'orphans' has no roll_back_if"),
+    "a watched check that cannot roll it back": ("    gate:", "    watch: [orphans]\n    gate:", ":7:13: phases[0].watch[0]: the check 'orphans' has no roll_back_if"),
     "a step for a target that is not there": ("sql: a.sql.j2, undo", "only_on: [gone], sql: a.sql.j2, undo", "phases[0].tasks[0].steps[0].only_on[0]: the target 'gone' is not defined"),
     "two kinds of step": ("sql: a.sql.j2, undo", "sql: a.sql.j2, check: orphans, undo", ":13:13: phases[0].tasks[0].steps[0]: a step does exactly one of sql, backfill, run, http, check, confirm, wait; this one has sql and check"),
     "no kind of step": ("sql: a.sql.j2, undo", "undo", "this one has none of them"),
@@ -145,7 +146,7 @@ EDITS: Mapping[str, tuple[str, str, str]] = {
     "more breaches than samples": ('expect: "= 0"', 'roll_back_if: "> 5 in 4 of 3"', "asks for 4 of 3"),
     "several samples where one is judged": ('expect: "= 0"', 'expect: "= 0 in 2 of 3"', "expect: '= 0 in 2 of 3' asks for several samples"),
     "a metric that only a latency has": ('expect: "= 0"', 'expect: "p95 <= 5"', "'p95 <= 5' names the metric 'p95', and this is a `sql` check, which has its value only"),
-    "a rollback for what is as it was": ('expect: "= 0"', "roll_back_if: unchanged", "roll_back_if: `unchanged` would turn back what is as it was"),
+    "a rollback for what is as it was": ('expect: "= 0"', "roll_back_if: unchanged", "roll_back_if: `unchanged` would roll back what is as it was"),
     "a done_if that is no SQL": ("undo: nothing", 'undo: nothing, done_if: "SELEC 1"', 'steps[0].done_if:1:1: SQL: syntax error at or near "SELEC"'),
     "an at_least without a number": ('expect: "= 0"', "at_least: many", "at_least: 'many' does not start with a whole number"),
     "an at_least that only looks like a number": ('expect: "= 0"', "at_least: ² calls", "does not start with a whole number"),
@@ -234,7 +235,7 @@ WHOLE: Mapping[str, tuple[str | bytes, str]] = {
     "a binary file": (b"\x89PNG\r\n\x1a\n\0\0", "runbooks/r.yaml:1: is not UTF-8 text; save it as UTF-8"),
     "UTF-16": ("runbook: example".encode("utf-16"), "is not UTF-8 text"),
     "Latin-1": ("runbook: example\ntitle: caf\xe9\n".encode("latin-1"), "runbooks/r.yaml:2: is not UTF-8 text; save it as UTF-8"),
-    "a NUL byte": (b"runbook: example\n\ntitle: a\0b\n", "runbooks/r.yaml:3: holds a NUL byte; it is not a text file"),
+    "a NUL byte": (b"runbook: example\n\ntitle: a\0b\n", "runbooks/r.yaml:3: contains a NUL byte; it is not a text file"),
     "a huge file": ("# " + "x" * MAX_BYTES, "runbooks/r.yaml: is larger than 1,000,000 bytes"),
     "an alias bomb": (aliases(), "its aliases grow beyond 50,000 values"),
     "5000 lists in one another": ("a: " + "[" * 5000 + "]" * 5000, "r.yaml:1:43: is nested deeper than 40 levels"),
@@ -300,7 +301,7 @@ TEMPLATES: Mapping[str, tuple[str | bytes, str]] = {
     "a global of Jinja": ("SELECT {{ cycler('a') | literal }};", "'cycler' is undefined"),
     "a change of an input": ("{% set x = many.append(3) %}SELECT 1;", "template: access to attribute 'append' of 'list' object is unsafe"),
     "not UTF-8": (b"SELECT '\xff';", f"{PLACE}: is not UTF-8 text; save it as UTF-8"),
-    "a NUL byte": (b"SELECT 1;\nSELECT 'a\0b';", f"{PLACE}:2: holds a NUL byte, which would cut the SQL silently"),
+    "a NUL byte": (b"SELECT 1;\nSELECT 'a\0b';", f"{PLACE}:2: contains a NUL byte, which would cut the SQL silently"),
     "a syntax error": ("SELECT 1;\nSELEC 2;\n", f'{PLACE}:2:1: SQL: syntax error at or near "SELEC"\n    SELEC 2;\n    ^'),
     "a syntax error after an accent": ("SELECT 'é' x y;\n", f'{PLACE}:1:14: SQL: syntax error at or near "y"\n    SELECT \'é\' x y;\n                 ^'),
     "a syntax error after a loop": ("{% for i in many %}\nSELECT {{ i }};\n{% endfor %}\nSELECT FROM FROM;", f"{PLACE} (rendered):6:13: SQL: syntax error"),
@@ -385,7 +386,7 @@ def test_a_template_may_not_include_a_symbolic_link(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("included", "expected"),
     [
-        (b"SELECT 'a\0b'", "a.sql.j2:1: holds a NUL byte"),
+        (b"SELECT 'a\0b'", "a.sql.j2:1: contains a NUL byte"),
         (b"SELECT '\xff'", "'utf-8' codec can't decode"),
         (b"SELECT\n{{ name }}", "example/part.sql:2: template: a bare str in SQL text"),
         (b"SELECT\n\n{% if %}", "example/part.sql:3: template syntax: "),

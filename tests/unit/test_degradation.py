@@ -91,5 +91,5 @@ def test_an_expectation_that_is_missed_but_not_surely_is_amber_and_one_that_sure
     before = measured([1.0] * 50)
     assert judge_all(rule, None, measured([1.0] * 24 + [1.2] * 26), before).verdict is Verdict.AMBER
     assert judge_all(rule, None, measured([1.3] * 50), before).verdict is Verdict.FAIL
-    assert judge_all(rule, RULE, measured([1.3] * 50), before).verdict is Verdict.AMBER, "short of the line that turns back"
+    assert judge_all(rule, RULE, measured([1.3] * 50), before).verdict is Verdict.AMBER, "short of the line that rolls back"
     assert judge_all(rule, RULE, measured([1.9] * 50), before).verdict is Verdict.FAIL

@@ -99,7 +99,8 @@ def test_where_a_table_says_text_or_a_list_the_model_takes_both(section: runbook
     written = text_of(DOCS / "runbook.md").split(f"\n## {section.model.__name__}\n")[1].split("\n## ")[0]
     for name in re.findall(r"^\| `(\w+)` \| text, or a list;", written, re.MULTILINE):
         field = section.model.model_fields[name]
-        adapter: TypeAdapter[object] = TypeAdapter(Annotated[field.annotation, *field.metadata, "as the model has it"])
+        as_the_model_has_it: Any = Annotated[field.annotation, *field.metadata, "as the model has it"]
+        adapter: TypeAdapter[object] = TypeAdapter(as_the_model_has_it)
         assert adapter.validate_python("= 0") == adapter.validate_python(["= 0"]) == ("= 0",)
 
 

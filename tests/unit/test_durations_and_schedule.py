@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from plans import START, World, backfill, check, phase, plan, sql, task
+from support.plans import START, backfill, check, phase, plan, sql, task
+from support.world import World
 
 from gonogo import project
-from gonogo.core.engine.events import Kind
+from gonogo.core.engine.events import Kind, RehearsalFound
 from gonogo.core.engine.forecast import actual_times, expected_end, forecast, fraction
-from gonogo.core.engine.state import State, Status
+from gonogo.core.engine.state import Known, State, Status
 from gonogo.core.model.duration import parse_duration, parse_offset, say_duration, write_duration
 from gonogo.core.model.schedule import Schedule, local_time
 from gonogo.core.plan.plan import Plan
@@ -413,7 +414,7 @@ def test_a_task_that_is_done_shows_when_it_was() -> None:
     made = timetable()
     world = World(plan=made)
     world.launch()
-    world.go_on(until=lambda state: state.step == 1)
+    world.go_on(until=lambda state: state.work.step == 1)
     times = actual_times(made, world.events)
     began, ended = times["task-1"]
     assert ended is not None
@@ -427,7 +428,7 @@ def test_a_task_that_is_undone_is_shown_so() -> None:
     world = World(plan=made)
     walk(world)
     world.tell(Kind.ROLL_BACK, "ben")
-    world.go_on(until=lambda state: state.step == 1)
+    world.go_on(until=lambda state: state.work.step == 1)
     assert [r.state for r in forecast(made, world.state, world.now, actual_times(made, world.events))] == ["done", "undone"]
     world.go_on()
     assert [r.state for r in forecast(made, world.state, world.now, actual_times(made, world.events))] == ["undone", "undone"]
@@ -481,7 +482,7 @@ def test_a_task_without_steps_that_is_behind_the_run_is_over() -> None:
 
 def test_a_task_that_took_longer_in_the_rehearsal_moves_all_that_come_after_it() -> None:
     made = plan(phase(task(sql(), takes=10 * MINUTE), task(sql(), takes=10 * MINUTE)))
-    rehearsed = State(rehearsed={"tasks": {"task-0": 1500.0, "task-1": 2.0}})
+    rehearsed = State(known=Known(rehearsed=RehearsalFound(tasks={"task-0": 1500.0, "task-1": 2.0})))
 
     rows = forecast(made, rehearsed, START, {})
 

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
-from plans import START, World, backfill, check, phase, plan, script, sql, task
+from support.events import event, record
+from support.memory import a_check_fails
+from support.plans import START, backfill, check, phase, plan, script, sql, task
+from support.world import World
 
-from gonogo.core.engine.decide import JudgeGate, MeasureBaseline, Perform, Prove, Record, Resolve, Undo, Verify, Wait
-from gonogo.core.engine.events import Event, Kind
+from gonogo.core.engine.commands import JudgeGate, MeasureBaseline, Perform, ProveRollback, Resolve, RunUndo, Verify, Wait
+from gonogo.core.engine.events import BODIES, Kind, ScriptDone
 from gonogo.core.engine.evolve import evolve, fold
-from gonogo.core.engine.state import EDGES, ENDED, NEXT, Edge, State, Status
+from gonogo.core.engine.state import EDGES, ENDED, NEXT, Edge, PlanRules, RollbackState, State, Status, WorkState
 from gonogo.core.plan.plan import Plan
 
 SOAK = timedelta(minutes=10)
@@ -52,9 +56,9 @@ def test_a_run_waits_for_its_launch_and_then_goes_from_gate_to_done() -> None:
         *[Status.SOAKING] * 2,
     ]
     commands = [command for _, command in told]
-    assert commands[:6] == [MeasureBaseline(), JudgeGate(), Perform(0, 0), Perform(1, 0), Record(Kind.WORK_DONE), Verify()]
+    assert commands[:6] == [MeasureBaseline(), JudgeGate(), Perform(0, 0), Perform(1, 0), record(Kind.WORK_DONE), Verify()]
     assert isinstance(commands[6], Wait)
-    assert commands[7] == Record(Kind.RUN_DONE)
+    assert commands[7] == record(Kind.RUN_DONE)
     assert world.state.status is Status.DONE
     assert world.effects == {(0, "0"): 0}
 
@@ -68,7 +72,7 @@ def test_the_baseline_is_measured_before_the_gate_is_judged_and_the_gate_before_
 
 def test_no_go_changes_nothing_and_ends_the_run() -> None:
     world = launched(one_step())
-    world.go_on(lambda options: "no-go" if "no-go" in options else options[0])
+    world.go_on(a_check_fails)
     assert world.state.status is Status.NO_GO
     assert not world.state.changed
     assert not world.effects
@@ -77,7 +81,7 @@ def test_no_go_changes_nothing_and_ends_the_run() -> None:
 
 def test_a_phase_that_got_no_go_can_be_launched_again() -> None:
     world = launched(one_step())
-    world.go_on(lambda options: "no-go" if "no-go" in options else options[0])
+    world.go_on(a_check_fails)
     world.launch()
     assert world.decide() == MeasureBaseline()
     world.go_on()
@@ -93,20 +97,20 @@ def test_scripts_run_in_order_and_each_is_counted_once() -> None:
 def test_a_backfill_goes_on_after_its_last_cursor() -> None:
     world = working(plan(phase(task(backfill()))))
     world.tell(Kind.BATCH, step=0, upto=["7", "x"], rows=10)
-    assert (world.state.cursor, world.state.rows) == (("7", "x"), 10)
+    assert (world.state.work.cursor, world.state.work.rows) == (("7", "x"), 10)
     world.tell(Kind.BATCH, step=0, upto=["9", "y"], rows=5)
-    assert (world.state.cursor, world.state.rows) == (("9", "y"), 15)
+    assert (world.state.work.cursor, world.state.work.rows) == (("9", "y"), 15)
     assert world.decide() == Perform(0, 0)
     world.tell(Kind.DONE, step=0, script=0, last=True, rows=15)
-    assert (world.state.step, world.state.cursor, world.state.rows) == (1, None, 0)
+    assert (world.state.work.step, world.state.work.cursor, world.state.work.rows) == (1, None, 0)
 
 
 def test_a_finished_step_leaves_nothing_to_the_next() -> None:
     world = working(plan(phase(task(sql(count=2), sql()))))
     world.tell(Kind.DONE, step=0, script=0, last=False)
-    assert (world.state.step, world.state.script) == (0, 1)
+    assert (world.state.work.step, world.state.work.script) == (0, 1)
     world.tell(Kind.DONE, step=0, script=1, last=True)
-    assert (world.state.step, world.state.script, world.state.started) == (1, 0, None)
+    assert (world.state.work.step, world.state.work.script, world.state.work.started) == (1, 0, None)
 
 
 @pytest.mark.parametrize("wait", [timedelta(seconds=1), timedelta(minutes=30)])
@@ -165,7 +169,7 @@ def test_a_soak_lasts_from_the_verification_for_as_long_as_the_phase_says() -> N
     world.now = verified + SOAK - timedelta(microseconds=1)
     assert isinstance(world.decide(), Wait)
     world.now = verified + SOAK
-    assert world.decide() == Record(Kind.RUN_DONE)
+    assert world.decide() == record(Kind.RUN_DONE)
 
 
 def test_phases_are_launched_and_gated_one_by_one() -> None:
@@ -190,13 +194,13 @@ def test_the_first_baseline_is_the_one_that_a_rollback_leads_back_to() -> None:
     world.go_on()
     world.launch()
     world.tell(Kind.BASELINE, schema={"table a": "2"})
-    assert world.state.baseline == {"schema": {"table a": "1"}}
+    assert world.state.known.baseline.fingerprint == {"table a": "1"}
     assert world.decide() == JudgeGate()
 
 
 def test_a_phase_without_steps_goes_straight_to_its_verification() -> None:
     world = working(plan(phase(task(), task(at=timedelta(hours=9)))))
-    assert world.decide() == Record(Kind.WORK_DONE)
+    assert world.decide() == record(Kind.WORK_DONE)
 
 
 def test_the_times_of_the_phase_before_do_not_count_for_the_next() -> None:
@@ -242,27 +246,29 @@ def test_only_the_first_phase_waits_for_the_start_of_the_run() -> None:
     assert world.decide() == MeasureBaseline()
 
 
-# a failure turns it back
+# a failure rolls it back
 
 
 @pytest.mark.parametrize("kind", [Kind.FAILED, Kind.TRIPPED, Kind.ABORT, Kind.ROLL_BACK])
-def test_what_goes_wrong_while_it_works_turns_it_back(kind: Kind) -> None:
+def test_what_goes_wrong_while_it_works_rolls_it_back(kind: Kind) -> None:
     world = working(plan(phase(task(sql(), sql()))))
     world.tell(Kind.DONE, step=0, script=0, last=True)
     world.tell(kind, "ben", why="no")
     assert world.state.status is Status.ROLLING_BACK
-    assert world.state.cause == "no"
-    assert world.decide() == Undo(0, 0, True, False)
+    assert world.state.rollback.cause == "no"
+    assert world.decide() == RunUndo(0, 0, True, False)
 
 
 @pytest.mark.parametrize("why", [{}, {"why": ""}])
-def test_a_run_that_turned_back_without_a_reason_says_by_what(why: dict[str, str]) -> None:
-    assert working(one_step()).tell(Kind.ABORT, "ben", **why).cause == "abort"
+def test_a_run_that_rolled_back_without_a_reason_says_by_what(why: dict[str, str]) -> None:
+    assert working(one_step()).tell(Kind.ABORT, "ben", **why).rollback.cause == "abort"
 
 
-def test_a_failed_verification_turns_it_back() -> None:
+def test_a_failed_verification_rolls_it_back() -> None:
     world = launched(one_step())
-    world.go_on(lambda options: "failed" if options[0] == "verified" else options[0])
+    world.go_on(until=lambda state: state.status is Status.VERIFYING)
+    world.carry_out(Verify(), a_check_fails)
+    world.go_on()
     assert world.state.status is Status.ROLLED_BACK
     assert Kind.VERIFY_FAILED in kinds(world)
     assert not world.effects
@@ -270,7 +276,7 @@ def test_a_failed_verification_turns_it_back() -> None:
 
 def test_a_failed_step_rolls_everything_back_and_proves_it() -> None:
     world = launched(plan(phase(task(sql(), sql(), sql()))))
-    world.go_on(until=lambda state: state.step == 2)
+    world.go_on(until=lambda state: state.work.step == 2)
     world.carry_out(Perform(2, 0), lambda _: "failed")
     assert world.state.status is Status.ROLLING_BACK
     world.go_on()
@@ -297,10 +303,10 @@ def test_undo_scripts_of_a_step_run_in_their_order() -> None:
     world.go_on()
     world.tell(Kind.ROLL_BACK, "ben")
     undone = []
-    while isinstance(command := world.decide(), Undo):
+    while isinstance(command := world.decide(), RunUndo):
         undone.append(command)
         world.carry_out(command)
-    assert undone == [Undo(0, 0, False, False), Undo(0, 1, False, False), Undo(0, 2, True, False)]
+    assert undone == [RunUndo(0, 0, False, False), RunUndo(0, 1, False, False), RunUndo(0, 2, True, False)]
 
 
 def test_a_step_that_was_done_in_part_is_undone_too() -> None:
@@ -308,42 +314,42 @@ def test_a_step_that_was_done_in_part_is_undone_too() -> None:
     world.tell(Kind.DONE, step=0, script=0, last=True)
     world.tell(Kind.DONE, step=1, script=0, last=False)
     world.tell(Kind.FAILED, step=1, why="no")
-    assert world.decide() == Undo(1, 0, True, False)
+    assert world.decide() == RunUndo(1, 0, True, False)
     world.tell(Kind.UNDONE, step=1, script=0, last=True)
-    assert world.decide() == Undo(0, 0, True, False)
+    assert world.decide() == RunUndo(0, 0, True, False)
     world.tell(Kind.UNDONE, step=0, script=0, last=True)
-    assert world.decide() == Record(Kind.ALL_UNDONE)
+    assert world.decide() == record(Kind.ALL_UNDONE)
 
 
 def test_a_step_that_did_nothing_is_not_undone() -> None:
     world = working(plan(phase(task(sql(), sql()))))
     world.tell(Kind.DONE, step=0, script=0, last=True)
     world.tell(Kind.FAILED, step=1, why="no", left=False)
-    assert world.decide() == Undo(0, 0, True, False)
+    assert world.decide() == RunUndo(0, 0, True, False)
 
 
 def test_a_step_that_failed_and_left_something_is_undone() -> None:
     world = working(plan(phase(task(sql(alone=True)))))
     world.tell(Kind.STARTED, step=0, script=0, last=True)
     world.tell(Kind.FAILED, step=0, why="no", left=True)
-    assert world.decide() == Undo(0, 0, True, False)
+    assert world.decide() == RunUndo(0, 0, True, False)
 
 
 def test_a_backfill_is_undone_once_it_has_done_a_batch() -> None:
     world = working(plan(phase(task(backfill()))))
     world.tell(Kind.FAILED, step=0, why="no")
-    assert world.decide() == Record(Kind.ALL_UNDONE)
+    assert world.decide() == record(Kind.ALL_UNDONE)
     world = working(plan(phase(task(backfill()))))
     world.tell(Kind.BATCH, step=0, upto=["1"], rows=1)
     world.tell(Kind.FAILED, step=0, why="no")
-    assert world.decide() == Undo(0, 0, True, False)
+    assert world.decide() == RunUndo(0, 0, True, False)
 
 
 def test_steps_with_nothing_to_undo_are_passed_over() -> None:
     world = working(plan(phase(task(sql(), sql(undo=()), check()))))
     world.go_on()
     world.tell(Kind.ROLL_BACK, "ben")
-    assert world.decide() == Undo(0, 0, True, False)
+    assert world.decide() == RunUndo(0, 0, True, False)
 
 
 def paired(*, alone: bool = False) -> Plan:
@@ -357,7 +363,7 @@ def test_paired_undo_skips_the_sources_that_were_never_reached(done: int, first:
     for number in range(done):
         world.tell(Kind.DONE, step=0, script=number, last=False)
     world.tell(Kind.FAILED, step=0, why="no")
-    assert world.decide() == Undo(0, first, first == 3, False)
+    assert world.decide() == RunUndo(0, first, first == 3, False)
 
 
 def test_paired_undo_does_not_skip_the_source_that_failed_and_left_something() -> None:
@@ -365,14 +371,14 @@ def test_paired_undo_does_not_skip_the_source_that_failed_and_left_something() -
     world.tell(Kind.DONE, step=0, script=0, last=False)
     world.tell(Kind.STARTED, step=0, script=1, last=False)
     world.tell(Kind.FAILED, step=0, why="no", left=True)
-    assert world.decide() == Undo(0, 1, False, False)
+    assert world.decide() == RunUndo(0, 1, False, False)
 
 
 def test_paired_undo_of_a_finished_step_skips_nothing() -> None:
     world = working(paired())
     world.go_on()
     world.tell(Kind.ROLL_BACK, "ben")
-    assert world.decide() == Undo(0, 0, False, False)
+    assert world.decide() == RunUndo(0, 0, False, False)
 
 
 def test_undo_that_is_not_paired_skips_nothing() -> None:
@@ -380,7 +386,7 @@ def test_undo_that_is_not_paired_skips_nothing() -> None:
     world = working(made)
     world.tell(Kind.DONE, step=0, script=0, last=False)
     world.tell(Kind.FAILED, step=0, why="no")
-    assert world.decide() == Undo(0, 0, False, False)
+    assert world.decide() == RunUndo(0, 0, False, False)
 
 
 def test_a_step_without_undo_ends_the_way_back_in_rollback_failed() -> None:
@@ -389,7 +395,7 @@ def test_a_step_without_undo_ends_the_way_back_in_rollback_failed() -> None:
     world.tell(Kind.ROLL_BACK, "ben")
     world.go_on()
     assert world.went_back == [(1, 0)], "what can be undone is undone first"
-    assert world.state.rollback_failed
+    assert world.state.rollback.failed
     assert world.state.held.startswith("rollback failed: task-0.1 has no undo; undo it by hand")
     assert world.state.status is Status.ROLLING_BACK
     assert world.decide() is None
@@ -397,12 +403,12 @@ def test_a_step_without_undo_ends_the_way_back_in_rollback_failed() -> None:
 
 def test_a_step_without_undo_that_was_undone_by_hand_is_undone_and_the_way_back_goes_on() -> None:
     world = working(plan(phase(task(sql(), sql(undo=None), sql(undo=None)))))
-    world.go_on(until=lambda state: state.step == 2)
+    world.go_on(until=lambda state: state.work.step == 2)
     world.tell(Kind.ABORT, "ben")
     world.go_on()
     assert "task-0.2 has no undo" in world.state.held
     assert world.settle()
-    assert world.decide() == Undo(0, 0, True, False)
+    assert world.decide() == RunUndo(0, 0, True, False)
     world.go_on()
     assert world.state.status is Status.ROLLED_BACK
 
@@ -422,23 +428,23 @@ def test_an_undo_that_fails_holds_the_run_until_a_person_resumes_it_and_then_it_
     world.tell(Kind.UNDONE, step=0, script=0, last=False)
     world.tell(Kind.UNDO_FAILED, step=0, why="a lock")
     assert world.state.held == "rollback failed: a lock"
-    assert world.state.rollback_failed
+    assert world.state.rollback.failed
     assert world.decide() is None
     world.tell(Kind.RESUME, "ben")
-    assert not world.state.rollback_failed
-    assert world.decide() == Undo(0, 1, True, False), "what is undone is not undone again"
+    assert not world.state.rollback.failed
+    assert world.decide() == RunUndo(0, 1, True, False), "what is undone is not undone again"
 
 
 def test_a_rollback_that_is_not_proved_holds_and_is_proved_again_when_resumed() -> None:
     world = working(one_step())
     world.tell(Kind.ABORT, "ben")
     world.tell(Kind.ALL_UNDONE)
-    assert world.decide() == Prove()
+    assert world.decide() == ProveRollback()
     world.tell(Kind.NOT_PROVED, why="table a differs")
-    assert (world.state.status, world.state.rollback_failed) == (Status.PROVING, True)
+    assert (world.state.status, world.state.rollback.failed) == (Status.PROVING, True)
     assert world.decide() is None
     world.tell(Kind.RESUME, "ben")
-    assert world.decide() == Prove()
+    assert world.decide() == ProveRollback()
     world.tell(Kind.PROVED, why="nothing differs")
     assert world.state.status is Status.ROLLED_BACK
 
@@ -491,13 +497,13 @@ def test_what_gonogo_itself_holds_for_is_said_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("kind", [Kind.ABORT, Kind.ROLL_BACK, Kind.TRIPPED])
-def test_a_held_run_can_be_turned_back_and_holds_no_more(kind: Kind) -> None:
+def test_a_held_run_can_be_rolled_back_and_holds_no_more(kind: Kind) -> None:
     world = working(one_step())
     world.tell(Kind.DONE, step=0, script=0, last=True)
     world.tell(Kind.HOLD, "ben", why="hm")
     world.tell(kind, "ben", why="no")
     assert world.state.held == ""
-    assert world.decide() == Undo(0, 0, True, False)
+    assert world.decide() == RunUndo(0, 0, True, False)
 
 
 def test_the_way_back_can_be_held_too() -> None:
@@ -507,7 +513,7 @@ def test_the_way_back_can_be_held_too() -> None:
     world.tell(Kind.HOLD, "ben", why="look first")
     assert world.decide() is None
     world.tell(Kind.RESUME, "ben")
-    assert world.decide() == Undo(0, 0, True, False)
+    assert world.decide() == RunUndo(0, 0, True, False)
 
 
 def test_a_step_that_fails_where_the_phase_says_hold_is_done_again_when_resumed() -> None:
@@ -522,14 +528,14 @@ def test_a_step_that_fails_where_the_phase_says_hold_is_done_again_when_resumed(
 def test_abort_at_the_first_gate_has_nothing_to_undo() -> None:
     world = launched(one_step())
     world.tell(Kind.ABORT, "ben")
-    assert world.decide() == Record(Kind.ALL_UNDONE)
+    assert world.decide() == record(Kind.ALL_UNDONE)
     world.go_on()
     assert world.state.status is Status.ROLLED_BACK
     assert not world.state.changed
 
 
 @pytest.mark.parametrize("kind", [Kind.ABORT, Kind.ROLL_BACK])
-def test_a_run_that_waits_between_its_phases_can_be_turned_back(kind: Kind) -> None:
+def test_a_run_that_waits_between_its_phases_can_be_rolled_back(kind: Kind) -> None:
     world = launched(plan(phase(task(sql())), phase(task(sql()))))
     world.go_on()
     world.tell(kind, "ben")
@@ -538,11 +544,11 @@ def test_a_run_that_waits_between_its_phases_can_be_turned_back(kind: Kind) -> N
     assert world.state.status is Status.ROLLED_BACK
 
 
-def test_a_later_phase_that_got_no_go_leaves_the_earlier_ones_and_they_can_be_turned_back() -> None:
+def test_a_later_phase_that_got_no_go_leaves_the_earlier_ones_and_they_can_be_rolled_back() -> None:
     world = launched(plan(phase(task(sql())), phase(task(sql()))))
     world.go_on()
     world.launch()
-    world.go_on(lambda options: "no-go" if "no-go" in options else options[0])
+    world.go_on(a_check_fails)
     assert world.state.status is Status.NO_GO
     assert world.effects
     world.tell(Kind.ROLL_BACK, "ben")
@@ -605,7 +611,7 @@ def test_a_script_in_doubt_is_asked_about_before_the_way_back_and_undone_if_it_h
     world.tell(Kind.ABORT, "ben")
     assert world.decide() == Resolve(0, 0)
     world.tell(Kind.DONE, step=0, script=0, last=True)
-    assert world.decide() == Undo(0, 0, True, False)
+    assert world.decide() == RunUndo(0, 0, True, False)
 
 
 def test_a_script_in_doubt_that_did_not_happen_leaves_nothing_to_undo() -> None:
@@ -613,7 +619,7 @@ def test_a_script_in_doubt_that_did_not_happen_leaves_nothing_to_undo() -> None:
     world.tell(Kind.STARTED, step=0, script=0, last=True)
     world.tell(Kind.ABORT, "ben")
     world.tell(Kind.NOT_DONE, step=0, script=0)
-    assert world.decide() == Record(Kind.ALL_UNDONE)
+    assert world.decide() == record(Kind.ALL_UNDONE)
 
 
 def test_an_undo_that_had_begun_is_doubtful_until_it_is_done() -> None:
@@ -621,9 +627,9 @@ def test_an_undo_that_had_begun_is_doubtful_until_it_is_done() -> None:
     world.tell(Kind.DONE, step=0, script=0, last=True)
     world.tell(Kind.ABORT, "ben")
     world.tell(Kind.UNDO_STARTED, step=0, script=0, last=False)
-    assert world.decide() == Undo(0, 0, False, True)
+    assert world.decide() == RunUndo(0, 0, False, True)
     world.tell(Kind.UNDONE, step=0, script=0, last=False)
-    assert world.decide() == Undo(0, 1, True, False)
+    assert world.decide() == RunUndo(0, 1, True, False)
 
 
 def test_an_undo_of_which_a_person_says_that_it_did_not_happen_is_not_doubtful_any_more() -> None:
@@ -634,70 +640,63 @@ def test_an_undo_of_which_a_person_says_that_it_did_not_happen_is_not_doubtful_a
     world.tell(Kind.UNDO_FAILED, step=0, why="it is in doubt")
     world.tell(Kind.NOT_DONE, step=0, script=0)
     world.tell(Kind.RESUME, "ben")
-    assert world.decide() == Undo(0, 0, True, False)
+    assert world.decide() == RunUndo(0, 0, True, False)
 
 
-# facts that were on their way when the run turned back: the one who asks does not wait for the script that runs
+# facts that were on their way when the rollback began: the one who asks does not wait for the script that runs
 
 
-def test_a_script_that_commits_after_the_run_turned_back_is_undone() -> None:
+def test_a_script_that_commits_after_the_rollback_began_is_undone() -> None:
     world = working(one_step())
     world.tell(Kind.ABORT, "ben")
     world.tell(Kind.DONE, step=0, script=0, last=True)
-    assert world.decide() == Undo(0, 0, True, False)
+    assert world.decide() == RunUndo(0, 0, True, False)
 
 
-def test_a_first_batch_that_commits_after_the_run_turned_back_is_undone() -> None:
+def test_a_first_batch_that_commits_after_the_rollback_began_is_undone() -> None:
     world = working(plan(phase(task(backfill()))))
     world.tell(Kind.ABORT, "ben")
     world.tell(Kind.BATCH, step=0, upto=["1"], rows=1)
     assert world.state.changed
-    assert world.decide() == Undo(0, 0, True, False)
+    assert world.decide() == RunUndo(0, 0, True, False)
 
 
-def test_a_script_that_began_after_the_run_turned_back_is_in_doubt() -> None:
+def test_a_script_that_began_after_the_rollback_began_is_in_doubt() -> None:
     world = working(plan(phase(task(sql(alone=True)))))
     world.tell(Kind.ABORT, "ben")
     world.tell(Kind.STARTED, step=0, script=0, last=True)
     assert world.decide() == Resolve(0, 0)
 
 
-def test_what_a_script_left_that_failed_after_the_run_turned_back_is_undone() -> None:
+def test_what_a_script_left_that_failed_after_the_rollback_began_is_undone() -> None:
     world = working(plan(phase(task(sql(alone=True)))))
     world.tell(Kind.STARTED, step=0, script=0, last=True)
     world.tell(Kind.ABORT, "ben", why="enough")
     world.tell(Kind.FAILED, step=0, why="cancelled", left=True)
-    assert world.decide() == Undo(0, 0, True, False)
-    assert world.state.cause == "enough"
+    assert world.decide() == RunUndo(0, 0, True, False)
+    assert world.state.rollback.cause == "enough"
 
 
 @pytest.mark.parametrize(
     ("status", "kind"), [(s, k) for s in Status for k in Kind if (s, k) not in NEXT and k is not Kind.RUN_OPENED]
 )
 def test_a_fact_that_the_table_does_not_name_leads_nowhere(status: Status, kind: Kind) -> None:
-    before = State(status=status, seq=7, phase=1, step=2, script=1)
-    body = {"why": "late", "step": 2, "script": 0, "last": True, "upto": ["1"], "rows": 1}
-    after = evolve(before, Event(seq=8, kind=kind, at=START, began=START, actor="ben", body=body))
-    assert (after.status, after.phase, after.step, after.script, after.cursor) == (status, 1, 2, 1, None)
+    before = State(status=status, seq=7, phase=1, work=WorkState(step=2, script=1))
+    named: dict[str, Any] = {"step": 2} if "step" in BODIES[kind].model_fields else {}
+    after = evolve(before, event(kind, seq=8, actor="ben", why="late", **named))
+    assert (after.status, after.phase, after.work.step, after.work.script) == (status, 1, 2, 1)
+    assert after.work.cursor is None
     assert after.seq == 8
     assert (after.held != "") == (kind in (Kind.HOLD, Kind.HELD) and status not in ENDED)
 
 
 @pytest.mark.parametrize("edge", EDGES, ids=lambda e: f"{e.source}, {e.kind}")
 def test_a_fact_that_the_table_names_leads_where_it_says(edge: Edge) -> None:
-    loss_counted = edge.kind is Kind.LOSS_COUNTED
-    body = {
-        "why": "because",
-        "step": 0,
-        "script": 0,
-        "last": True,
-        "upto": ["1"],
-        "rows": {} if loss_counted else 1,
-        "level": "undo",
-    }
-    event = Event(seq=8, kind=edge.kind, at=START, began=START, actor="ben", body=body)
-    levels = State(status=edge.source, seq=7, levels=("feature", "undo"), level="feature", rollback_failed=True)
-    assert evolve(levels, event).status is edge.target
+    rules, rollback = PlanRules(levels=("feature", "undo")), RollbackState(level="feature", failed=True)
+    levels = State(status=edge.source, seq=7, rules=rules, rollback=rollback)
+    named: dict[str, Any] = {"level": "undo"} if edge.kind in (Kind.ROLL_BACK, Kind.ABORT) else {}
+    came = event(edge.kind, seq=8, actor="ben", why="because", **named)
+    assert evolve(levels, came).status is edge.target
 
 
 def test_the_table_says_one_thing_only_for_a_fact_in_a_status() -> None:
@@ -714,8 +713,9 @@ def test_the_state_knows_when_the_run_was_opened_and_whether_it_changed_anything
 
 def test_the_first_and_the_last_of_a_steps_scripts_say_where_it_stands() -> None:
     world = working(plan(phase(task(sql(), sql(count=9), sql()))))
-    world.go_on(until=lambda state: state.step == 1 and state.script == 7)
-    inner = [e.seq for e in world.events if e.kind is Kind.DONE and e.body["step"] == 1 and 0 < e.body["script"] < 6]
+    world.go_on(until=lambda state: state.work.step == 1 and state.work.script == 7)
+    done = [(e.seq, e.body) for e in world.events if isinstance(e.body, ScriptDone)]
+    inner = [seq for seq, body in done if body.step == 1 and 0 < body.script < 6]
     assert len(inner) == 5
     assert fold([e for e in world.events if e.seq not in inner]) == world.state
 

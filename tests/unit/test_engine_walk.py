@@ -7,17 +7,19 @@ from random import Random
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from plans import LAUNCHER, PEOPLE, START, APhase, AStep, ATask, World, backfill, check, confirm, phase, plan, script, task
+from support.plans import LAUNCHER, PEOPLE, START, APhase, AStep, ATask, backfill, check, confirm, phase, plan, script, task
+from support.world import World
 
-from gonogo.core.engine.decide import Wait, decide
-from gonogo.core.engine.events import REQUESTS, Kind
+from gonogo.core.engine.commands import Wait
+from gonogo.core.engine.decide import decide
+from gonogo.core.engine.events import Kind
 from gonogo.core.engine.evolve import fold
 from gonogo.core.engine.state import AT_REST, NEEDS_APPROVAL, SWITCH_LEVELS, Status
 from gonogo.core.model.people import GO, NO_GO, Approve, most_votes
 from gonogo.core.model.rollback import LEVELS, Backup, Level, Rehearsal, Rollback, Switch
 from gonogo.core.plan.plan import Plan, Script
 
-WISHES = sorted(REQUESTS)
+WISHES = (Kind.HOLD, Kind.RESUME, Kind.ABORT, Kind.ROLL_BACK)
 WATCHED = (Status.WORKING, Status.VERIFYING, Status.SOAKING)
 ANYBODY = (*PEOPLE, "stranger")
 DECISIONS = (GO, GO, GO, GO, NO_GO)
@@ -90,11 +92,11 @@ def phases(draw: st.DrawFn) -> APhase:
 def plans(draw: st.DrawFn) -> Plan:
     backup = draw(st.sampled_from((None, Backup(), Backup(after=True), Backup(each_phase=True), Backup(waived="snapshots"))))
     rehearsal = draw(st.sampled_from((None, None, Rehearsal(), Rehearsal(waived="small"))))
-    next_commands: list[Level] = draw(st.lists(st.sampled_from(LEVELS), min_size=1, max_size=4, unique=True))  # type: ignore[arg-type]
+    levels: list[Level] = draw(st.lists(st.sampled_from(LEVELS), min_size=1, max_size=4, unique=True))
     switch = Switch(sql=("s.sql",), prove=("c",))
-    there = {name: switch for name in ("feature", "data") if name in next_commands}
+    feature, data = (switch if name in levels else None for name in ("feature", "data"))
     made = draw(st.lists(phases(), min_size=1, max_size=3))
-    rollback = Rollback(levels=tuple(next_commands), reach=draw(st.sampled_from(("run", "phase"))), **there)
+    rollback = Rollback(levels=tuple(levels), reach=draw(st.sampled_from(("run", "phase"))), feature=feature, data=data)
     return plan(*made, authority=draw(st.none() | rules()), backup=backup, rehearsal=rehearsal, rollback=rollback)
 
 
@@ -131,7 +133,7 @@ def rests(world: World) -> None:
 
 def says(world: World, person: str, decision: str, seal: str | None) -> None:
     """Let somebody vote, whoever they are; nobody who said no-go says go after it."""
-    if any(vote.person == person and vote.decision == NO_GO for vote in world.state.votes):
+    if any(vote.person == person and vote.decision == NO_GO for vote in world.state.gate.votes):
         world.tell(Kind.VOTE_REFUSED, person, person=person, decision=decision, why=f"{person} has voted already")
     else:
         world.vote(person, decision, seal=seal)
@@ -175,13 +177,13 @@ class ARun(RuleBasedStateMachine):
         before = self.world.state
         self.world.tell(kind, "ben", why=why)
         if kind in NEEDS_APPROVAL and before.changed and self.world.plan.rollback.authority is not None:
-            assert self.world.state.status is before.status, "nobody turns back alone what was changed"
+            assert self.world.state.status is before.status, "nobody rolls back alone what was changed"
 
     @rule(
-        person=st.sampled_from(ANYBODY), decision=st.sampled_from(DECISIONS), seal=st.sampled_from((None, None, "", "schema 0"))
+        person=st.sampled_from(ANYBODY), decision=st.sampled_from(DECISIONS), seal=st.sampled_from((None, None, "", "an old one"))
     )
     def vote(self, person: str, decision: str, seal: str | None) -> None:
-        says(self.world, person, decision, seal)
+        says(self.world, person, decision, self.world.seal_of(0) if seal == "an old one" else seal)
 
     @rule(person=st.sampled_from(ANYBODY))
     def agree(self, person: str) -> None:
@@ -220,7 +222,7 @@ class ARun(RuleBasedStateMachine):
 
     @rule(level=st.sampled_from(("", *LEVELS)), back_to=st.none() | st.integers(0, 2))
     def take_another_way(self, level: str, back_to: int | None) -> None:
-        self.world.take_another_way(level, **({} if back_to is None else {"back_to": back_to}))
+        self.world.take_another_way(level, back_to)
 
     @precondition(lambda self: self.world.state.status in WATCHED)
     @rule(kind=st.sampled_from((Kind.TRIPPED, Kind.HELD, Kind.SAMPLE)))
@@ -254,7 +256,7 @@ class ARun(RuleBasedStateMachine):
 
     @invariant()
     def what_is_rolled_back_is_gone(self) -> None:
-        if self.world.state.status is Status.ROLLED_BACK and self.world.state.level not in SWITCH_LEVELS:
+        if self.world.state.status is Status.ROLLED_BACK and self.world.state.rollback.level not in SWITCH_LEVELS:
             left = [step for step, _ in self.world.effects]
             assert all(self.world.plan.steps[step].undo == () for step in left)
 
@@ -263,12 +265,12 @@ class ARun(RuleBasedStateMachine):
             comes_to_rest(self.world)
 
 
-def answer(world: World, chance: Random) -> None:
+def answer(world: World, chance: Random, *ways: str) -> None:
     """Let somebody say something, whether they may or not."""
     state, person = world.state, chance.choice(ANYBODY)
-    match chance.choice(("vote", "vote", "tick", "tick", "agree", "refuse", "change", "everybody")):
+    match chance.choice(("vote", "vote", "tick", "tick", "agree", "change", "everybody", *ways)):
         case "vote":
-            says(world, person, chance.choice(DECISIONS), chance.choice((None, None, None, "schema 0")))
+            says(world, person, chance.choice(DECISIONS), chance.choice((None, None, None, world.seal_of(0))))
         case "tick" if items := sorted(world.plan.items(state.phase)):
             world.confirm(chance.choice(items))
         case "agree":
@@ -293,7 +295,7 @@ def wander(made: Plan, chance: Random) -> World:
         if chance.random() < 0.08:
             world.tell(chance.choice(WISHES), "ben")
         if chance.random() < 0.08:
-            answer(world, chance)
+            answer(world, chance)  # nothing is refused meanwhile: whoever refuses is the runner itself
         if chance.random() < 0.03 and world.state.status in WATCHED:
             world.tell(Kind.TRIPPED, "watch", why="c: 3 of 5")
 
@@ -302,7 +304,7 @@ def wander(made: Plan, chance: Random) -> World:
             world.refold()
         command = world.decide()
         if world.waits_for_people() and chance.random() < 0.9:
-            answer(world, chance)
+            answer(world, chance, "refuse")
         elif command is not None:
             world.carry_out(command, choose, between)
         else:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import pytest
-from plans import START, World, phase, plan, sql, task
+from support.events import event
+from support.plans import START, phase, plan, sql, task
+from support.world import World
 
-from gonogo.core.engine.events import Event, Kind
+from gonogo.core.engine.events import Kind
 from gonogo.core.engine.verdict import Judgement, Verdict
 from gonogo.core.model.alerts import Alert, Monitor
 from gonogo.core.model.check import Check
 from gonogo.core.model.runbook import Updates
 from gonogo.core.plan.plan import Plan
-from gonogo.core.text.alerts import BLANK, BREACH, WELL, Standing, changes_of, fold_alerts, updates_of
+from gonogo.core.text.alerts import BLANK, BREACH, WELL, Standing, change_of, fold_alerts, updates_of
 from gonogo.core.text.escalation import due
 from gonogo.core.text.messages import updates
 
@@ -99,11 +101,11 @@ def test_those_whom_a_check_concerns_are_mentioned_with_the_blockers() -> None:
     before = world.state
     told = updates(world.plan, before, world.events[-1], before, "r")
     assert told == [] or told[-1].mention == ("ops", "carla")
-    takes_effect = World(plan=world.plan)
-    takes_effect.launch()
-    was = takes_effect.state
-    takes_effect.tell(Kind.HELD, "watch", why="rows: 3 is not = 0", check="rows")
-    said = [update for update in updates(takes_effect.plan, was, takes_effect.events[-1], takes_effect.state, "r") if update.loud]
+    heard = World(plan=world.plan)
+    heard.launch()
+    was = heard.state
+    heard.tell(Kind.HELD, "watch", why="rows: 3 is not = 0", check="rows")
+    said = [update for update in updates(heard.plan, was, heard.events[-1], heard.state, "r") if update.loud]
     assert said[-1].mention == ("ops", "carla")
 
 
@@ -114,10 +116,11 @@ def judged(verdict: Verdict) -> Judgement:
     return Judgement(check="c", verdict=verdict, sentence="11 is > 10")
 
 
-def after(rule: str, *looks: str, raised: bool = False) -> tuple[Kind, str] | None:
+def after(rule: str, *looks: str, raised: bool = False) -> Kind | None:
     alert = Alert.model_validate({"alert": "a", "check": "rows", "when": rule})
     newest = {BREACH: Verdict.PASS, BLANK: Verdict.ERROR, WELL: Verdict.FAIL}[looks[-1]]
-    return changes_of(alert, Standing(looks=list(looks), raised=7 if raised else None), judged(newest))
+    change = change_of(alert, "demo", Standing(looks=list(looks), raised=7 if raised else None), judged(newest))
+    return change.kind if change else None
 
 
 @pytest.mark.parametrize(
@@ -140,12 +143,7 @@ def after(rule: str, *looks: str, raised: bool = False) -> tuple[Kind, str] | No
 def test_an_alert_is_raised_once_and_cleared_once_it_was_well_for_as_long(
     rule: str, looks: tuple[str, ...], raised: bool, leads_to: Kind | None
 ) -> None:
-    change = after(rule, *looks, raised=raised)
-    assert (change[0] if change else None) is leads_to
-
-
-def fact(seq: int, kind: Kind, at: datetime, actor: str = "monitor", **body: object) -> Event:
-    return Event(seq=seq, kind=kind, at=at, began=at, actor=actor, body=body)
+    assert after(rule, *looks, raised=raised) is leads_to
 
 
 def watched() -> Plan:
@@ -155,15 +153,15 @@ def watched() -> Plan:
 
 
 def test_an_alert_is_told_in_its_channel_and_escalates_until_somebody_takes_it() -> None:
-    raised = [fact(1, Kind.ALERT, START, alert="a", target="demo", why="11 is > 10")]
+    raised = [event(Kind.ALERT, alert="a", target="demo", why="11 is > 10")]
     told = updates_of(watched(), fold_alerts(raised), raised, START + 31 * MINUTE)
     assert [(channel, update.key, update.mention) for channel, update in told] == [
         ("#ops", "1", ("lead", "carla")),
         ("#ops", "1:level 1", ("emil",)),
         ("#ops", "1:level 2", ("lead",)),
     ]
-    taken = [*raised, fact(2, Kind.ACKNOWLEDGED, START, "anna", alert="a")]
+    taken = [*raised, event(Kind.ACKNOWLEDGED, seq=2, actor="anna", alert="a")]
     assert [u.key for _, u in updates_of(watched(), fold_alerts(taken), taken, START + 999 * MINUTE)] == ["1", "2"]
-    well = [*raised, fact(2, Kind.CLEARED, START, alert="a", target="demo", why="3 is not > 10")]
+    well = [*raised, event(Kind.CLEARED, seq=2, alert="a", target="demo", why="3 is not > 10")]
     last = updates_of(watched(), fold_alerts(well), well, START + 999 * MINUTE)[-1][1]
-    assert (last.text, last.loud) == ("✅ *a* on demo is well again: 3 is not > 10", False)
+    assert (last.text, last.loud) == ("✅ *a* on demo is back to normal: 3 is not > 10", False)

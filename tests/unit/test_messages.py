@@ -5,10 +5,12 @@ from datetime import timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from plans import START, APhase, ATask, World, approve, backfill, check, confirm, phase, plan, sql, task
+from support.memory import a_check_fails
+from support.plans import START, APhase, ATask, approve, backfill, check, confirm, phase, plan, sql, task
+from support.world import World
 
-from gonogo.core.engine.decide import JudgeGate
-from gonogo.core.engine.events import Kind
+from gonogo.core.engine.commands import JudgeGate, Perform
+from gonogo.core.engine.events import Event, Kind
 from gonogo.core.engine.state import State, Status
 from gonogo.core.plan.plan import Plan
 from gonogo.core.text.messages import Update, clock, first_line, headline, updates
@@ -21,35 +23,33 @@ class Heard(World):
     """A run and all that people heard of it."""
 
     told: list[Update]
-    by_fact: list[tuple[Kind, list[Update]]]
+    by_event: list[tuple[Kind, list[Update]]]
 
     def __post_init__(self) -> None:
-        self.told, self.by_fact = [], []
+        self.told, self.by_event = [], []
         super().__post_init__()
 
-    def tell(self, kind: Kind, actor: str = "gonogo", **body: object) -> State:
-        before = self.state
-        after = super().tell(kind, actor, **body)
-        takes_effect = updates(self.plan, before, self.events[-1], after, "r-1")
-        self.by_fact.append((kind, takes_effect))
-        self.told += takes_effect
-        return after
+    def _see(self, before: State, event: Event, after: State) -> None:
+        super()._see(before, event, after)
+        said = updates(self.plan, before, event, after, "r-1")
+        self.by_event.append((event.kind, said))
+        self.told += said
 
     def last(self) -> list[Update]:
-        return [update for update in self.by_fact[-1][1] if not update.root]
+        return [update for update in self.by_event[-1][1] if not update.root]
 
     def marks(self) -> list[str]:
         return [update.key for update in self.told if update.key.endswith("%")]
 
 
-def takes_effect(*tasks: ATask, on_failure: str = "roll back") -> Heard:
+def heard(*tasks: ATask, on_failure: str = "roll back") -> Heard:
     world = Heard(plan=plan(phase(*tasks, on_failure=on_failure), blockers=BLOCKERS))
     world.launch()
     return world
 
 
 def working(*tasks: ATask, on_failure: str = "roll back") -> Heard:
-    world = takes_effect(*tasks, on_failure=on_failure)
+    world = heard(*tasks, on_failure=on_failure)
     world.go_on(until=lambda state: state.status is Status.WORKING)
     return world
 
@@ -58,7 +58,7 @@ def working(*tasks: ATask, on_failure: str = "roll back") -> Heard:
 
 
 def test_each_percentage_is_told_exactly_once() -> None:
-    world = takes_effect(*[task(sql(count=3), sql(), backfill(), takes=10 * MINUTE) for _ in range(4)])
+    world = heard(*[task(sql(count=3), sql(), backfill(), takes=10 * MINUTE) for _ in range(4)])
     world.go_on()
     assert world.marks() == ["25%", "50%", "75%"]
     assert [u.text for u in world.told if u.key == "50%"] == ["50 % of the planned work is done."]
@@ -74,7 +74,7 @@ def test_no_percentage_is_told_twice_or_left_out_on_the_way_forward(
         world.launch()
         world.go_on()
     assert world.state.status is Status.DONE
-    told = [update.key for _, said in world.by_fact for update in said if update.key.endswith("%")]
+    told = [update.key for _, said in world.by_event for update in said if update.key.endswith("%")]
     nothing_to_do = sum(world.plan.weights) == 0
     assert told == ([] if nothing_to_do else ["25%", "50%", "75%"])
 
@@ -87,17 +87,17 @@ def test_a_percentage_that_was_passed_with_another_is_told_too() -> None:
 
 def test_a_task_without_steps_counts_when_its_gate_says_go() -> None:
     world = working(task(takes=30 * MINUTE), task(sql(), takes=70 * MINUTE))
-    assert world.by_fact[-1][0] is Kind.GO
+    assert world.by_event[-1][0] is Kind.GO
     assert world.marks() == ["25%"]
 
 
 def test_percentages_that_the_last_step_jumps_over_are_told_with_it() -> None:
-    world = takes_effect(task(sql()))
+    world = heard(task(sql()))
     world.go_on()
     assert world.marks() == ["25%", "50%", "75%"]
 
 
-def test_work_that_was_on_its_way_as_the_run_turned_back_is_no_progress() -> None:
+def test_work_that_was_on_its_way_as_the_run_rolled_back_is_no_progress() -> None:
     world = working(task(sql()), task(sql()), task(sql()))
     world.tell(Kind.ABORT, "ben")
     world.tell(Kind.DONE, step=0, script=0, last=True)
@@ -109,9 +109,9 @@ def test_work_that_was_on_its_way_as_the_run_turned_back_is_no_progress() -> Non
 
 
 def test_a_task_is_announced_when_its_first_step_is_next() -> None:
-    world = takes_effect(task(takes=5 * MINUTE), task(sql(), sql(), takes=90 * MINUTE, owner="lead"), task(check()))
+    world = heard(task(takes=5 * MINUTE), task(sql(), sql(), takes=90 * MINUTE, owner="lead"), task(check()))
     world.go_on()
-    starts = [(kind, u.text) for kind, said in world.by_fact for u in said if u.key.endswith(":task")]
+    starts = [(kind, u.text) for kind, said in world.by_event for u in said if u.key.endswith(":task")]
     assert starts == [
         (Kind.GO, "*Task 1* starts (lead), planned to take 1h 30m, until 20:23 CEST."),
         (Kind.DONE, "*Task 2* starts."),
@@ -140,7 +140,7 @@ def test_phases_are_told_when_they_start_and_end_and_nobody_is_called_for_it() -
 
 
 def test_the_end_is_told_with_how_long_it_took() -> None:
-    world = takes_effect(task(sql()))
+    world = heard(task(sql()))
     world.go_on()
     (said,) = world.last()
     assert said.text.startswith("✅ *Done* in ")
@@ -151,8 +151,8 @@ def test_the_end_is_told_with_how_long_it_took() -> None:
 
 
 def test_no_go_is_told_with_its_reason_and_that_nothing_was_changed() -> None:
-    world = takes_effect(task(sql()))
-    world.go_on(lambda options: "no-go" if "no-go" in options else options[0])
+    world = heard(task(sql()))
+    world.go_on(a_check_fails)
     (said,) = world.last()
     assert said.text == "⛔ No-go: c: 1 is not = 0 (fail). Nothing was changed."
     assert (said.loud, said.mention) == (True, BLOCKERS)
@@ -163,7 +163,7 @@ def test_no_go_of_a_later_phase_does_not_say_that_nothing_was_changed() -> None:
     world.launch()
     world.go_on()
     world.launch()
-    world.go_on(lambda options: "no-go" if "no-go" in options else options[0])
+    world.go_on(a_check_fails)
     (said,) = world.last()
     assert said.text.endswith("This phase changed nothing.")
 
@@ -202,18 +202,19 @@ def test_a_rollback_that_failed_calls_the_blockers_every_time(kind: Kind) -> Non
         (said,) = world.last()
         assert said.text == "🚨 *Rollback failed, a person is needed*: a lock"
         assert (said.loud, said.mention) == (True, BLOCKERS)
-        assert "🚨" in world.by_fact[-1][1][0].text
+        assert "🚨" in world.by_event[-1][1][0].text
         keys.add(said.key)
         world.tell(Kind.RESUME, "ben")
     assert len(keys) == 2
 
 
 def test_a_rollback_is_told_as_proved_with_what_proves_it() -> None:
-    world = working(task(sql()))
+    world = working(task(sql(), sql()))
+    world.carry_out(Perform(0, 0))
     world.tell(Kind.ABORT, "ben")
     world.go_on()
     (said,) = world.last()
-    assert said.text == "↩️ Rolled back, and proved: nothing differs."
+    assert said.text == "↩️ Rolled back, and proved: 1 schema object as before, 1 check as at the start."
     assert said.mention == BLOCKERS
 
 
@@ -225,7 +226,7 @@ def test_a_hold_and_its_end_are_told_once_each() -> None:
     assert len(world.last()) == 1
     world.tell(Kind.RESUME, "carla")
     (said,) = world.last()
-    assert (said.text, said.loud, said.mention) == ("▶️ carla lets it go on.", False, ())
+    assert (said.text, said.loud, said.mention) == ("▶️ carla resumed the run.", False, ())
 
 
 @pytest.mark.parametrize(
@@ -236,22 +237,22 @@ def test_a_fact_that_came_too_late_is_not_told(kind: Kind) -> None:
     world = working(task(sql()))
     world.tell(Kind.ABORT, "ben")
     world.tell(kind, "ben", why="late")
-    assert world.by_fact[-1] == (kind, [])
+    assert world.by_event[-1] == (kind, [])
 
 
 @pytest.mark.parametrize("kind", [Kind.HOLD, Kind.HELD, Kind.RESUME, Kind.ABORT, Kind.TRIPPED, Kind.DONE, Kind.SAMPLE])
 def test_nothing_is_told_of_a_run_that_has_ended(kind: Kind) -> None:
-    world = takes_effect(task(sql()))
+    world = heard(task(sql()))
     world.go_on()
-    world.tell(kind, "ben", why="late", step=0, script=0, last=True)
-    assert world.by_fact[-1] == (kind, [])
+    world.tell(kind, "ben", why="late")
+    assert world.by_event[-1] == (kind, [])
 
 
 def test_samples_batches_and_new_runners_are_not_told() -> None:
     world = working(task(backfill()))
     for kind, body in ((Kind.SAMPLE, {}), (Kind.BATCH, {"upto": ["1"], "rows": 5}), (Kind.TAKEN_OVER, {"epoch": 2})):
         world.tell(kind, **body)
-        assert world.by_fact[-1] == (kind, [])
+        assert world.by_event[-1] == (kind, [])
 
 
 # what people are asked
@@ -281,7 +282,7 @@ def test_people_whose_votes_are_void_are_told_why_and_asked_anew() -> None:
     world.schema += 1
     world.carry_out(JudgeGate())
     (said,) = world.last()
-    assert "the schema has changed since people were asked: table a: votes given before are void." in said.text
+    assert "The schema has changed since people were asked: table a was 0 and is 1. Votes given before are void." in said.text
     assert said.text.endswith("They have until 20:53 CEST.")
     assert said.mention == ("lead", "dba")
 
@@ -299,7 +300,7 @@ def test_each_vote_is_told_quietly_with_its_comment() -> None:
     world.tell(Kind.VOTE, "ben", on="phase-0", decision="no-go", person="ben", proved=True, comment="no\nno", seal=world.seal)
     assert world.last()[0].text == "ben says *no-go*: no"
     world.agree("carla")
-    assert world.last()[0].text == "carla agrees to a rollback (not proved)."
+    assert world.last()[0].text == "carla approves a rollback (not proved)."
 
 
 def test_a_vote_that_is_refused_and_a_box_that_is_ticked_are_not_told() -> None:
@@ -345,7 +346,7 @@ def test_no_go_says_what_was_lacking_when_the_time_was_over() -> None:
 def test_a_rollback_that_nobody_may_ask_for_alone_is_told_when_it_is_agreed_and_not_before(kind: Kind) -> None:
     world = asking(phase(task(sql(), confirm("backup"))))
     world.tell(kind, "ben", why="I want to")
-    assert world.by_fact[-1] == (kind, [])
+    assert world.by_event[-1] == (kind, [])
     world.agree("anna")
     world.go_on(until=lambda state: state.status is Status.ROLLING_BACK)
     (said,) = world.last()
@@ -365,10 +366,10 @@ def test_a_task_without_steps_counts_only_once_people_have_said_go() -> None:
 
 
 def test_the_runs_own_message_changes_exactly_when_what_it_says_does() -> None:
-    world = takes_effect(task(sql(), sql()))
+    world = heard(task(sql(), sql()))
     world.go_on()
     before = None
-    for kind, said in world.by_fact:
+    for kind, said in world.by_event:
         for root in (update for update in said if update.root):
             assert root.key == "root"
             assert root.text != before, kind
@@ -398,7 +399,7 @@ def test_the_runs_own_message_says_how_it_is_and_how_far() -> None:
     world.tell(Kind.ABORT, "ben", why="enough")
     back = headline(world.plan, world.state, "r-1", world.now)
     assert back.startswith("⏪ *An example* on demo: *rolling back*")
-    assert back.endswith("> turned back: enough")
+    assert back.endswith("> cause: enough")
     world.tell(Kind.UNDO_FAILED, step=0, why="a lock")
     assert headline(world.plan, world.state, "r-1", world.now).startswith("🚨 *An example* on demo: *rollback failed*")
     world.tell(Kind.RESUME, "ben")

@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from plans import PEOPLE, START, approve
 from pydantic import ValidationError
+from support.plans import PEOPLE, START, approve
 
 from gonogo.core.model.people import (
     GO,

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from gonogo.core.plan.plan import PlannedStep
+from gonogo.core.plan.plan import PlannedBackfill, PlannedStep
 from gonogo.planning.load import check_runbook
-from gonogo.planning.planner import Prepared, prepare
+from gonogo.planning.planner import prepare
+from gonogo.planning.prepared import Prepared
 from gonogo.project import Project
 
 RUNBOOK = """\
@@ -127,7 +128,8 @@ def test_a_step_is_named_by_its_task_and_its_own_name_or_number(tmp_path: Path) 
 
 def test_a_backfill_is_one_unit_whatever_its_template_has(tmp_path: Path) -> None:
     step = step_of(tmp_path, "{backfill: {table: t, sql: batch.sql.j2, batch: 7, key: [a, b]}, undo: nothing}")
-    assert (step.kind, step.units, step.table, step.key, step.batch) == ("backfill", 1, "t", ("a", "b"), 7)
+    assert (step.kind, step.units) == ("backfill", 1)
+    assert step.backfill == PlannedBackfill(table="t", key=("a", "b"), batch=7)
 
 
 # warnings
@@ -143,7 +145,7 @@ def test_a_careful_runbook_has_no_warning(tmp_path: Path) -> None:
         (
             ", undo: 010.undo.sql",
             "",
-            "phases[0].tasks[0].steps[0]: the step has no undo, so the run cannot be turned back past it",
+            "phases[0].tasks[0].steps[0]: the step has no undo, so the run cannot be rolled back past it",
         ),
         ("{{go_if: [orphans]}}", "{{go_if: []}}", "phases[0].gate: the gate has no criterion, so it is always go"),
         ("{{go_if: [orphans]}}", "{{go_if: []}}", "checks.orphans: no one uses this check"),

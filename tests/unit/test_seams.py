@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from checks import measure
+from gonogo.core.engine import commands
+from gonogo.core.engine.events import BODIES, Kind
 from gonogo.core.model.check import CHECK_KINDS, Asks
+from gonogo.core.model.step import STEP_KINDS
+from gonogo.core.text.log import LINES
+from gonogo.run import steps
+from gonogo.run.actions import ACTIONS
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,3 +39,36 @@ def test_a_kind_that_does_not_say_whether_it_acts_beyond_the_database_cannot_be_
 
     with pytest.raises(TypeError, match="external"):
         CheckKind()  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("kind", STEP_KINDS)
+def test_every_kind_of_step_has_a_module_that_performs_it_and_undoes_it_where_its_row_says_so(kind: str) -> None:
+    module = steps.of(kind)
+    assert list(inspect.signature(module.perform).parameters) == ["context", "number", "index"]
+    assert hasattr(module, "undo") == STEP_KINDS[kind].reversible
+
+
+def test_every_module_of_steps_is_a_kind_or_serves_them_all() -> None:
+    modules = {file.stem for file in (ROOT / "gonogo/run/steps").glob("*.py")}
+    assert modules - {"__init__", "external"} == set(STEP_KINDS)
+
+
+def test_a_kind_of_step_that_does_not_say_whether_it_acts_beyond_the_database_cannot_be_made() -> None:
+    from gonogo.core.model.step import StepKind
+
+    with pytest.raises(TypeError, match="external"):
+        StepKind()  # type: ignore[call-arg]
+
+
+def test_every_command_that_decide_can_answer_has_one_who_performs_it() -> None:
+    made = {each for each in vars(commands).values() if inspect.isclass(each) and issubclass(each, commands.Command)}
+    assert {each for each in made if not each.__name__.startswith("_")} - {commands.Command} == set(ACTIONS)
+
+
+#: what happens too often, or is told with something else
+QUIET = {Kind.SAMPLE, Kind.ALERT, Kind.CLEARED, Kind.RUN_OPENED, Kind.UNDO_STARTED, Kind.REHEARSED}
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_every_kind_of_event_has_a_log_line_or_is_listed_here_as_quiet(kind: Kind) -> None:
+    assert LINES.knows(BODIES[kind]) == (kind not in QUIET)

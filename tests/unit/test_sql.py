@@ -294,7 +294,7 @@ def test_everything_that_must_not_be_in_a_script_is_said_at_once() -> None:
 
 
 def test_text_after_a_nul_is_not_silently_left_out() -> None:
-    with pytest.raises(BadInput, match=r"f\.sql:2: holds a NUL byte"):
+    with pytest.raises(BadInput, match=r"f\.sql:2: contains a NUL byte"):
         split("SELECT 1;\n\0; DROP TABLE t", "f.sql")
 
 

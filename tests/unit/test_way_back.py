@@ -7,41 +7,40 @@ from datetime import timedelta
 from typing import Any, Literal
 
 import pytest
-from plans import START, AStep, World, phase, plan, script, sql, task
+from support.events import body, record
+from support.plans import START, AStep, phase, plan, script, sql, task
+from support.world import World
 
 from gonogo.cli.backup import is_over
-from gonogo.core.engine.decide import CountLoss, Record, Restore, Switch, Undo
-from gonogo.core.engine.events import Kind
+from gonogo.core.engine.commands import CountLoss, RestoreBackup, RunSwitch, RunUndo
+from gonogo.core.engine.events import BackupProved, Kind, RehearsalFound, Rehearsed, RehearsedLevel
 from gonogo.core.engine.evolve import default_level
 from gonogo.core.engine.forecast import fraction
 from gonogo.core.engine.rehearsal import last_safe_start, shortcomings, summary, too_late, verdict, why_not_ready
-from gonogo.core.engine.state import State, Status, goes_further, outcome
-from gonogo.core.model.rollback import Backup, Rehearsal, Rollback
-from gonogo.core.model.rollback import Switch as OwnScripts
+from gonogo.core.engine.state import Known, PlanRules, RollbackState, State, Status, goes_further, outcome
+from gonogo.core.model.rollback import Backup, Rehearsal, Rollback, Switch
 from gonogo.core.plan.plan import Plan
 from gonogo.core.text.next_commands import next_commands
 
 HOUR = timedelta(hours=1)
-OWN = OwnScripts(sql=("s.sql",), prove=("c",))
+OWN = Switch(sql=("s.sql",), prove=("c",))
+UNDONE = RehearsedLevel(took=60, verdict="restores exactly")
+PROVED = body(Kind.BACKED_UP)
+assert isinstance(PROVED, BackupProved)
+BACKUPS = {0: PROVED}
 EVERY_WAY = Rollback(levels=("feature", "undo", "data", "restore"), feature=OWN, data=OWN)
 
 
-def evidence(**more: Any) -> dict[str, Any]:
-    return {
-        "at": START.isoformat(),
-        "on": "a copy",
-        "forward": {"outcome": "done", "why": "", "took": 1},
-        "levels": [{"level": "undo", "verdict": "restores exactly", "took": 60, "differences": []}],
-        "steps": [{"step": "task-0.1", "verdict": "restores exactly"}],
-        "seal": "s",
-        "tasks": {},
-        "each_step": False,
-        **more,
-    }
+def evidence(**more: Any) -> Rehearsed:
+    undo = {"level": "undo", "verdict": "restores exactly", "took": 60}
+    plain = {"forward": {"outcome": "done", "took": 1}, "levels": [undo], "each_step": False}
+    found = body(Kind.REHEARSED, **{**plain, "steps": [{"step": "task-0.1", "verdict": "restores exactly"}], **more})
+    assert isinstance(found, Rehearsed)
+    return found
 
 
 def rehearsed(**more: Any) -> State:
-    return State(rehearsed=summary(evidence(**more)))
+    return State(known=Known(rehearsed=summary(evidence(**more), 1)))
 
 
 def one_step(**more: Any) -> Plan:
@@ -71,7 +70,9 @@ def test_a_rehearsal_counts_for_as_long_as_the_runbook_says(age: timedelta, read
 
 def test_without_one_the_command_that_makes_one_is_named() -> None:
     made = one_step(rehearsal=Rehearsal())
-    assert "gonogo rehearse example --target demo" in why_not_ready(made, State(rehearsed={"why": "there is none"}), START)
+    assert "gonogo rehearse example --target demo" in why_not_ready(
+        made, State(known=Known(rehearsed=RehearsalFound(why="there is none"))), START
+    )
 
 
 def test_where_it_is_waived_nothing_is_asked_for() -> None:
@@ -120,12 +121,16 @@ def test_where_each_step_is_asked_for_each_step_must_be_proved() -> None:
 
 def test_a_trip_takes_the_first_way_that_the_rehearsal_proved_and_a_restore_only_of_a_backup_that_was() -> None:
     levels = ("restore", "undo")
-    proved = State(levels=levels, backups={0: {"folder": "b"}})
-    assert default_level(State(levels=levels), 0) == "undo"
+    rules = PlanRules(levels=levels)
+    proved = State(rules=rules, known=Known(backups=BACKUPS))
+    assert default_level(State(rules=rules), 0) == "undo"
     assert default_level(proved, 0) == "restore"
     assert default_level(proved, 1) == "undo", "a backup of before the run is none of before its second phase"
-    assert default_level(replace(proved, rehearsed={"levels": {"undo": {}}}), 0) == "undo"
-    assert default_level(State(levels=("restore",)), 0) == "undo", "what can be undone is"
+    assert (
+        default_level(replace(proved, known=Known(backups=BACKUPS, rehearsed=RehearsalFound(levels={"undo": UNDONE}))), 0)
+        == "undo"
+    )
+    assert default_level(State(rules=PlanRules(levels=("restore",))), 0) == "undo", "what can be undone is"
 
 
 @pytest.mark.parametrize(
@@ -144,7 +149,11 @@ def test_a_run_goes_further_back_only_where_that_leads_somewhere(
     status: Status, level: str, failed: bool, to: str, may: bool
 ) -> None:
     state = State(
-        status=status, level=level, levels=EVERY_WAY.levels, rollback_failed=failed, backups={0: {"folder": "b"}}, changed=True
+        status=status,
+        rules=PlanRules(levels=EVERY_WAY.levels),
+        rollback=RollbackState(level=level, failed=failed),
+        known=Known(backups=BACKUPS),
+        changed=True,
     )
     assert goes_further(state, to) is may
 
@@ -161,9 +170,9 @@ def done(made: Plan) -> World:
 def test_each_way_is_what_its_level_says() -> None:
     made = one_step(rollback=EVERY_WAY, backup=Backup())
     expected = {
-        "feature": Switch("feature", 0),
-        "undo": Undo(0, 0, True, False),
-        "data": Switch("data", 0),
+        "feature": RunSwitch("feature", 0),
+        "undo": RunUndo(0, 0, True, False),
+        "data": RunSwitch("data", 0),
         "restore": CountLoss(1),
     }
     for level, command in expected.items():
@@ -171,7 +180,7 @@ def test_each_way_is_what_its_level_says() -> None:
         world.take_another_way(level)
         assert world.decide() == command
     world.tell(Kind.LOSS_COUNTED, step=1, rows={"t": 0}, how="estimated")
-    assert world.decide() == Restore()
+    assert world.decide() == RestoreBackup()
 
 
 def test_what_an_undo_would_destroy_is_counted_once_and_accepted_by_a_person() -> None:
@@ -183,25 +192,25 @@ def test_what_an_undo_would_destroy_is_counted_once_and_accepted_by_a_person() -
     assert world.decide() == CountLoss(0), "rows that would be destroyed are counted again until somebody accepts it"
     world.tell(Kind.RESUME, "ben", accept_loss=True)
     world.tell(Kind.LOSS_COUNTED, step=0, rows={"t": 3}, how="estimated")
-    assert world.decide() == Undo(0, 0, True, False)
+    assert world.decide() == RunUndo(0, 0, True, False)
 
 
 def test_scripts_of_a_level_run_in_their_order_and_once() -> None:
     world = done(one_step(rollback=EVERY_WAY, backup=Backup()))
     world.take_another_way("data")
     world.tell(Kind.SWITCHED, level="data", script=0)
-    assert world.decide() == Switch("data", 1)
+    assert world.decide() == RunSwitch("data", 1)
     world.tell(Kind.SWITCHED, level="data", script=1)
-    assert world.decide() == Record(Kind.ALL_UNDONE)
+    assert world.decide() == record(Kind.ALL_UNDONE)
 
 
-def test_a_phase_is_turned_back_by_itself_and_can_be_launched_again() -> None:
+def test_a_phase_is_rolled_back_by_itself_and_can_be_launched_again() -> None:
     made = plan(phase(task(sql())), phase(task(sql(), sql())), rollback=Rollback(reach="phase"))
     world = done(made)
     world.take_another_way("")
-    assert world.decide() == Undo(2, 0, True, False)
+    assert world.decide() == RunUndo(2, 0, True, False)
     world.go_on()
-    assert (world.state.status, world.state.phase, world.state.step) == (Status.READY, 1, 1)
+    assert (world.state.status, world.state.phase, world.state.work.step) == (Status.READY, 1, 1)
     assert world.went_back == [(2, 0), (1, 0)], "the first phase stays"
     assert outcome(world.state) == "ready: its newest phase was rolled back"
     assert fraction(made, world.state) == pytest.approx(1 / 3)
@@ -211,16 +220,16 @@ def test_a_phase_is_turned_back_by_itself_and_can_be_launched_again() -> None:
 
 
 @pytest.mark.parametrize(("reach", "back_to", "undone"), [("run", None, 3), ("phase", None, 2), ("run", 1, 2), ("phase", 0, 3)])
-def test_how_far_it_is_turned_back_is_what_was_asked_else_what_the_runbook_says(
+def test_how_far_it_is_rolled_back_is_what_was_asked_else_what_the_runbook_says(
     reach: Literal["run", "phase"], back_to: int | None, undone: int
 ) -> None:
     world = done(plan(phase(task(sql())), phase(task(sql(), sql())), rollback=Rollback(reach=reach)))
-    world.take_another_way("", **({} if back_to is None else {"back_to": back_to}))
+    world.take_another_way("", back_to)
     world.go_on()
     assert len(world.went_back) == undone
 
 
-def test_a_trip_turns_back_as_far_as_the_runbook_says_and_an_abort_everything() -> None:
+def test_a_trip_rolls_back_as_far_as_the_runbook_says_and_an_abort_everything() -> None:
     for kind, undone in ((Kind.TRIPPED, [(1, 0)]), (Kind.ABORT, [(1, 0), (0, 0)])):
         soaking = phase(task(sql()), soak=timedelta(minutes=10))
         world = World(plan=plan(phase(task(sql())), soaking, rollback=Rollback(reach="phase")))
@@ -239,17 +248,17 @@ def test_a_rollback_of_a_phase_that_failed_can_be_widened_to_the_whole_run_and_n
     world.tell(Kind.UNDO_FAILED, step=1, why="no")
     assert next_commands(made, world.state, carried=False)[-1].command == "gonogo rollback example --target demo --phase phase-0"
     world.take_another_way("", back_to=0)
-    assert (world.state.back_to, world.state.held) == (0, "")
+    assert (world.state.rollback.back_to, world.state.held) == (0, "")
     world.tell(Kind.UNDO_FAILED, step=1, why="no")
     world.take_another_way("", back_to=1)
-    assert world.state.back_to == 0
+    assert world.state.rollback.back_to == 0
 
 
 def test_what_switches_a_feature_off_is_the_whole_runs() -> None:
     everything = EVERY_WAY.model_copy(update={"reach": "phase"})
     world = done(plan(phase(task(sql())), phase(task(sql())), rollback=everything))
     world.take_another_way("feature")
-    assert (world.state.back_to, world.state.level) == (0, "feature")
+    assert (world.state.rollback.back_to, world.state.rollback.level) == (0, "feature")
 
 
 def test_each_phase_has_a_backup_of_its_own_where_the_runbook_says_so() -> None:
@@ -257,7 +266,7 @@ def test_each_phase_has_a_backup_of_its_own_where_the_runbook_says_so() -> None:
     for _ in range(2):
         world.launch()
         world.go_on()
-    assert sorted(world.state.backups) == [0, 1]
+    assert sorted(world.state.known.backups) == [0, 1]
 
 
 def test_after_a_restore_nothing_is_left_to_undo() -> None:
@@ -265,7 +274,7 @@ def test_after_a_restore_nothing_is_left_to_undo() -> None:
     world.take_another_way("restore")
     world.tell(Kind.LOSS_COUNTED, step=1, rows={"t": 0}, how="estimated")
     world.tell(Kind.RESTORED, how="side by side")
-    assert (world.state.status, world.state.step) == (Status.PROVING, 0)
+    assert (world.state.status, world.state.work.step) == (Status.PROVING, 0)
 
 
 def test_a_rollback_that_failed_names_the_next_safe_commands() -> None:
@@ -289,7 +298,7 @@ def test_a_rollback_that_failed_names_the_next_safe_commands() -> None:
         (State(status=Status.NO_GO, changed=True), False),
         (State(status=Status.DONE, changed=True), True),
         (State(status=Status.ROLLED_BACK, changed=True), True),
-        (State(status=Status.ROLLED_BACK, changed=True, level="feature"), False),
+        (State(status=Status.ROLLED_BACK, changed=True, rollback=RollbackState(level="feature")), False),
     ],
 )
 def test_a_backup_is_needed_as_long_as_its_run_may_be_restored(state: State, over: bool) -> None:

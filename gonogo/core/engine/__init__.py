@@ -1,1 +1,1 @@
-"""What happens next: facts, the state they add up to, and the decision."""
+"""What happens next: events, the state they add up to, and the decision."""

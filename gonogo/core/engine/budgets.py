@@ -1,24 +1,23 @@
-"""Budgets: how long people may be locked out, and how long turning back may take; with a running total.
+"""Budgets: how long people may be locked out, and how long a rollback may take; with a running total.
 
-Facts say for themselves whether the application was down when they happened (`mark`), so the total is folded with the state,
-over all phases and whoever carried the run. What is counted is the clock: a hold while the application is down counts.
+Events say for themselves whether the application was down when they happened (`gonogo/core/engine/marks.py`), so the total is
+folded with the state, over all phases and whoever ran them. What is counted is the clock: a hold while the application is down
+counts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from gonogo.core.engine.events import Event, Kind
+from gonogo.core.engine.marks import LOCKED_OUT, UP_AGAIN
 from gonogo.core.engine.state import ROLLING_BACK_STATES, State, Status
 from gonogo.core.model.duration import say_duration
-from gonogo.core.plan.plan import Plan, PlannedTask, Script
+from gonogo.core.plan.plan import Plan, PlannedTask
 
 _NOTHING = timedelta(0)
-#: what a fact says: the application is down and stays so; it is up again; or readers were locked out for just so long
-DOWN, UP_AGAIN, LOCKED_OUT = "down", "up again", "locked out"
 _BEGINNINGS = frozenset({Kind.STARTED, Kind.UNDO_STARTED, Kind.BATCH, Kind.ASKED})
 _SPEAKS = _BEGINNINGS | {Kind.DONE, Kind.UNDONE, Kind.FAILED, Kind.HELD}
 #: what ends a statement that ran alone
@@ -27,91 +26,63 @@ _LOCK_ENDS = frozenset({Kind.DONE, Kind.NOT_DONE, Kind.FAILED, Kind.UNDONE, Kind
 _OVER = frozenset({Kind.WORK_DONE, Kind.PROVED, Kind.PHASE_PROVED})
 
 
-def mark(plan: Plan, number: int, script: Script | None = None, *, last: bool = False, back: bool = False) -> dict[str, str]:
-    """Return what the fact of a step says about downtime.
-
-    Args:
-        plan: the plan.
-        number: the step.
-        script: what it runs, forward or back.
-        last: whether the step is done with it.
-        back: whether it is turned back.
-    """
-    if plan.task(plan.steps[number].task).downtime:
-        return {"down": UP_AGAIN if last and not back and not _goes_on(plan, number) else DOWN}
-    locks = script.locks if script is not None and plan.budgets.downtime is not None else ()
-    return {"down": LOCKED_OUT} if any(lock.startswith("ACCESS EXCLUSIVE") for lock in locks) else {}
-
-
-def end_of(plan: Plan, number: int, index: int = 0) -> dict[str, Any]:
-    """Return what every fact says that ends a script of a step, or all that a step of another kind is.
-
-    Args:
-        plan: the plan.
-        number: the step.
-        index: its script.
-    """
-    step = plan.steps[number]
-    last = index == step.units - 1
-    script = step.scripts[index] if step.kind == "sql" else None
-    return {"step": number, "script": index, "last": last, **mark(plan, number, script, last=last)}
-
-
-def _goes_on(plan: Plan, number: int) -> bool:
-    """Say whether the application stays down after a step: the next one of the phase is of such a task too."""
-    after = number + 1
-    return after <= plan.phases[plan.steps[number].phase].last and plan.task(plan.steps[after].task).downtime
-
-
 def clocked(state: State, event: Event) -> State:
-    """Take a fact into the running total."""
-    said = event.body.get("down") if event.kind in _SPEAKS else None
-    if state.locked_since is not None and event.kind in _LOCK_ENDS:
+    """Take an event into the running total."""
+    said = str(getattr(event.body, "down", "")) if event.kind in _SPEAKS else ""
+    if state.downtime.locked_since is not None and event.kind in _LOCK_ENDS:
         return _unlocked(state, event)
-    down = state.down_since is not None
-    if said is None:
+    down = state.downtime.since is not None
+    if not said:
         return _up_again(state, event) if down and event.kind in _OVER else state
     if said == UP_AGAIN and event.kind not in _BEGINNINGS:
-        # turned back, it is down until it is proved that all is as before
+        # while it rolls back, it is down until it is proved that all is as before
         return state if down and state.status in ROLLING_BACK_STATES else _up_again(state, event)
     if down:
         return state
     if said != LOCKED_OUT:
-        return replace(state, down_since=_began(event))
-    return replace(state, locked_since=event.at) if event.kind in _BEGINNINGS else _add(state, event.at - _began(event))
+        return replace(state, downtime=replace(state.downtime, since=began(event)))
+    if event.kind in _BEGINNINGS:
+        return replace(state, downtime=replace(state.downtime, locked_since=event.at))
+    return _add(state, event.at - began(event))
 
 
 def _up_again(state: State, event: Event) -> State:
-    return replace(_add(state, event.at - (state.down_since or _began(event))), down_since=None)
+    lasted = event.at - (state.downtime.since or began(event))
+    after = _add(state, lasted)
+    return replace(after, downtime=replace(after.downtime, since=None))
 
 
-def _began(event: Event) -> datetime:
-    """Return when what a fact tells of began: its transaction, or as long before it as it took."""
+def began(event: Event) -> datetime:
+    """Return when what an event tells of began: its transaction, or as long before it as it took."""
     if event.kind in (Kind.STARTED, Kind.UNDO_STARTED, Kind.ASKED):
         return event.at
-    return event.at - timedelta(seconds=float(event.body["took"])) if "took" in event.body else event.began
+    took = getattr(event.body, "took", None)
+    return event.began if took is None else event.at - timedelta(seconds=float(took))
 
 
 def _unlocked(state: State, event: Event) -> State:
     """End the lock of a statement that ran alone; of one that was found not to have happened nobody knows how long it held it."""
-    held = event.at - state.locked_since if state.locked_since is not None and event.kind is not Kind.NOT_DONE else _NOTHING
-    return replace(_add(state, held), locked_since=None)
+    since = state.downtime.locked_since
+    held = event.at - since if since is not None and event.kind is not Kind.NOT_DONE else _NOTHING
+    after = _add(state, held)
+    return replace(after, downtime=replace(after.downtime, locked_since=None))
 
 
 def _add(state: State, lasted: timedelta) -> State:
-    return replace(state, down=state.down + max(lasted, _NOTHING))
+    return replace(state, downtime=replace(state.downtime, total=state.downtime.total + max(lasted, _NOTHING)))
 
 
 def downtime(state: State, now: datetime) -> timedelta:
     """Return how long the application has been down in this run, over all its phases."""
-    since = state.down_since or state.locked_since
-    return state.down + (max(now - since, _NOTHING) if since is not None else _NOTHING)
+    since = state.downtime.since or state.downtime.locked_since
+    return state.downtime.total + (max(now - since, _NOTHING) if since is not None else _NOTHING)
 
 
 def expected_downtime(plan: Plan, state: State, phase: int) -> timedelta:
     """Return how long a phase is expected to keep the application down: as planned, or as rehearsed where that took longer."""
     planned = sum((task.takes for task in _down(plan, phase) if task.takes is not None), _NOTHING)
-    rehearsed = (state.rehearsed or {}).get("down", {}).get(plan.phases[phase].name, 0)
+    found = state.known.rehearsed
+    rehearsed = found.down.get(plan.phases[phase].name, 0.0) if found else 0.0
     return max(planned, timedelta(seconds=rehearsed))
 
 
@@ -125,14 +96,14 @@ def downtime_by_phase(plan: Plan, states: Iterable[tuple[Event, State]]) -> dict
 
     Args:
         plan: the plan.
-        states: the facts of a run, each with where the run stood after it.
+        states: the events of a run, each with where the run stood after it.
     """
     found: dict[str, float] = {}
     total = _NOTHING
     for event, state in states:
         if event.kind is Kind.VERIFIED:
-            found[plan.phases[state.phase].name] = round((state.down - total).total_seconds(), 2)
-            total = state.down
+            found[plan.phases[state.phase].name] = round((state.downtime.total - total).total_seconds(), 2)
+            total = state.downtime.total
     return found
 
 
@@ -140,10 +111,11 @@ def why_over_budget(plan: Plan, state: State, now: datetime) -> str:
     """Say with the arithmetic that a phase would go beyond the budgets, or nothing."""
     budgets = plan.budgets
     if budgets.rollback is not None:
-        took = [timedelta(seconds=known["took"]) for known in (state.rehearsed or {}).get("levels", {}).values()]
+        found = state.known.rehearsed
+        took = [timedelta(seconds=level.took) for level in (found.levels.values() if found else ())]
         if took and max(took) > budgets.rollback:
             most = say_duration(budgets.rollback)
-            return f"turning back took {say_duration(max(took))} in the rehearsal; its budget is {most}{_may(plan)}"
+            return f"rolling back took {say_duration(max(took))} in the rehearsal; its budget is {most}{_may(plan)}"
     if budgets.downtime is None:
         return ""
     used, expected = downtime(state, now), expected_downtime(plan, state, state.phase)
@@ -162,44 +134,61 @@ def _may(plan: Plan) -> str:
 def why_over_downtime(plan: Plan, state: State, now: datetime) -> str:
     """Say that the application has been down for too long, or nothing; once a person goes on all the same, nothing more."""
     budget = plan.budgets.downtime
-    if budget is None or state.over_budget or (used := downtime(state, now)) <= budget:
+    if budget is None or state.downtime.over_budget or (used := downtime(state, now)) <= budget:
         return ""
-    ongoing = "is still down" if state.down_since is not None else "is up"
+    ongoing = "is still down" if state.downtime.since is not None else "is up"
     return f"downtime: {say_duration(used)} of {say_duration(budget)} are used, and the application {ongoing}"
 
 
 def why_over_rollback_budget(plan: Plan, state: State, now: datetime) -> str:
-    """Say that turning back takes too long, once, or nothing: it goes on all the same."""
+    """Say that rolling back takes too long, once, or nothing: it goes on all the same."""
     budget = plan.budgets.rollback
-    if budget is None or state.over_rollback_budget or state.rollback_at is None or now - state.rollback_at <= budget:
+    if budget is None or state.rollback.over_budget or state.rollback.at is None or now - state.rollback.at <= budget:
         return ""
-    return f"turning back takes {say_duration(now - state.rollback_at)} already; its budget is {say_duration(budget)}. It goes on"
+    return f"rolling back takes {say_duration(now - state.rollback.at)} already; its budget is {say_duration(budget)}. It goes on"
 
 
-def spent(plan: Plan, state: State, now: datetime) -> dict[str, dict[str, Any]]:
-    """Return of each budget what of it is used, in seconds, for people and for scripts."""
-    found: dict[str, dict[str, Any]] = {}
-    if plan.budgets.downtime is not None or state.down or state.down_since:
-        found["downtime"] = _used(downtime(state, now), plan.budgets.downtime, bool(state.down_since or state.locked_since))
-    if plan.budgets.rollback is not None and state.rollback_at is not None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """What of a budget is used, in seconds."""
+
+    used: float
+    #: None where there is no budget
+    budget: float | None
+    #: whether the clock runs
+    counting: bool
+
+    @property
+    def over(self) -> bool:
+        """Whether more is used than there is."""
+        return self.budget is not None and self.used > self.budget
+
+    def as_data(self) -> dict[str, float | bool | None]:
+        """Return it for scripts."""
+        return {"used": self.used, "budget": self.budget, "counting": self.counting, "over": self.over}
+
+
+def spent(plan: Plan, state: State, now: datetime) -> dict[str, Spent]:
+    """Return what of each budget is used."""
+    found: dict[str, Spent] = {}
+    down, back = state.downtime, state.rollback
+    if plan.budgets.downtime is not None or down.total or down.since:
+        found["downtime"] = _used(downtime(state, now), plan.budgets.downtime, bool(down.since or down.locked_since))
+    if plan.budgets.rollback is not None and back.at is not None:
         under_way = state.status in ROLLING_BACK_STATES
         if under_way or state.status is Status.ROLLED_BACK:
             ended = now if under_way else state.changed_at or now
-            found["rollback"] = _used(ended - state.rollback_at, plan.budgets.rollback, under_way)
+            found["rollback"] = _used(ended - back.at, plan.budgets.rollback, under_way)
     return found
 
 
-def _used(used: timedelta, budget: timedelta | None, counting: bool) -> dict[str, Any]:
-    return {
-        "used": round(used.total_seconds(), 1),
-        "budget": budget.total_seconds() if budget is not None else None,
-        "counting": counting,
-        "over": budget is not None and used > budget,
-    }
+def _used(used: timedelta, budget: timedelta | None, counting: bool) -> Spent:
+    seconds = None if budget is None else budget.total_seconds()
+    return Spent(used=round(used.total_seconds(), 1), budget=seconds, counting=counting)
 
 
-def describe(name: str, known: Mapping[str, Any]) -> str:
+def describe(name: str, known: Spent) -> str:
     """Say what of a budget is used: `downtime: 4m of 30m`."""
-    of = f" of {say_duration(known['budget'])}" if known["budget"] is not None else ""
-    counting, over = (", and counting" if known["counting"] else ""), (": OVER" if known["over"] else "")
-    return f"{name}: {say_duration(known['used'])}{of}{counting}{over}"
+    of = f" of {say_duration(known.budget)}" if known.budget is not None else ""
+    counting, over = (", and counting" if known.counting else ""), (": OVER" if known.over else "")
+    return f"{name}: {say_duration(known.used)}{of}{counting}{over}"

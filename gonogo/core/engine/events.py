@@ -1,21 +1,35 @@
-"""One fact in the ledger."""
+"""The events of a ledger: what happened, when, who said so, and what is known of it.
+
+The body of each kind is a model of its own. Whoever writes one names its fields, and an unknown one is refused. Whoever reads
+one that a newer gonogo wrote is not hurt by fields that it does not know. `FORM` is the version of the form in which bodies lie
+in the ledger; `read_body` reads the older ones too.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar, Self
+
+from pydantic import AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from gonogo.core.engine.verdict import Judgement, Measurement
+from gonogo.core.plan.plan import Plan
+
+#: the version of the form that is written; 1 had no number
+FORM = 2
+_VERSION = "v"
 
 
 class Kind(StrEnum):
-    """Every fact there is."""
+    """Every kind of event there is."""
 
     RUN_OPENED = "run opened"
     PHASE_STARTED = "phase started"
     BASELINE = "baseline measured"
-    REHEARSAL_FOUND = "rehearsal recalled"
+    REHEARSAL_FOUND = "rehearsal found"
     BACKED_UP = "backup proved"
     ASKED = "people asked"
     VOTE = "vote"
@@ -37,7 +51,7 @@ class Kind(StrEnum):
     TRIPPED = "tripped"
     WOULD_TRIP = "would trip"
     HELD = "held"
-    LOSS_COUNTED = "loss weighed"
+    LOSS_COUNTED = "loss counted"
     UNDO_STARTED = "undo started"
     UNDONE = "undo done"
     UNDO_FAILED = "undo failed"
@@ -59,18 +73,720 @@ class Kind(StrEnum):
     ROLL_BACK = "roll back"
 
 
-#: what people append, from wherever they are
-REQUESTS = frozenset({Kind.HOLD, Kind.RESUME, Kind.ABORT, Kind.ROLL_BACK})
+#: what the first form called some kinds
+_FORMER_KINDS = {"loss weighed": Kind.LOSS_COUNTED, "rehearsal recalled": Kind.REHEARSAL_FOUND}
+
+
+def kind_of(word: str) -> Kind | None:
+    """Return the kind that a word of the ledger means; None where no gonogo writes it."""
+    try:
+        return _FORMER_KINDS.get(word) or Kind(word)
+    except ValueError:
+        return None
+
+
+class Value(BaseModel):
+    """A part of a body: a value."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def replace(self, **changes: object) -> Self:
+        """Return it with some fields changed; a field that it does not have is refused, as when it is made.
+
+        Raises:
+            ValidationError: there is no such field, or a value does not fit.
+        """
+        return self.model_validate({**vars(self), **changes}, by_name=True)
+
+
+class Body(Value):
+    """What is known of an event; each kind has its own."""
+
+    kind: ClassVar[Kind]
+    #: why; kinds that need no reason leave it empty
+    why: str = ""
+
+
+# a run and its phases
+
+
+class RunOpened(Body):
+    """A run began: its whole plan, and the project's signature where it acts beyond the database."""
+
+    kind = Kind.RUN_OPENED
+    plan: Plan
+    #: digest over the files that the plan was made from
+    sources: str = ""
+    signature: str = ""
+
+
+class PhaseStarted(Body):
+    """Somebody launched a phase."""
+
+    kind = Kind.PHASE_STARTED
+    phase: str = ""
+    #: the number of the last phase that this launch goes through
+    through: int = 0
+    #: whether clock times are not waited for
+    at_once: bool = False
+    #: a person of the runbook, and whether they proved who they are
+    person: str = ""
+    proved: bool | None = None
+    #: why it may start outside its window, and beyond its budgets
+    override: str = ""
+    budget_override: str = Field(default="", validation_alias=AliasChoices("budget_override", "beyond"))
+    #: Prefect's flow run, where one launched it
+    flow_run: str = ""
+
+
+class BaselineMeasured(Body):
+    """The checks and the schema were measured before a change."""
+
+    kind = Kind.BASELINE
+    measurements: Mapping[str, Measurement] = {}
+    #: the schema's definitions, object by object
+    fingerprint: Mapping[str, str] = Field(default={}, validation_alias=AliasChoices("fingerprint", "schema"))
+
+
+class RehearsedLevel(Value):
+    """What a rehearsal showed of a level that led back."""
+
+    #: seconds
+    took: float
+    verdict: str
+
+
+class RehearsalFound(Body):
+    """What is known of the rehearsal of just this plan; `why` where it does not count."""
+
+    kind = Kind.REHEARSAL_FOUND
+    at: AwareDatetime | None = None
+    #: the number of its event in the chain of rehearsals
+    event: int | None = Field(default=None, validation_alias=AliasChoices("event", "fact"))
+    #: where it was rehearsed, for people
+    on: str = ""
+    levels: Mapping[str, RehearsedLevel] = {}
+    #: seconds that each task took, and that each phase kept the application down
+    tasks: Mapping[str, float] = {}
+    down: Mapping[str, float] = {}
+    seal: str = ""
+    each_step: bool = False
+
+    @property
+    def counts(self) -> bool:
+        """Whether it lets a run begin."""
+        return self.at is not None and not self.why
+
+
+class BackupProof(Value):
+    """What was seen of a backup as it was restored and compared."""
+
+    folder: str
+    taken_at: AwareDatetime
+    #: how many tables and objects were compared, and how large its files are
+    tables: int
+    objects: int
+    bytes: int
+    #: seconds
+    restored_in: float
+    #: what it does not hold, or what was not compared
+    uncovered: tuple[str, ...] = ()
+
+
+class BackupProved(BackupProof, Body):
+    """A backup was taken, restored and compared."""
+
+    kind = Kind.BACKED_UP
+    #: the transactions that it shows: what it does not show was written later
+    snapshot: str = ""
+
+
+# people
+
+
+class PeopleAsked(Body):
+    """People were asked: for go or no-go of what a seal stands for, or to confirm some items."""
+
+    kind = Kind.ASKED
+    judged: tuple[Judgement, ...] = ()
+    seal: str = ""
+    fingerprint: Mapping[str, str] = Field(default={}, validation_alias=AliasChoices("fingerprint", "schema"))
+    deadline: AwareDatetime | None = None
+    items: tuple[str, ...] = ()
+    #: the step that waits for them; past the last one, the end of the phase
+    step: int | None = None
+    down: str = ""
+
+    @property
+    def at_gate(self) -> bool:
+        """Whether a gate asks, and not a step."""
+        return bool(self.seal)
+
+
+class Signed(Body):
+    """What a person said, with their signature where they proved who they are."""
+
+    person: str = ""
+    proved: bool = False
+    #: the event by which the phase was launched: what is said counts for this launch only
+    launch: int | None = None
+    #: when it was said; the signature covers it, so that the row cannot be copied later
+    said_at: AwareDatetime | None = None
+    signature: str = ""
+
+
+class VoteCast(Signed):
+    """A person said go or no-go at a gate, or approved a rollback."""
+
+    kind = Kind.VOTE
+    #: the phase whose gate it is, or `roll back`
+    on: str
+    decision: str
+    comment: str = ""
+    seal: str = ""
+    #: the event that asked
+    asked: int | None = None
+    #: the level and the phase that they approve, of a rollback
+    level: str = ""
+    back_to: int | None = None
+
+
+class ItemConfirmed(Signed):
+    """A person confirmed an item of a checklist."""
+
+    kind = Kind.CONFIRMED
+    item: str
+    evidence: str = ""
+
+
+class VoteRefused(Body):
+    """What somebody said does not count."""
+
+    kind = Kind.VOTE_REFUSED
+    person: str = ""
+    decision: str = ""
+    #: the vote, or the confirmation, that is void
+    vote: int | None = None
+
+
+class GoVote(Value):
+    """A vote that a go rests on."""
+
+    person: str
+    proved: bool = False
+    event: int = Field(default=0, validation_alias=AliasChoices("event", "fact"))
+
+
+class Go(Body):
+    """A phase may begin."""
+
+    kind = Kind.GO
+    judged: tuple[Judgement, ...] = ()
+    votes: tuple[GoVote, ...] = ()
+    seal: str = ""
+
+
+class NoGo(Body):
+    """A phase may not begin; it changed nothing."""
+
+    kind = Kind.NO_GO
+    judged: tuple[Judgement, ...] = ()
+
+
+class Acknowledged(Body):
+    """A person takes care of what needs people."""
+
+    kind = Kind.ACKNOWLEDGED
+    person: str = ""
+    proved: bool = False
+    comment: str = ""
+    #: the alert, and its target, where it is one
+    alert: str = ""
+    target: str = ""
+
+
+class HoldAsked(Body):
+    """A person asks the run to stop before its next step."""
+
+    kind = Kind.HOLD
+
+
+class ResumeAsked(Body):
+    """A person lets a held run go on."""
+
+    kind = Kind.RESUME
+    #: rows may be destroyed that the application wrote since
+    accept_loss: bool = False
+
+
+class RollbackAsked(Body):
+    """A person rolls the run back, alone or as those agreed who must."""
+
+    kind = Kind.ROLL_BACK
+    level: str = ""
+    accept_loss: bool = False
+    #: the number of the phase whose start it leads to
+    back_to: int | None = None
+    #: who approved, and the events by which they did
+    agreed: tuple[str, ...] = ()
+    votes: tuple[int, ...] = ()
+
+
+class AbortAsked(RollbackAsked):
+    """A person ends the run for good."""
+
+    kind = Kind.ABORT
+
+
+# the work
+
+
+class ScriptStarted(Body):
+    """A script that cannot be transactional is about to run: from now on it is in doubt."""
+
+    kind = Kind.STARTED
+    step: int
+    script: int = 0
+    last: bool = False
+    #: what it says of downtime (gonogo/core/engine/budgets.py)
+    down: str = ""
+
+
+class ScriptDone(Body):
+    """A script of a step is done, or all that a step of another kind is."""
+
+    kind = Kind.DONE
+    step: int
+    script: int = 0
+    #: whether the step is done with it
+    last: bool
+    down: str = ""
+    #: seconds, where it was measured
+    took: float | None = None
+    judged: tuple[Judgement, ...] = ()
+    rows: int = 0
+    #: a snapshot of just before: what it does not show was written later
+    since: str = ""
+    #: what a program, or a service, answered
+    output: str = ""
+    status: int | None = None
+
+
+class ScriptNotDone(Body):
+    """A script in doubt did not happen."""
+
+    kind = Kind.NOT_DONE
+    step: int | None = None
+    script: int = 0
+    last: bool = False
+    down: str = ""
+    #: it may be done again, and may have been done
+    left: bool = False
+
+
+class BatchDone(Body):
+    """A batch of a backfill committed, with the key that it ends with."""
+
+    kind = Kind.BATCH
+    step: int
+    upto: tuple[str, ...]
+    rows: int
+    #: its number in this process, and the seconds before it
+    batch: int = 0
+    seconds: float = 0.0
+    #: about how many rows the table has
+    of: int = 0
+    down: str = ""
+    since: str = ""
+
+
+class StepFailed(Body):
+    """A step failed, and the run rolls back."""
+
+    kind = Kind.FAILED
+    step: int | None = None
+    #: whether a part of it may have stayed
+    left: bool = False
+    judged: tuple[Judgement, ...] = ()
+    took: float | None = None
+    down: str = ""
+
+
+class WorkDone(Body):
+    """Every step of the phase is done."""
+
+    kind = Kind.WORK_DONE
+
+
+class Verified(Body):
+    """Every check of `verify` passes."""
+
+    kind = Kind.VERIFIED
+    judged: tuple[Judgement, ...] = ()
+
+
+class VerifyFailed(Body):
+    """A check of `verify` fails, and the run rolls back."""
+
+    kind = Kind.VERIFY_FAILED
+    judged: tuple[Judgement, ...] = ()
+
+
+class PhaseDone(Body):
+    """A phase is over, and another one follows."""
+
+    kind = Kind.PHASE_DONE
+
+
+class RunDone(Body):
+    """The last phase is over."""
+
+    kind = Kind.RUN_DONE
+    judged: tuple[Judgement, ...] = ()
+
+
+class Held(Body):
+    """gonogo itself holds the run."""
+
+    kind = Kind.HELD
+    check: str = ""
+    #: the budget that is spent
+    budget: str = ""
+    #: the step that failed
+    step: int | None = None
+    judged: tuple[Judgement, ...] = ()
+    took: float | None = None
+    down: str = ""
+
+
+class TakenOver(Body):
+    """Another process goes on with the run."""
+
+    kind = Kind.TAKEN_OVER
+    epoch: int = 0
+
+
+# the watch, and alerts
+
+
+class SampledCheck(Value):
+    """One check of a sample."""
+
+    value: str = ""
+    verdict: str = ""
+    says: str = ""
+    #: of an alert: breach, blank or well
+    look: str = ""
+
+
+class Sampled(Body):
+    """The watch, or the monitor, took a sample."""
+
+    kind = Kind.SAMPLE
+    phase: str = ""
+    samples: Mapping[str, SampledCheck] = {}
+
+
+class Tripped(Body):
+    """The watch tripped."""
+
+    kind = Kind.TRIPPED
+    check: str = ""
+
+
+class WouldTrip(Body):
+    """The watch tripped where it is only to tell."""
+
+    kind = Kind.WOULD_TRIP
+    check: str = ""
+    #: what it would have led to
+    then: str = "tell"
+
+
+class AlertRaised(Body):
+    """A rule of the monitor tripped."""
+
+    kind = Kind.ALERT
+    alert: str
+    target: str = ""
+
+
+class AlertCleared(AlertRaised):
+    """A raised alert was well for as long as its rule says."""
+
+    kind = Kind.CLEARED
+
+
+# the way back
+
+
+class LossCounted(Body):
+    """It was counted what the next undo, or the restore, would destroy."""
+
+    kind = Kind.LOSS_COUNTED
+    #: the step whose undo is next; past the last one, the restore
+    step: int
+    #: rows by table; -1 where the number cannot be known
+    rows: Mapping[str, int]
+    #: how that is known
+    how: str = ""
+
+
+class UndoStarted(Body):
+    """An undo that cannot be transactional is about to run."""
+
+    kind = Kind.UNDO_STARTED
+    step: int
+    script: int = 0
+    last: bool = False
+    down: str = ""
+
+
+class UndoDone(Body):
+    """An undo script is done."""
+
+    kind = Kind.UNDONE
+    step: int
+    script: int = 0
+    last: bool
+    down: str = ""
+    took: float | None = None
+    output: str = ""
+    status: int | None = None
+
+
+class UndoFailed(Body):
+    """The rollback failed; a person is needed."""
+
+    kind = Kind.UNDO_FAILED
+    step: int | None = None
+
+
+class SwitchDone(Body):
+    """A script of a level that has its own committed."""
+
+    kind = Kind.SWITCHED
+    level: str
+    script: int
+
+
+class BackupRestored(Body):
+    """The backup replaced what was there."""
+
+    kind = Kind.RESTORED
+    folder: str = ""
+    taken_at: AwareDatetime
+    #: the first step that is undone with it
+    step: int = 0
+    #: seconds
+    restored_in: float | None = None
+    #: what the failed database is called now, where it was kept
+    kept: str = ""
+    how: str = ""
+
+
+class AllUndone(Body):
+    """Everything that was to be rolled back is."""
+
+    kind = Kind.ALL_UNDONE
+
+
+class RollbackProved(Body):
+    """All is as before: measured."""
+
+    kind = Kind.PROVED
+    judged: tuple[Judgement, ...] = ()
+    differences: tuple[str, ...] = ()
+    #: how many objects of the schema were compared
+    objects: int = 0
+    proof_took: str = ""
+    #: the first step that is undone
+    step: int = 0
+
+
+class PhaseRollbackProved(RollbackProved):
+    """A later phase is as before it began: measured."""
+
+    kind = Kind.PHASE_PROVED
+
+
+class RollbackNotProved(RollbackProved):
+    """Something is not as before; a person is needed."""
+
+    kind = Kind.NOT_PROVED
+
+
+class RollbackOverran(Body):
+    """Rolling back takes longer than its budget; it goes on."""
+
+    kind = Kind.OVERRUN
+    budget: str = "rollback"
+
+
+# rehearsals
+
+
+class PlanOfQuery(Value):
+    """What the server says of a query: its plan's shape, the buffers and the milliseconds of a call."""
+
+    shape: tuple[str, ...] = ()
+    buffers: int = 0
+    ms: float = 0.0
+
+
+class LatencyCompared(Value):
+    """A latency before and after the change, measured in turn, in milliseconds."""
+
+    before: str
+    after: str
+    slower: bool
+    says: str
+
+
+class QueryEvidence(Value):
+    """What the whole change did to a key query."""
+
+    check: str
+    before: PlanOfQuery
+    after: PlanOfQuery | None = None
+    latency: LatencyCompared | None = None
+
+
+class QueryCost(Value):
+    """What one step did to a key query: before, and after."""
+
+    buffers: tuple[int, int]
+    ms: tuple[float, float]
+    another_plan: bool
+
+
+class StepEvidence(Value):
+    """What one step cost, and what its undo did."""
+
+    step: str
+    #: named apart from the kind of the event
+    step_kind: str = Field(default="", validation_alias=AliasChoices("step_kind", "kind"))
+    #: seconds
+    took: float = 0.0
+    #: bytes of WAL
+    wal: int = 0
+    rewrites: tuple[str, ...] = ()
+    locks: tuple[str, ...] = ()
+    queries: Mapping[str, QueryCost] = {}
+    verdict: str = ""
+    differences: tuple[str, ...] = ()
+
+
+class LevelEvidence(Value):
+    """What a way back did."""
+
+    level: str
+    took: float = 0.0
+    outcome: str = ""
+    verdict: str
+    differences: tuple[str, ...] = ()
+
+
+class PhaseEvidence(Value):
+    """What rolling back a phase by itself did."""
+
+    phase: str
+    took: float = 0.0
+    verdict: str
+    differences: tuple[str, ...] = ()
+
+
+class ForwardEvidence(Value):
+    """How the way forward went."""
+
+    outcome: str = ""
+    why: str = ""
+    took: float = 0.0
+
+
+class Rehearsed(Body):
+    """What a rehearsal showed."""
+
+    kind = Kind.REHEARSED
+    #: what is known is as old as the backup that it was rehearsed on
+    at: AwareDatetime
+    took: float = 0.0
+    #: the seal of the plan, and that of the plan on this schema of this target
+    plan: str
+    seal: str
+    fingerprint: Mapping[str, str] = Field(validation_alias=AliasChoices("fingerprint", "schema"))
+    target: str = ""
+    on: str
+    backup: BackupProof | None = None
+    rows: int = 0
+    forward: ForwardEvidence
+    tasks: Mapping[str, float]
+    down: Mapping[str, float] = {}
+    steps: tuple[StepEvidence, ...]
+    levels: tuple[LevelEvidence, ...]
+    phases: tuple[PhaseEvidence, ...] = ()
+    queries: tuple[QueryEvidence, ...] = ()
+    each_step: bool
+    shortcomings: str = ""
+    signature: str = ""
+
+    @field_validator("backup", mode="before")
+    @classmethod
+    def _none_where_empty(cls, value: object) -> object:
+        return value or None
+
+
+def _concrete(of: type[Body]) -> list[type[Body]]:
+    found = [of] if "kind" in vars(of) else []
+    return [*found, *(each for sub in of.__subclasses__() for each in _concrete(sub))]
+
+
+#: the body of each kind
+BODIES: Mapping[Kind, type[Body]] = {body.kind: body for body in _concrete(Body)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """A fact: what happened, when, who said so."""
+    """One entry of a ledger."""
 
     seq: int
-    kind: Kind
     at: datetime
     #: when the transaction that recorded it began, so that a script's event knows how long it took
     began: datetime
     actor: str = ""
-    body: Mapping[str, Any] = field(default_factory=dict)
+    body: Body
+
+    @property
+    def kind(self) -> Kind:
+        """What happened."""
+        return self.body.kind
+
+
+def write_body(body: Body) -> dict[str, Any]:
+    """Return a body as JSON data, in the form of now; what is at its default is left out."""
+    fields = type(body).model_fields
+    data = body.model_dump(mode="json")
+    kept = {
+        name: value for name, value in data.items() if fields[name].is_required() or getattr(body, name) != fields[name].default
+    }
+    return {**kept, _VERSION: FORM}
+
+
+def read_body(kind: Kind, data: Mapping[str, Any]) -> Body:
+    """Return the body that JSON data of a ledger means.
+
+    Args:
+        kind: the kind of its event.
+        data: the body, in this form or an older one.
+
+    Raises:
+        ValueError: no gonogo writes such a body, or only a newer one does.
+    """
+    form = data.get(_VERSION, 1)
+    if not isinstance(form, int) or form > FORM:
+        raise ValueError(f"it has the form {form}, and this gonogo knows {FORM}")
+    try:
+        return BODIES[kind].model_validate({key: value for key, value in data.items() if key != _VERSION}, extra="ignore")
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc'])) or 'the body'}: {first['msg']}") from None

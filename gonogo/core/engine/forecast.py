@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from gonogo.core.engine.events import Event, Kind
+from gonogo.core.engine.events import BatchDone, Event, PhaseRollbackProved, ScriptDone, ScriptStarted, StepFailed
 from gonogo.core.engine.state import ROLLING_BACK_STATES, State, Status
 from gonogo.core.plan.plan import Plan, PlannedTask
 
@@ -38,14 +38,14 @@ def fraction(plan: Plan, state: State) -> float:
 
 
 def _share(plan: Plan, state: State, first: int, last: int, phase: int) -> float:
-    if state.step > last:
+    if state.work.step > last:
         # a task without steps is done as soon as its phase is under way
         under_way = state.phase == phase and state.status not in (Status.READY, Status.GATING, Status.DECIDING, Status.NO_GO)
         return 1.0 if last >= first or state.phase > phase or under_way else 0.0
-    if state.step < first:
+    if state.work.step < first:
         return 0.0
     units = plan.units_before[last + 1] - plan.units_before[first]
-    done = plan.units_before[state.step] - plan.units_before[first] + state.script
+    done = plan.units_before[state.work.step] - plan.units_before[first] + state.work.script
     return done / units if units else 0.0
 
 
@@ -67,15 +67,15 @@ def forecast(plan: Plan, state: State, now: datetime, actual: Mapping[str, tuple
         began, ended = actual.get(task.name, (None, None))
         if began is not None:
             start, end = began, ended or max(now, began + takes)
-            undone = state.status in ROLLING_BACK_STATES | {Status.ROLLED_BACK} and state.step <= task.first
+            undone = state.status in ROLLING_BACK_STATES | {Status.ROLLED_BACK} and state.work.step <= task.first
             label = "undone" if undone else "done" if ended else "now"
         else:
             opens = phase_start.get(task.phase, plan.phases[task.phase].start)
-            if not state.at_once:
+            if not state.gate.at_once:
                 opens = max(opens, plan.phases[task.phase].opens or opens)
             opens += task.at or NOTHING
             if _share(plan, state, task.first, task.last, task.phase) == 1.0:
-                # it has no steps, so no fact says when it was; it is over
+                # it has no steps, so no event says when it was; it is over
                 start, label = min(max(moved, opens), now), "done"
                 end = min(start + takes, now)
             elif share := _share(plan, state, task.first, task.last, task.phase):
@@ -91,7 +91,8 @@ def forecast(plan: Plan, state: State, now: datetime, actual: Mapping[str, tuple
 
 def expected_duration(task: PlannedTask, state: State) -> timedelta:
     """Return how long a task is expected to take: as planned, or longer where the rehearsal took longer."""
-    rehearsed = (state.rehearsed or {}).get("tasks", {}).get(task.name, 0)
+    found = state.known.rehearsed
+    rehearsed = found.tasks.get(task.name, 0.0) if found else 0.0
     return max(task.end - task.start, timedelta(seconds=rehearsed))
 
 
@@ -106,25 +107,23 @@ def actual_times(plan: Plan, events: Iterable[Event]) -> dict[str, tuple[datetim
 
     Args:
         plan: the plan.
-        events: the run's facts, in order.
+        events: the run's events, in order.
     """
     times: dict[str, tuple[datetime, datetime | None]] = {}
     for event in events:
-        if event.kind is Kind.PHASE_PROVED:
+        body = event.body
+        if isinstance(body, PhaseRollbackProved):
             # what is launched again is timed again
-            again = {step.task for step in plan.steps[int(event.body["step"]) :]}
+            again = {step.task for step in plan.steps[body.step :]}
             times = {name: found for name, found in times.items() if name not in again}
-        if event.kind not in _WORK or "step" not in event.body:
+        if not isinstance(body, ScriptStarted | ScriptDone | BatchDone | StepFailed) or body.step is None:
             continue
-        number = int(event.body["step"])
-        task = plan.task(plan.steps[number].task)
+        task = plan.task(plan.steps[body.step].task)
         # what is measured is recorded afterwards; a script's transaction began with it
-        first = event.at - timedelta(seconds=float(event.body["took"])) if "took" in event.body else event.began
+        took = getattr(body, "took", None)
+        first = event.began if took is None else event.at - timedelta(seconds=took)
         began, ended = times.get(task.name, (first, None))
-        if event.kind is Kind.DONE and event.body["last"] and number == task.last:
+        if isinstance(body, ScriptDone) and body.last and body.step == task.last:
             ended = event.at
         times[task.name] = (began, ended)
     return times
-
-
-_WORK = frozenset({Kind.STARTED, Kind.DONE, Kind.BATCH, Kind.FAILED})

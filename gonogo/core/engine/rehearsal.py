@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from gonogo.core.engine.budgets import why_over_budget
+from gonogo.core.engine.events import RehearsalFound, Rehearsed, RehearsedLevel
 from gonogo.core.engine.state import SWITCH_LEVELS, State
 from gonogo.core.model.duration import say_duration
 from gonogo.core.plan.plan import Plan
@@ -39,27 +39,29 @@ def verdict(differing: Sequence[str], misplaced: Sequence[str]) -> Restores:
 
 def why_not_ready(plan: Plan, state: State, now: datetime) -> str:
     """Say why a phase must not begin now, by the rehearsal and the clock of the way back; or nothing."""
-    rule, found = plan.rehearsal, state.rehearsed or {}
+    rule, found = plan.rehearsal, state.known.rehearsed
     if rule is not None and not rule.waived and not state.changed:
-        if found.get("why"):
-            return f"rehearsal: {found['why']}; rehearse it: gonogo rehearse {plan.runbook} --target {plan.target}"
-        age = now - datetime.fromisoformat(found["at"])
+        if found is None or found.at is None or found.why:
+            why = found.why if found else "it was not looked up"
+            return f"rehearsal: {why}; rehearse it: gonogo rehearse {plan.runbook} --target {plan.target}"
+        age = now - found.at
         if age > rule.fresh_for:
             return f"rehearsal: it is {say_duration(age)} old, and {say_duration(rule.fresh_for)} is the most"
-    if not state.beyond and (why := why_over_budget(plan, state, now)):
+    if not state.gate.budget_override and (why := why_over_budget(plan, state, now)):
         return why
     return too_late(plan, state, now)
 
 
 def rollback_takes(plan: Plan, state: State) -> timedelta | None:
-    """Return how long turning back takes: as rehearsed, but not less than planned; None where nobody said."""
-    rehearsed = [timedelta(seconds=found["took"]) for found in (state.rehearsed or {}).get("levels", {}).values()]
+    """Return how long a rollback takes: as rehearsed, but not less than planned; None where nobody said."""
+    found = state.known.rehearsed
+    rehearsed = [timedelta(seconds=level.took) for level in (found.levels.values() if found else ())]
     planned = [plan.rollback.takes] if plan.rollback.takes else []
     return max([*rehearsed, *planned], default=None)
 
 
 def last_safe_start(plan: Plan, state: State) -> datetime | None:
-    """Return the last minute to start a phase, or to begin to turn back, so that the way back ends in the window."""
+    """Return the last minute to start a phase, or to begin to roll back, so that the way back ends in the window."""
     takes = rollback_takes(plan, state)
     return plan.end_by - takes if plan.end_by is not None and takes is not None else None
 
@@ -72,57 +74,64 @@ def too_late(plan: Plan, state: State, now: datetime) -> str:
     zone = ZoneInfo(plan.zone)
     said = [f"{moment.astimezone(zone):%H:%M}" for moment in (now, plan.end_by, last)]
     return (
-        f"it is {said[0]}, the window ends at {said[1]}, and turning back takes {say_duration(takes)}:"
+        f"it is {said[0]}, the window ends at {said[1]}, and rolling back takes {say_duration(takes)}:"
         f" {said[2]} was the last safe start"
     )
 
 
-def summary(evidence: Mapping[str, Any]) -> dict[str, Any]:
-    """Return of a rehearsal's evidence what the run itself needs: its age, what each level takes, how long tasks take."""
-    return {
-        "at": evidence["at"],
-        "fact": evidence.get("fact"),
-        "on": evidence["on"],
-        "levels": {
-            level["level"]: {"took": level["took"], "verdict": level["verdict"]}
-            for level in evidence["levels"]
-            if level["verdict"] in GOOD
+def summary(shown: Rehearsed, seq: int) -> RehearsalFound:
+    """Return of a rehearsal what the run itself needs: its age, what each level takes, how long tasks take.
+
+    Args:
+        shown: what it showed.
+        seq: the number of its event.
+    """
+    return RehearsalFound(
+        at=shown.at,
+        event=seq,
+        on=shown.on,
+        levels={
+            each.level: RehearsedLevel(took=each.took, verdict=each.verdict) for each in shown.levels if each.verdict in GOOD
         },
-        "tasks": evidence["tasks"],
-        "down": evidence.get("down", {}),
-        "seal": evidence["seal"],
-        "each_step": evidence["each_step"],
-    }
+        tasks=shown.tasks,
+        down=shown.down,
+        seal=shown.seal,
+        each_step=shown.each_step,
+    )
 
 
-def shortcomings(plan: Plan, evidence: Mapping[str, Any]) -> str:
+def shortcomings(plan: Plan, shown: Rehearsed) -> str:
     """Say why a rehearsal does not let a run begin although it is of this very plan, or nothing."""
-    if evidence["forward"]["outcome"] != "done":
-        return f"it did not go forward: {evidence['forward']['why']}"
-    proved = {level["level"] for level in evidence["levels"] if level["verdict"] in GOOD}
+    if shown.forward.outcome != "done":
+        return f"it did not go forward: {shown.forward.why}"
+    proved = {each.level for each in shown.levels if each.verdict in GOOD}
     if not proved - SWITCH_LEVELS:
-        bad = [f"{level['level']} {level['verdict']}" for level in evidence["levels"]]
+        bad = [f"{each.level} {each.verdict}" for each in shown.levels]
         return f"no way back restored what was there ({'; '.join(bad)})"
     if unproved := [name for name in plan.rollback.levels if name not in proved]:
-        rehearsed = [known for known in evidence["levels"] if known["level"] == unproved[0]]
-        why = "; ".join([rehearsed[0]["verdict"], *rehearsed[0]["differences"][:3]]) if rehearsed else "was not rehearsed"
+        rehearsed = [each for each in shown.levels if each.level == unproved[0]]
+        why = "; ".join([rehearsed[0].verdict, *rehearsed[0].differences[:3]]) if rehearsed else "was not rehearsed"
         return f"the way back by {unproved[0]} {why}"
-    slower = [query for query in evidence.get("queries", ()) if (query.get("latency") or {}).get("slower")]
+    slower = [(query.check, query.latency) for query in shown.queries if query.latency is not None and query.latency.slower]
     if slower:
-        return f"{slower[0]['check']} would turn it back: {slower[0]['latency']['says']}"
-    if wrong := [phase for phase in evidence.get("phases", ()) if phase["verdict"] not in GOOD]:
-        why = "; ".join([wrong[0]["verdict"], *wrong[0]["differences"][:3]])
-        return f"the way back of the phase {wrong[0]['phase']} by itself {why}"
+        return f"{slower[0][0]} would roll it back: {slower[0][1].says}"
+    if wrong := [phase for phase in shown.phases if phase.verdict not in GOOD]:
+        why = "; ".join([wrong[0].verdict, *wrong[0].differences[:3]])
+        return f"the way back of the phase {wrong[0].phase} by itself {why}"
     if plan.rehearsal is not None and plan.rehearsal.each_step:
-        if not evidence["each_step"]:
-            return "it did not prove each step's undo by itself (--each-step)"
-        if wrong := [step for step in evidence["steps"] if step["verdict"] not in {*GOOD, Restores.NO_UNDO}]:
-            return f"the undo of {wrong[0]['step']} {wrong[0]['verdict']}"
+        return _shortcomings_of_steps(shown)
     return ""
 
 
-def describe(found: Mapping[str, Any], now: datetime) -> str:
+def _shortcomings_of_steps(shown: Rehearsed) -> str:
+    if not shown.each_step:
+        return "it did not prove each step's undo by itself (--each-step)"
+    wrong = [step for step in shown.steps if step.verdict not in {*GOOD, Restores.NO_UNDO}]
+    return f"the undo of {wrong[0].step} {wrong[0].verdict}" if wrong else ""
+
+
+def describe(found: RehearsalFound, now: datetime) -> str:
     """Say what is known of a rehearsal that counts."""
-    next_commands = [f"{level} in {say_duration(known['took'])} ({known['verdict']})" for level, known in found["levels"].items()]
-    age = say_duration(max(timedelta(0), now - datetime.fromisoformat(found["at"])))
-    return f"{age} ago on {found['on']}, forward and back: {', '.join(next_commands)}"
+    ways = [f"{level} in {say_duration(known.took)} ({known.verdict})" for level, known in found.levels.items()]
+    age = say_duration(max(timedelta(0), now - found.at)) if found.at else "?"
+    return f"{age} ago on {found.on}, forward and back: {', '.join(ways)}"

@@ -1,7 +1,7 @@
 """Where a run stands, and the one table that says what may follow.
 
 The table is the specification: `docs/states.md` is generated from it, and the engine does what it says.
-A fact that the table does not name in a status is recorded and changes nothing:
+An event that the table does not name in a status is recorded and changes nothing:
 a `hold` that arrives after the run has ended, say.
 """
 
@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from gonogo.core.engine.events import Event, Kind
+from gonogo.core.engine.events import BackupProved, BaselineMeasured, Event, Kind, RehearsalFound, RollbackAsked
 from gonogo.core.model.people import NO_GO, Vote
 
 
@@ -44,7 +44,7 @@ SWITCH_LEVELS = frozenset({"feature", "data"})
 
 
 class Edge(NamedTuple):
-    """From a status, by a fact, to a status; and when that is."""
+    """From a status, by an event, to a status; and when that is."""
 
     source: Status
     kind: Kind
@@ -55,10 +55,10 @@ class Edge(NamedTuple):
 _S, _K = Status, Kind
 EDGES: tuple[Edge, ...] = (
     Edge(_S.READY, _K.PHASE_STARTED, _S.GATING, "someone launches the next phase"),
-    Edge(_S.READY, _K.ROLL_BACK, _S.ROLLING_BACK, "a person turns back a run that waits between its phases"),
+    Edge(_S.READY, _K.ROLL_BACK, _S.ROLLING_BACK, "a person rolls back a run that waits between its phases"),
     Edge(_S.READY, _K.ABORT, _S.ROLLING_BACK, "a person ends a run that waits between its phases, for good"),
     Edge(_S.NO_GO, _K.PHASE_STARTED, _S.GATING, "someone launches a phase again whose gate said no-go"),
-    Edge(_S.NO_GO, _K.ROLL_BACK, _S.ROLLING_BACK, "a later phase got no-go, and a person turns back the earlier ones"),
+    Edge(_S.NO_GO, _K.ROLL_BACK, _S.ROLLING_BACK, "a later phase got no-go, and a person rolls back the earlier ones"),
     Edge(_S.GATING, _K.BASELINE, _S.GATING, "the checks and the schema are measured before the first change"),
     Edge(_S.GATING, _K.REHEARSAL_FOUND, _S.GATING, "what is known of the rehearsal of just this plan is looked up"),
     Edge(_S.GATING, _K.BACKED_UP, _S.GATING, "a backup was taken, restored and found to be what was there"),
@@ -66,7 +66,7 @@ EDGES: tuple[Edge, ...] = (
     Edge(_S.GATING, _K.NO_GO, _S.NO_GO, "a criterion does not pass; this phase changed nothing"),
     Edge(_S.GATING, _K.ASKED, _S.DECIDING, "every criterion passes, and people are asked"),
     Edge(_S.GATING, _K.ABORT, _S.ROLLING_BACK, "a person ends it at the gate; what earlier phases did is undone"),
-    Edge(_S.GATING, _K.ROLL_BACK, _S.ROLLING_BACK, "a person turns back at the gate what earlier phases did"),
+    Edge(_S.GATING, _K.ROLL_BACK, _S.ROLLING_BACK, "a person rolls back at the gate what earlier phases did"),
     Edge(
         _S.DECIDING, _K.VOTE, _S.DECIDING, "a person says go or no-go; who votes on something else than is asked is not counted"
     ),
@@ -74,55 +74,55 @@ EDGES: tuple[Edge, ...] = (
         _S.DECIDING, _K.ASKED, _S.DECIDING, "what they were asked about has changed: every vote is void, and they are asked anew"
     ),
     Edge(_S.DECIDING, _K.BASELINE, _S.DECIDING, "enough people said go: what the way back leads to is measured anew"),
-    Edge(_S.DECIDING, _K.GO, _S.WORKING, "enough people said go, every box is ticked, and every criterion still passes"),
+    Edge(_S.DECIDING, _K.GO, _S.WORKING, "enough people said go, every item is confirmed, and every criterion still passes"),
     Edge(_S.DECIDING, _K.NO_GO, _S.NO_GO, "one person said no-go, their time is over, or a criterion does not pass any more"),
     Edge(_S.DECIDING, _K.ABORT, _S.ROLLING_BACK, "a person ends it at the gate; what earlier phases did is undone"),
-    Edge(_S.DECIDING, _K.ROLL_BACK, _S.ROLLING_BACK, "a person turns back at the gate what earlier phases did"),
+    Edge(_S.DECIDING, _K.ROLL_BACK, _S.ROLLING_BACK, "a person rolls back at the gate what earlier phases did"),
     Edge(_S.WORKING, _K.ASKED, _S.WORKING, "the next step waits for people to confirm something"),
     Edge(_S.WORKING, _K.STARTED, _S.WORKING, "a script that cannot be transactional is about to run: from now on it is in doubt"),
-    Edge(_S.WORKING, _K.DONE, _S.WORKING, "a script committed, together with this fact"),
+    Edge(_S.WORKING, _K.DONE, _S.WORKING, "a script committed, together with this event"),
     Edge(_S.WORKING, _K.NOT_DONE, _S.WORKING, "a script in doubt is found not to have happened"),
     Edge(_S.WORKING, _K.BATCH, _S.WORKING, "a batch of a backfill committed, together with its cursor"),
     Edge(_S.WORKING, _K.FAILED, _S.ROLLING_BACK, "a step failed, and its phase says roll back (the default)"),
     Edge(_S.WORKING, _K.WORK_DONE, _S.VERIFYING, "every step of the phase is done"),
     Edge(_S.WORKING, _K.TRIPPED, _S.ROLLING_BACK, "the watch tripped"),
     Edge(_S.WORKING, _K.ABORT, _S.ROLLING_BACK, "a person ends the run for good"),
-    Edge(_S.WORKING, _K.ROLL_BACK, _S.ROLLING_BACK, "a person turns the run back"),
+    Edge(_S.WORKING, _K.ROLL_BACK, _S.ROLLING_BACK, "a person rolls the run back"),
     Edge(_S.VERIFYING, _K.VERIFIED, _S.SOAKING, "every check of `verify` passes"),
     Edge(_S.VERIFYING, _K.VERIFY_FAILED, _S.ROLLING_BACK, "a check of `verify` fails"),
     Edge(_S.VERIFYING, _K.TRIPPED, _S.ROLLING_BACK, "the watch tripped"),
     Edge(_S.VERIFYING, _K.ABORT, _S.ROLLING_BACK, "a person ends the run for good"),
-    Edge(_S.VERIFYING, _K.ROLL_BACK, _S.ROLLING_BACK, "a person turns the run back"),
+    Edge(_S.VERIFYING, _K.ROLL_BACK, _S.ROLLING_BACK, "a person rolls the run back"),
     Edge(_S.SOAKING, _K.TRIPPED, _S.ROLLING_BACK, "the watch tripped during the soak"),
     Edge(_S.SOAKING, _K.ASKED, _S.SOAKING, "the soak is over, and the checklist after it waits for people"),
     Edge(_S.SOAKING, _K.BACKED_UP, _S.SOAKING, "the backup after the change was taken, restored and found to be what is there"),
     Edge(_S.SOAKING, _K.PHASE_DONE, _S.READY, "the soak is over, and another phase follows"),
     Edge(_S.SOAKING, _K.RUN_DONE, _S.DONE, "the soak of the last phase is over"),
     Edge(_S.SOAKING, _K.ABORT, _S.ROLLING_BACK, "a person ends the run for good"),
-    Edge(_S.SOAKING, _K.ROLL_BACK, _S.ROLLING_BACK, "a person turns the run back"),
-    Edge(_S.DONE, _K.VOTE, _S.DONE, "a person agrees to turn back a finished run"),
+    Edge(_S.SOAKING, _K.ROLL_BACK, _S.ROLLING_BACK, "a person rolls the run back"),
+    Edge(_S.DONE, _K.VOTE, _S.DONE, "a person agrees to roll back a finished run"),
     Edge(_S.DONE, _K.VOTE_REFUSED, _S.DONE, "an agreement is not counted, with the reason"),
     Edge(_S.NO_GO, _K.VOTE_REFUSED, _S.NO_GO, "an agreement is not counted, with the reason"),
-    Edge(_S.NO_GO, _K.VOTE, _S.NO_GO, "a person agrees to turn back what earlier phases did"),
-    Edge(_S.DONE, _K.ROLL_BACK, _S.ROLLING_BACK, "a person turns back a finished run"),
-    Edge(_S.ROLLING_BACK, _K.STARTED, _S.ROLLING_BACK, "a script had begun as the run turned back: it is in doubt"),
+    Edge(_S.NO_GO, _K.VOTE, _S.NO_GO, "a person agrees to roll back what earlier phases did"),
+    Edge(_S.DONE, _K.ROLL_BACK, _S.ROLLING_BACK, "a person rolls back a finished run"),
+    Edge(_S.ROLLING_BACK, _K.STARTED, _S.ROLLING_BACK, "a script had begun as the rollback began: it is in doubt"),
     Edge(
         _S.ROLLING_BACK,
         _K.DONE,
         _S.ROLLING_BACK,
-        "a script committed as the run turned back, or is found to have: it is undone too",
+        "a script committed as the rollback began, or is found to have: it is undone too",
     ),
     Edge(_S.ROLLING_BACK, _K.NOT_DONE, _S.ROLLING_BACK, "a script in doubt is found not to have happened"),
-    Edge(_S.ROLLING_BACK, _K.BATCH, _S.ROLLING_BACK, "a batch committed as the run turned back: it is undone too"),
-    Edge(_S.ROLLING_BACK, _K.FAILED, _S.ROLLING_BACK, "a step failed as the run turned back: what it left is undone too"),
+    Edge(_S.ROLLING_BACK, _K.BATCH, _S.ROLLING_BACK, "a batch committed as the rollback began: it is undone too"),
+    Edge(_S.ROLLING_BACK, _K.FAILED, _S.ROLLING_BACK, "a step failed as the rollback began: what it left is undone too"),
     Edge(_S.ROLLING_BACK, _K.LOSS_COUNTED, _S.ROLLING_BACK, "it is counted what the next thing to do would destroy"),
-    Edge(_S.ROLLING_BACK, _K.SWITCHED, _S.ROLLING_BACK, "a script of the level committed, together with this fact"),
+    Edge(_S.ROLLING_BACK, _K.SWITCHED, _S.ROLLING_BACK, "a script of the level committed, together with this event"),
     Edge(_S.ROLLING_BACK, _K.RESTORED, _S.PROVING, "the backup stands in the place of what was there"),
     Edge(_S.ROLLING_BACK, _K.ROLL_BACK, _S.ROLLING_BACK, "a person takes another way back"),
     Edge(_S.PROVING, _K.ROLL_BACK, _S.ROLLING_BACK, "what came of it is not as before, and a person takes another way back"),
     Edge(_S.ROLLED_BACK, _K.ROLL_BACK, _S.ROLLING_BACK, "the change was only switched off, and a person goes further back"),
     Edge(_S.ROLLING_BACK, _K.UNDO_STARTED, _S.ROLLING_BACK, "an undo that cannot be transactional is about to run"),
-    Edge(_S.ROLLING_BACK, _K.UNDONE, _S.ROLLING_BACK, "an undo script committed, together with this fact"),
+    Edge(_S.ROLLING_BACK, _K.UNDONE, _S.ROLLING_BACK, "an undo script committed, together with this event"),
     Edge(
         _S.ROLLING_BACK, _K.UNDO_FAILED, _S.ROLLING_BACK, "an undo failed: *rollback failed*, the run holds, a person is needed"
     ),
@@ -134,7 +134,7 @@ EDGES: tuple[Edge, ...] = (
     ),
 )
 NEXT: Mapping[tuple[Status, Kind], Status] = {(edge.source, edge.kind): edge.target for edge in EDGES}
-#: facts that are heard in every status that is not an end, and do not change it
+#: events that are heard in every status that is not an end, and do not change it
 ANYWHERE: Mapping[Kind, str] = {
     _K.HOLD: "a person asks the run to stop before its next step and keep everything",
     _K.HELD: "gonogo itself holds the run, with the reason: a check without an answer, a step in doubt, "
@@ -142,10 +142,10 @@ ANYWHERE: Mapping[Kind, str] = {
     _K.RESUME: "a person lets a held run go on",
     _K.TAKEN_OVER: "another process carries the run on, under a higher epoch",
     _K.SAMPLE: "the watch took a sample",
-    _K.OVERRUN: "turning back takes longer than its budget; it goes on, and people are told",
+    _K.OVERRUN: "rolling back takes longer than its budget; it goes on, and people are told",
     _K.ACKNOWLEDGED: "a person takes what needs people; nobody else is told of it any more",
     _K.WOULD_TRIP: "the watch tripped where it is only to tell",
-    _K.CONFIRMED: "a person ticks a box of a checklist",
+    _K.CONFIRMED: "a person confirms an item of a checklist",
     _K.VOTE: "a person agrees to a rollback that the runbook lets nobody ask for alone",
     _K.VOTE_REFUSED: "a vote is not counted, with the reason",
 }
@@ -178,110 +178,164 @@ class Alarm:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class State:
-    """Where a run stands: the fold of its facts, and all that `decide` looks at."""
+class PlanRules:
+    """What the plan says of the way back."""
 
-    status: Status = Status.READY
-    seq: int = 0
-    #: the phase in work, or the next one
-    phase: int = 0
-    #: the step in work, counted over the whole plan: every step before it is done
+    #: whether a person's rollback needs others to approve
+    authority: bool = False
+    #: the levels, in the runbook's order
+    levels: tuple[str, ...] = ("undo",)
+    #: how far the run rolls back where nobody says otherwise: the `run`, or the `phase`
+    reach: str = "run"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkState:
+    """The step in work, counted over the whole plan: every step before it is done."""
+
     step: int = 0
     #: how many scripts of it are done
     script: int = 0
-    #: the last key that its backfill has done
+    #: the last key that its backfill has done, and how many rows
     cursor: tuple[str, ...] | None = None
     rows: int = 0
     #: its script that is in doubt
     started: int | None = None
     #: a script of it failed and may have left something
     left: bool = False
-    #: the fact by which what is under way began; and that of an attempt in doubt, while it may be made again
+    #: the event by which what is under way began; and that of an attempt in doubt, while it may be made again
     attempt: int = 0
     in_doubt_seq: int = 0
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything of the step was done, or may have been."""
+        return self.script > 0 or self.cursor is not None or self.left
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateState:
+    """The launch of the phase, and what people say at its gate."""
+
+    #: the event that launched the phase, and who did: a person of the runbook, or somebody on some machine
+    launched: int = 0
+    launcher: str = ""
+    #: the launch said not to wait for clock times
+    at_once: bool = False
+    #: why it may start outside its window; and why beyond its budgets, which is for one phase only
+    override: str = ""
+    budget_override: str = ""
+    asked: Asked | None = None
+    votes: tuple[Vote, ...] = ()
+    #: the items that are confirmed, with the event that confirmed each
+    confirmed: Mapping[str, int] = field(default_factory=dict)
+    #: the event that let the phase begin
+    go_seq: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What was measured, saved and rehearsed."""
+
+    #: before the first change
+    baseline: BaselineMeasured = field(default_factory=BaselineMeasured)
+    #: whether that was measured since the phase was launched
+    measured: bool = False
+    #: as each later phase began
+    starts: Mapping[int, BaselineMeasured] = field(default_factory=dict)
+    #: the rehearsal of just this plan; None before it was looked up
+    rehearsed: RehearsalFound | None = None
+    #: the backups that were proved for this run, by the phase that each was taken before
+    backups: Mapping[int, BackupProved] = field(default_factory=dict)
+    backed_up_after: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollbackState:
+    """The rollback: why, how far, by which level, and how far it is."""
+
+    #: the event that began it, and when
+    seq: int = 0
+    at: datetime | None = None
+    cause: str = ""
+    level: str = "undo"
+    #: the phase whose start it leads to
+    back_to: int = 0
     #: how many undo scripts of the step that is being undone are done
     undo: int = 0
     undo_started: bool = False
     #: how many scripts of a level that has its own are done
     switched: int = 0
-    held: str = ""
-    #: since when it is held, and when its newest fact was
-    held_at: datetime | None = None
+    #: a person accepted the data loss, and the run has not stopped since
+    accepts_loss: bool = False
+    #: what was counted and may be destroyed: a step, or all of it
+    loss_counted: int | None = None
+    #: rows would be destroyed, and a person has yet to accept that
+    loss_pending: bool = False
+    #: the rows that were destroyed, by table, as people accepted
+    lost: Mapping[str, int] = field(default_factory=dict)
+    failed: bool = False
+    #: people know that it takes longer than its budget
+    over_budget: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DowntimeState:
+    """How long the application was down, and since when it is (gonogo/core/engine/budgets.py)."""
+
+    total: timedelta = timedelta(0)
+    since: datetime | None = None
+    locked_since: datetime | None = None
+    #: people know that the budget is spent
+    over_budget: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """Where a run stands: the fold of its events, and all that `decide` looks at."""
+
+    status: Status = Status.READY
+    #: the newest event, and when it was
+    seq: int = 0
     at: datetime | None = None
-    #: why the run turned back
-    cause: str = ""
-    rollback_failed: bool = False
-    baseline: Mapping[str, Any] = field(default_factory=dict)
-    measured: bool = False
     opened_at: datetime | None = None
+    #: when an event last changed anything
+    changed_at: datetime | None = None
+    #: the phase in work, or the next one; when it was launched; and since when it soaks
+    phase: int = 0
     phase_at: datetime | None = None
     soak_from: datetime | None = None
-    changed_at: datetime | None = None
-    #: the launch said not to wait for clock times
-    at_once: bool = False
     #: whether any script of this run has changed the target
     changed: bool = False
-    #: the fact that launched the phase, and who did: a person of the runbook, or somebody on some machine
-    launched: int = 0
-    launcher: str = ""
-    #: why it may start outside its window; and why beyond its budgets, which is for one phase only
-    override: str = ""
-    beyond: str = ""
-    #: whether a person's rollback needs others to agree, and who has
-    authority: bool = False
-    back: tuple[Vote, ...] = ()
-    #: the ways back that the runbook names, the one that is taken, and the phase whose start it leads to
-    levels: tuple[str, ...] = ("undo",)
-    level: str = "undo"
-    back_to: int = 0
-    #: how far the runbook turns back where nobody says otherwise: the `run`, or the `phase`
-    reach: str = "run"
-    #: a person accepted what would be lost, and the run has not stopped since
-    accepts_loss: bool = False
-    #: what was weighed and may be destroyed: a step, or all of it
-    loss_counted: int | None = None
-    #: what is known of the rehearsal of just this plan; None before it was looked up
-    rehearsed: Mapping[str, Any] | None = None
-    backed_up_after: bool = False
-    #: what is known of the backups that were proved for this run, by the phase that each was taken before
-    backups: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
-    #: what was measured as each later phase began
-    starts: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
-    asked: Asked | None = None
-    votes: tuple[Vote, ...] = ()
-    #: the boxes that are ticked, with the fact that ticked each
-    confirmed: Mapping[str, int] = field(default_factory=dict)
-    #: what needs people now, until somebody says that they take it
+    #: why it is held, and since when
+    held: str = ""
+    held_at: datetime | None = None
+    #: who approved a rollback
+    approvals: tuple[Vote, ...] = ()
+    #: what needs people now, until somebody acknowledges it
     alarm: Alarm | None = None
-    #: the rows that were destroyed on the way back, by table, as people accepted
-    lost: Mapping[str, int] = field(default_factory=dict)
-    #: the facts that let the phase begin, and that turned the run back
-    go_seq: int = 0
-    rollback_seq: int = 0
-    rollback_at: datetime | None = None
-    #: how long the application was down, and since when it is (gonogo/core/engine/budgets.py)
-    down: timedelta = timedelta(0)
-    down_since: datetime | None = None
-    locked_since: datetime | None = None
-    #: people know that the budget of downtime is spent, and that turning back takes longer than its own
-    over_budget: bool = False
-    over_rollback_budget: bool = False
+    rules: PlanRules = PlanRules()
+    work: WorkState = WorkState()
+    gate: GateState = GateState()
+    known: Known = Known()
+    rollback: RollbackState = RollbackState()
+    downtime: DowntimeState = DowntimeState()
 
     @property
-    def backup(self) -> Mapping[str, Any]:
-        """What is known of the backup that a restore would put back; while nothing is turned back, of the newest one."""
-        newest = max(self.backups, default=0)
-        return self.backups.get(self.back_to if self.status in ROLLING_BACK_STATES else newest, {})
+    def backup(self) -> BackupProved | None:
+        """The backup that a restore would put back; while nothing is rolled back, the newest one."""
+        newest = max(self.known.backups, default=0)
+        return self.known.backups.get(self.rollback.back_to if self.status in ROLLING_BACK_STATES else newest)
 
     @property
-    def start(self) -> Mapping[str, Any]:
+    def start(self) -> BaselineMeasured | None:
         """What was measured where the way back leads to."""
-        return self.starts.get(self.back_to, {}) if self.back_to else self.baseline
+        return self.known.starts.get(self.rollback.back_to) if self.rollback.back_to else self.known.baseline
 
     @property
     def phase_rolled_back(self) -> bool:
         """Whether its newest phase was rolled back by itself."""
-        return self.status is Status.READY and self.rollback_seq > self.launched
+        return self.status is Status.READY and self.rollback.seq > self.gate.launched
 
     @property
     def begun(self) -> int:
@@ -295,47 +349,51 @@ class State:
 
 
 def takes_effect(state: State, event: Event) -> bool:
-    """Say whether a fact changes anything where a run stands."""
-    if event.kind is Kind.GO and any(vote.decision == NO_GO for vote in state.votes):
+    """Say whether an event changes anything where a run stands."""
+    body = event.body
+    if event.kind is Kind.GO and any(vote.decision == NO_GO for vote in state.gate.votes):
         return False  # it came while the criteria were measured for the last time
-    if event.kind in NEEDS_APPROVAL and state.authority and state.changed and not event.body.get("agreed"):
-        return False
-    if event.kind is Kind.ROLL_BACK and (state.status in ROLLING_BACK_STATES or state.status is Status.ROLLED_BACK):
-        return goes_further(state, str(event.body.get("level") or ""), event.body.get("back_to"))
+    if isinstance(body, RollbackAsked):
+        if state.rules.authority and state.changed and not body.agreed:
+            return False
+        further = state.status in ROLLING_BACK_STATES or state.status is Status.ROLLED_BACK
+        if event.kind is Kind.ROLL_BACK and further:
+            return goes_further(state, body.level, body.back_to)
     return (state.status, event.kind) in NEXT or (event.kind in ANYWHERE and state.status not in ENDED)
 
 
 def goes_further(state: State, level: str, back_to: int | None = None) -> bool:
-    """Say whether a run that turns back, or has been switched off, can take another way back.
+    """Say whether a run that rolls back, or has been switched off, can take another way back.
 
     Args:
         state: where it stands.
-        level: the other way; where it only leads further back, the runbook's first without one.
+        level: the other level; where it only leads further back, the runbook's first without one.
         back_to: the phase whose start it leads to; the same as now without one.
     """
-    to = state.back_to if back_to is None else back_to
-    wider = to < state.back_to
-    if to > state.back_to or (level and level not in available_levels(state, to)):
+    now = state.rollback
+    to = now.back_to if back_to is None else back_to
+    wider = to < now.back_to
+    if to > now.back_to or (level and level not in available_levels(state, to)):
         return False
-    if not wider and (not level or level == state.level or (level in SWITCH_LEVELS and state.level not in SWITCH_LEVELS)):
+    if not wider and (not level or level == now.level or (level in SWITCH_LEVELS and now.level not in SWITCH_LEVELS)):
         return False
     if state.status in ROLLING_BACK_STATES:
-        return state.rollback_failed or bool(state.held)
-    return state.status is Status.ROLLED_BACK and state.level in SWITCH_LEVELS
+        return now.failed or bool(state.held)
+    return state.status is Status.ROLLED_BACK and now.level in SWITCH_LEVELS
 
 
 def available_levels(state: State, back_to: int) -> tuple[str, ...]:
-    """Return the ways back to the start of a phase: only a backup that was proved can be restored.
+    """Return the levels that lead back to the start of a phase: only a backup that was proved can be restored.
 
     What a runbook's own scripts switch off, or put back, is the whole run's.
     """
-    there = [level for level in state.levels if level != "restore" or back_to in state.backups]
+    there = [level for level in state.rules.levels if level != "restore" or back_to in state.known.backups]
     return tuple(level for level in there if not back_to or level not in SWITCH_LEVELS)
 
 
 def outcome(state: State) -> str:
     """Say in words how a run ended, or where it stands."""
-    if state.rollback_failed:
+    if state.rollback.failed:
         return "rollback failed: a person is needed"
     if state.phase_rolled_back:
         return "ready: its newest phase was rolled back"

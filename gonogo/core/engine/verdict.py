@@ -1,6 +1,6 @@
 """Measure, judge, act are three places: this one judges, by numbers it is given.
 
-A verdict is *pass*, *amber* (neither success nor a reason to turn back), *fail*, *inconclusive*
+A verdict is *pass*, *amber* (neither success nor a reason to roll back), *fail*, *inconclusive*
 (no or too little data) or *error* (it could not be asked). Missing data is never a pass.
 """
 
@@ -225,7 +225,7 @@ def judge_all(
     """Judge a measurement by all it is expected to meet.
 
     Where it misses an expectation but stays short of the line that rolls back, it is amber:
-    neither success nor a reason to turn back.
+    neither success nor a reason to roll back.
     """
     judged = [_expected(threshold, measured, baseline, at_least) for threshold in expectations]
     verdict = worst(j.verdict for j in judged)

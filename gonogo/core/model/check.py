@@ -139,7 +139,7 @@ class Check(Asks):
         description="The targets that it is asked on, where not on all; elsewhere every list that names it leaves it out.",
     )
     expect: Rules = Field(default=(), description="What must hold, such as `= 0` or `p95 <= baseline + 10%`.")
-    roll_back_if: Rule | None = Field(default=None, description="What turns the run back, such as `> 10% in 2 of 3`.")
+    roll_back_if: Rule | None = Field(default=None, description="What rolls the run back, such as `> 10% in 2 of 3`.")
     at_least: str | int = Field(default=0, description="How much data an answer must rest on, such as `50 calls`.")
     then: Literal["roll back", "hold", "tell"] = Field(
         default="roll back", description="What it leads to when the watch trips on it: back, a hold, or only an update."
@@ -182,7 +182,7 @@ class Check(Asks):
 
     def _thresholds_fit(self) -> None:
         if self.breach and self.breach.unchanged:
-            raise ValueError("roll_back_if: `unchanged` would turn back what is as it was; write what is wrong, such as `> 0`")
+            raise ValueError("roll_back_if: `unchanged` would roll back what is as it was; write what is wrong, such as `> 0`")
         for threshold in self.expectations:
             if threshold.n > 1:
                 raise ValueError(f"expect: {threshold.text!r} asks for several samples; only roll_back_if has them")
@@ -220,7 +220,7 @@ class Check(Asks):
 
     @property
     def breach(self) -> Threshold | None:
-        """What turns the run back."""
+        """What rolls the run back."""
         return parse_threshold(self.roll_back_if) if self.roll_back_if else None
 
     @property

@@ -192,7 +192,7 @@ class Run(Part):
     @model_validator(mode="after")
     def _can_be_run(self) -> Run:
         if not self.argv[0] or any("\0" in word for word in self.argv):
-            raise ValueError("argv: the program has no name, or a word holds a NUL byte")
+            raise ValueError("argv: the program has no name, or a word contains a NUL byte")
         try:
             groups = re.compile(self.pattern).groups
         except re.error as error:

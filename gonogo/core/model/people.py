@@ -44,7 +44,7 @@ class Approve(Part):
 
 
 class Item(Part):
-    """One box of a checklist, ticked by a person who answers for it."""
+    """One item of a checklist, confirmed by a person who answers for it."""
 
     item: Identifier = Field(description="Its short name, once in the runbook.")
     title: str = Field(default="", description="What is confirmed.")

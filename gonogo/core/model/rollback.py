@@ -1,4 +1,4 @@
-"""The way back, as a runbook defines it: what is saved, what is rehearsed, and how a run is turned back."""
+"""The way back, as a runbook defines it: what is saved, what is rehearsed, and how a run is rolled back."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Rehearsal(Part):
     targets: Targets = Field(default="all", description="Where it is asked for: on all targets, or on `protected` ones only.")
 
 
-#: the criteria of a gate that the run's own facts answer
+#: the criteria of a gate that the run's own events answer
 BACKUP_PROVED, REHEARSAL_FRESH = "backup_proved", "rehearsal_fresh"
 LEVELS = ("feature", "undo", "data", "restore")
 Level = Literal["feature", "undo", "data", "restore"]
@@ -65,7 +65,7 @@ class Switch(Part):
 
 
 class Rollback(Part):
-    """How the run is turned back, and how it is proved that it was."""
+    """How the run is rolled back, and how it is proved that it was."""
 
     levels: tuple[Level, ...] = Field(
         default=("undo",),
@@ -75,7 +75,7 @@ class Rollback(Part):
     )
     reach: Literal["run", "phase"] = Field(
         default="run",
-        description="How far it is turned back where nobody says otherwise: all of the `run`, or only the `phase` that is under"
+        description="How far it is rolled back where nobody says otherwise: all of the `run`, or only the `phase` that is under"
         " way, which can then be launched again. By phase there are the ways `undo` and `restore`.",
     )
     feature: Switch | None = Field(default=None, description="What the level `feature` does.")

@@ -165,7 +165,7 @@ class Phase(Part):
         description="Whether it is only launched by its name: weeks later, say, when nothing needs the old any more.",
     )
     verify: Names = Field(default=(), description="The checks that must pass when its tasks are done.")
-    watch: Names = Field(default=(), description="The checks that are sampled all the while, and can turn it back.")
+    watch: Names = Field(default=(), description="The checks that are sampled all the while, and can roll it back.")
     every: Annotated[Duration, Field(ge=timedelta(milliseconds=100))] = Field(
         default=timedelta(seconds=5), description="How often the watch takes a sample; 100ms at the least."
     )
@@ -297,7 +297,7 @@ class Runbook(Part):
             yield ("rollback", "authority"), self.rollback.authority
 
     def items(self) -> Iterator[tuple[tuple[str | int, ...], Item]]:
-        """Yield every box of every checklist, with its place."""
+        """Yield every item of every checklist, with its place."""
         for p, phase in enumerate(self.phases):
             for i, item in enumerate(phase.gate.confirm):
                 yield ("phases", p, "gate", "confirm", i), item

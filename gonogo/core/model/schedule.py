@@ -66,7 +66,7 @@ class Budgets(Part):
     )
     rollback: Duration | None = Field(
         default=None,
-        description="How long turning back may take: where the rehearsal took longer, the gate is no-go; where turning back does,"
+        description="How long rolling back may take: where the rehearsal took longer, the gate is no-go; where rolling back does,"
         " people are told, and it goes on.",
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
@@ -22,7 +24,26 @@ class Backfill(Part):
     batch: Annotated[int, Field(ge=1, le=1_000_000)] = Field(default=1000, description="How many rows a batch takes.")
 
 
-STEP_KINDS = ("sql", "backfill", "run", "http", "check", "confirm", "wait")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepKind:
+    """What is true of a kind of step, whatever it does: the row that stands at its field.
+
+    What it does is in `gonogo/run/steps/<kind>.py`.
+    """
+
+    #: whether it acts beyond the database: a program, a request. There is no default: such a step is only done where this
+    #: project is known to have written it, is in doubt after a crash, and is left out of a rehearsal unless it says otherwise
+    external: bool
+    #: whether it changes the database by SQL of templates
+    changes: bool = False
+    #: whether each of its scripts is an event of its own; else one event ends the step
+    counts_scripts: bool = False
+    #: whether it leaves something that an undo must reverse
+    reversible: bool = False
+    #: whether the plan has fields of its own for it; else what the runbook says is handed to its module as it is
+    planned: bool = False
+    #: the word before what it does, for people
+    verb: str = ""
 
 
 def _undo_sort(value: object) -> str:
@@ -35,18 +56,30 @@ Undo = Annotated[Annotated[Names, Tag(SORTS[0])] | Annotated[Http, Tag(SORTS[1])
 
 
 class Step(Part):
-    """One thing that a task does: exactly one of sql, backfill, run, http, check, confirm and wait."""
+    """One thing that a task does, of exactly one kind."""
 
     step: str = Field(default="", description="Its name; without one, its task's name and its number.")
-    sql: Names | None = Field(default=None, description="A template, a list of them, or a glob; run in that order.")
-    backfill: Backfill | None = Field(default=None, description="A table to work through in batches.")
-    run: Run | None = Field(default=None, description="A program to run; what it does to the world is its own.")
-    http: Http | None = Field(
+    sql: Annotated[Names | None, StepKind(external=False, planned=True, changes=True, counts_scripts=True, reversible=True)] = (
+        Field(default=None, description="A template, a list of them, or a glob; run in that order.")
+    )
+    backfill: Annotated[
+        Backfill | None, StepKind(external=False, planned=True, changes=True, reversible=True, verb="backfill")
+    ] = Field(default=None, description="A table to work through in batches.")
+    run: Annotated[Run | None, StepKind(external=True, planned=True, reversible=True, verb="run")] = Field(
+        default=None, description="A program to run; what it does to the world is its own."
+    )
+    http: Annotated[Http | None, StepKind(external=True, planned=True, reversible=True)] = Field(
         default=None, description="A request to a web service, made once; another status than `status` is a failure."
     )
-    check: Names | None = Field(default=None, description="Checks that must pass here.")
-    confirm: tuple[Item, ...] | None = Field(default=None, description="What people confirm here; the run waits for them.")
-    wait: Duration | None = Field(default=None, description="How long to wait; the watch goes on meanwhile.")
+    check: Annotated[Names | None, StepKind(external=False, planned=True, verb="check")] = Field(
+        default=None, description="Checks that must pass here."
+    )
+    confirm: Annotated[tuple[Item, ...] | None, StepKind(external=False, planned=True, verb="people confirm")] = Field(
+        default=None, description="What people confirm here; the run waits for them."
+    )
+    wait: Annotated[Duration | None, StepKind(external=False, planned=True, verb="wait")] = Field(
+        default=None, description="How long to wait; the watch goes on meanwhile."
+    )
     undo: Undo | None = Field(
         default=None,
         description="The templates that reverse it. As many as `sql` has, and each reverses its own; "
@@ -82,7 +115,7 @@ class Step(Part):
     )
     no_return: bool = Field(
         default=False,
-        description="Whether this is the point of no return: once it has begun, nothing turns back by itself any more; the run"
+        description="Whether this is the point of no return: once it has begun, nothing rolls back by itself any more; the run"
         " holds, and a person goes forward or restores.",
     )
     done_if: str = Field(
@@ -127,3 +160,8 @@ class Step(Part):
     def kind(self) -> str:
         """What sort of step it is."""
         return next(kind for kind in STEP_KINDS if getattr(self, kind) is not None)
+
+
+STEP_KINDS: Mapping[str, StepKind] = {
+    name: row for name, field in Step.model_fields.items() for row in field.metadata if isinstance(row, StepKind)
+}

@@ -18,7 +18,7 @@ class Criterion(Part):
         description="The check that answers it, by its newest verdict in the run; it is asked at the end, too."
         " `rehearsal_fresh` and `backup_proved` stand for what the gate knew of them.",
     )
-    item: str = Field(default="", description="Or the box of a checklist that people tick.")
+    item: str = Field(default="", description="Or the item of a checklist that people confirm.")
     budget: Literal["", "downtime", "rollback"] = Field(default="", description="Or the budget that it must stay within.")
     sort: Literal["technical", "business", "security"] = Field(default="technical", description="What sort of success it is.")
 

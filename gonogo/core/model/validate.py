@@ -75,11 +75,11 @@ def _target_problems(runbook: Runbook) -> Iterator[tuple[Path_, str]]:
 
 
 def _success_problems(runbook: Runbook) -> Iterator[tuple[Path_, str]]:
-    """Yield the criteria that no box answers."""
-    boxes = {item.item: None for _, item in runbook.items()}
+    """Yield the criteria that no item answers."""
+    items = {item.item: None for _, item in runbook.items()}
     for n, criterion in enumerate(runbook.success):
-        if criterion.item and criterion.item not in boxes:
-            yield ("success", n, "item"), _unknown("item", criterion.item, boxes)
+        if criterion.item and criterion.item not in items:
+            yield ("success", n, "item"), _unknown("item", criterion.item, items)
         if criterion.budget and getattr(runbook.budgets, criterion.budget) is None:
             yield (
                 ("success", n, "budget"),

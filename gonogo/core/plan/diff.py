@@ -1,4 +1,4 @@
-"""What differs between two plans, in words: why an approval of the one is none of the other."""
+"""What differs between two plans, and between two fingerprints of a schema, in words."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gonogo.core.plan.plan import Plan
 
 #: what may differ without a new decision: when it is launched, and from which files
 _NO_MATTER = frozenset({"seal", "sources", "start", "end", "opens", "end_by", "identity", "sha256", "line"})
-_MANY, _WIDE = 20, 120
+_MANY, _WIDE, _LONG = 20, 120, 200
 
 
 def changes(before: Plan, after: Plan, texts_before: Mapping[str, str], texts_after: Mapping[str, str]) -> list[str]:
@@ -70,3 +70,18 @@ def _script_changes(was: Mapping[str, str], now: Mapping[str, str]) -> list[str]
 def _short(value: object) -> str:
     text = "not there" if value is None else str(value)
     return text if len(text) <= _WIDE else text[: _WIDE - 3] + "..."
+
+
+def differences(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    """Say what differs between two fingerprints of a schema, an object a line."""
+    told = [f"{name} is missing" for name in sorted(before.keys() - after.keys())]
+    told += [f"{name} is new" for name in sorted(after.keys() - before.keys())]
+    for name in sorted(before.keys() & after.keys()):
+        if before[name] != after[name]:
+            told.append(f"{name} was {_one_line(before[name])} and is {_one_line(after[name])}")
+    return told
+
+
+def _one_line(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _LONG else line[: _LONG - 3] + "..."

@@ -1,6 +1,6 @@
 """The plan: the runbook with real times, rendered scripts and a seal. It is what a run runs, and all that it needs.
 
-A plan is the body of a run's first event, so a run can go on, report and turn back from the ledger alone.
+A plan is the body of a run's first event, so a run can go on, report and roll back from the ledger alone.
 Scripts are named by their sha256; their texts lie beside the events.
 """
 
@@ -12,7 +12,7 @@ from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from gonogo.core.model.alerts import Monitor
 from gonogo.core.model.check import Check
@@ -22,6 +22,7 @@ from gonogo.core.model.people import Approve, Item, Person
 from gonogo.core.model.rollback import Backup, Rehearsal, Rollback
 from gonogo.core.model.runbook import Risk, SqlSettings, Updates
 from gonogo.core.model.schedule import Budgets, Freeze, Window
+from gonogo.core.model.step import STEP_KINDS, StepKind
 from gonogo.core.model.success import Criterion
 
 
@@ -56,6 +57,15 @@ class Script(Planned):
     needs: tuple[tuple[str, str], ...] = ()
 
 
+class PlannedBackfill(Planned):
+    """How a backfill works through its table."""
+
+    table: str
+    key: tuple[str, ...] = ()
+    #: rows
+    batch: int = 1000
+
+
 class PlannedStep(Planned):
     """A step with its scripts, forward and back."""
 
@@ -69,9 +79,7 @@ class PlannedStep(Planned):
     paired: bool = False
     checks: tuple[str, ...] = ()
     confirm: tuple[Item, ...] = ()
-    table: str = ""
-    key: tuple[str, ...] = ()
-    batch: int = 1000
+    backfill: PlannedBackfill | None = None
     lock_timeout: Duration
     statement_timeout: Duration
     done_if: str = ""
@@ -84,17 +92,34 @@ class PlannedStep(Planned):
     #: how many rows it must change
     rows: str = ""
     #: what it does beyond the database, and what reverses that, each within so many seconds
-    outside: Run | Http | None = None
-    undo_outside: Run | Http | None = None
+    external: Run | Http | None = Field(default=None, validation_alias=AliasChoices("external", "outside"))
+    undo_external: Run | Http | None = Field(default=None, validation_alias=AliasChoices("undo_external", "undo_outside"))
     within: Duration = timedelta(minutes=30)
     in_rehearsal: bool = False
     #: how long a step of kind `wait` waits
     wait: Duration | None = None
+    #: what the runbook says of a kind that needs nothing planned
+    given: Any = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_before(cls, data: Any) -> Any:
+        """Read the plans of older ledgers, where a backfill's parts stood beside the others."""
+        if isinstance(data, dict) and "table" in data:
+            parts = {name: data[name] for name in ("table", "key", "batch") if name in data}
+            rest = {name: value for name, value in data.items() if name not in parts}
+            return {**rest, "backfill": parts if data.get("kind") == "backfill" else None}
+        return data
+
+    @property
+    def row(self) -> StepKind:
+        """What is true of its kind."""
+        return STEP_KINDS[self.kind]
 
     @property
     def units(self) -> int:
         """How many events end it: its scripts; of anything else, one."""
-        return len(self.scripts) if self.kind == "sql" else 1
+        return len(self.scripts) if self.row.counts_scripts else 1
 
 
 class PlannedTask(Planned):
@@ -156,8 +181,8 @@ class Identity(Planned):
     version: int
 
 
-class Plan(Planned):
-    """Everything a run needs, whatever becomes of the files it was made from."""
+class RunSettings(Planned):
+    """What a plan says of the run as a whole: its name, its target, its times, its people, its limits."""
 
     runbook: str
     title: str
@@ -178,6 +203,11 @@ class Plan(Planned):
     people: Mapping[str, Person] = {}
     updates: Updates
     sql: SqlSettings
+
+
+class Plan(RunSettings):
+    """Everything a run needs, whatever becomes of the files it was made from."""
+
     backup: Backup | None = None
     rehearsal: Rehearsal | None = None
     rehearse_on: str = ""
@@ -200,7 +230,7 @@ class Plan(Planned):
     commit: str = ""
 
     def items(self, phase: int) -> dict[str, Item]:
-        """Return every box of a phase's checklists, by name."""
+        """Return every item of a phase's checklists, by name."""
         found = self.phases[phase]
         steps = self.steps[found.first : found.last + 1]
         return {item.item: item for item in (*found.before, *(i for step in steps for i in step.confirm), *found.after)}
@@ -209,7 +239,7 @@ class Plan(Planned):
     def reaches_out(self) -> bool:
         """Whether anything of it acts beyond the database: programs, pgbench's scripts, code and addresses of the project."""
         return any(check.row.external for check in self.checks.values()) or any(
-            step.outside or step.undo_outside for step in self.steps
+            step.external or step.undo_external for step in self.steps
         )
 
     @property

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from gonogo.core.engine.events import Event, Kind
+from gonogo.core.engine.events import Acknowledged, AlertCleared, AlertRaised, Event, Kind, Sampled
 from gonogo.core.engine.verdict import Judgement, Verdict, trips
 from gonogo.core.model.alerts import Alert
 from gonogo.core.plan.plan import Plan
@@ -21,7 +21,7 @@ class Standing:
     """Where one alert stands."""
 
     looks: list[str] = field(default_factory=list)
-    #: the fact that raised it, while it is raised
+    #: the event that raised it, while it is raised
     raised: int | None = None
     at: datetime | None = None
     why: str = ""
@@ -29,22 +29,21 @@ class Standing:
 
 
 def fold_alerts(events: Iterable[Event]) -> dict[str, Standing]:
-    """Return where each alert stands after these facts."""
+    """Return where each alert stands after these events."""
     found: dict[str, Standing] = {}
     for event in events:
-        body = event.body
-        if event.kind is Kind.SAMPLE:
-            for name, sample in body["samples"].items():
+        match event.body:
+            case Sampled(samples=samples):
+                for name, sample in samples.items():
+                    found.setdefault(name, Standing()).looks.append(sample.look)
+            case AlertCleared(alert=name):
                 stands = found.setdefault(name, Standing())
-                stands.looks.append(str(sample["look"]))
-            continue
-        stands = found.setdefault(str(body.get("alert")), Standing())
-        if event.kind is Kind.ALERT:
-            stands.raised, stands.at, stands.why, stands.acknowledged = event.seq, event.at, str(body.get("why")), ""
-        elif event.kind is Kind.CLEARED:
-            stands.raised, stands.at, stands.acknowledged = None, None, ""
-        elif event.kind is Kind.ACKNOWLEDGED:
-            stands.acknowledged = event.actor
+                stands.raised, stands.at, stands.acknowledged = None, None, ""
+            case AlertRaised(alert=name, why=why):
+                stands = found.setdefault(name, Standing())
+                stands.raised, stands.at, stands.why, stands.acknowledged = event.seq, event.at, why, ""
+            case Acknowledged(alert=name):
+                found.setdefault(name, Standing()).acknowledged = event.actor
     return found
 
 
@@ -55,23 +54,25 @@ def look_of(judged: Judgement) -> str:
     return BREACH if judged.verdict is Verdict.PASS else WELL
 
 
-def changes_of(alert: Alert, stands: Standing, judged: Judgement) -> tuple[Kind, str] | None:
-    """Return the fact that the newest look leads to, if any: it is raised once, and cleared when it was well for as long.
+def change_of(alert: Alert, target: str, stands: Standing, judged: Judgement) -> AlertRaised | AlertCleared | None:
+    """Return the event that the newest look leads to, if any: it is raised once, and cleared when it was well for as long.
 
     Args:
         alert: the rule.
+        target: where it was looked at.
         stands: where it stands, the newest look included.
         judged: what the newest look showed.
     """
     rule = alert.threshold
     if stands.raised is None:
         if trips(rule, [look == BREACH for look in stands.looks]):
-            return Kind.ALERT, judged.sentence
+            return AlertRaised(alert=alert.alert, target=target, why=judged.sentence)
         if trips(rule, [look == BLANK for look in stands.looks]):
-            return Kind.ALERT, f"there is no data: {judged.sentence}"
+            return AlertRaised(alert=alert.alert, target=target, why=f"there is no data: {judged.sentence}")
         return None
     newest = stands.looks[-rule.n :]
-    return (Kind.CLEARED, judged.sentence) if len(newest) >= rule.n and all(look == WELL for look in newest) else None
+    well = len(newest) >= rule.n and all(look == WELL for look in newest)
+    return AlertCleared(alert=alert.alert, target=target, why=judged.sentence) if well else None
 
 
 def updates_of(plan: Plan, alerts: Mapping[str, Standing], events: Iterable[Event], now: datetime) -> list[tuple[str, Update]]:
@@ -80,15 +81,14 @@ def updates_of(plan: Plan, alerts: Mapping[str, Standing], events: Iterable[Even
     Args:
         plan: the plan.
         alerts: where each stands now.
-        events: the facts so far.
+        events: the events so far.
         now: the time.
     """
     rules = {alert.alert: alert for alert in plan.monitor.alerts} if plan.monitor else {}
     told: list[tuple[str, Update]] = []
     for event in events:
-        rule = rules.get(str(event.body.get("alert")))
-        text = _TELL[event.kind].format(**_words(event)) if rule and event.kind in _TELL else ""
-        if rule and text:
+        name, text = _text_of(event)
+        if (rule := rules.get(name)) and text:
             loud = event.kind is Kind.ALERT
             mention = (*rule.to, *contacts(plan, [rule.check])) if loud else ()
             told.append((rule.channel, Update(key=str(event.seq), text=text, loud=loud, mention=tuple(dict.fromkeys(mention)))))
@@ -100,18 +100,14 @@ def updates_of(plan: Plan, alerts: Mapping[str, Standing], events: Iterable[Even
     return told
 
 
-_TELL: Mapping[Kind, str] = {
-    Kind.ALERT: "🔔 *{alert}* on {target}: {why}",
-    Kind.CLEARED: "✅ *{alert}* on {target} is well again: {why}",
-    Kind.ACKNOWLEDGED: "🙋 {actor} takes *{alert}*",
-}
-
-
-def _words(event: Event) -> dict[str, str]:
-    body = event.body
-    return {
-        "alert": str(body.get("alert")),
-        "target": str(body.get("target", "")),
-        "why": str(body.get("why", "")),
-        "actor": event.actor,
-    }
+def _text_of(event: Event) -> tuple[str, str]:
+    """Return the alert that an event is about, and what is told of it."""
+    match event.body:
+        case AlertCleared(alert=name, target=target, why=why):
+            return name, f"✅ *{name}* on {target} is back to normal: {why}"
+        case AlertRaised(alert=name, target=target, why=why):
+            return name, f"🔔 *{name}* on {target}: {why}"
+        case Acknowledged(alert=name):
+            return name, f"🙋 {event.actor} acknowledged *{name}*"
+        case _:
+            return "", ""

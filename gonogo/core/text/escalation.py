@@ -33,7 +33,7 @@ def due_of_alert(plan: Plan, name: str, seq: int, at: datetime, why: str, now: d
     Args:
         plan: the plan.
         name: the alert.
-        seq: the fact that raised it.
+        seq: the event that raised it.
         at: when.
         why: the sentence with its numbers.
         now: the time.

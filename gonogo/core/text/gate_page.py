@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from gonogo.core.engine.decide import waits_for_votes
+from gonogo.core.engine.events import PeopleAsked
 from gonogo.core.engine.forecast import expected_duration
 from gonogo.core.engine.rehearsal import last_safe_start
 from gonogo.core.engine.state import State, Status
 from gonogo.core.model.duration import say_duration
 from gonogo.core.plan.plan import Plan, PlannedPhase
-from gonogo.core.text.messages import backup_in_words, clock
-from gonogo.core.text.plan_page import way_back
+from gonogo.core.text.messages import clock, describe_backup
+from gonogo.core.text.plain import table
+from gonogo.core.text.plan_page import rollback_lines
 
 
-def gate_page(plan: Plan, state: State, asked: Mapping[str, Any], run: str) -> str:
+def gate_page(plan: Plan, state: State, asked: PeopleAsked, run: str) -> str:
     """Return the page that a gate's form shows.
 
     Args:
         plan: what is to be run.
         state: where the run stands.
-        asked: the body of the fact that asked people.
+        asked: what people were asked.
         run: the run.
     """
     phase = plan.phases[state.phase]
@@ -30,19 +29,19 @@ def gate_page(plan: Plan, state: State, asked: Mapping[str, Any], run: str) -> s
     parts = [
         f"# Go or no-go: {plan.title}, {phase.title}",
         f"Run {run} on **{plan.target}**{' (protected)' if plan.protected else ''}.",
-        f"What you decide on has the seal `{asked.get('seal', '')[:16]}`.",
+        f"What you decide on has the seal `{asked.seal[:16]}`.",
     ]
-    if asked.get("why"):
-        parts += [f"**{asked['why']}**"]
-    parts += ["", "## Criteria", "", "| check | measured | verdict |", "|---|---|---|"]
-    parts += [f"| {j['check']} | {_cell(j['sentence'])} | {j['verdict']} |" for j in asked.get("judged", ())] or ["| none | | |"]
+    if asked.why:
+        parts += [f"**{asked.why}**"]
+    judged = [(j.check, j.sentence, str(j.verdict)) for j in asked.judged] or [("none", "", "")]
+    parts += ["", "## Criteria", "", *table(("check", "measured", "verdict"), judged)]
     parts += ["", "## What will be done", "", *_work(plan, phase), "", "## The way back", "", *_back(plan, state)]
     parts += ["", "## Who decides", "", *_deciders(plan, state), *_boxes(plan, state)]
     return "\n".join(parts)
 
 
 def _work(plan: Plan, phase: PlannedPhase) -> list[str]:
-    lines = ["| clock | task | does | locks |", "|---|---|---|---|"]
+    rows = []
     for task in plan.tasks:
         if plan.phases[task.phase].name == phase.name:
             steps = plan.steps[task.first : task.last + 1]
@@ -50,19 +49,18 @@ def _work(plan: Plan, phase: PlannedPhase) -> list[str]:
             locks = (
                 ", ".join(dict.fromkeys(lock for step in steps for script in step.scripts for lock in script.locks[:5])) or "-"
             )
-            lines.append(f"| {clock(task.start, plan.zone)} | {_cell(task.title)} | {_cell(does)} | {_cell(locks)} |")
-    return lines
+            rows.append((clock(task.start, plan.zone), task.title, does, locks))
+    return table(("clock", "task", "does", "locks"), rows)
 
 
 def _back(plan: Plan, state: State) -> list[str]:
     phase = plan.phases[state.phase]
-    lines = way_back(plan)
+    lines = rollback_lines(plan)
     lines.append(f"- watched: {', '.join(phase.watch) or 'nothing'}, for {say_duration(phase.soak)} after the work")
-    proved = backup_in_words(state.backup) if state.backup else "gonogo has proved none for this run"
+    proved = describe_backup(state.backup) if state.backup else "gonogo has proved none for this run"
     lines.append(f"- backup: {proved}")
-    if state.rehearsed:
-        next_commands = state.rehearsed["levels"].items()
-        lines += [f"- rehearsed: back by {level} in {say_duration(found['took'])}" for level, found in next_commands]
+    if (found := state.known.rehearsed) is not None:
+        lines += [f"- rehearsed: back by {level} in {say_duration(known.took)}" for level, known in found.levels.items()]
     late = [task for task in plan.tasks if expected_duration(task, state) > task.end - task.start]
     lines += [
         f"- **{task.title}** took {say_duration(expected_duration(task, state))} in the rehearsal, and is planned to take"
@@ -71,7 +69,7 @@ def _back(plan: Plan, state: State) -> list[str]:
         if task.takes is not None
     ]
     if (last := last_safe_start(plan, state)) is not None:
-        lines.append(f"- turning back must begin by {clock(last, plan.zone)}")
+        lines.append(f"- a rollback must begin by {clock(last, plan.zone)}")
     return lines
 
 
@@ -79,24 +77,21 @@ def _deciders(plan: Plan, state: State) -> list[str]:
     rule = plan.phases[state.phase].approve
     if rule is None:
         return ["Nobody votes; the checklist decides."]
-    until = f" until {clock(state.asked.deadline, plan.zone)}" if state.asked and state.asked.deadline else ""
+    asked = state.gate.asked
+    until = f" until {clock(asked.deadline, plan.zone)}" if asked and asked.deadline else ""
     launcher = " The launcher does not decide." if rule.not_launcher else ""
     lines = [f"{rule.quorum} of {', '.join(rule.roles)}{until}. One no-go ends it.{launcher}"]
-    lines += [f"- {v.person} says {v.decision}{'' if v.proved else ' (not proved)'}" for v in state.votes]
+    lines += [f"- {v.person} says {v.decision}{'' if v.proved else ' (not proved)'}" for v in state.gate.votes]
     waits = waits_for_votes(plan, state)
     return [*lines, f"- still: {waits}" if waits else "- enough"]
 
 
 def _boxes(plan: Plan, state: State) -> list[str]:
-    boxes = plan.items(state.phase).values()
-    if not boxes:
+    items = plan.items(state.phase).values()
+    if not items:
         return []
     lines = ["", "## Checklist", ""]
-    for item in boxes:
-        mark = "x" if item.item in state.confirmed else " "
-        lines.append(f"- [{mark}] **{item.item}** {_cell(item.title)}{f' ({item.owner})' if item.owner else ''}")
+    for item in items:
+        mark = "x" if item.item in state.gate.confirmed else " "
+        lines.append(f"- [{mark}] **{item.item}** {' '.join(item.title.split())}{f' ({item.owner})' if item.owner else ''}")
     return lines
-
-
-def _cell(text: str) -> str:
-    return " ".join(str(text).split()).replace("|", "\\|")

@@ -1,21 +1,27 @@
-"""What people are told, made by a pure function from a fact and the state around it. Slack's words are elsewhere."""
+"""What people are told, made by pure functions from an event and the state around it.
+
+A text has three marks, which each channel writes its own way: `*bold*`, `` `code` `` and, for a quote, a line that begins
+with `> `.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
+from gonogo.core.engine import events
 from gonogo.core.engine.budgets import describe, spent
-from gonogo.core.engine.events import Event, Kind
+from gonogo.core.engine.events import BackupProof, Body, Event, Kind
 from gonogo.core.engine.forecast import expected_duration, expected_end, forecast, fraction
 from gonogo.core.engine.rehearsal import last_safe_start
 from gonogo.core.engine.state import State, Status, outcome, takes_effect
 from gonogo.core.model.duration import say_duration
 from gonogo.core.model.people import Item
 from gonogo.core.plan.plan import Plan
+from gonogo.core.text.plain import counted
+from gonogo.core.text.scene import Scene, Tellers
 
 MARKS = {
     Status.DONE: "✅",
@@ -24,6 +30,7 @@ MARKS = {
     Status.ROLLING_BACK: "⏪",
     Status.PROVING: "⏪",
 }
+UPDATES = Tellers()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +55,9 @@ def clock(when: datetime, zone: str) -> str:
 
 def headline(plan: Plan, state: State, run: str, now: datetime) -> str:
     """Write the run's one message: its state, a progress bar, its planned end and the one that is now expected."""
-    mark = "🚨" if state.rollback_failed else "✋" if state.held else MARKS.get(state.status, "🚀")
-    word = "rollback failed" if state.rollback_failed else outcome(state)
+    failed = state.rollback.failed
+    mark = "🚨" if failed else "✋" if state.held else MARKS.get(state.status, "🚀")
+    word = "rollback failed" if failed else outcome(state)
     share = fraction(plan, state)
     bar = "▓" * round(share * 20) + "░" * (20 - round(share * 20))
     lines = [f"{mark} *{plan.title}* on {plan.target}: *{word}*", f"`{bar}` {share:.0%} · run {run}"]
@@ -57,21 +65,21 @@ def headline(plan: Plan, state: State, run: str, now: datetime) -> str:
     if state.status in (Status.WORKING, Status.VERIFYING, Status.SOAKING) and not state.held:
         expected = f", now expected to end at {clock(expected_end(plan, forecast(plan, state, now, {})), plan.zone)}"
     lines.append(f"planned {clock(plan.start, plan.zone)} to {clock(plan.ends, plan.zone)}{expected}")
-    lines += [describe(name, known) for name, known in spent(plan, state, now).items() if known["budget"] is not None]
+    lines += [describe(name, known) for name, known in spent(plan, state, now).items() if known.budget is not None]
     if state.held:
         lines.append(f"> {state.held}")
-    elif state.cause:
-        lines.append(f"> turned back: {state.cause}")
+    elif state.rollback.cause:
+        lines.append(f"> cause: {state.rollback.cause}")
     return "\n".join(lines)
 
 
 def _shows(plan: Plan, state: State) -> tuple[object, ...]:
     """Return what a headline depends on; to the percent, so that a thousand scripts are a hundred edits at most."""
-    return state.status, state.held, state.cause, state.rollback_failed, int(fraction(plan, state) * 100)
+    return state.status, state.held, state.rollback.cause, state.rollback.failed, int(fraction(plan, state) * 100)
 
 
 def updates(plan: Plan, before: State, event: Event, after: State, run: str) -> list[Update]:
-    """Return what this fact makes people hear: the run's own message when it changes, and the story in its thread."""
+    """Return what this event makes people hear: the run's own message when it changes, and the story in its thread."""
     told: list[Update] = []
     if not takes_effect(before, event):
         return told
@@ -90,8 +98,8 @@ def _story(plan: Plan, before: State, event: Event, after: State) -> Sequence[Up
         return []
     if kind is Kind.RESUME and not (before.held and not after.held):
         return []
-    text = _TELL[kind](plan, before, event, after) if kind in _TELL else ""
-    loud = kind in _LOUD
+    text = UPDATES.tell(plan, before, event, after)
+    loud = type(event.body) not in _QUIET
     mention = asked_of(plan, after) if kind is Kind.ASKED else _needed(plan, event, after) if loud else ()
     return [Update(key=f"{event.seq}", text=text, loud=loud, mention=mention)] if text else []
 
@@ -100,8 +108,8 @@ def _needed(plan: Plan, event: Event, after: State) -> tuple[str, ...]:
     """Return who is mentioned: those for blockers, and those for what the checks, or the task, are about."""
     checks = after.alarm.checks if after.alarm is not None and after.alarm.seq == event.seq else ()
     of_the_task = ""
-    if event.kind is Kind.FAILED and "step" in event.body:
-        of_the_task = plan.task(plan.steps[int(event.body["step"])].task).concerns
+    if isinstance(event.body, events.StepFailed) and event.body.step is not None:
+        of_the_task = plan.task(plan.steps[event.body.step].task).concerns
     return tuple(dict.fromkeys((*plan.updates.blockers, *contacts(plan, checks, of_the_task))))
 
 
@@ -111,12 +119,13 @@ def contacts(plan: Plan, checks: Iterable[str], concern: str = "") -> tuple[str,
     return tuple(person for known, people in plan.updates.contacts.items() if known in concerns for person in people)
 
 
-def backup_in_words(body: Mapping[str, Any]) -> str:
+def describe_backup(proof: BackupProof) -> str:
     """Say what is known of a proved backup."""
-    uncovered = f"; not covered: {', '.join(body['uncovered'])}" if body.get("uncovered") else ""
+    uncovered = f"; not covered: {', '.join(proof.uncovered)}" if proof.uncovered else ""
     return (
-        f"{body['tables']} tables and {body['objects']} objects of {body['taken_at'][11:16]} UTC, {body['bytes'] / 1e6:,.1f} MB,"
-        f" restored and compared in {say_duration(body['restored_in'])}{uncovered}"
+        f"{counted(proof.tables, 'table')} and {counted(proof.objects, 'object')} of"
+        f" {proof.taken_at.astimezone(UTC):%H:%M} UTC, {proof.bytes / 1e6:,.1f} MB,"
+        f" restored and compared in {say_duration(proof.restored_in)}{uncovered}"
     )
 
 
@@ -125,116 +134,26 @@ def describe_loss_step(plan: Plan, step: int) -> str:
     return "restoring the backup" if step >= len(plan.steps) else f"undoing {plan.steps[step].name}"
 
 
+def describe_rows(rows: Mapping[str, int]) -> str:
+    """Say how many rows of which tables, or nothing where there are none; -1 is a number that cannot be known."""
+    return ", ".join(f"{'an unknown number' if count < 0 else f'{count:,}'} of {table}" for table, count in rows.items() if count)
+
+
 def asked_of(plan: Plan, state: State) -> tuple[str, ...]:
     """Return the people, or the roles, whose word a run waits for."""
     phase = plan.phases[state.phase]
     gate = state.status is Status.DECIDING
     roles = phase.approve.roles if gate and phase.approve else ()
-    boxes = phase.before if gate else asked_boxes(plan, state)
-    owners = (item.owner for item in boxes if item.owner and item.item not in state.confirmed)
+    items = phase.before if gate else asked_items(plan, state)
+    owners = (item.owner for item in items if item.owner and item.item not in state.gate.confirmed)
     return tuple(dict.fromkeys((*roles, *owners)))
 
 
-def asked_boxes(plan: Plan, state: State) -> tuple[Item, ...]:
-    """Return the boxes that a run past its gate waits for: of the step that is next, or of the checklist after."""
+def asked_items(plan: Plan, state: State) -> tuple[Item, ...]:
+    """Return the items that a run past its gate waits for: of the step that is next, or of the checklist after."""
     if state.status is Status.SOAKING:
         return plan.phases[state.phase].after
-    return plan.steps[state.step].confirm if state.step < len(plan.steps) else ()
-
-
-def _asked(plan: Plan, _: State, event: Event, after: State) -> str:
-    if "items" in event.body:
-        return f"✋ Waiting for people to confirm {', '.join(event.body['items'])}."
-    until = f" They have until {clock(after.asked.deadline, plan.zone)}." if after.asked and after.asked.deadline else ""
-    again = f" {first_line(event.body['why'])}: votes given before are void." if event.body.get("why") else ""
-    return f"🗳 Go or no-go for *{plan.phases[after.phase].title}*? Every criterion passes.{again}{until}"
-
-
-def _voted(_: Plan, __: State, event: Event, ___: State) -> str:
-    body = event.body
-    what = "agrees to a rollback" if body.get("on") == "roll back" else f"says *{body.get('decision')}*"
-    comment = f": {first_line(body['comment'])}" if body.get("comment") else "."
-    return f"{event.actor} {what}{'' if body.get('proved') else ' (not proved)'}{comment}"
-
-
-def _phase_starts(plan: Plan, _: State, __: Event, after: State) -> str:
-    phase = plan.phases[after.phase]
-    last = last_safe_start(plan, after)
-    back = f" Turning back must begin by {clock(last, plan.zone)}." if last is not None else ""
-    risk = f" Risk {plan.risk.level}: {plan.risk.why.rstrip('.')}." if plan.risk and after.phase == 0 else ""
-    return f"Phase *{phase.title}* starts; it is planned to end at {clock(phase.end, plan.zone)}.{risk}{back}"
-
-
-def _done(_: Plan, __: State, event: Event, after: State) -> str:
-    took = say_duration(event.at - after.opened_at) if after.opened_at else "?"
-    return f"✅ *Done* in {took}. The report: `gonogo report`."
-
-
-def _no_go(_: Plan, __: State, event: Event, after: State) -> str:
-    changed = "This phase changed nothing" if after.changed else "Nothing was changed"
-    return f"⛔ No-go: {event.body['why']}. {changed}."
-
-
-def _turned_back(_: Plan, __: State, event: Event, ___: State) -> str:
-    way = f", by {event.body['level']}" if event.body.get("level") else ""
-    return f"⏪ {event.actor} says {event.kind}{way}: {event.body.get('why') or 'no reason given'}."
-
-
-def _restored(_: Plan, __: State, event: Event, ___: State) -> str:
-    kept = f" What was there is kept as `{event.body['kept']}`." if event.body.get("kept") else ""
-    return f"⏪ The backup of {event.body['taken_at'][:16]} UTC stands in the place of what was there.{kept}"
-
-
-def _rollback_failed(_: Plan, __: State, event: Event, ___: State) -> str:
-    return f"🚨 *Rollback failed, a person is needed*: {first_line(event.body['why'])}"
-
-
-def _lost(state: State) -> str:
-    """Say what the way back destroyed."""
-    rows = ", ".join(f"{'an unknown number' if count < 0 else f'{count:,}'} of {table}" for table, count in state.lost.items())
-    return f" Rows that were written since and are gone: {rows}." if rows else ""
-
-
-def _comment(event: Event) -> str:
-    return f": {first_line(event.body['comment'])}" if event.body.get("comment") else ""
-
-
-def _would_trip(event: Event) -> str:
-    would = event.body.get("then", "tell")
-    did = "" if would == "tell" else f" With the watch in force this would {would}."
-    return f"👀 {first_line(event.body['why'])}.{did}"
-
-
-#: what each fact makes people hear in the run's thread
-_TELL: Mapping[Kind, Callable[[Plan, State, Event, State], str]] = {
-    Kind.PHASE_STARTED: _phase_starts,
-    Kind.ASKED: _asked,
-    Kind.VOTE: _voted,
-    Kind.NO_GO: _no_go,
-    Kind.TRIPPED: lambda _, __, event, ___: f"⏪ The watch tripped: {event.body['why']}. Rolling back.",
-    Kind.WOULD_TRIP: lambda _, __, event, ___: _would_trip(event),
-    Kind.OVERRUN: lambda _, __, event, ___: f"⏳ {event.body['why']}.",
-    Kind.FAILED: lambda _, __, event, ___: f"⏪ {first_line(event.body['why'])}. Rolling back.",
-    Kind.VERIFY_FAILED: lambda _, __, event, ___: f"⏪ {first_line(event.body['why'])}. Rolling back.",
-    Kind.ROLL_BACK: _turned_back,
-    Kind.ABORT: _turned_back,
-    Kind.RESTORED: _restored,
-    Kind.UNDO_FAILED: _rollback_failed,
-    Kind.NOT_PROVED: _rollback_failed,
-    Kind.HELD: lambda _, __, ___, after: f"✋ Holding: {first_line(after.held)}",
-    Kind.HOLD: lambda _, __, ___, after: f"✋ Holding: {first_line(after.held)}",
-    Kind.RESUME: lambda _, __, event, ___: f"▶️ {event.actor} lets it go on.",
-    Kind.PROVED: lambda _, __, event, after: f"↩️ Rolled back, and proved: {event.body['why']}.{_lost(after)}",
-    Kind.ACKNOWLEDGED: lambda _, __, event, ___: f"🙋 {event.actor} takes it{_comment(event)}.",
-    Kind.PHASE_PROVED: lambda plan, _, event, after: (
-        f"↩️ Phase *{plan.phases[after.phase].title}* is rolled back, and that is proved: {event.body['why']}.{_lost(after)}"
-        " It can be launched again."
-    ),
-    Kind.PHASE_DONE: lambda plan, before, _, __: f"Phase *{plan.phases[before.phase].title}* is done.",
-    Kind.RUN_DONE: _done,
-}
-#: what needs people: sent to the channel too, and naming them
-_LOUD = frozenset(_TELL) - {Kind.PHASE_STARTED, Kind.PHASE_DONE, Kind.RESUME, Kind.VOTE, Kind.ACKNOWLEDGED}
+    return plan.steps[state.work.step].confirm if state.work.step < len(plan.steps) else ()
 
 
 def first_line(text: object) -> str:
@@ -243,14 +162,14 @@ def first_line(text: object) -> str:
 
 
 def _work(plan: Plan, before: State, event: Event, after: State) -> list[Update]:
-    """Announce the task that begins, and each percentage when it is passed: once, as both follow from the facts alone."""
+    """Announce the task that begins, and each percentage when it is passed: once, as both follow from the events alone."""
     told: list[Update] = []
     if after.status is not Status.WORKING:
-        return told  # it was on its way as the run turned back
-    began = after.step != before.step or event.kind is Kind.GO
-    if began and after.step < len(plan.steps):
-        task = plan.task(plan.steps[after.step].task)
-        if task.first == after.step and task.phase == after.phase:
+        return told  # it was on its way as the run began to roll back
+    began = after.work.step != before.work.step or event.kind is Kind.GO
+    if began and after.work.step < len(plan.steps):
+        task = plan.task(plan.steps[after.work.step].task)
+        if task.first == after.work.step and task.phase == after.phase:
             word = "" if task.title.lower().startswith("task") else "Task "
             text = f"{word}*{task.title}* starts" + (f" ({task.owner})" if task.owner else "")
             if task.takes:
@@ -262,3 +181,132 @@ def _work(plan: Plan, before: State, event: Event, after: State) -> list[Update]
         if was < mark <= now:
             told.append(Update(key=f"{mark}%", text=f"{mark} % of the planned work is done."))
     return told
+
+
+# what each kind of event makes people hear in the run's thread
+
+
+@UPDATES.of(events.PhaseStarted)
+def _phase_starts(scene: Scene[events.PhaseStarted]) -> str:
+    plan, after = scene.plan, scene.after
+    phase = plan.phases[after.phase]
+    last = last_safe_start(plan, after)
+    back = f" A rollback must begin by {clock(last, plan.zone)}." if last is not None else ""
+    risk = f" Risk {plan.risk.level}: {plan.risk.why.rstrip('.')}." if plan.risk and after.phase == 0 else ""
+    return f"Phase *{phase.title}* starts; it is planned to end at {clock(phase.end, plan.zone)}.{risk}{back}"
+
+
+@UPDATES.of(events.PeopleAsked)
+def _asked(scene: Scene[events.PeopleAsked]) -> str:
+    plan, body = scene.plan, scene.body
+    if body.items:
+        return f"✋ Waiting for people to confirm {', '.join(body.items)}."
+    until = f" They have until {clock(body.deadline, plan.zone)}." if body.deadline else ""
+    why = first_line(body.why)
+    again = f" {why[0].upper()}{why[1:]}. Votes given before are void." if why else ""
+    return f"🗳 Go or no-go for *{plan.phases[scene.after.phase].title}*? Every criterion passes.{again}{until}"
+
+
+@UPDATES.of(events.VoteCast)
+def _voted(scene: Scene[events.VoteCast]) -> str:
+    body = scene.body
+    what = "approves a rollback" if body.on == "roll back" else f"says *{body.decision}*"
+    comment = f": {first_line(body.comment)}" if body.comment else "."
+    return f"{scene.actor} {what}{'' if body.proved else ' (not proved)'}{comment}"
+
+
+@UPDATES.of(events.NoGo)
+def _no_go(scene: Scene[events.NoGo]) -> str:
+    changed = "This phase changed nothing" if scene.after.changed else "Nothing was changed"
+    return f"⛔ No-go: {scene.body.why}. {changed}."
+
+
+@UPDATES.of(events.Tripped)
+def _tripped(scene: Scene[events.Tripped]) -> str:
+    return f"⏪ The watch tripped: {scene.body.why}. Rolling back."
+
+
+@UPDATES.of(events.WouldTrip)
+def _would_trip(scene: Scene[events.WouldTrip]) -> str:
+    did = "" if scene.body.then == "tell" else f" With the watch in force this would {scene.body.then}."
+    return f"👀 {first_line(scene.body.why)}.{did}"
+
+
+@UPDATES.of(events.RollbackOverran)
+def _overran(scene: Scene[events.RollbackOverran]) -> str:
+    return f"⏳ {scene.body.why}."
+
+
+@UPDATES.of(events.StepFailed, events.VerifyFailed)
+def _failed(scene: Scene[Body]) -> str:
+    return f"⏪ {first_line(scene.body.why)}. Rolling back."
+
+
+@UPDATES.of(events.RollbackAsked, events.AbortAsked)
+def _rollback_asked(scene: Scene[events.RollbackAsked]) -> str:
+    level = f", by {scene.body.level}" if scene.body.level else ""
+    return f"⏪ {scene.actor} says {scene.event.kind}{level}: {scene.body.why or 'no reason given'}."
+
+
+@UPDATES.of(events.BackupRestored)
+def _restored(scene: Scene[events.BackupRestored]) -> str:
+    kept = f" What was there is kept as `{scene.body.kept}`." if scene.body.kept else ""
+    return f"⏪ Restored the backup taken at {scene.body.taken_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC.{kept}"
+
+
+@UPDATES.of(events.UndoFailed, events.RollbackNotProved)
+def _rollback_failed(scene: Scene[Body]) -> str:
+    return f"🚨 *Rollback failed, a person is needed*: {first_line(scene.body.why)}"
+
+
+@UPDATES.of(events.Held, events.HoldAsked)
+def _holding(scene: Scene[Body]) -> str:
+    return f"✋ Holding: {first_line(scene.after.held)}"
+
+
+@UPDATES.of(events.ResumeAsked)
+def _resumed(scene: Scene[events.ResumeAsked]) -> str:
+    return f"▶️ {scene.actor} resumed the run."
+
+
+@UPDATES.of(events.RollbackProved)
+def _rolled_back(scene: Scene[events.RollbackProved]) -> str:
+    return f"↩️ Rolled back, and proved: {scene.body.why}.{_lost(scene.after)}"
+
+
+@UPDATES.of(events.PhaseRollbackProved)
+def _phase_rolled_back(scene: Scene[events.PhaseRollbackProved]) -> str:
+    title = scene.plan.phases[scene.after.phase].title
+    return (
+        f"↩️ Phase *{title}* is rolled back, and that is proved: {scene.body.why}.{_lost(scene.after)} It can be launched again."
+    )
+
+
+def _lost(state: State) -> str:
+    """Say what the way back destroyed."""
+    rows = describe_rows(state.rollback.lost)
+    return f" Data loss, as accepted: rows that were written since, {rows}." if rows else ""
+
+
+@UPDATES.of(events.Acknowledged)
+def _acknowledged(scene: Scene[events.Acknowledged]) -> str:
+    comment = f": {first_line(scene.body.comment)}" if scene.body.comment else ""
+    return f"🙋 {scene.actor} acknowledged{comment}."
+
+
+@UPDATES.of(events.PhaseDone)
+def _phase_done(scene: Scene[events.PhaseDone]) -> str:
+    return f"Phase *{scene.plan.phases[scene.before.phase].title}* is done."
+
+
+@UPDATES.of(events.RunDone)
+def _run_done(scene: Scene[events.RunDone]) -> str:
+    opened = scene.after.opened_at
+    took = say_duration(scene.event.at - opened) if opened else "?"
+    return f"✅ *Done* in {took}. The report: `gonogo report`."
+
+
+#: what needs nobody: it is not sent to the channel too, and names nobody
+_QUIET: frozenset[type[Body]] = frozenset(
+    {events.PhaseStarted, events.PhaseDone, events.ResumeAsked, events.VoteCast, events.Acknowledged}
+)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from gonogo.core.engine.decide import next_to_undo, open_items, waits_for_votes
 from gonogo.core.engine.state import SWITCH_LEVELS, State, Status, goes_further
 from gonogo.core.plan.plan import Plan
-from gonogo.core.text.messages import asked_boxes
+from gonogo.core.text.messages import asked_items
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,21 +27,21 @@ def next_commands(plan: Plan, state: State, *, carried: bool) -> list[NextComman
         carried: whether a process carries it.
     """
     where = f"{plan.runbook} --target {plan.target}"
-    if (boxes := open_boxes(plan, state)) and not state.held:
-        return [NextCommand(command=f"gonogo confirm {plan.runbook} {boxes[0]} --target {plan.target} --as PERSON")]
+    if (items := items_to_confirm(plan, state)) and not state.held:
+        return [NextCommand(command=f"gonogo confirm {plan.runbook} {items[0]} --target {plan.target} --as PERSON")]
     if state.status is Status.DECIDING and not state.held:
         waits = waits_for_votes(plan, state)
         return [NextCommand(command=f"gonogo go {where} --as PERSON" if waits else f"gonogo resume {where}")]
     if carried:
         return [NextCommand(command=f"gonogo status {where} --watch")]
-    if state.rollback_failed:
+    if state.rollback.failed:
         return _after_a_failed_rollback(plan, state, where)
-    if state.held and state.status is Status.ROLLING_BACK and state.loss_counted is None and "would destroy" in state.held:
+    if state.held and state.status is Status.ROLLING_BACK and state.rollback.loss_pending:
         return [NextCommand(command=f"gonogo rollback {where} --continue --accept-loss", when="those rows may be lost")]
-    if state.status is Status.ROLLED_BACK and state.level in SWITCH_LEVELS:
+    if state.status is Status.ROLLED_BACK and state.rollback.level in SWITCH_LEVELS:
         return [
             NextCommand(command=f"gonogo rollback {where} --level {level}")
-            for level in state.levels
+            for level in state.rules.levels
             if goes_further(state, level)
         ]
     if state.status in (Status.DONE, Status.ROLLED_BACK):
@@ -55,11 +55,11 @@ def _after_a_failed_rollback(plan: Plan, state: State, where: str) -> list[NextC
     told = [
         NextCommand(command=f"gonogo rollback {where} --continue", when="what it names is mended: it goes on where it stopped")
     ]
-    if state.status is Status.ROLLING_BACK and state.level == "undo" and next_to_undo(plan, state) is not None:
+    if state.status is Status.ROLLING_BACK and state.rollback.level == "undo" and next_to_undo(plan, state) is not None:
         told.append(NextCommand(command=f"gonogo resume {where} --settle done", when="you have undone that by hand"))
     told += [
         NextCommand(command=f"gonogo rollback {where} --level {level}", when=f"it cannot be mended: the way back by {level}")
-        for level in state.levels
+        for level in state.rules.levels
         if goes_further(state, level)
     ]
     if goes_further(state, "", 0):
@@ -68,10 +68,10 @@ def _after_a_failed_rollback(plan: Plan, state: State, where: str) -> list[NextC
     return told
 
 
-def open_boxes(plan: Plan, state: State) -> tuple[str, ...]:
-    """Return the boxes that are asked for now and that nobody has ticked."""
+def items_to_confirm(plan: Plan, state: State) -> tuple[str, ...]:
+    """Return the items that are asked for now and that nobody has confirmed."""
     if state.status is Status.DECIDING:
         return open_items(state, plan.phases[state.phase].before)
-    if state.status not in (Status.WORKING, Status.SOAKING) or state.asked is None or state.asked.step is None:
+    if state.status not in (Status.WORKING, Status.SOAKING) or state.gate.asked is None or state.gate.asked.step is None:
         return ()
-    return open_items(state, asked_boxes(plan, state))
+    return open_items(state, asked_items(plan, state))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Sequence
+
 
 def clean(text: object) -> str:
     """Return a text without control characters, so that nothing in a database can drive the terminal."""
@@ -35,3 +38,24 @@ def point_at(line: str, column: int, width: int = 160) -> str:
     start = max(0, column - width // 2)
     lead, tail = "..." if start else "", "..." if start + width < len(line) else ""
     return f"    {lead}{line[start : start + width]}{tail}\n    {' ' * (column - start + len(lead))}^"
+
+
+def cell(text: object) -> str:
+    """Return a text as a cell of a Markdown table: one line, its bars escaped; `-` where it is empty."""
+    return " ".join(str(text).split()).replace("|", "\\|") or "-"
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
+    """Return a Markdown table, line by line."""
+    lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
+    return [*lines, *(f"| {' | '.join(map(cell, row))} |" for row in rows)]
+
+
+def counted(number: int, noun: str) -> str:
+    """Say how many of something there are: `1 check`, `2,000 checks`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def unmarked(text: str) -> str:
+    """Return an update's text without its marks: `*bold*`, `` `code` `` and `> quote` (see gonogo/core/text/messages.py)."""
+    return re.sub(r"(?m)^> ", "", re.sub(r"(?<!\w)[*`]([^*`\n]+)[*`](?!\w)", r"\1", text))

@@ -8,8 +8,10 @@ from gonogo.core.engine.budgets import expected_downtime
 from gonogo.core.engine.rehearsal import last_safe_start
 from gonogo.core.engine.state import State
 from gonogo.core.model.duration import say_duration
-from gonogo.core.plan.plan import Plan, PlannedPhase, PlannedStep, PlannedTask
+from gonogo.core.plan.plan import Plan, PlannedPhase, PlannedTask
 from gonogo.core.text.messages import clock
+from gonogo.core.text.plain import table
+from gonogo.core.text.steps import describe_step
 
 
 def plan_page(plan: Plan) -> str:
@@ -18,7 +20,7 @@ def plan_page(plan: Plan) -> str:
     parts = [f"# {plan.title}", f"Target **{plan.target}**{protected}, seal `{plan.seal[:16]}`", *_risk(plan), "", *_gantt(plan)]
     for number, phase in enumerate(plan.phases):
         parts += ["", f"## {phase.title}", "", *gate_lines(phase), "", *_tasks(plan, number), "", *_watch(plan, phase)]
-    return "\n".join([*parts, "", "## The way back", "", *way_back(plan)])
+    return "\n".join([*parts, "", "## The way back", "", *rollback_lines(plan)])
 
 
 def _gantt(plan: Plan) -> list[str]:
@@ -44,32 +46,20 @@ def gate_lines(phase: PlannedPhase) -> list[str]:
 
 
 def _tasks(plan: Plan, number: int) -> list[str]:
-    lines = ["| clock | task | owner | does | locks | way back |", "|---|---|---|---|---|---|"]
+    rows = []
     for task in (t for t in plan.tasks if t.phase == number):
         steps = plan.steps[task.first : task.last + 1]
         locks = dict.fromkeys(lock for step in steps for script in step.scripts for lock in script.locks)
         back = dict.fromkeys(script.source for step in steps for script in (step.undo or ())[:20])
         missing = ["**none**"] if any(step.undo is None for step in steps) else []
-        cells = [clock(task.start, plan.zone), _task(task), task.owner, "<br>".join(_does(step) for step in steps)]
+        cells = [clock(task.start, plan.zone), _task(task), task.owner, "<br>".join(describe_step(step) for step in steps)]
         cells += ["<br>".join(list(locks)[:10]), "<br>".join([*missing, *back])]
-        lines.append("| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") or "-" for cell in cells) + " |")
-    return lines
+        rows.append(cells)
+    return table(("clock", "task", "owner", "does", "locks", "way back"), rows)
 
 
 def _task(task: PlannedTask) -> str:
     return f"{task.title}{f' ({say_duration(task.takes)})' if task.takes else ''}"
-
-
-def _does(step: PlannedStep) -> str:
-    if step.kind == "check":
-        return f"check {', '.join(step.checks)}"
-    if step.wait is not None:
-        return f"wait {say_duration(step.wait)}"
-    if step.kind == "confirm":
-        return f"people confirm {', '.join(item.item for item in step.confirm)}"
-    names = list(dict.fromkeys(script.source for script in step.scripts))
-    told = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-    return f"backfill {step.table}, {step.batch} rows a batch: {told}" if step.kind == "backfill" else told
 
 
 def _watch(plan: Plan, phase: PlannedPhase) -> list[str]:
@@ -89,8 +79,8 @@ def _risk(plan: Plan) -> list[str]:
     return ["", f"Risk **{plan.risk.level}**: {plan.risk.why}"] if plan.risk else []
 
 
-def way_back(plan: Plan) -> list[str]:
-    """Return how a run is turned back, and how long that takes, a line each."""
+def rollback_lines(plan: Plan) -> list[str]:
+    """Return how a run is rolled back, and how long that takes, a line each."""
     takes = f", planned to take {say_duration(plan.rollback.takes)}" if plan.rollback.takes else ""
     levels = plan.rollback.levels
     lines = [f"- by {', else '.join(levels)}{takes}: {'; '.join(_LEVELS[level] for level in levels)}"]
@@ -102,7 +92,7 @@ def way_back(plan: Plan) -> list[str]:
     if without := [step.name for step in plan.steps if step.undo is None and not step.no_return]:
         lines.append(f"- **no way back** past {', '.join(without)}")
     if returns := [step.name for step in plan.steps if step.no_return]:
-        lines.append(f"- **point of no return**: {', '.join(returns)}; from there on nothing turns back by itself")
+        lines.append(f"- **point of no return**: {', '.join(returns)}; from there on nothing rolls back by itself")
     if rule := plan.rollback.authority:
         lines.append(f"- a person's request needs {rule.quorum} of {', '.join(rule.roles)}; a trip needs nobody")
     return lines
@@ -114,16 +104,16 @@ def _budgets(plan: Plan) -> list[str]:
         planned = sum((expected_downtime(plan, State(), phase) for phase in range(len(plan.phases))), timedelta(0))
         lines.append(f"- downtime: {say_duration(most)} in all at most; {say_duration(planned)} planned, and what locks take")
     if (most := plan.budgets.rollback) is not None:
-        lines.append(f"- turning back may take {say_duration(most)} at most")
+        lines.append(f"- a rollback may take {say_duration(most)} at most")
     return lines
 
 
-_THEN = {"roll back": "turns the run back", "hold": "holds the run", "tell": "is told"}
+_THEN = {"roll back": "rolls the run back", "hold": "holds the run", "tell": "is told"}
 _LEVELS = {
     "feature": "it is switched off",
     "undo": "each step is undone, newest first",
     "data": "rows are put back from their copies",
-    "restore": "the backup takes the place of what is there",
+    "restore": "the backup replaces what is there",
 }
 
 

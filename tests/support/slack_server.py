@@ -156,7 +156,7 @@ class SlackServer:
         self.calls: list[Call] = []
         self.limits_hit = 0
         #: is told of each call, before it is answered
-        self.takes_effect: Callable[[Call], None] = lambda _: None
+        self.heard: Callable[[Call], None] = lambda _: None
         self._lock = threading.Lock()
         self._script: list[Answer] = []
         self._always = FINE
@@ -216,7 +216,7 @@ class SlackServer:
         with self._lock:
             self.calls.append(call)
             answer = self._scripted(call.method)
-        self.takes_effect(call)
+        self.heard(call)
         said: dict[str, Any] = {"ok": False, "error": answer.error}
         if answer.taken:
             with self._lock:
@@ -383,7 +383,7 @@ def _arguments(kind: str, raw: bytes) -> dict[str, Any]:
         read: dict[str, Any] = json.loads(raw)
         return read
     if kind.startswith("multipart/form-data"):
-        parts = message_from_bytes(b"Content-Type: " + kind.encode() + b"\r\n\r\n" + raw).get_payload()
-        named = {str(part.get_param("name", header="Content-Disposition")): part for part in parts}
-        return {name: part.get_payload(decode=True).decode() for name, part in named.items()}
+        parts = message_from_bytes(b"Content-Type: " + kind.encode() + b"\r\n\r\n" + raw).walk()
+        named = {str(part.get_param("name", header="Content-Disposition")): part for part in parts if not part.is_multipart()}
+        return {name: bytes(part.get_payload(decode=True) or b"").decode() for name, part in named.items()}
     return {name: values[-1] for name, values in parse_qs(raw.decode(), keep_blank_values=True).items()}

@@ -15,9 +15,10 @@ from typing import Any
 import httpx
 import pyotp
 import pytest
-from gonogo_command import environment, gonogo
 from playwright.sync_api import Browser, Page, expect
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
+
+from support.command import environment, gonogo
 
 
 class ScratchServer:

@@ -1,6 +1,6 @@
-"""Carry a run as the command line does, and die by SIGKILL right after a given fact of it was recorded.
+"""Run a runbook as the command line does, and die by SIGKILL right after a given event of it was recorded.
 
-python victim.py RUNBOOK FACT
+python victim.py RUNBOOK EVENT
 """
 
 from __future__ import annotations
@@ -14,23 +14,25 @@ from gonogo.project import prepend_import_root, project_of
 
 prepend_import_root()
 
+from gonogo.core.engine.events import Event  # noqa: E402
+from gonogo.core.engine.state import State  # noqa: E402
 from gonogo.planning.load import load_runbook  # noqa: E402
 from gonogo.planning.planner import prepare  # noqa: E402
-from gonogo.run import launch, targets  # noqa: E402 - the house must be on the path first
-from gonogo.run.context import acquire_run  # noqa: E402
+from gonogo.run import begin, launch, targets  # noqa: E402 - the project must be on the path first
+from gonogo.run.acquire import acquire_run  # noqa: E402
 from gonogo.run.signatures import keys_of  # noqa: E402
 
 
 def main() -> None:
-    file, fact = Path(sys.argv[1]), int(sys.argv[2])
+    file, last = Path(sys.argv[1]), int(sys.argv[2])
     runbook, project = load_runbook(file), project_of(file)
     database = targets.reach(runbook, project, "")
     with database.connect("gonogo/begin") as connection:
-        run, _ = launch.begin(connection, prepare(runbook, file, project), "victim")
+        run, _ = begin.begin(connection, prepare(runbook, file, project), "victim")
     runner = acquire_run(database, run, actor="victim", keys=keys_of(project))
 
-    def die(_: object, event: object, __: object) -> None:
-        if event.seq == fact:  # type: ignore[attr-defined]
+    def die(_: State, event: Event, __: State) -> None:
+        if event.seq == last:
             os.kill(os.getpid(), signal.SIGKILL)
 
     runner.listeners.append(die)

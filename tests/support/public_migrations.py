@@ -72,5 +72,7 @@ def _filled(connection: Connection, statement: str, parameters: object) -> str:
     """Return a statement with its parameters in it."""
     if not parameters:
         return statement.replace("%%", "%")
-    with psycopg.ClientCursor(connection.connection.driver_connection) as cursor:
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)
+    with psycopg.ClientCursor(driver) as cursor:
         return cursor.mogrify(statement, parameters)  # type: ignore[arg-type]

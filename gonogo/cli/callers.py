@@ -1,0 +1,35 @@
+"""Who speaks on the command line."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+
+import typer
+
+from gonogo.core.plan.plan import Plan
+from gonogo.core.text.plain import tidy
+from gonogo.errors import BadInput
+from gonogo.run.votes import Caller
+
+
+def caller_of(person: str, code: str) -> Caller:
+    """Return who speaks."""
+    return Caller(person=tidy(person, 48), code=tidy(code, 20))
+
+
+def require_person(caller: Caller) -> None:
+    """Refuse somebody who does not say who they are.
+
+    Raises:
+        BadInput: they do not.
+    """
+    if not caller.person:
+        raise BadInput("say who you are with --as PERSON: a name in `people:` of the runbook")
+
+
+def ask_code(plan: Plan, caller: Caller) -> Caller:
+    """Ask on a terminal for the one-time code that a protected target needs, where none was given."""
+    if caller.code or not caller.person or not plan.protected or not sys.stdin.isatty():
+        return caller
+    return replace(caller, code=typer.prompt(f"One-time code of {caller.person}", hide_input=True))

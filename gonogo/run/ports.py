@@ -1,0 +1,208 @@
+"""What a run needs from around it: a ledger to read and to append to, and a target to work on.
+
+`gonogo/run/target.py` and `gonogo/run/records.py` are the real ones. The tests have others in memory, which pass the same suite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+from gonogo.core.engine.events import BackupProved, BackupRestored, BatchDone, Body, Event, Rehearsed
+from gonogo.core.engine.state import State
+from gonogo.core.engine.verdict import Measurement
+from gonogo.core.model.check_kinds import Http, Run
+from gonogo.core.plan.plan import PlannedStep, Script
+
+
+class Reader(Protocol):
+    """The ledger of one run, to be read."""
+
+    def read(self, after: int = 0) -> list[Event]:
+        """Return the events after a number, in order."""
+
+    def event(self, seq: int) -> Event:
+        """Return one event.
+
+        Raises:
+            Refused: there is none of that number.
+        """
+
+    def data(self, seq: int) -> dict[str, Any]:
+        """Return the body of an event just as it lies in the ledger: what a signature covers."""
+
+
+class Ledger(Reader, Protocol):
+    """The ledger of one run, as its runner has it."""
+
+    def append(self, body: Body) -> Event:
+        """Append an event as the run's runner.
+
+        Raises:
+            Fenced: another runner took over.
+        """
+
+    def problems(self) -> list[str]:
+        """Return what is wrong with the chain of events, and with that of the rehearsals."""
+
+    def newest_rehearsal(self) -> tuple[int, Rehearsed, Mapping[str, Any]] | None:
+        """Return the newest rehearsal of the runbook: its number, what it showed, and what a signature covers.
+
+        Raises:
+            Refused: its record cannot be read.
+        """
+
+    def later_runs(self, since: datetime) -> list[str]:
+        """Return the other runs that changed the target since a moment."""
+
+
+class Batches(Protocol):
+    """A table that a backfill works through."""
+
+    @property
+    def estimate(self) -> int:
+        """About how many rows it has; 0 where nobody knows."""
+
+    def run_next(self, number: int, after: Sequence[str] | None, body: BatchDone) -> Event | None:
+        """Run the next batch together with its event; None when nothing is left.
+
+        Args:
+            number: its number in this process.
+            after: the key that the batch before it ended with.
+            body: what its event says beside its key and its rows.
+        """
+
+    def rematches_own_rows(self, done: int) -> bool:
+        """Say whether more than twice the table was done: the batches then change their own key."""
+
+
+class Answer(Protocol):
+    """What a program, or a service, answered."""
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+
+    @property
+    def status(self) -> int | None:
+        """The status of a service."""
+
+    @property
+    def text(self) -> str:
+        """What it said."""
+
+
+class Target(Protocol):
+    """The database that a run changes, and what a run may do to it and beyond it."""
+
+    def say(self, text: str) -> None:
+        """Tell whoever looks on."""
+
+    def now(self) -> datetime:
+        """Return the time that waits, windows and deadlines are reckoned by."""
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass; an event that somebody appends ends it at once."""
+
+    # scripts
+
+    def run_script(self, step: PlannedStep, script: Script, body: Body, *, guard: str = "") -> Event:
+        """Run a transactional script together with its event.
+
+        Args:
+            step: whose limits apply.
+            script: what to run.
+            body: the event's.
+            guard: SQL that goes before it in the same transaction.
+
+        Raises:
+            ScriptFailed: the server refused it; nothing of it stayed.
+            Stopped: the watch cancelled it; nothing of it stayed.
+        """
+
+    def prepare_alone(self, script: Script) -> None:
+        """Make sure that a script which cannot be transactional will make what it says.
+
+        Raises:
+            ScriptFailed: something of that name is there already.
+        """
+
+    def run_alone(self, step: PlannedStep, script: Script) -> None:
+        """Run a script outside a transaction.
+
+        Raises:
+            ScriptFailed: the server refused it; `left` says whether something of it may have stayed.
+            Stopped: the watch cancelled it.
+        """
+
+    def happened(self, script: Script) -> bool | None:
+        """Ask the catalog whether a script outside a transaction happened; None where it cannot know."""
+
+    def answers_yes(self, query: str) -> bool | None:
+        """Ask a query with one boolean; None where it answers nothing."""
+
+    def batches(self, step: PlannedStep) -> Batches:
+        """Return the table that a backfill works through.
+
+        Raises:
+            ScriptFailed: there is no such table, or no key without NULLs.
+        """
+
+    def oldest_running(self) -> str:
+        """Return a snapshot that shows only what had committed before any transaction that runs now began to write."""
+
+    # beyond the database
+
+    def call(self, step: PlannedStep, what: Run | Http, key: str, *, stoppable: bool) -> Answer:
+        """Run a program, or ask a service.
+
+        Args:
+            step: whose limit applies.
+            what: the program, or the request.
+            key: what tells one attempt from another, for a service that knows such keys.
+            stoppable: whether the watch may end it.
+
+        Raises:
+            ScriptFailed: it failed, or takes too long; `left` says whether what it did may have stayed.
+        """
+
+    # what is there
+
+    def fingerprint(self) -> dict[str, str]:
+        """Return the definitions of the schema, object by object."""
+
+    def missing_rights(self, needs: Sequence[tuple[str, str]]) -> list[str]:
+        """Return which rights the role does not have."""
+
+    def measure(self, name: str, baseline: Measurement | None) -> Measurement:
+        """Ask a check on a connection that runs no steps."""
+
+    # backup and way back
+
+    def take_backup(self, *, after: bool) -> BackupProved:
+        """Take a backup, restore it and compare.
+
+        Raises:
+            BackupFailed: it cannot be taken, or does not hold what was there.
+            Refused: it cannot be proved anywhere.
+        """
+
+    def restore(self, backup: BackupProved, body: BackupRestored, *, accepts_loss: bool) -> None:
+        """Replace what is there with a backup, and record it with the very same change.
+
+        Raises:
+            RowsWritten: somebody wrote after the loss was counted.
+            RestoreFailed: it cannot be restored; what was there is still there.
+        """
+
+    def rows_at_risk(self, state: State, step: int) -> tuple[dict[str, int], str]:
+        """Return the rows, by table, that an undo or a restore would destroy, and how that is known.
+
+        Args:
+            state: where the run stands.
+            step: the step whose undo is meant; past the last one, the restore.
+        """
+
+    def loss_guard(self, step: int, script: Script) -> str:
+        """Return SQL that fails, in the undo's own transaction, where rows were written since they were counted."""

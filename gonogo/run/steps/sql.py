@@ -1,0 +1,55 @@
+"""SQL of templates, script by script: each in its own transaction with its event, or alone where a statement forbids that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gonogo.core.engine.commands import RunUndo
+from gonogo.core.engine.decide import needs_loss_count
+from gonogo.core.engine.events import UndoDone, UndoFailed, UndoStarted
+from gonogo.core.engine.marks import downtime_mark, script_done, script_started
+from gonogo.run.context import Context
+from gonogo.run.judge import SETTLE
+from gonogo.run.steps import Outcome
+
+
+def perform(context: Context, number: int, index: int) -> Iterator[Outcome]:
+    """Run one script."""
+    step = context.plan.steps[number]
+    script = step.scripts[index]
+    # what is written from now on is what its undo would destroy
+    since = context.target.oldest_running() if step.destroys and index == 0 else ""
+    done = script_done(context.plan, number, index, since=since)
+    if script.transactional:
+        yield context.target.run_script(step, script, done)
+        return
+    context.target.prepare_alone(script)
+    yield script_started(context.plan, number, index)
+    context.target.run_alone(step, script)
+    yield done
+
+
+def undo(context: Context, command: RunUndo) -> Iterator[Outcome]:
+    """Run one undo script."""
+    step = context.plan.steps[command.step]
+    script = (step.undo or ())[command.script]
+    down = downtime_mark(context.plan, command.step, script, back=True)
+    done = UndoDone(step=command.step, script=command.script, last=command.last, down=down)
+    if script.transactional:
+        guarded = needs_loss_count(step) and not context.state.rollback.accepts_loss and (script.destroys or step.journal)
+        guard = context.target.loss_guard(command.step, script) if guarded else ""
+        yield context.target.run_script(step, script, done, guard=guard)
+        return
+    if command.in_doubt and (happened := context.target.happened(script)) is not False:
+        yield done if happened else in_doubt(context, command)
+        return
+    context.target.prepare_alone(script)
+    yield UndoStarted(step=command.step, script=command.script, last=command.last, down=down)
+    context.target.run_alone(step, script)
+    yield done
+
+
+def in_doubt(context: Context, command: RunUndo) -> UndoFailed:
+    """Return the event by which a person is asked about an undo that had begun."""
+    step = context.plan.steps[command.step]
+    return UndoFailed(step=command.step, why=f"the undo of {step.name} is in doubt: it had begun. {SETTLE}")

@@ -1,0 +1,223 @@
+"""The real target of a run: PostgreSQL through the runner's session, and what lies beyond it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import psycopg
+
+from checks.kind import CheckEnvironment
+from checks.measure import measure
+from gonogo import clock
+from gonogo.core.engine.events import BackupProved, BackupRestored, Body, Event
+from gonogo.core.engine.state import State
+from gonogo.core.engine.verdict import Measurement
+from gonogo.core.model.check_kinds import Http, Run
+from gonogo.core.plan.plan import PlannedStep, Script
+from gonogo.errors import Refused, RestoreFailed, ScriptFailed, StepError
+from gonogo.external.process import Interrupted, NotStarted, run_command
+from gonogo.external.request import request
+from gonogo.postgres import scratch
+from gonogo.postgres.blockers import describe_error
+from gonogo.postgres.connection import Connection
+from gonogo.postgres.fingerprint import schema_fingerprint
+from gonogo.recovery import data_loss, dump, manifest, restore
+from gonogo.run import losses, non_transactional
+from gonogo.run.backfill import TableBatches, keyset
+from gonogo.run.ports import Batches
+from gonogo.run.session import Session
+from gonogo.sql.privileges import missing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Called:
+    """What a program, or a service, answered."""
+
+    seconds: float
+    text: str
+    status: int | None = None
+
+
+@dataclass(kw_only=True)
+class PostgresTarget:
+    """A database that a run changes."""
+
+    session: Session
+    #: where backups lie, and the scratch server that may have to prove them
+    state_folder: Path
+    #: the project, in which programs run and whose own checks are asked
+    root: Path
+    #: why nothing of the plan may act beyond the database, if it may not
+    untrusted: str = ""
+    #: restores in place even where databases may be made, as a rehearsal does for a target where they may not
+    in_place: bool = False
+    _asker: Connection | None = field(default=None, init=False)
+
+    def say(self, text: str) -> None:
+        """Tell whoever looks on."""
+        self.session.say(text)
+
+    def now(self) -> datetime:
+        """Return the time that waits, windows and deadlines are reckoned by."""
+        return clock.now()
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass; an event that somebody appends ends it at once."""
+        for _ in self.session.connection.notifies(timeout=seconds, stop_after=1):
+            pass
+
+    # scripts
+
+    def run_script(self, step: PlannedStep, script: Script, body: Body, *, guard: str = "") -> Event:
+        """Run a transactional script together with its event."""
+        return self.session.run_script(step, script, body, guard=guard)
+
+    def prepare_alone(self, script: Script) -> None:
+        """Make sure that a script which cannot be transactional will make what it says."""
+        non_transactional.prepare(self.session, script)
+
+    def run_alone(self, step: PlannedStep, script: Script) -> None:
+        """Run a script outside a transaction."""
+        non_transactional.run_alone(self.session, step, script)
+
+    def happened(self, script: Script) -> bool | None:
+        """Ask the catalog whether a script outside a transaction happened; None where it cannot know."""
+        return non_transactional.probe(self.session, script)
+
+    def answers_yes(self, query: str) -> bool | None:
+        """Ask a query with one boolean; None where it answers nothing."""
+        row = self.session.connection.execute(query.encode()).fetchone()
+        return bool(row[0]) if row else None
+
+    def batches(self, step: PlannedStep) -> Batches:
+        """Return the table that a backfill works through."""
+        return TableBatches(session=self.session, step=step, keys=keyset(self.session.connection, step))
+
+    def oldest_running(self) -> str:
+        """Return a snapshot that shows only what had committed before any transaction that runs now began to write."""
+        return data_loss.oldest_running(self.session.connection)
+
+    # beyond the database
+
+    def call(self, step: PlannedStep, what: Run | Http, key: str, *, stoppable: bool) -> Called:
+        """Run a program, or ask a service."""
+        stopping = self.session.is_stopping if stoppable else _never
+        limit = step.within.total_seconds()
+        try:
+            if isinstance(what, Http):
+                reply = request(what, limit=limit, key=key, stopping=stopping)
+                return Called(seconds=reply.seconds, text=reply.text, status=reply.status)
+            return self._run(what, limit, stopping)
+        except Interrupted as error:
+            self.session.proceed()
+            raise ScriptFailed(str(error), left=True) from None
+        except StepError as error:
+            raise ScriptFailed(str(error), left=not isinstance(error, NotStarted)) from None
+
+    def _run(self, program: Run, limit: float, stopping: Callable[[], bool]) -> Called:
+        answer = run_command(
+            program.argv,
+            folder=self.root / program.folder,
+            environment=program.environment,
+            url=self.session.database.url,
+            limit=limit,
+            stopping=stopping,
+        )
+        if answer.code:
+            raise StepError(f"{program.argv[0]} ended with {answer.code}: {answer.words}")
+        return Called(seconds=answer.seconds, text=answer.output + answer.errors)
+
+    # what is there
+
+    def fingerprint(self) -> dict[str, str]:
+        """Return the definitions of the schema, object by object."""
+        return schema_fingerprint(self.session.connection)
+
+    def missing_rights(self, needs: Sequence[tuple[str, str]]) -> list[str]:
+        """Return which rights the role does not have."""
+        return missing(self.session.connection, needs)
+
+    def measure(self, name: str, baseline: Measurement | None) -> Measurement:
+        """Ask a check on a connection that runs no steps."""
+        if self._asker is None or self._asker.closed:
+            self._asker = self.session.database.connect(f"{self.session.name}/checks", self.session.plan.sql)
+        return measure(self.session.plan, name, self.environment(), self._asker, baseline)
+
+    def environment(self) -> CheckEnvironment:
+        """Return what the checks of this run may use."""
+        texts, database = self.session.texts, self.session.database
+        return CheckEnvironment(texts=texts, root=self.root, database=database, untrusted=self.untrusted)
+
+    # backup and way back
+
+    def take_backup(self, *, after: bool) -> BackupProved:
+        """Take a backup, restore it and compare."""
+        session = self.session
+        folder = self.state_folder / "backups" / f"{session.run}-{'after' if after else 'before'}-{dump.stamp()}"
+        made = dump.take(session.database, folder, session.say, session.plan.backup)
+        proof = dump.prove(made, self.scratch_server(), session.say)
+        return BackupProved(**dict(proof), snapshot=made.manifest.snapshot)
+
+    def scratch_server(self) -> scratch.ScratchServer:
+        """Return where a scratch database may be made."""
+        return scratch.scratch_server_of(self.session.database, self.session.plan.rehearse_on, self.state_folder)
+
+    def restore(self, backup: BackupProved, body: BackupRestored, *, accepts_loss: bool) -> None:
+        """Replace what is there with a backup, and record it with the very same change."""
+        session = self.session
+        restorer = restore.Restorer(
+            database=session.database,
+            connection=session.connection,
+            run=session.run,
+            epoch=session.epoch,
+            actor=session.actor,
+            name=session.connection.info.dbname,
+            in_place=self.in_place,
+            since="" if accepts_loss else backup.snapshot,
+        )
+        # every connection but the one that runs the steps: the database is about to be swapped
+        self.close_checks()
+        try:
+            restore.put_back(manifest.read(Path(backup.folder)), restorer, body, session.say)
+        except (manifest.BackupFailed, Refused, psycopg.Error) as error:
+            raise RestoreFailed(str(error).strip()) from None
+        finally:
+            session.reconnect()
+
+    def rows_at_risk(self, state: State, step: int) -> tuple[dict[str, int], str]:
+        """Return the rows, by table, that an undo or a restore would destroy, and how that is known."""
+        return losses.rows_at_risk(self.session.connection, self.session.run, self.session.plan, state, step)
+
+    def loss_guard(self, step: int, script: Script) -> str:
+        """Return SQL that fails, in the undo's own transaction, where rows were written since they were counted."""
+        return losses.loss_guard(self.session.connection, self.session.run, self.session.plan, step, script)
+
+    # lost connections, and the end
+
+    def knows(self, seq: int) -> None:
+        """Note the newest event that the loop knows; what is newer happened behind a lost connection."""
+        self.session.known = seq
+
+    def proceed(self) -> None:
+        """Let statements begin again: the loop has heard why they were stopped."""
+        self.session.proceed()
+
+    def recover(self, error: psycopg.Error, known: int) -> list[Event] | None:
+        """Come back after a lost connection, and return the events that are newer; None where it was not lost."""
+        return self.session.recover(known) if self.session.lost(error) else None
+
+    def describe(self, error: psycopg.Error) -> str:
+        """Say what went wrong with a statement; where it was a lock, who held it."""
+        return describe_error(error, self.session.connection)
+
+    def close_checks(self) -> None:
+        """Close the connection that asks checks."""
+        if self._asker is not None:
+            self._asker.close()
+
+
+def _never() -> bool:
+    return False

@@ -1,0 +1,98 @@
+"""Real servers for the tests, the databases that tests make in them, and folders that they can reach."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+
+from gonogo.planning.templates import Templates
+from gonogo.project import ROOT
+
+DEBIAN_15 = Path("/usr/lib/postgresql/15/bin")
+OLD = "CREATE TABLE old (id int PRIMARY KEY, note text); INSERT INTO old SELECT g, 'n' || g FROM generate_series(1, 1000) g"
+_numbers = itertools.count(1)
+
+
+class Server:
+    """A running PostgreSQL, and the databases that tests make in it."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def database(self, template: str = "") -> str:
+        """Make a database and return its URL."""
+        name = f"test_{os.getpid()}_{next(_numbers)}"
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            like = f" TEMPLATE {template} STRATEGY FILE_COPY" if template else ""
+            connection.execute(f"CREATE DATABASE {name}{like}".encode())
+        return self.url_of(name)
+
+    def url_of(self, name: str) -> str:
+        """Return the URL of one of its databases."""
+        return self.url.replace("/postgres?", f"/{name}?")
+
+
+@contextmanager
+def open_folder() -> Iterator[Path]:
+    """Make a folder that a server's own user can reach.
+
+    pytest closes its temporary folders to others at the start of every session, also of one beside this one:
+    a server that root starts as another user would lose its files in the middle of a test.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="gonogo-test-"))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def running_15(folder: Path) -> Iterator[Server]:
+    """Run Debian's PostgreSQL 15 in a folder."""
+    user = "postgres" if os.geteuid() == 0 else None
+    if user:
+        shutil.chown(folder, user)
+
+    def run(*command: str) -> None:
+        subprocess.run(
+            [DEBIAN_15 / command[0], *command[1:]], check=True, user=user, cwd="/", stdout=subprocess.DEVNULL, timeout=60
+        )
+
+    data = str(folder / "data")
+    run("initdb", "-D", data, "-U", "postgres", "--auth=trust", "--encoding=UTF8")
+    run(
+        "pg_ctl",
+        "-D",
+        data,
+        "-w",
+        "-l",
+        f"{folder}/log",
+        "-o",
+        f"-h '' -k {folder} -c max_prepared_transactions=5 -c shared_preload_libraries=pg_stat_statements",
+        "start",
+    )
+    try:
+        yield Server(f"postgresql://postgres@/postgres?host={folder}")
+    finally:
+        run("pg_ctl", "-D", data, "-w", "-m", "immediate", "stop")
+
+
+def load_guardian(server: Server, organizations: int) -> str:
+    """Make a database with the Guardian plan's schema and data; return its name."""
+    url = server.database()
+    templates = Templates([ROOT / "sql_templates"])
+    with psycopg.connect(url, autocommit=True) as connection:
+        for name in ("before.sql", "data.sql.j2"):
+            sql = templates.render(f"guardian-multi-credit/demo/{name}", {"organizations": organizations})
+            connection.execute(sql.encode())
+        connection.execute("VACUUM ANALYZE")
+    return url.split("/")[3].split("?")[0]
