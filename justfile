@@ -23,6 +23,10 @@ imports:
 test *ARGS:
     uv run pytest {{ARGS}}
 
+# the shape of the code: rooms, arrows, circles, hidden imports, long files and functions, large records
+house *ARGS:
+    uv run python tests/support/house.py {{ARGS}}
+
 # write the pages that are made from the code: states, glossary, runbook reference, JSON Schema, ledger.sql
 docs:
     uv run python docs/generate

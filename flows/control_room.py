@@ -15,7 +15,8 @@ import sys
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -86,8 +87,6 @@ def up(project: Project, say: Say, *, port: int = 4200) -> None:
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     database = home / "postgres"
     embedded.start(database, database="prefect")
-    over = threading.Event()
-    former = {number: signal.signal(number, lambda *_: over.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     password = secrets.token_urlsafe(12)
     environment = _environment(project, home, database, port, password)
     server = _Child(
@@ -103,22 +102,33 @@ def up(project: Project, say: Say, *, port: int = 4200) -> None:
         log=home / "serve.log",
     )
     room = project.state / "control-room.json"
+    with _asked_to_end() as over:
+        try:
+            say("starting Prefect's server on its own PostgreSQL ...")
+            server.start()
+            _await_health(server, port, over)
+            _leave_word(room, environment)
+            say(f"the control room: http://127.0.0.1:{port}")
+            say(f"password: gonogo:{password}   (shown only now)")
+            say(f"logs: {server.log}, {serving.log}; end it with Ctrl-C")
+            serving.start()
+            _keep_up([server, serving], over, say)
+        finally:
+            say("ending ...")
+            room.unlink(missing_ok=True)
+            serving.end()
+            server.end()
+            embedded.stop(database)
+
+
+@contextmanager
+def _asked_to_end() -> Iterator[threading.Event]:
+    """Yield what is set once this process is asked to end."""
+    over = threading.Event()
+    former = {number: signal.signal(number, lambda *_: over.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        say("starting Prefect's server on its own PostgreSQL ...")
-        server.start()
-        _await_health(server, port, over)
-        _leave_word(room, environment)
-        say(f"the control room: http://127.0.0.1:{port}")
-        say(f"password: gonogo:{password}   (shown only now)")
-        say(f"logs: {server.log}, {serving.log}; end it with Ctrl-C")
-        serving.start()
-        _keep_up([server, serving], over, say)
+        yield over
     finally:
-        say("ending ...")
-        room.unlink(missing_ok=True)
-        serving.end()
-        server.end()
-        embedded.stop(database)
         for number, handler in former.items():
             signal.signal(number, handler)
 

@@ -55,7 +55,7 @@ async def serve(project: Project, say: Say, *, pool: str = "") -> None:
     Args:
         project: whose runbooks.
         say: where it is told what is offered.
-        pool: a Prefect work pool whose workers carry the runs; without one, this process starts them.
+        pool: a Prefect work pool whose workers run the runs; without one, this process starts them.
     """
     os.environ["GONOGO_PROJECT"] = str(project.root)
     runner = _Host(name=f"gonogo {project.root.name}", query_seconds=_POLL, pause_on_shutdown=False)

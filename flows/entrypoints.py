@@ -174,7 +174,7 @@ def roll_back(
     accept_loss: bool = False,
     phase: str = "",
 ) -> Any:
-    """Undo what the newest run did, newest first, and prove it; where a process carries it, that one does."""
+    """Undo what the newest run did, newest first, and prove it; where a process works on it, that one does."""
     caller = Caller(person=asked_by, code=code)
     with found_run(runbook, target, "") as (opened, database, connection, found):
         back_to = rollback_request.phase_number(found.plan, phase)
@@ -188,7 +188,7 @@ def roll_back(
             votes.accept_loss(found.plan, keys, caller)
         elif not by_authority:
             _prove_if_said(found, keys, caller)
-        if found.carried and not take_over:
+        if found.running and not take_over:
             if not by_authority:
                 begin.request(database, found, back.body, caller.person or "the Prefect UI")
             return Completed(

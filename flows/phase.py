@@ -37,12 +37,12 @@ Say = Callable[[str], None]
 
 
 def warm_up() -> None:
-    """Reach Prefect's API, or start its local one; whatever is wrong with it shows when a phase is carried."""
+    """Reach Prefect's API, or start its local one; whatever is wrong with it shows when a phase runs."""
     with suppress(Exception), get_client(sync_client=True) as client:
         client.hello()
 
 
-def carry(runner: LiveRunner, say: Say) -> None:
+def run_phase(runner: LiveRunner, say: Say) -> None:
     """Carry a phase under Prefect; without it, where it fails.
 
     Args:

@@ -85,7 +85,7 @@ class Fenced(Refused):
 
 
 class StepError(GonogoError):
-    """A step could not be carried out."""
+    """A step failed."""
 
 
 class ScriptFailed(StepError):

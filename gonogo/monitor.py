@@ -21,6 +21,8 @@ from gonogo.core.text.messages import Update
 from gonogo.core.text.plain import tidy
 from gonogo.errors import BadInput, Refused
 from gonogo.ledger import store
+from gonogo.notify.channel import NotDelivered, delivery_key, open_channel, ready
+from gonogo.notify.sender import Sender
 from gonogo.planning.prepared import Prepared
 from gonogo.postgres.connection import Connection, Database
 from gonogo.run import runs, signatures, targets, votes
@@ -99,61 +101,58 @@ def _raise_and_clear(connection: Connection, chain: str, plan: Plan, judged: dic
 
 
 def _tell(connection: Connection, chain: str, plan: Plan, told: list[tuple[str, Update]], say: Say) -> list[str]:
-    """Tell what was not told yet, each in its channel; return what could not be."""
-    from gonogo.notify.sender import token, told_before  # noqa: PLC0415 - Slack's library is for those who have a token
-
-    known = told_before(connection, chain)
-    new = [(channel or plan.updates.slack, update) for channel, update in told if update.key not in known]
-    if not new:
-        return []
-    if not token():
-        return _say(connection, chain, [update for _, update in new], say)
-    return _post(connection, chain, plan, new)
+    """Tell what was not told yet, in each channel there is; return what could not be."""
+    channels = ready(plan.updates)
+    if not channels:
+        return _say(connection, chain, [update for _, update in told], say)
+    return [lost for kind, where in channels for lost in _post(connection, chain, plan, told, kind, where)]
 
 
-def _say(connection: Connection, chain: str, new: list[Update], say: Say) -> list[str]:
-    """Tell it where gonogo runs, as there is no Slack; nothing is left undelivered."""
-    for update in new:
-        say(update.text)
-        store.note_delivery(connection, chain, update.key, "terminal", "", "")
+def _say(connection: Connection, chain: str, told: list[Update], say: Say) -> list[str]:
+    """Tell it where gonogo runs, as there is no channel; nothing is left undelivered."""
+    known = {key for key, _, _ in store.deliveries(connection, chain)}
+    for update in told:
+        if update.key not in known:
+            say(update.text)
+            store.note_delivery(connection, chain, 0, update.key, "terminal", None, None)
     return []
 
 
-def _post(connection: Connection, chain: str, plan: Plan, new: list[tuple[str, Update]]) -> list[str]:
-    from gonogo.notify.sender import token  # noqa: PLC0415 - see above
-    from gonogo.notify.slack import NotDelivered, client, send  # noqa: PLC0415 - see above
-
-    web, lost = client(token()), []
-    for channel, update in new:
+def _post(connection: Connection, chain: str, plan: Plan, told: list[tuple[str, Update]], kind: str, where: str) -> list[str]:
+    known = {key for key, _, _ in store.deliveries(connection, chain)}
+    channel, lost = open_channel(kind), []
+    for of_alert, update in told:
+        key = delivery_key(kind, update.key)
+        # an alert names a channel of Slack
+        place = of_alert if of_alert and kind == "slack" else where
+        if key in known:
+            continue
         try:
-            sent = send(web, channel, update, dict(plan.people), None)
+            sent = channel.send(place, update, plan.people, None)
         except NotDelivered as failure:
             lost.append(f"{update.text.splitlines()[0][:100]} ({failure})")
             # what may be there all the same is not told again, unless it needs people
             if failure.doubtful and not update.loud:
-                store.note_delivery(connection, chain, update.key, channel, "", "")
+                store.note_delivery(connection, chain, 0, key, place, None, None)
             if failure.hopeless and not failure.of_channel:
                 break
         else:
-            store.note_delivery(connection, chain, update.key, sent.channel, sent.ts, "")
+            store.note_delivery(connection, chain, 0, key, sent.channel, sent.ts, None)
     return lost
 
 
 def _alarms(connection: Connection, database: Database, plan: Plan, say: Say) -> list[str]:
-    """Tell whom the newest run waits for, where no process carries it and so nobody else would."""
+    """Tell whom the newest run waits for, where no process works on it and so nobody else would."""
     try:
         found = runs.find(connection, runbook=plan.runbook)
     except Refused:
         return []
-    if found.state.alarm is None or found.carried:
+    if found.state.alarm is None or found.running:
         return []
-    from gonogo.notify.sender import Sender, token, told_before  # noqa: PLC0415 - see above
-
-    if found.plan.updates.slack and token():
-        return Sender(database, found.plan, found.run, say).tell_once()
-    known = told_before(connection, found.run)
-    new = [update for update in due(found.plan, found.state, clock.now()) if update.key not in known]
-    return _say(connection, found.run, new, say)
+    if channels := ready(found.plan.updates):
+        senders = [Sender(database, found.plan, found.run, say, kind) for kind, _ in channels]
+        return [lost for sender in senders for lost in sender.tell_once()]
+    return _say(connection, found.run, due(found.plan, found.state, clock.now()), say)
 
 
 def acknowledge(

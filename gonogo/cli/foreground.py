@@ -18,11 +18,12 @@ from gonogo.cli.status import say_way
 from gonogo.core.text.messages import updates
 from gonogo.core.text.next_commands import next_commands
 from gonogo.errors import Exit, GonogoError
+from gonogo.notify.channel import ready
 from gonogo.postgres.connection import Database
 from gonogo.project import find_project
 from gonogo.report import report
 from gonogo.run import launch, loop, runs
-from gonogo.run.acquire import LiveRunner, tells_slack, working_on
+from gonogo.run.acquire import LiveRunner, working_on
 from gonogo.run.open import OpenedRunbook
 
 
@@ -43,7 +44,7 @@ class ForegroundRun:
             hint: say what to type next.
         """
         self.quiet, self.patient, self.hint = quiet, patient, hint
-        self.carry: Callable[[LiveRunner], None] = launch.run_without_ui
+        self.run_phase: Callable[[LiveRunner], None] = launch.run_without_ui
         self._prefect: Any = None
         if not without_prefect:
             find_control_room(find_project())
@@ -70,7 +71,7 @@ class ForegroundRun:
             word = f", taken over by {actor} (epoch {runner.session.epoch})" if resumed else ""
             display.line(f"run {run_id} on {runner.plan.target}{word}")
             if self._prefect is not None:
-                self.carry = _prefect_carry(self._prefect, display)
+                self.run_phase = _in_prefect(self._prefect, display)
             try:
                 with _holding_on_signals(runner, display):
                     what(runner)
@@ -83,7 +84,7 @@ class ForegroundRun:
 
     def _shown(self, runner: LiveRunner) -> Display:
         """Return the display that follows a run."""
-        told = None if tells_slack(runner) else updates
+        told = None if ready(runner.plan.updates) else updates
         display = Display(runner.plan, runner.session.run, quiet=self.quiet, updates=told)
         runner.patient = self.patient
         runner.session.say = display.line
@@ -97,8 +98,8 @@ def _warm_up() -> None:
     phase.warm_up()
 
 
-def _prefect_carry(thread: threading.Thread, display: Display) -> Callable[[LiveRunner], None]:
-    def carry(runner: LiveRunner) -> None:
+def _in_prefect(thread: threading.Thread, display: Display) -> Callable[[LiveRunner], None]:
+    def run_phase(runner: LiveRunner) -> None:
         # what can be done before Prefect is there is done meanwhile
         loop.measure_baseline(runner)
         thread.join()
@@ -108,9 +109,9 @@ def _prefect_carry(thread: threading.Thread, display: Display) -> Callable[[Live
             display.line(f"Prefect is out ({error}); going on without it", "yellow")
             loop.run_until_blocked(runner)
             return
-        phase.carry(runner, display.line)
+        phase.run_phase(runner, display.line)
 
-    return carry
+    return run_phase
 
 
 @contextmanager
@@ -154,5 +155,5 @@ def answer(found: runs.FoundRun, opened: OpenedRunbook, json: bool, text: str, *
         except GonogoError as error:
             say(f"  no report: {error}", "yellow")
     if hint:
-        for way in next_commands(found.plan, found.state, carried=found.carried):
+        for way in next_commands(found.plan, found.state, running=found.running):
             say_way(way.command, way.when)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -103,10 +104,7 @@ def launch(
     database = targets.reach(opened.runbook, opened.project, target)
     who = caller.person or targets.whoami()
     if not again and (done := _done_already(opened, database, chosen, given)):
-        if json:
-            as_json({"run": done, "runbook": opened.runbook.runbook, "target": chosen, "status": "done", "exit_code": 0})
-        else:
-            say(f"nothing to do: {done} already completed this runbook; use --again to run it again")
+        _say_done(done, opened, chosen, json=json)
         return
     from gonogo.cli.foreground import ForegroundRun  # noqa: PLC0415 - see the top
     from gonogo.planning.planner import prepare  # noqa: PLC0415 - see the top
@@ -122,13 +120,15 @@ def launch(
         run_id, found = begin.begin(connection, prepared, who, again=again, sign=sign)
         count = begin.phases_to_do(prepared.plan, found.state if found else State(), phase)
         # the connection holds the target until the run's own session has claimed it
-        foreground.work_on(
-            opened,
-            database,
-            run_id,
-            who,
-            lambda runner: go_through(runner, count, foreground.carry, at_once=at_once, details=details),
-        )
+        launching = partial(go_through, count=count, run_phase=foreground.run_phase, at_once=at_once, details=details)
+        foreground.work_on(opened, database, run_id, who, launching)
+
+
+def _say_done(done: str, opened: OpenedRunbook, target: str, *, json: bool) -> None:
+    if json:
+        as_json({"run": done, "runbook": opened.runbook.runbook, "target": target, "status": "done", "exit_code": 0})
+    else:
+        say(f"nothing to do: {done} already completed this runbook; use --again to run it again")
 
 
 def _done_already(opened: OpenedRunbook, database: Database, target: str, inputs: dict[str, Any]) -> str:
@@ -175,7 +175,7 @@ def resume(
         database,
         found.run,
         actor or targets.whoami(),
-        lambda runner: go_on(runner, found.events, foreground.carry, settled),
+        lambda runner: go_on(runner, found.events, foreground.run_phase, settled),
         take_over=take_over,
         resumed=True,
     )
@@ -272,7 +272,7 @@ def _roll_back(
             say(f"{caller.person} approves: {lacks}")
             say(f"next: gonogo rollback {name} --target {found.plan.target} --as PERSON")
             raise typer.Exit(Exit.HOLDING)
-        if found.carried and not take_over:
+        if found.running and not take_over:
             if not by_authority:
                 begin.request(database, found, asked.body, who)
             say(f"asked {found.run} to {asked.kind}; it does so when its running step ends: gonogo status {name} --watch")
@@ -282,7 +282,7 @@ def _roll_back(
 
     def turn(runner: LiveRunner) -> None:
         rollback_request.begin_rollback(runner, asked, by_authority=by_authority)
-        foreground.carry(runner)
+        foreground.run_phase(runner)
 
     foreground.work_on(opened, database, found.run, who, turn, take_over=take_over, resumed=True)
 
@@ -343,7 +343,7 @@ def _vote(decision: str, name: str, gate: str, target: str, run_id: str, comment
     with found_run(name, target, run_id) as (opened, _, connection, found):
         asked = ask_code(found.plan, caller)
         lacks = votes.vote(connection, found, keys_of(opened.project), asked, decision, gate=gate, comment=comment)
-        carried = found.carried
+        running = found.running
     proved = "proved" if asked.code else "not proved"
     if json:
         as_json({"run": found.run, "person": caller.person, "decision": decision, "proved": bool(asked.code), "lacks": lacks})
@@ -351,7 +351,7 @@ def _vote(decision: str, name: str, gate: str, target: str, run_id: str, comment
     say(f"{caller.person} ({proved}) says {decision}", "bold green" if decision == GO else "bold red")
     if decision == GO and lacks:
         say(f"  {lacks}")
-    elif not carried:
+    elif not running:
         way = f"gonogo resume {found.plan.runbook} --target {found.plan.target}"
         say(f"  the gate has all it needs, and no process works on the run: {way}")
 
@@ -373,7 +373,7 @@ def confirm(
     require_person(caller)
     with found_run(runbook, target, run_id) as (opened, _, connection, found):
         votes.confirm(connection, found, keys_of(opened.project), ask_code(found.plan, caller), item, evidence)
-        carried = found.carried
+        running = found.running
     say(f"{caller.person} confirms {item}", "green")
-    if not carried:
+    if not running:
         say(f"  no process works on the run: gonogo resume {found.plan.runbook} --target {found.plan.target}")

@@ -120,7 +120,7 @@ def status(
                 if watch and console.is_terminal:
                     console.clear()
                 _print_status(found, shown)
-            if not watch or found.state.at_rest or not found.carried:
+            if not watch or found.state.at_rest or not found.running:
                 break
             clock.sleep(1.0)
             found = runs.find(connection, runbook=opened.runbook.runbook, run=found.run)
@@ -131,7 +131,7 @@ def status(
 def _status(found: runs.FoundRun) -> dict[str, Any]:
     plan, state = found.plan, found.state
     rows = forecast(plan, state, clock.now(), actual_times(plan, found.events))
-    next_ways = next_commands(plan, state, carried=found.carried)
+    next_ways = next_commands(plan, state, running=found.running)
     live = state.status not in (Status.DONE, Status.NO_GO, Status.ROLLED_BACK)
     return {
         "run": found.run,
@@ -141,7 +141,7 @@ def _status(found: runs.FoundRun) -> dict[str, Any]:
         "held": state.held,
         "cause": state.rollback.cause,
         "rollback_failed": state.rollback.failed,
-        "carried": found.carried,
+        "running": found.running,
         "waits": waits_for(plan, state),
         "phase": plan.phases[min(state.phase, len(plan.phases) - 1)].name,
         "done": round(fraction(plan, state), 4),
@@ -173,7 +173,7 @@ def waits_for(plan: Plan, state: State) -> str:
 
 def _print_status(found: runs.FoundRun, shown: dict[str, Any]) -> None:
     plan, state = found.plan, found.state
-    lost = not found.carried and not state.at_rest and state.status is not Status.DECIDING
+    lost = not found.running and not state.at_rest and state.status is not Status.DECIDING
     say(f"{plan.title} on {plan.target}", "bold")
     gone = " (its process is gone)" if lost else ""
     say(f"run {found.run}: {outcome(state)}{gone}, {shown['done']:.0%} of the work done")

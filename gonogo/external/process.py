@@ -96,23 +96,8 @@ def run_command(
     if not folder.is_dir():
         raise NotStarted(f"{argv[0]}: there is no folder {folder}")
     with _prepared(environment, url) as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        found = shutil.which(argv[0], path=given.get("PATH")) if os.sep not in argv[0] else argv[0]
-        if found is None:
-            raise NotStarted(f"{argv[0]}: there is no such program on the PATH")
         began = clock.monotonic()
-        try:
-            process = subprocess.Popen(
-                [found, *argv[1:]],
-                cwd=folder,
-                env=given,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                start_new_session=True,
-                preexec_fn=end_with_parent,  # noqa: PLW1509 - it takes no lock, and only calls the kernel
-            )
-        except OSError as error:
-            raise NotStarted(f"{argv[0]}: {error.strerror}") from None
+        process = _start(argv, folder, given, out, err)
         try:
             _wait(process, argv[0], began + limit, limit, stopping)
         finally:
@@ -124,6 +109,26 @@ def run_command(
             errors=_cut(redact(_tail(err, spare))),
             seconds=round(clock.monotonic() - began, 3),
         )
+
+
+def _start(argv: Sequence[str], folder: Path, given: dict[str, str], out: IO[bytes], err: IO[bytes]) -> subprocess.Popen[bytes]:
+    """Start a program in a session of its own, which ends with this process."""
+    found = shutil.which(argv[0], path=given.get("PATH")) if os.sep not in argv[0] else argv[0]
+    if found is None:
+        raise NotStarted(f"{argv[0]}: there is no such program on the PATH")
+    try:
+        return subprocess.Popen(
+            [found, *argv[1:]],
+            cwd=folder,
+            env=given,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            start_new_session=True,
+            preexec_fn=end_with_parent,  # noqa: PLW1509 - it takes no lock, and only calls the kernel
+        )
+    except OSError as error:
+        raise NotStarted(f"{argv[0]}: {error.strerror}") from None
 
 
 def redactor(environment: Sequence[str], url: str) -> Callable[[str], str]:

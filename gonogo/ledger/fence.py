@@ -32,7 +32,7 @@ def reserve(connection: Connection) -> None:
 
 
 def hold(connection: Connection, run: str) -> None:
-    """Hold the target for a run that this process is about to carry, as long as this connection lives."""
+    """Hold the target for a run that this process is about to work on, as long as this connection lives."""
     _sign(connection, run, epochs=0)
 
 
@@ -75,7 +75,7 @@ def claim(connection: Connection, run: str, *, take_over: bool = False, patience
 
     Args:
         connection: the one that will run the steps.
-        run: the run to carry.
+        run: the run.
         take_over: end the backend of a runner that is still there.
         patience: seconds to wait for a runner that is just dying.
 
@@ -149,7 +149,7 @@ def _holder(connection: Connection) -> str:
 
 
 def holder_alive(connection: Connection, run: str) -> bool:
-    """Say whether a runner carries this run now."""
+    """Say whether a runner works on this run now."""
     row = connection.execute(
         "SELECT 1 FROM gonogo.fence f JOIN pg_catalog.pg_stat_activity a USING (pid)"
         " WHERE f.run = %s AND (a.backend_start = f.backend_start OR a.backend_start IS NULL)",

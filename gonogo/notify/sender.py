@@ -6,7 +6,6 @@ and nothing is told twice. What could not be delivered is listed.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,12 +16,13 @@ from gonogo import clock
 from gonogo.core.engine.events import Kind
 from gonogo.core.engine.evolve import evolve
 from gonogo.core.engine.state import State
+from gonogo.core.model.runbook import CHANNEL_KINDS
 from gonogo.core.plan.plan import Plan
 from gonogo.core.text.escalation import due
 from gonogo.core.text.messages import Update, headline, updates
 from gonogo.errors import GonogoError
 from gonogo.ledger import store
-from gonogo.notify.slack import NotDelivered, Sent, client, send
+from gonogo.notify.channel import NotDelivered, Sent, delivery_key, open_channel
 from gonogo.postgres.connection import Connection, Database
 from gonogo.report.report import brief, report
 
@@ -30,39 +30,35 @@ from gonogo.report.report import brief, report
 _PAUSES = (0.2, 0.8, 0.0)
 #: events after which the report is told, too
 _ENDS = frozenset({Kind.RUN_DONE, Kind.PROVED, Kind.PHASE_PROVED})
-_SENT = "SELECT key, channel, ts FROM gonogo.delivery WHERE run = %s AND error IS NULL ORDER BY id"
-_RECORD = "INSERT INTO gonogo.delivery (run, seq, key, channel, ts, error, at) VALUES (%s, %s, %s, %s, %s, %s, now())"
-
-
-def told_before(connection: Connection, run: str) -> set[str]:
-    """Return the keys of the updates of a run that were told."""
-    return {str(key) for key, _, _ in connection.execute(_SENT, [run]).fetchall()}
-
-
-def token() -> str:
-    """Return Slack's bot token, or nothing."""
-    return os.environ.get("SLACK_BOT_TOKEN", "")
 
 
 class Sender(threading.Thread):
-    """Follows a run's ledger and tells Slack."""
+    """Follows a run's ledger and tells one channel.
 
-    def __init__(self, database: Database, plan: Plan, run: str, say: Callable[[str], None]) -> None:
-        super().__init__(name="updates", daemon=True)
-        self.database, self.plan, self.run_id, self.say = database, plan, run, say
+    Args:
+        database: the target.
+        plan: the run's plan.
+        run: the run.
+        say: where it is said what could not be delivered.
+        kind: the kind of channel.
+    """
+
+    def __init__(self, database: Database, plan: Plan, run: str, say: Callable[[str], None], kind: str = "slack") -> None:
+        super().__init__(name=f"updates-{kind}", daemon=True)
+        self.database, self.plan, self.run_id, self.say, self.kind = database, plan, run, say, kind
         #: set when the run is over, and when there is no more time to tell of it
         self._over, self._enough = threading.Event(), threading.Event()
         self._reading = threading.Lock()
-        self._web = client(token())
+        self._channel, self._where = open_channel(kind), str(getattr(plan.updates, kind))
         self._state = State()
         self._root: Sent | None = None
         #: what is to be told, what was, what could not be, and what of that the target has yet to record
         self._waiting: list[tuple[int, Update]] = []
         self._told: set[str] = set()
         self._failed: dict[str, str] = {}
-        self._unrecorded: list[list[object]] = []
+        self._unrecorded: list[tuple[str, int, str, str | None, str | None, str | None]] = []
         self._epoch: int | None = None
-        #: why Slack will take nothing at all, once it said so
+        #: why the channel will take nothing at all, once it said so
         self._hopeless = ""
 
     @property
@@ -102,12 +98,12 @@ class Sender(threading.Thread):
             with suppress(psycopg.Error, GonogoError), self.database.connect("gonogo/look") as connection:
                 self._catch_up(connection)
         for text in self.undelivered:
-            self.say(f"not delivered to Slack: {text}")
+            self.say(f"not delivered to {CHANNEL_KINDS[self.kind].title}: {text}")
 
     def _remember(self, connection: Connection) -> None:
-        for key, channel, ts in connection.execute(_SENT, [self.run_id]).fetchall():
+        for key, channel, ts in store.deliveries(connection, self.run_id):
             self._told.add(key)
-            if key == "root" and ts:
+            if key == self._key("root") and ts:
                 self._root = Sent(channel=channel, ts=ts)
 
     def _is_ours(self, connection: Connection) -> bool:
@@ -120,7 +116,10 @@ class Sender(threading.Thread):
         return bool(epoch == self._epoch)
 
     def _is_new(self, update: Update) -> bool:
-        return update.root or update.key not in self._told
+        return update.root or self._key(update.key) not in self._told
+
+    def _key(self, key: str) -> str:
+        return delivery_key(self.kind, key)
 
     def _catch_up(self, connection: Connection) -> None:
         """Queue what the new events say; of several states of the root message only the newest, and that first."""
@@ -175,7 +174,7 @@ class Sender(threading.Thread):
         error = error or self._try(seq, update)
         if error:
             self._failed[update.key] = _brief(update, error)
-            self._unrecorded.append([self.run_id, seq, update.key, None, None, error])
+            self._unrecorded.append((self.run_id, seq, self._key(update.key), None, None, error))
 
     def _try(self, seq: int, update: Update) -> str:
         """Send an update; return why that failed, if it did."""
@@ -184,24 +183,24 @@ class Sender(threading.Thread):
         twice = update.loud or (update.root and self._root is not None)
         for pause in () if self._hopeless else _PAUSES:
             try:
-                sent = send(self._web, self.plan.updates.slack, update, dict(self.plan.people), self._root)
+                sent = self._channel.send(self._where, update, self.plan.people, self._root)
             except NotDelivered as failure:
                 error = str(failure)
                 self._hopeless = error if failure.hopeless else ""
                 if failure.hopeless or (failure.doubtful and not twice) or self._enough.wait(pause):
                     break
             else:
-                self._told.add(update.key)
+                self._told.add(self._key(update.key))
                 self._failed.pop(update.key, None)
                 self._root = sent if update.root else self._root
-                self._unrecorded.append([self.run_id, seq, update.key, sent.channel, sent.ts, None])
+                self._unrecorded.append((self.run_id, seq, self._key(update.key), sent.channel, sent.ts, None))
                 return ""
         return error
 
     def _record(self, connection: Connection) -> None:
         """Keep what was sent, and what was not; where that fails, the next connection comes back to it first."""
         while self._unrecorded:
-            connection.execute(_RECORD, self._unrecorded[0])
+            store.note_delivery(connection, *self._unrecorded[0])
             self._unrecorded.pop(0)
 
 

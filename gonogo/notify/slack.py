@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http.client import HTTPException
 from json import JSONDecodeError
@@ -17,6 +18,7 @@ from slack_sdk.http_retry.builtin_handlers import ConnectionErrorRetryHandler, R
 
 from gonogo.core.model.people import Person
 from gonogo.core.text.messages import Update
+from gonogo.notify.channel import Channel, NotDelivered, Sent
 
 #: a section block holds 3,000 characters
 _MAX_TEXT, _MAX_NAMES = 2_990, 1_000
@@ -33,26 +35,19 @@ _SILENT.setLevel(logging.CRITICAL + 1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sent:
-    """Where a message is."""
+class SlackChannel:
+    """Sends updates to Slack."""
 
-    channel: str
-    ts: str
+    web: WebClient
+
+    def send(self, where: str, update: Update, people: Mapping[str, Person], root: Sent | None) -> Sent:
+        """Post an update: the root message is changed in place, the others follow in its thread."""
+        return send(self.web, where, update, people, root)
 
 
-class NotDelivered(Exception):
-    """Slack did not take a message.
-
-    Args:
-        why: in Slack's words, without the token.
-        hopeless: whether trying again cannot mend it.
-        doubtful: whether it may be there all the same, as only the answer is missing.
-        of_channel: whether only that channel takes nothing.
-    """
-
-    def __init__(self, why: str, *, hopeless: bool = False, doubtful: bool = False, of_channel: bool = False) -> None:
-        self.hopeless, self.doubtful, self.of_channel = hopeless, doubtful, of_channel
-        super().__init__(why)
+def open_channel(secret: str) -> Channel:
+    """Return what sends updates with a bot's token."""
+    return SlackChannel(web=client(secret))
 
 
 def client(token: str, timeout: float = 10.0) -> WebClient:
@@ -72,7 +67,7 @@ def client(token: str, timeout: float = 10.0) -> WebClient:
     return WebClient(token=token, base_url=base, timeout=max(1, int(timeout)), retry_handlers=list(handlers), logger=_SILENT)
 
 
-def send(web: WebClient, channel: str, update: Update, people: dict[str, Person], root: Sent | None) -> Sent:
+def send(web: WebClient, channel: str, update: Update, people: Mapping[str, Person], root: Sent | None) -> Sent:
     """Post an update: the root message is changed in place, the others follow in its thread.
 
     Raises:
@@ -104,7 +99,7 @@ def send(web: WebClient, channel: str, update: Update, people: dict[str, Person]
     return Sent(channel=str(answer["channel"]), ts=str(answer["ts"]))
 
 
-def mrkdwn(update: Update, people: dict[str, Person]) -> str:
+def mrkdwn(update: Update, people: Mapping[str, Person]) -> str:
     """Write an update's text for Slack: its three special characters escaped, people mentioned, never too long."""
     text = re.sub(r"(?m)^&gt; ", "> ", _escape(update.text))
     mentioned = [p for name, p in people.items() if name in update.mention or set(p.roles) & set(update.mention)]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from gonogo.core.model.alerts import Monitor
 from gonogo.core.model.check import Check
 from gonogo.core.model.duration import say_duration
 from gonogo.core.model.rollback import BACKUP_PROVED, REHEARSAL_FRESH, Rollback
-from gonogo.core.model.runbook import Gate, Phase, Runbook
+from gonogo.core.model.runbook import Gate, Phase, Runbook, Task
 from gonogo.core.model.schedule import Schedule, local_time, opening
 from gonogo.core.plan.plan import Plan, PlannedPhase, PlannedStep, PlannedTask, Script
 from gonogo.core.plan.seal import seal
@@ -53,62 +54,82 @@ def prepare(
     target = choose_target(runbook, target)
     protected = runbook.targets[target].protected
     draft = Draft(runbook, file, Templates(project.template_roots), resolve_inputs(runbook, inputs or {}), protected, target)
-    begins = start or start_of(runbook.schedule)
-    steps: list[PlannedStep] = []
-    tasks: list[PlannedTask] = []
-    phases: list[PlannedPhase] = []
     try:
-        draft.begins = begins = moment = on_clock(begins, runbook.schedule.zone)
-        for number, phase in enumerate(runbook.phases):
-            planned = _plan_phase(draft, number, phase, moment, steps, tasks)
-            phases.append(planned)
-            moment = planned.end
+        work = _plan_work(draft, on_clock(start or start_of(runbook.schedule), runbook.schedule.zone))
     except OverflowError:
         raise BadInput(Problem(file=str(file), message="its times lead beyond the calendar")) from None
-    asked = {name: _check(draft, name, runbook.checks[name]) for name in draft.asked(runbook.checks)}
-    questions = {name: script for name, check in asked.items() if (script := _question(draft, name, check, project))}
-    switches = _switches(draft)
+    plan = _plan_of(draft, project, work)
     _protect(draft, target)
     if draft.problems:
         raise BadInput(*place(draft.problems, file))
-    _warn(draft, begins, moment, steps)
-    plan = Plan(
+    _warn(draft, plan.start, plan.phases[-1].end if plan.phases else plan.start, plan.steps)
+    signed = plan.model_copy(
+        update={"commit": commit_of(file.parent), "sources": digest_sources(file, draft.templates, draft.variables, target)}
+    )
+    sealed = signed.model_copy(update={"seal": seal(signed, meanings_of(draft.texts))})
+    return Prepared(plan=sealed, texts=draft.texts, warnings=tuple(draft.warnings))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Work:
+    """The phases with their tasks and steps, on the clock."""
+
+    begins: datetime
+    phases: tuple[PlannedPhase, ...]
+    tasks: tuple[PlannedTask, ...]
+    steps: tuple[PlannedStep, ...]
+
+
+def _plan_work(draft: Draft, begins: datetime) -> _Work:
+    steps: list[PlannedStep] = []
+    tasks: list[PlannedTask] = []
+    phases: list[PlannedPhase] = []
+    draft.begins = moment = begins
+    for number, phase in enumerate(draft.runbook.phases):
+        planned = _plan_phase(draft, number, phase, moment, steps, tasks)
+        phases.append(planned)
+        moment = planned.end
+    return _Work(begins=begins, phases=tuple(phases), tasks=tuple(tasks), steps=tuple(steps))
+
+
+def _plan_of(draft: Draft, project: Project, work: _Work) -> Plan:
+    """Put what was planned, and what the runbook says of the whole run, together."""
+    runbook, target = draft.runbook, draft.runbook.targets[draft.target]
+    asked = {name: _check(draft, name, runbook.checks[name]) for name in draft.asked(runbook.checks)}
+    questions = {name: script for name, check in asked.items() if (script := _question(draft, name, check, project))}
+    return Plan(
         runbook=runbook.runbook,
         title=runbook.title or runbook.runbook,
         risk=runbook.risk,
-        target=target,
-        protected=runbook.targets[target].protected,
-        role=runbook.targets[target].role,
+        target=draft.target,
+        protected=target.protected,
+        role=target.role,
         zone=runbook.schedule.zone,
-        start=begins,
-        end_by=end_of(runbook.schedule, begins),
+        start=work.begins,
+        end_by=end_of(runbook.schedule, work.begins),
         windows=runbook.schedule.windows,
         freezes=runbook.schedule.freezes,
         override=runbook.schedule.override,
         budgets=runbook.budgets,
-        environment=tuple(dict.fromkeys((*runbook.environment, *runbook.targets[target].environment))),
+        environment=tuple(dict.fromkeys((*runbook.environment, *target.environment))),
         inputs=draft.variables,
         people=runbook.people,
         updates=runbook.updates,
         sql=runbook.sql,
         backup=next(iter(draft.here([runbook.backup])), None),
         rehearsal=next(iter(draft.here([runbook.rehearsal])), None),
-        rehearse_on=runbook.targets[target].rehearse_on,
+        rehearse_on=target.rehearse_on,
         baseline=draft.asked(runbook.baseline),
         checks=asked,
         questions=questions,
-        phases=tuple(phases),
-        tasks=tuple(tasks),
-        steps=tuple(steps),
+        phases=work.phases,
+        tasks=work.tasks,
+        steps=work.steps,
         rollback=_rollback(draft),
         success=runbook.success,
         monitor=_monitor(draft),
-        switches=switches,
-        commit=commit_of(file.parent),
-        sources=digest_sources(file, draft.templates, draft.variables, target),
+        switches=_switches(draft),
     )
-    sealed = plan.model_copy(update={"seal": seal(plan, meanings_of(draft.texts))})
-    return Prepared(plan=sealed, texts=draft.texts, warnings=tuple(draft.warnings))
 
 
 def _rollback(draft: Draft) -> Rollback:
@@ -229,34 +250,13 @@ def _plan_phase(
         draft.warnings.append(f"phases[{number}].at: what comes before it is planned to end {later} later")
     moment = begins = max(begins, opens) if opens is not None else begins
     for task in phase.ordered_tasks():
-        task_first = len(steps)
         path = f"phases[{number}].tasks[{phase.tasks.index(task)}]"
-        for s, step in enumerate(task.steps):
-            elsewhere = bool(step.only_on) and draft.target not in step.only_on
-            if not elsewhere and (step.check is None or draft.asked(step.check)):
-                steps.append(plan_step(draft, f"{path}.steps[{s}]", number, task, s, step))
         start = max(moment, _later(draft, begins, task.at)) if task.at is not None else moment
         if task.at is not None and start > begins + task.at:
             late = (start - begins - task.at).total_seconds() / 60
             draft.warnings.append(f"{path}.at: the tasks before it end {late:g} minutes after it is to start")
-        moment = _later(draft, start, task.takes or timedelta(0))
-        tasks.append(
-            PlannedTask(
-                name=task.task,
-                title=task.title or task.task,
-                about=task.about,
-                owner=task.owner,
-                concerns=task.concerns,
-                phase=number,
-                first=task_first,
-                last=len(steps) - 1,
-                at=task.at,
-                takes=task.takes,
-                downtime=task.downtime,
-                start=start,
-                end=moment,
-            )
-        )
+        tasks.append(_plan_task(draft, number, path, task, start, steps))
+        moment = tasks[-1].end
     return PlannedPhase(
         name=phase.phase,
         title=phase.title or phase.phase,
@@ -281,6 +281,30 @@ def _plan_phase(
     )
 
 
+def _plan_task(draft: Draft, phase: int, path: str, task: Task, start: datetime, steps: list[PlannedStep]) -> PlannedTask:
+    """Plan a task, and add its steps to those that are there."""
+    first = len(steps)
+    for s, step in enumerate(task.steps):
+        elsewhere = bool(step.only_on) and draft.target not in step.only_on
+        if not elsewhere and (step.check is None or draft.asked(step.check)):
+            steps.append(plan_step(draft, f"{path}.steps[{s}]", phase, task, s, step))
+    return PlannedTask(
+        name=task.task,
+        title=task.title or task.task,
+        about=task.about,
+        owner=task.owner,
+        concerns=task.concerns,
+        phase=phase,
+        first=first,
+        last=len(steps) - 1,
+        at=task.at,
+        takes=task.takes,
+        downtime=task.downtime,
+        start=start,
+        end=_later(draft, start, task.takes or timedelta(0)),
+    )
+
+
 def meanings_of(texts: Mapping[str, str]) -> dict[str, str]:
     """Return the scripts without their comments and layout, by their sha256."""
     return {sha: _meaning(text) for sha, text in texts.items()}
@@ -293,7 +317,7 @@ def _meaning(text: str) -> str:
         return text
 
 
-def _warn(draft: Draft, begins: datetime, ends: datetime, steps: list[PlannedStep]) -> None:
+def _warn(draft: Draft, begins: datetime, ends: datetime, steps: Sequence[PlannedStep]) -> None:
     runbook = draft.runbook
     limit = end_of(runbook.schedule, begins)
     if limit and ends > limit:

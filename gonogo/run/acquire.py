@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -11,12 +10,14 @@ from pathlib import Path
 
 import psycopg
 
-from gonogo.core.engine.events import Held, TakenOver
+from gonogo.core.engine.events import Event, Held, TakenOver
 from gonogo.core.engine.evolve import fold
-from gonogo.core.plan.plan import PlannedPhase
+from gonogo.core.plan.plan import Plan, PlannedPhase
 from gonogo.errors import Refused
 from gonogo.keys import Keys
 from gonogo.ledger import fence, store
+from gonogo.notify.channel import ready
+from gonogo.notify.sender import Sender
 from gonogo.postgres.connection import Database, identify, require_same
 from gonogo.project import Project
 from gonogo.run import signatures
@@ -91,38 +92,15 @@ def acquire_run(
     Raises:
         Refused: the target is not the run's, or another runner works on it.
     """
-    connection = database.connect(f"gonogo/{run}", None)
-    try:
-        identity = identify(connection)
-        if not store.exists(connection):
-            raise Refused("the target has no ledger, so there is no run to work on")
-        events = store.read_state(connection, run)
-        plan = store.opened_with(run, events)
-        require_same(identity, plan.identity)
-        hashes = {script.sha256 for script in plan.scripts}
-        texts = store.read_texts(connection, [*hashes, *(q.sha256 for q in plan.questions.values())])
-    finally:
-        connection.close()
-    session = session_type(
-        database=database,
-        plan=plan,
-        run=run,
-        actor=actor,
-        connection=database.connect(f"gonogo/{run}", plan.sql),
-        epoch=0,
-        texts=texts,
-    )
-    session.epoch = fence.claim(session.connection, run, take_over=take_over)
-    session.connection.execute("SELECT pg_catalog.set_config('application_name', %s, false)", [session.name[:63]])
-    session.connection.execute("LISTEN gonogo")
+    plan, events, texts = _read_run(database, run)
+    connection = database.connect(f"gonogo/{run}", plan.sql)
+    session = session_type(database=database, plan=plan, run=run, actor=actor, connection=connection, epoch=0, texts=texts)
+    session.epoch = fence.claim(connection, run, take_over=take_over)
+    connection.execute("SELECT pg_catalog.set_config('application_name', %s, false)", [session.name[:63]])
+    connection.execute("LISTEN gonogo")
     untrusted = signatures.why_untrusted(session.connection, run, plan, keys)
     found = where or Where()
     target = PostgresTarget(session=session, state_folder=found.state_folder, root=found.root, untrusted=untrusted)
-
-    def watch_for(runner: Runner, phase: PlannedPhase) -> Watch:
-        # the point of no return is asked about at each trip
-        passed = partial(_passed_no_return, runner)
-        return Watch(session, phase, runner.context.baseline, target.environment(), passed)
 
     runner = LiveRunner(
         plan=plan,
@@ -132,7 +110,7 @@ def acquire_run(
         keys=keys,
         state=fold(events),
         untrusted=untrusted,
-        watch_for=watch_for,
+        watch_for=partial(_watch, session, target),
         session=session,
         postgres=target,
     )
@@ -142,6 +120,28 @@ def acquire_run(
     if resumed:
         runner.append(TakenOver(epoch=session.epoch))
     return runner
+
+
+def _read_run(database: Database, run: str) -> tuple[Plan, list[Event], dict[str, str]]:
+    """Return the plan of a run, the events that say where it stands, and the texts of its scripts and queries."""
+    connection = database.connect(f"gonogo/{run}", None)
+    try:
+        identity = identify(connection)
+        if not store.exists(connection):
+            raise Refused("the target has no ledger, so there is no run to work on")
+        events = store.read_state(connection, run)
+        plan = store.opened_with(run, events)
+        require_same(identity, plan.identity)
+        hashes = {script.sha256 for script in plan.scripts}
+        return plan, events, store.read_texts(connection, [*hashes, *(q.sha256 for q in plan.questions.values())])
+    finally:
+        connection.close()
+
+
+def _watch(session: Session, target: PostgresTarget, runner: Runner, phase: PlannedPhase) -> Watch:
+    # the point of no return is asked about at each trip
+    passed = partial(_passed_no_return, runner)
+    return Watch(session, phase, runner.context.baseline, target.environment(), passed)
 
 
 def _passed_no_return(runner: Runner) -> str:
@@ -158,7 +158,7 @@ def working_on(
     take_over: bool = False,
     resumed: bool = False,
 ) -> Iterator[LiveRunner]:
-    """Be the runner of a run for a while; its updates go to Slack where there is a token for it.
+    """Be the runner of a run for a while; its updates go to the channels that it names and whose secrets are there.
 
     Args:
         database: the target.
@@ -173,24 +173,17 @@ def working_on(
     """
     where = Where(state_folder=project.state, root=project.files)
     runner = acquire_run(database, run, actor=actor, keys=keys_of(project), where=where, take_over=take_over, resumed=resumed)
-    finish = None
+    senders: list[Sender] = []
+
+    def say(text: str) -> None:
+        runner.session.say(text)  # whoever shows the run may change
+
     try:
-        if tells_slack(runner):
-            from gonogo.notify.sender import Sender  # noqa: PLC0415 - Slack's library is for those who have a token
-
-            def say(text: str) -> None:
-                runner.session.say(text)  # whoever shows the run may change
-
-            sender = Sender(database, runner.plan, run, say)
-            sender.start()
-            finish = sender.finish
+        for kind, _ in ready(runner.plan.updates):
+            senders.append(Sender(database, runner.plan, run, say, kind))
+            senders[-1].start()
         yield runner
     finally:
-        if finish is not None:
-            finish()
+        for sender in senders:
+            sender.finish()
         runner.close()
-
-
-def tells_slack(runner: Runner) -> bool:
-    """Say whether the updates of a run go to Slack."""
-    return bool(runner.plan.updates.slack and os.environ.get("SLACK_BOT_TOKEN"))

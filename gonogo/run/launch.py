@@ -15,14 +15,14 @@ _R = TypeVar("_R", bound=Runner)
 
 
 def go(
-    runner: _R, count: int, carry: Callable[[_R], None], *, at_once: bool = False, details: LaunchDetails | None = None
+    runner: _R, count: int, run_phase: Callable[[_R], None], *, at_once: bool = False, details: LaunchDetails | None = None
 ) -> None:
     """Launch the next phases, one after the other, as long as each ends well.
 
     Args:
         runner: the run.
         count: how many phases.
-        carry: runs one, and shows it: plainly, or as a Prefect flow.
+        run_phase: runs one, and shows it: plainly, or as a Prefect flow.
         at_once: whether not to wait for clock times.
         details: who launches them, and how.
     """
@@ -43,27 +43,30 @@ def go(
         )
         runner.append(started)
         budget_override = ""
-        carry(runner)
+        run_phase(runner)
         if runner.state.status is not Status.READY or runner.state.phase_rolled_back:
             return
 
 
 def go_on(
-    runner: _R, events: Sequence[Event], carry: Callable[[_R], None], settled: ScriptDone | ScriptNotDone | UndoDone | None = None
+    runner: _R,
+    events: Sequence[Event],
+    run_phase: Callable[[_R], None],
+    settled: ScriptDone | ScriptNotDone | UndoDone | None = None,
 ) -> None:
     """Go on with a run from where it stands, through the phases that were launched."""
     if settled is not None:
         runner.append(settled)
     if runner.state.held:
         runner.append(ResumeAsked())
-    carry(runner)
+    run_phase(runner)
     launches = [event.body for event in events if isinstance(event.body, PhaseStarted)]
     through = launches[-1].through if launches else -1
     goes_on = runner.state.status is Status.READY and not runner.state.held and not runner.state.phase_rolled_back
     if goes_on and runner.state.phase <= through:
         newest = launches[-1]
         details = LaunchDetails(person=newest.person, proved=newest.proved, override=newest.override)
-        go(runner, through - runner.state.phase + 1, carry, at_once=newest.at_once, details=details)
+        go(runner, through - runner.state.phase + 1, run_phase, at_once=newest.at_once, details=details)
 
 
 def run_without_ui(runner: Runner) -> None:

@@ -22,7 +22,7 @@ class FoundRun:
     plan: Plan
     events: Sequence[Event]
     state: State
-    carried: bool
+    running: bool
 
 
 def find(connection: Connection, *, runbook: str = "", run: str = "", whole: bool = False) -> FoundRun:
@@ -47,7 +47,7 @@ def find(connection: Connection, *, runbook: str = "", run: str = "", whole: boo
     chosen = run or names[0]
     events = store.read(connection, chosen) if whole else store.read_state(connection, chosen)
     plan = store.opened_with(chosen, events)
-    return FoundRun(run=chosen, plan=plan, events=events, state=fold(events), carried=fence.holder_alive(connection, chosen))
+    return FoundRun(run=chosen, plan=plan, events=events, state=fold(events), running=fence.holder_alive(connection, chosen))
 
 
 def newest_done(connection: Connection, runbook: str) -> tuple[str, str]:

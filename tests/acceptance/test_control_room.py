@@ -325,7 +325,7 @@ def test_pausing_a_flow_run_holds_the_run_before_its_next_step(room: ScratchServ
     page.get_by_role("button", name="Pause Flow Run").click()
 
     until(lambda: ask(url, "SELECT count(*) FROM gonogo.event WHERE kind = 'hold'") == 1, 30)
-    until(lambda: '"carried": false' in room.command("status", "paused", "--json").stdout, 60)
+    until(lambda: '"running": false' in room.command("status", "paused", "--json").stdout, 60)
     assert "holding" in room.command("status", "paused").stdout
     assert ask(url, "SELECT to_regclass('made')") is None
     open_form(page, room, "paused: resume")

@@ -95,7 +95,7 @@ def test_eleven_errors_raise_it_and_ten_do_not_and_it_is_told_once_and_once_that
     desk.errors(3)
     raised = json.loads(desk("monitor", "book", "--json", code=10))
     assert raised["raised"] == ["nobody-buys"], "two of the newest three looks were below five"
-    assert desk.told("finance")[2:] == ["🙋 boss acknowledged *webhooks*", "✅ *webhooks* on db is well again: 3 is not > 10"]
+    assert desk.told("finance")[2:] == ["🙋 boss acknowledged *webhooks*", "✅ *webhooks* on db is back to normal: 3 is not > 10"]
     assert len([text for text in desk.told("marketing") if text.startswith("🔔")]) == 1
     assert desk.told("devops") == []
 

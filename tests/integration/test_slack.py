@@ -46,7 +46,6 @@ from gonogo.core.text.messages import Update
 from gonogo.errors import GonogoError
 from gonogo.keys import Keys
 from gonogo.ledger import store
-from gonogo.notify import sender as updates
 from gonogo.notify import slack as slack_module
 from gonogo.notify.sender import Sender
 from gonogo.planning.load import load_runbook
@@ -450,7 +449,7 @@ def test_a_slack_that_fails_neither_fails_nor_delays_the_run_and_what_is_missing
     run = begin()
     alone = Run(tmp_path, server.database()).to_the_end(told=False)
     trouble(slack, monkeypatch)
-    monkeypatch.setattr(updates, "client", partial(slack_module.client, timeout=1))
+    monkeypatch.setattr(slack_module, "client", partial(slack_module.client, timeout=1))
     monkeypatch.setattr("time.sleep", short_sleep(time.sleep))
     began = time.monotonic()
     with run.carried(patience=0.5) as runner:
@@ -511,7 +510,7 @@ def test_a_refused_token_is_not_tried_again(slack: SlackServer, begin: Callable[
 def test_a_message_in_doubt_is_not_told_twice_and_is_listed(
     slack: SlackServer, begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(updates, "client", partial(slack_module.client, timeout=1))
+    monkeypatch.setattr(slack_module, "client", partial(slack_module.client, timeout=1))
     run = begin()
     lost = [LOST, FINE, Answer(hang=1.5, taken=True), LOST]
     slack.next(*[replace(answer, method="chat.postMessage") for answer in (FINE, *lost)])

@@ -246,7 +246,7 @@ def test_a_rollback_of_a_phase_that_failed_can_be_widened_to_the_whole_run_and_n
     world = done(made)
     world.take_another_way("")
     world.tell(Kind.UNDO_FAILED, step=1, why="no")
-    assert next_commands(made, world.state, carried=False)[-1].command == "gonogo rollback example --target demo --phase phase-0"
+    assert next_commands(made, world.state, running=False)[-1].command == "gonogo rollback example --target demo --phase phase-0"
     world.take_another_way("", back_to=0)
     assert (world.state.rollback.back_to, world.state.held) == (0, "")
     world.tell(Kind.UNDO_FAILED, step=1, why="no")
@@ -282,7 +282,7 @@ def test_a_rollback_that_failed_names_the_next_safe_commands() -> None:
     world = done(made)
     world.take_another_way("undo")
     world.tell(Kind.UNDO_FAILED, step=0, why="no")
-    told = [way.command for way in next_commands(made, world.state, carried=False)]
+    told = [way.command for way in next_commands(made, world.state, running=False)]
     assert told == [
         "gonogo rollback example --target demo --continue",
         "gonogo resume example --target demo --settle done",

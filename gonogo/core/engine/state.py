@@ -140,7 +140,7 @@ ANYWHERE: Mapping[Kind, str] = {
     _K.HELD: "gonogo itself holds the run, with the reason: a check without an answer, a step in doubt, "
     "or a failed step where the phase says hold",
     _K.RESUME: "a person lets a held run go on",
-    _K.TAKEN_OVER: "another process carries the run on, under a higher epoch",
+    _K.TAKEN_OVER: "another process goes on with the run, under a higher epoch",
     _K.SAMPLE: "the watch took a sample",
     _K.OVERRUN: "rolling back takes longer than its budget; it goes on, and people are told",
     _K.ACKNOWLEDGED: "a person takes what needs people; nobody else is told of it any more",

@@ -5,7 +5,7 @@ Every field is documented here, once: the JSON Schema, the reference and the err
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from graphlib import CycleError, TopologicalSorter
 from typing import Annotated, Any, Literal
@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from gonogo.core.model.alerts import Alert, Monitor
+from gonogo.core.model.channel import ChannelKind
 from gonogo.core.model.check import Check, Concern
 from gonogo.core.model.fields import Duration, Identifier, Names, Offset, Part
 from gonogo.core.model.people import Approve, Item, Person
@@ -75,7 +76,9 @@ class Risk(Part):
 class Updates(Part):
     """What stakeholders are told, and where."""
 
-    slack: str = Field(default="", description="The Slack channel, such as #migration; it needs SLACK_BOT_TOKEN.")
+    slack: Annotated[str, ChannelKind(title="Slack", variable="SLACK_BOT_TOKEN")] = Field(
+        default="", description="The Slack channel, such as #migration; it needs SLACK_BOT_TOKEN."
+    )
     progress: tuple[Annotated[int, Field(gt=0, lt=100)], ...] = Field(
         default=(25, 50, 75), description="The percentages of planned work at which an update is sent."
     )
@@ -104,6 +107,11 @@ class Updates(Part):
         if sorted(set(waits)) != waits:
             raise ValueError("escalate: each level comes later than the one before it")
         return self
+
+
+CHANNEL_KINDS: Mapping[str, ChannelKind] = {
+    name: row for name, field in Updates.model_fields.items() for row in field.metadata if isinstance(row, ChannelKind)
+}
 
 
 class SqlSettings(Part):

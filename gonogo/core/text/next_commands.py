@@ -18,13 +18,13 @@ class NextCommand:
     when: str = ""
 
 
-def next_commands(plan: Plan, state: State, *, carried: bool) -> list[NextCommand]:
+def next_commands(plan: Plan, state: State, *, running: bool) -> list[NextCommand]:
     """Return what to type next.
 
     Args:
         plan: the run's plan.
         state: where it stands.
-        carried: whether a process carries it.
+        running: whether a process works on it.
     """
     where = f"{plan.runbook} --target {plan.target}"
     if (items := items_to_confirm(plan, state)) and not state.held:
@@ -32,7 +32,7 @@ def next_commands(plan: Plan, state: State, *, carried: bool) -> list[NextComman
     if state.status is Status.DECIDING and not state.held:
         waits = waits_for_votes(plan, state)
         return [NextCommand(command=f"gonogo go {where} --as PERSON" if waits else f"gonogo resume {where}")]
-    if carried:
+    if running:
         return [NextCommand(command=f"gonogo status {where} --watch")]
     if state.rollback.failed:
         return _after_a_failed_rollback(plan, state, where)
