@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import inspect
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+from postgast.pg_query_pb2 import Node
 
 from checks import measure
 from gonogo.core.engine import commands
 from gonogo.core.engine.events import BODIES, Kind
 from gonogo.core.model.check import CHECK_KINDS, Asks
+from gonogo.core.model.runbook import CHANNEL_KINDS
 from gonogo.core.model.step import STEP_KINDS
 from gonogo.core.text.log import LINES
 from gonogo.run import steps
 from gonogo.run.actions import ACTIONS
+from gonogo.sql.alone import STATEMENTS, AloneStatement
 
 ROOT = Path(__file__).parents[2]
 
@@ -72,3 +76,22 @@ QUIET = {Kind.SAMPLE, Kind.ALERT, Kind.CLEARED, Kind.RUN_OPENED, Kind.UNDO_START
 @pytest.mark.parametrize("kind", Kind)
 def test_every_kind_of_event_has_a_log_line_or_is_listed_here_as_quiet(kind: Kind) -> None:
     assert LINES.knows(BODIES[kind]) == (kind not in QUIET)
+
+
+@pytest.mark.parametrize("kind", CHANNEL_KINDS)
+def test_every_channel_has_a_module_that_opens_it(kind: str) -> None:
+    module = import_module(f"gonogo.notify.{kind}")
+    assert list(inspect.signature(module.open_channel).parameters) == ["secret"]
+    channel = module.open_channel("nowhere")
+    assert list(inspect.signature(channel.send).parameters) == ["where", "update", "people", "root"]
+
+
+def test_every_module_of_notify_is_a_channel_or_serves_them_all() -> None:
+    modules = {file.stem for file in (ROOT / "gonogo/notify").glob("*.py")}
+    assert modules - {"__init__", "channel", "sender"} == set(CHANNEL_KINDS)
+
+
+@pytest.mark.parametrize("statement", STATEMENTS, ids=lambda statement: statement.act)
+def test_every_statement_that_refuses_a_transaction_is_one_that_the_parser_knows(statement: AloneStatement) -> None:
+    assert statement.node in {field.name for field in Node.DESCRIPTOR.fields}
+    assert statement.repeatable or statement.probe or not statement.leftovers, "what leaves something says how to find out"
