@@ -1,4 +1,4 @@
-"""Where the house stands: the folders that lie beside the package in a checkout, and inside it in a wheel.
+"""Where gonogo's own folders are: beside the package in a checkout, and inside it in a wheel.
 
 `flows` and `checks` are imported under those names. Their root goes first on `sys.path`, so that a user's own
 `flows/` in the working directory does not win.
@@ -15,11 +15,11 @@ from gonogo.errors import BadInput
 
 _PACKAGE = Path(__file__).resolve().parent
 #: the folder that holds flows/, checks/, runbooks/ and sql_templates/
-ROOT = _PACKAGE / "house" if (_PACKAGE / "house").is_dir() else _PACKAGE.parent
+ROOT = _PACKAGE / "bundled" if (_PACKAGE / "bundled").is_dir() else _PACKAGE.parent
 
 
 def prepend_import_root() -> None:
-    """Put the house first on the import path, for this process and for those that it starts."""
+    """Put that root first on the import path, for this process and for those that it starts."""
     root = str(ROOT)
     sys.path[:] = [root, *(entry for entry in sys.path if entry != root)]
     inherited = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry and entry != root]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
-import postgast
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from gonogo.core.text.plain import point_at
@@ -15,6 +15,9 @@ from gonogo.sql.alone import refusal
 from gonogo.sql.locks import Lock, destroys, locks_of, makes
 from gonogo.sql.privileges import Need, needs_of
 from gonogo.sql.tree import label
+
+#: its stubs are no Python that a type checker reads, and would stop the type checker of every project that imports gonogo
+postgast: Any = import_module("postgast")
 
 _META = re.compile(r"\\\S+")
 _COPY = re.compile(r"\bcopy\b[^;]*\bfrom\s+stdin\b[^;]*;\s*\n", re.IGNORECASE)
@@ -100,7 +103,7 @@ def split(text: str, file: str) -> list[Statement]:
 
 def meaning(text: str) -> str:
     """Return a script without its comments and layout, for the seal."""
-    return postgast.deparse(postgast.parse(text))
+    return str(postgast.deparse(postgast.parse(text)))
 
 
 def _deep_line(text: str) -> int:
@@ -116,7 +119,7 @@ def _deep_line(text: str) -> int:
     return text[:at].count("\n") + 1
 
 
-def _syntax_problem(text: str, file: str, error: postgast.PgQueryError) -> Problem:
+def _syntax_problem(text: str, file: str, error: Any) -> Problem:
     position = max(0, (error.cursorpos or 1) - 1)
     before = text[:position]
     line = before.count("\n") + 1

@@ -464,7 +464,7 @@ def test_no_program_is_run_that_somebody_wrote_into_the_ledger(ask: Ask, tmp_pat
 
 
 OWN = """
-from checks.own import Ask, check
+from gonogo import Ask, check
 
 @check("margin")
 def margin(ask: Ask):

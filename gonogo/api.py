@@ -1,0 +1,270 @@
+"""What a program may do with gonogo: load and plan a runbook, launch and follow a run, read a ledger.
+
+`from gonogo import load, launch` and the like; whatever else there is in gonogo is its own and may change. Times are aware
+`datetime`s, durations are `timedelta`s, unless a name or a docstring says otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from gonogo import clock
+from gonogo.core.engine.events import Event
+from gonogo.core.engine.evolve import fold
+from gonogo.core.engine.state import State, Status, outcome
+from gonogo.core.plan.plan import Plan
+from gonogo.errors import Refused
+from gonogo.ledger import store
+from gonogo.planning import planner
+from gonogo.planning.prepared import Prepared
+from gonogo.postgres.connection import Database
+from gonogo.run import begin, runs, signatures, targets, votes
+from gonogo.run.acquire import LiveRunner, working_on
+from gonogo.run.launch import go, go_on, run_without_ui
+from gonogo.run.open import OpenedRunbook, open_runbook
+from gonogo.run.votes import Caller
+
+#: what hears each event of a run, as it is recorded
+Hear = Callable[[Event], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Where a run stood when it was looked at, and all that happened in it."""
+
+    id: str
+    plan: Plan
+    #: every event, in order; the first one has the plan
+    events: tuple[Event, ...]
+    state: State
+    #: whether a process worked on it
+    running: bool
+
+    @property
+    def status(self) -> Status:
+        """Where it stands."""
+        return self.state.status
+
+    @property
+    def outcome(self) -> str:
+        """How it ended, or where it stands, in words: `done`, `rolled back`, `holding while working`."""
+        return outcome(self.state)
+
+    @property
+    def exit_code(self) -> int:
+        """What the command line answers for it: 0 done, 4 holding, 10 no-go, 11 rolled back, 12 rollback failed."""
+        return int(runs.exit_code(self.state))
+
+
+def load(runbook: str | Path) -> OpenedRunbook:
+    """Load and validate a runbook.
+
+    Args:
+        runbook: its name in the project's `runbooks/`, or its path. The project is the folder that the file lies in, or the one
+            that the working directory lies in.
+
+    Raises:
+        BadInput: there is none, or it has problems; `problems` has them all, each with file, line and column.
+    """
+    return open_runbook(str(runbook))
+
+
+def plan(
+    runbook: OpenedRunbook, *, target: str = "", inputs: Mapping[str, Any] | None = None, start: datetime | None = None
+) -> Prepared:
+    """Plan a runbook: render its templates, put its tasks on the clock, seal it. This reaches no database.
+
+    Args:
+        runbook: the runbook.
+        target: one of its targets; its first without one.
+        inputs: values of template variables, by name.
+        start: when it starts, instead of what the runbook says.
+
+    Returns:
+        The plan, the texts of its scripts by their sha256, and the warnings.
+
+    Raises:
+        BadInput: with every problem in it and in its templates.
+    """
+    return planner.prepare(runbook.runbook, runbook.file, runbook.project, target=target, inputs=inputs, start=start)
+
+
+def launch(
+    runbook: OpenedRunbook,
+    *,
+    target: str = "",
+    phase: str = "",
+    inputs: Mapping[str, Any] | None = None,
+    at_once: bool = False,
+    again: bool = False,
+    wait: bool = True,
+    person: str = "",
+    code: str = "",
+    override: str = "",
+    hear: Hear | None = None,
+) -> Run:
+    """Launch a run, or the next phases of one, in this process and without Prefect; return when nothing more happens by itself.
+
+    It changes the target as `gonogo run` does, and rolls back by itself as that does. A killed process leaves a run that `resume`
+    goes on with.
+
+    Args:
+        runbook: the runbook.
+        target: one of its targets; its first without one.
+        phase: only this phase; all that are left without one.
+        inputs: values of template variables, by name.
+        at_once: do not wait for the clock times of phases and tasks.
+        again: run again what was done already.
+        wait: wait at a gate for as long as people have; else return, with the status `deciding`.
+        person: who launches: one of the runbook's people where it has any.
+        code: their one-time code, where they have a key.
+        override: why it may start outside its window or beyond its budgets.
+        hear: is called with each event as it is recorded, in this thread.
+
+    Raises:
+        BadInput: the runbook, a template, an input or the phase is wrong.
+        Refused: the target cannot be reached, is held by another runner, or a run of the runbook is unfinished.
+    """
+    prepared = plan(runbook, target=target, inputs=inputs)
+    database, keys = targets.reach(runbook.runbook, runbook.project, target), signatures.keys_of(runbook.project)
+    who = person or targets.whoami()
+    details = votes.launch_details(prepared.plan, keys, Caller(person=person, code=code), override, at_once=at_once)
+    with targets.connect_recovering(database, "gonogo/begin") as connection:
+        sign = signatures.signer(prepared.plan, keys)
+        run, found = begin.begin(connection, prepared, who, again=again, sign=sign)
+        count = begin.phases_to_do(prepared.plan, found.state if found else State(), phase)
+        # the connection holds the target until the run's own session has claimed it
+        with working_on(database, run, runbook.project, actor=who) as runner:
+            _listen(runner, wait, hear)
+            go(runner, count, run_without_ui, at_once=at_once, details=details)
+    return _read(database, run)
+
+
+def resume(
+    runbook: OpenedRunbook, *, target: str = "", run: str = "", wait: bool = True, person: str = "", hear: Hear | None = None
+) -> Run:
+    """Go on with a run that no process works on, in this process and without Prefect.
+
+    Args:
+        runbook: the runbook.
+        target: one of its targets; its first without one.
+        run: which one; the newest of the runbook without one.
+        wait: wait at a gate for as long as people have; else return, with the status `deciding`.
+        person: who goes on with it.
+        hear: is called with each event as it is recorded, in this thread.
+
+    Raises:
+        Refused: there is no such run, it is over, a process works on it, or the target cannot be reached.
+    """
+    database = targets.reach(runbook.runbook, runbook.project, target)
+    found = find(runbook, target=target, run=run)
+    if found.running:
+        raise Refused(f"a process works on the run {found.id}")
+    if found.state.at_rest and not found.state.held:
+        raise Refused(f"the run {found.id} is {found.outcome}; there is nothing to go on with")
+    with working_on(database, found.id, runbook.project, actor=person or targets.whoami(), resumed=True) as runner:
+        _listen(runner, wait, hear)
+        go_on(runner, found.events, run_without_ui)
+    return _read(database, found.id)
+
+
+def find(runbook: OpenedRunbook, *, target: str = "", run: str = "") -> Run:
+    """Return a run of a runbook, from its target's ledger.
+
+    Args:
+        runbook: the runbook.
+        target: one of its targets; its first without one.
+        run: which one; the newest of the runbook without one.
+
+    Raises:
+        Refused: there is none, or the target cannot be reached.
+    """
+    database = targets.reach(runbook.runbook, runbook.project, target)
+    with targets.connect_recovering(database, "gonogo/look") as connection:
+        chosen = runs.find(connection, runbook=runbook.runbook.runbook, run=run)
+    return _read(database, chosen.run)
+
+
+def follow(runbook: OpenedRunbook, *, target: str = "", run: str = "", poll: float = 0.5) -> Iterator[Event]:
+    """Yield the events of a run that another process works on, from its first, until nothing more happens by itself.
+
+    Args:
+        runbook: the runbook.
+        target: one of its targets; its first without one.
+        run: which one; the newest of the runbook without one.
+        poll: seconds between two looks.
+
+    Raises:
+        Refused: there is no such run, or the target cannot be reached.
+    """
+    database = targets.reach(runbook.runbook, runbook.project, target)
+    with targets.connect_recovering(database, "gonogo/look") as connection:
+        found = runs.find(connection, runbook=runbook.runbook.runbook, run=run)
+        events: list[Event] = []
+        while True:
+            new = store.read(connection, found.run, events[-1].seq if events else 0)
+            yield from new
+            events += new
+            state = fold(events)
+            if not new and (state.at_rest or not runs.find(connection, run=found.run).running):
+                return
+            clock.sleep(poll)
+
+
+def read_ledger(url: str) -> list[str]:
+    """Return the ids of the runs in a database's ledger, the newest first; none where it has no ledger.
+
+    Args:
+        url: the database, as libpq reads it.
+
+    Raises:
+        Unreachable: it does not answer.
+    """
+    with Database(url=url).connect("gonogo/look") as connection:
+        return [row.id for row in store.runs(connection)] if store.exists(connection) else []
+
+
+def read_run(url: str, run: str) -> Run:
+    """Return a run from a database's ledger; the runbook and its files are not needed.
+
+    Args:
+        url: the database, as libpq reads it.
+        run: its id.
+
+    Raises:
+        Unreachable: the database does not answer.
+        Refused: there is no such run.
+    """
+    return _read(Database(url=url), run)
+
+
+def verify_run(url: str, run: str) -> list[str]:
+    """Recompute the hash chain of a run; return what was changed by hand, and nothing where all is as it was recorded.
+
+    Args:
+        url: the database, as libpq reads it.
+        run: its id.
+
+    Raises:
+        Unreachable: the database does not answer.
+        Refused: there is no such run.
+    """
+    with Database(url=url).connect("gonogo/look") as connection:
+        runs.find(connection, run=run)
+        return store.verify(connection, run)[1]
+
+
+def _read(database: Database, run: str) -> Run:
+    with database.connect("gonogo/look") as connection:
+        found = runs.find(connection, run=run, whole=True)
+    return Run(id=found.run, plan=found.plan, events=tuple(found.events), state=found.state, running=found.running)
+
+
+def _listen(runner: LiveRunner, wait: bool, hear: Hear | None) -> None:
+    runner.patient = wait
+    if hear is not None:
+        runner.listeners.append(lambda _before, event, _after: hear(event))

