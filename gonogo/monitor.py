@@ -20,7 +20,7 @@ from gonogo.core.text.escalation import due
 from gonogo.core.text.messages import Update
 from gonogo.core.text.plain import tidy
 from gonogo.errors import BadInput, Refused
-from gonogo.ledger import store
+from gonogo.ledger import deliveries, store
 from gonogo.notify.channel import NotDelivered, delivery_key, open_channel, ready
 from gonogo.notify.sender import Sender
 from gonogo.planning.prepared import Prepared
@@ -110,16 +110,16 @@ def _tell(connection: Connection, chain: str, plan: Plan, told: list[tuple[str, 
 
 def _say(connection: Connection, chain: str, told: list[Update], say: Say) -> list[str]:
     """Tell it where gonogo runs, as there is no channel; nothing is left undelivered."""
-    known = {key for key, _, _ in store.deliveries(connection, chain)}
+    known = {key for key, _, _ in deliveries.read(connection, chain)}
     for update in told:
         if update.key not in known:
             say(update.text)
-            store.note_delivery(connection, chain, 0, update.key, "terminal", None, None)
+            deliveries.note(connection, chain, 0, update.key, "terminal", None, None)
     return []
 
 
 def _post(connection: Connection, chain: str, plan: Plan, told: list[tuple[str, Update]], kind: str, where: str) -> list[str]:
-    known = {key for key, _, _ in store.deliveries(connection, chain)}
+    known = {key for key, _, _ in deliveries.read(connection, chain)}
     channel, lost = open_channel(kind), []
     for of_alert, update in told:
         key = delivery_key(kind, update.key)
@@ -133,11 +133,11 @@ def _post(connection: Connection, chain: str, plan: Plan, told: list[tuple[str, 
             lost.append(f"{update.text.splitlines()[0][:100]} ({failure})")
             # what may be there all the same is not told again, unless it needs people
             if failure.doubtful and not update.loud:
-                store.note_delivery(connection, chain, 0, key, place, None, None)
+                deliveries.note(connection, chain, 0, key, place, None, None)
             if failure.hopeless and not failure.of_channel:
                 break
         else:
-            store.note_delivery(connection, chain, 0, key, sent.channel, sent.ts, None)
+            deliveries.note(connection, chain, 0, key, sent.channel, sent.ts, None)
     return lost
 
 

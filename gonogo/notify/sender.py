@@ -21,7 +21,7 @@ from gonogo.core.plan.plan import Plan
 from gonogo.core.text.escalation import due
 from gonogo.core.text.messages import Update, headline, updates
 from gonogo.errors import GonogoError
-from gonogo.ledger import store
+from gonogo.ledger import deliveries, store
 from gonogo.notify.channel import NotDelivered, Sent, delivery_key, open_channel
 from gonogo.postgres.connection import Connection, Database
 from gonogo.report.report import brief, report
@@ -101,7 +101,7 @@ class Sender(threading.Thread):
             self.say(f"not delivered to {CHANNEL_KINDS[self.kind].title}: {text}")
 
     def _remember(self, connection: Connection) -> None:
-        for key, channel, ts in store.deliveries(connection, self.run_id):
+        for key, channel, ts in deliveries.read(connection, self.run_id):
             self._told.add(key)
             if key == self._key("root") and ts:
                 self._root = Sent(channel=channel, ts=ts)
@@ -200,7 +200,7 @@ class Sender(threading.Thread):
     def _record(self, connection: Connection) -> None:
         """Keep what was sent, and what was not; where that fails, the next connection comes back to it first."""
         while self._unrecorded:
-            store.note_delivery(connection, *self._unrecorded[0])
+            deliveries.note(connection, *self._unrecorded[0])
             self._unrecorded.pop(0)
 
 

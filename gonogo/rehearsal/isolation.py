@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from gonogo import clock
-from gonogo.core.engine.events import PhaseEvidence
+from gonogo.core.engine.events import PhaseEvidence, StepEvidence
 from gonogo.core.engine.rehearsal import GOOD, Restores, verdict
 from gonogo.core.engine.state import State, Status
 from gonogo.core.model.rollback import Rollback
@@ -24,6 +24,10 @@ class Undone(NamedTuple):
 
     verdict: Restores
     differences: tuple[str, ...]
+
+    def put_into(self, step: StepEvidence) -> StepEvidence:
+        """Return what is known of a step, with this."""
+        return step.replace(verdict=self.verdict, differences=self.differences)
 
 
 def rehearse_phases(run: RehearsalRun, made: BackupFolder) -> tuple[PhaseEvidence, ...]:

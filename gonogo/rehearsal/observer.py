@@ -139,7 +139,7 @@ class RehearsalObserver:
                 found = self._undo_of_nothing(number)
             if found is None and number == remains:
                 found = Undone(Restores.FAILS, (state.held,))
-            told.append(step.replace(**found._asdict()) if found else step)
+            told.append(found.put_into(step) if found else step)
         return tuple(told)
 
     def _undo_of_nothing(self, number: int) -> Undone:

@@ -131,9 +131,7 @@ def _evidence(run: RehearsalRun, made: BackupFolder) -> Rehearsed:
     phases = rehearse_phases(run, made) if went and run.plan.rollback.reach == "phase" else ()
     alone = rehearse_steps(run, made) if run.each_step else {}
     seen = undone or first
-    steps = tuple(
-        step.replace(**alone[step.step]._asdict()) if step.step in alone else step for step in (seen.steps if seen else ())
-    )
+    steps = tuple(alone[step.step].put_into(step) if step.step in alone else step for step in (seen.steps if seen else ()))
     shown = Rehearsed(
         # what is known is as old as what it was rehearsed on
         at=made.manifest.taken_at,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from contextlib import suppress
 from datetime import datetime
@@ -14,10 +15,11 @@ from pydantic import ValidationError
 from support.events import body
 
 from gonogo.core.engine import events
-from gonogo.core.engine.events import BODIES, FORM, Body, Event, Kind, kind_of, read_body, write_body
+from gonogo.core.engine.events import BODIES, FORM, Body, Event, Kind, Value, kind_of, read_body, write_body
 from gonogo.core.engine.evolve import evolve, fold
 from gonogo.core.engine.state import State, Status
 from gonogo.core.text.log import log_line
+from gonogo.project import ROOT
 from gonogo.report import report
 
 FIRST = Path(__file__).with_name("ledger_of_the_first_form.jsonl")
@@ -80,6 +82,19 @@ def test_whatever_lies_in_a_ledger_is_read_or_refused_in_words(data: dict[str, o
 
 def test_two_kinds_never_share_a_body() -> None:
     assert len({id(made) for made in BODIES.values()}) == len(Kind) == len(BODIES)
+
+
+def test_every_field_that_is_changed_in_a_copy_of_a_value_is_a_field_of_one() -> None:
+    def below(of: type[Value]) -> set[type[Value]]:
+        return {of}.union(*(below(sub) for sub in of.__subclasses__()))
+
+    fields = {name for value in below(Value) for name in value.model_fields}
+    moments = {"tzinfo", "fold", "microsecond"}
+    for file in (path for room in ("gonogo", "flows", "checks") for path in (ROOT / room).rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "replace":
+                changed = {keyword.arg for keyword in node.keywords}
+                assert changed <= fields or changed <= moments, f"{file}:{node.lineno}"
 
 
 # ledgers of the first form
