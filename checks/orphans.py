@@ -12,15 +12,16 @@ from checks.asking import asking, column_name, counted
 from checks.kind import Question
 from gonogo.core.engine.verdict import Measurement
 from gonogo.postgres.connection import Connection
+from gonogo.postgres.schemas import USERS_SCHEMAS
 
-_KEYS = """
+_KEYS = f"""
 SELECT k.conrelid::pg_catalog.regclass::text, k.confrelid::pg_catalog.regclass::text, k.conname,
   (SELECT pg_catalog.array_agg(a.attname ORDER BY n) FROM pg_catalog.unnest(k.conkey) WITH ORDINALITY AS c(number, n)
     JOIN pg_catalog.pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = c.number),
   (SELECT pg_catalog.array_agg(a.attname ORDER BY n) FROM pg_catalog.unnest(k.confkey) WITH ORDINALITY AS c(number, n)
     JOIN pg_catalog.pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = c.number)
 FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_namespace n ON n.oid = k.connamespace
-WHERE k.contype = 'f' AND k.conparentid = 0 AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'gonogo')
+WHERE k.contype = 'f' AND k.conparentid = 0 AND {USERS_SCHEMAS}
 ORDER BY 1, 3
 """
 _COUNT = "SELECT count(*) FROM {child} AS c WHERE {given} AND NOT EXISTS (SELECT FROM {parent} AS p WHERE {same})"

@@ -8,18 +8,18 @@ from checks.asking import asking, listed
 from checks.kind import Question
 from gonogo.core.engine.verdict import Measurement
 from gonogo.postgres.connection import Connection
+from gonogo.postgres.schemas import USERS_SCHEMAS
 
-_OURS = "n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'gonogo')"
 _CONSTRAINTS = f"""
 SELECT pg_catalog.format('constraint %s of %s is not validated', k.conname, k.conrelid::pg_catalog.regclass)
 FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_namespace n ON n.oid = k.connamespace
-WHERE NOT k.convalidated AND {_OURS} ORDER BY 1
+WHERE NOT k.convalidated AND {USERS_SCHEMAS} ORDER BY 1
 """
 _INDEXES = f"""
 SELECT pg_catalog.format('index %s of %s is not valid', c.relname, i.indrelid::pg_catalog.regclass)
 FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE NOT (i.indisvalid AND i.indisready) AND {_OURS} ORDER BY 1
+WHERE NOT (i.indisvalid AND i.indisready) AND {USERS_SCHEMAS} ORDER BY 1
 """
 #: every sequence that a column has as its own, or takes its default from
 _SEQUENCES = f"""
@@ -30,7 +30,7 @@ JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace
 JOIN pg_catalog.pg_class c ON c.oid = d.refobjid AND c.relkind IN ('r', 'p')
 JOIN pg_catalog.pg_namespace t ON t.oid = c.relnamespace
 JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.refobjsubid
-WHERE d.deptype IN ('a', 'i') AND {_OURS}
+WHERE d.deptype IN ('a', 'i') AND {USERS_SCHEMAS}
 UNION
 SELECT n.nspname, s.relname, t.nspname, c.relname, a.attname
 FROM pg_catalog.pg_depend d
@@ -40,7 +40,7 @@ JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace
 JOIN pg_catalog.pg_class c ON c.oid = f.adrelid
 JOIN pg_catalog.pg_namespace t ON t.oid = c.relnamespace
 JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = f.adnum
-WHERE {_OURS} ORDER BY 1, 2
+WHERE {USERS_SCHEMAS} ORDER BY 1, 2
 """
 
 

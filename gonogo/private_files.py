@@ -17,3 +17,16 @@ def write(file: Path, text: str) -> None:
         opened.write(text)
         opened.flush()
         os.fsync(opened.fileno())
+
+
+def write_password(folder: Path, password: str) -> Path:
+    r"""Write a password file as libpq reads it (PGPASSFILE), for every server; return it.
+
+    Args:
+        folder: where.
+        password: as it is; `\\` and `:` are escaped (PostgreSQL's manual, "The Password File").
+    """
+    file = folder / "pgpass"
+    escaped = password.replace("\\", "\\\\").replace(":", "\\:")
+    write(file, f"*:*:*:*:{escaped}\n")
+    return file

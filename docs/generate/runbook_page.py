@@ -21,6 +21,7 @@ from gonogo.core.model.runbook import Escalation, Gate, Input, Phase, Risk, Runb
 from gonogo.core.model.schedule import Budgets, Freeze, Schedule, Window
 from gonogo.core.model.step import Backfill, Step
 from gonogo.core.model.success import Criterion
+from gonogo.core.text.plain import cell
 
 _INTRO = """\
 # The runbook
@@ -312,7 +313,7 @@ def _section(section: Section, schema: dict[str, Any]) -> str:
     name = section.model.__name__
     properties = (schema if section.model is Runbook else schema["$defs"][name])["properties"]
     rows = [
-        f"| `{key}` | {_cell(_type(properties[key]))}; {_cell(_default(field))} | {_cell(field.description or '')} |"
+        f"| `{key}` | {cell(_type(properties[key]))}; {cell(_default(field))} | {cell(field.description or '')} |"
         for key, field in section.model.model_fields.items()
     ]
     table = "\n".join(["| Field | Type; default | What it says |", "| --- | --- | --- |", *rows])
@@ -392,10 +393,6 @@ def _default(field: FieldInfo) -> str:
     if isinstance(value, tuple) and value:
         return f"`[{', '.join(map(str, value))}]`"
     return f"`{value}`" if value or value == 0 else "none"
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
 
 
 __all__ = ["SECTIONS", "Section", "runbook_page"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from gonogo.core.engine.state import ANYWHERE, AT_REST, EDGES, ENDED, Edge, Status
+from gonogo.core.text.plain import cell
 
 _INTRO = """\
 # The states of a run
@@ -42,20 +43,16 @@ def _section(status: Status) -> str:
 
 
 def _table(edges: Iterable[Edge]) -> str:
-    rows = [f"| {edge.kind} | {edge.target} | {_cell(edge.when)} |" for edge in edges]
+    rows = [f"| {edge.kind} | {edge.target} | {cell(edge.when)} |" for edge in edges]
     return "\n".join(["| Fact | Status after it | When |", "| --- | --- | --- |", *rows, ""])
 
 
 def _anywhere() -> str:
-    rows = [f"| {kind} | {_cell(when)} |" for kind, when in ANYWHERE.items()]
-    head = "## In every status that is not an end\n\nThese facts leave the status as it is.\n"
-    return "\n".join([head, "| Fact | When |", "| --- | --- |", *rows, ""])
+    rows = [f"| {kind} | {cell(when)} |" for kind, when in ANYWHERE.items()]
+    head = "## In every status that is not an end\n\nThese events leave the status as it is.\n"
+    return "\n".join([head, "| Event | When |", "| --- | --- |", *rows, ""])
 
 
 def _ends() -> str:
     *most, last = (f"*{status}*" for status in Status if status in ENDED)
     return f"## Ends\n\nA run is over when it is {', '.join(most)} or {last}; what leads on from there, a person asks for.\n"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")

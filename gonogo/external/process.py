@@ -159,9 +159,7 @@ def _prepared(environment: Sequence[str], url: str) -> Iterator[dict[str, str]]:
     parts = conninfo_to_dict(url)
     given |= {variable: str(parts[word]) for word, variable in _LIBPQ.items() if parts.get(word)}
     with tempfile.TemporaryDirectory(prefix="gonogo-") as folder:
-        passfile = Path(folder) / "pgpass"
-        password = str(parts.get("password") or "").replace("\\", "\\\\").replace(":", "\\:")
-        private_files.write(passfile, f"*:*:*:*:{password}\n")
+        passfile = private_files.write_password(Path(folder), str(parts.get("password") or ""))
         yield {**given, "PGPASSFILE": str(passfile)}
 
 

@@ -11,12 +11,13 @@ from psycopg import sql
 
 from gonogo.errors import StepError
 from gonogo.postgres.connection import Connection
+from gonogo.postgres.schemas import USERS_SCHEMAS
 
 # one query, so that all of it is seen at one moment; columns are named, not numbered: their order is not meaning
-_SCHEMA = r"""
+_SCHEMA = rf"""
 WITH own AS (
   SELECT n.oid, n.nspname FROM pg_namespace n
-  WHERE n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'gonogo')
+  WHERE {USERS_SCHEMAS}
 ), extension_owned AS (
   SELECT classid, objid FROM pg_depend WHERE deptype = 'e'
 ), relation AS (
@@ -47,7 +48,7 @@ SELECT format('column %s.%I', name, attname),
     'generated ' || nullif(attgenerated::text, ''), 'collation ' || nullif(attcollation, 0)::regcollation::text,
     'storage', attstorage, nullif(attcompression::text, ''), 'statistics ' || nullif(attstattarget, -1)::text,
     'options ' || (SELECT string_agg(o, ',') FROM unnest(attoptions) o WHERE o LIKE 'n_distinct%'),
-    'acl ' || nullif(attacl::text, '{}'), 'comment ' || col_description(attrelid, attnum))
+    'acl ' || nullif(attacl::text, '{{}}'), 'comment ' || col_description(attrelid, attnum))
 FROM pg_attribute a JOIN relation r ON r.oid = a.attrelid AND r.relkind IN ('r', 'p', 'v', 'm', 'f', 'c')
 LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 WHERE attnum > 0 AND NOT attisdropped

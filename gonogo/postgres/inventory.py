@@ -9,14 +9,15 @@ from gonogo.core.plan.diff import differences
 from gonogo.errors import StepError
 from gonogo.postgres.connection import Connection
 from gonogo.postgres.fingerprint import checksum, schema_fingerprint, sequence_positions
+from gonogo.postgres.schemas import USERS_SCHEMAS
 
-_COLUMNS = """
+_COLUMNS = f"""
 SELECT pg_catalog.format('%I.%I', n.nspname, c.relname),
   pg_catalog.array_agg(a.attname::text ORDER BY a.attnum) FILTER (WHERE a.attnum > 0)
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 WHERE (c.relkind = 'r' OR (c.relkind = 'm' AND c.relispopulated))
-  AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'gonogo')
+  AND {USERS_SCHEMAS}
 GROUP BY 1 ORDER BY 1
 """
 

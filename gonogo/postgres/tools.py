@@ -39,9 +39,7 @@ def running(command: Sequence[str], url: str, *, connects: bool = True, answers:
         answers: whether what it prints is wanted.
     """
     with tempfile.TemporaryDirectory(prefix="gonogo-") as folder:
-        passfile = Path(folder) / "pgpass"
-        password = str(conninfo_to_dict(url).get("password") or "")
-        private_files.write(passfile, "*:*:*:*:" + password.replace("\\", "\\\\").replace(":", "\\:") + "\n")
+        passfile = private_files.write_password(Path(folder), str(conninfo_to_dict(url).get("password") or ""))
         program = [str(embedded.program(command[0])), *command[1:], *([f"--dbname={without_password(url)}"] if connects else [])]
         environment = {**os.environ, "PGPASSFILE": str(passfile), "LC_ALL": "C"}
         environment.pop("PGPASSWORD", None)
@@ -124,9 +122,12 @@ def finish(process: subprocess.Popen[str], say: Say, word: str, *, writes: Path 
 
 
 def _only_older(lines: Sequence[str]) -> bool:
-    """Say whether all that pg_restore 18 met is that an older server does not know one of its settings (from 17 on)."""
-    met = [line for line in lines if "error:" in line]
-    return bool(met) and all('unrecognized configuration parameter "transaction_timeout"' in line for line in met)
+    """Say whether all that pg_restore 18 met is that an older server does not know one of its settings (from 17 on).
+
+    What the server says of it is in the server's own language; what pg_restore adds, the command itself, is not.
+    """
+    met = sum(line.startswith("pg_restore: error:") for line in lines)
+    return met > 0 and met == sum(line == "Command was: SET transaction_timeout = 0;" for line in lines)
 
 
 def without_password(url: str) -> str:

@@ -14,6 +14,7 @@ import psycopg
 from psycopg import sql
 
 from gonogo.postgres.connection import Connection, transaction
+from gonogo.postgres.schemas import USERS_SCHEMAS
 
 JOURNAL, ESTIMATE = "by the step's journal", "estimated by transaction numbers"
 #: the SQLSTATE of a guard that found rows which nobody had counted
@@ -22,20 +23,20 @@ GREW = "GN005"
 WHOLE_SCHEMA = ".*"
 #: what stands for a number that cannot be known
 UNKNOWN = -1
-_TABLES = """
+_TABLES = f"""
 SELECT pg_catalog.format('%%I.%%I', n.nspname, c.relname)
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind = 'r' AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'gonogo')
+WHERE c.relkind = 'r' AND {USERS_SCHEMAS}
   AND (n.nspname = %(schema)s OR c.oid = pg_catalog.to_regclass(%(name)s)
     OR c.oid IN (SELECT relid FROM pg_catalog.pg_partition_tree(pg_catalog.to_regclass(%(name)s)))
     -- a script may have set another search_path: then every table of that name is looked at
     OR (pg_catalog.to_regclass(%(name)s) IS NULL AND c.relname = %(bare)s))
 ORDER BY 1
 """
-_EVERY_TABLE = """
+_EVERY_TABLE = f"""
 SELECT pg_catalog.format('%I.%I', n.nspname, c.relname)
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind = 'r' AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'gonogo') ORDER BY 1
+WHERE c.relkind = 'r' AND {USERS_SCHEMAS} ORDER BY 1
 """
 #: the row's 32 bits, with the epoch that they are of; 1 and 2 are older than everything
 _WRITTEN_SINCE = (

@@ -27,16 +27,17 @@ from gonogo.core.plan.diff import differences
 from gonogo.errors import StepError
 from gonogo.postgres.connection import Connection, Database, identify
 from gonogo.postgres.fingerprint import checksum, schema_fingerprint, sequence_positions
+from gonogo.postgres.schemas import USERS_SCHEMAS
 from gonogo.postgres.scratch import ScratchServer, scratch
 from gonogo.postgres.tools import ProgramFailed, Say, finish, running, without_password
 from gonogo.recovery.manifest import MANIFEST, BackupFailed, BackupFolder, Manifest, read, sums
 
 #: connections that dump and restore at a time, and the compression: quick, and a third of the size
 _JOBS, _COMPRESSION = 2, "gzip:1"
-_TABLES = """
+_TABLES = f"""
 SELECT format('%I.%I', n.nspname, c.relname), pg_catalog.pg_total_relation_size(c.oid)
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'gonogo')
+WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND {USERS_SCHEMAS}
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
     WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'e')
 ORDER BY 1

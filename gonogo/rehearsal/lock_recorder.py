@@ -8,22 +8,23 @@ from dataclasses import dataclass
 from gonogo.core.engine.events import Body
 from gonogo.core.plan.plan import Script
 from gonogo.postgres.connection import Connection
+from gonogo.postgres.schemas import USERS_SCHEMAS
 from gonogo.run.session import Session
 from gonogo.sql.locks import MODES
 
 #: where a transaction writes down its own locks before it ends; it lies in the ledger's schema, which nothing compares
 MAKE = "CREATE TABLE gonogo.seen_lock (fact text, relation oid, mode text)"
-_NOTE = """
-INSERT INTO gonogo.seen_lock SELECT {fact}, l.relation, l.mode
+_NOTE = f"""
+INSERT INTO gonogo.seen_lock SELECT {{fact}}, l.relation, l.mode
 FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_class c ON c.oid = l.relation
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE l.pid = pg_catalog.pg_backend_pid() AND l.granted AND c.relkind IN ('r', 'p', 'm')
-  AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'gonogo');
+  AND {USERS_SCHEMAS};
 """
-_FILES = """
+_FILES = f"""
 SELECT c.oid::bigint, c.oid::pg_catalog.regclass::text, coalesce(pg_catalog.pg_relation_filenode(c.oid), 0)
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'p', 'm') AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'gonogo')
+WHERE c.relkind IN ('r', 'p', 'm') AND {USERS_SCHEMAS}
 """
 
 

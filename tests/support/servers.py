@@ -56,15 +56,29 @@ def open_folder() -> Iterator[Path]:
 
 
 @contextmanager
-def running_15(folder: Path) -> Iterator[Server]:
-    """Run Debian's PostgreSQL 15 in a folder."""
+def running_15(folder: Path, language: str = "") -> Iterator[Server]:
+    """Run Debian's PostgreSQL 15 in a folder.
+
+    Args:
+        folder: where.
+        language: of its messages, such as `de`; English without one.
+    """
     user = "postgres" if os.geteuid() == 0 else None
     if user:
         shutil.chown(folder, user)
 
+    # gettext follows LANGUAGE in every locale but C
+    spoken = {**os.environ, **({"LANGUAGE": language, "LC_ALL": "C.UTF-8"} if language else {})}
+
     def run(*command: str) -> None:
         subprocess.run(
-            [DEBIAN_15 / command[0], *command[1:]], check=True, user=user, cwd="/", stdout=subprocess.DEVNULL, timeout=60
+            [DEBIAN_15 / command[0], *command[1:]],
+            check=True,
+            user=user,
+            cwd="/",
+            stdout=subprocess.DEVNULL,
+            timeout=60,
+            env=spoken,
         )
 
     data = str(folder / "data")
