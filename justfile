@@ -31,6 +31,10 @@ house *ARGS:
 docs:
     uv run python docs/generate
 
+# the unit tests and a smoke run on every Python that this machine has; coverage against its floor
+pythons:
+    .ci/pythons
+
 # the figures of benchmarks/README.md
 bench:
     uv run python benchmarks/scripts.py

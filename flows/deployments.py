@@ -1,7 +1,7 @@
 """`gonogo serve`: offer every runbook of a project in the Prefect UI, and run what is launched there.
 
 Each runbook has three deployments: run, resume, roll back. Their forms are made from the runbook, so they offer just its
-phases, targets, people and inputs. A runbook that changes is offered anew; one that is broken says why, and the
+phases, targets, people and inputs. A runbook that changes is offered again; one that is broken says why, and the
 others stay.
 """
 
@@ -203,7 +203,7 @@ def _schedule(runbook: Runbook) -> Schedules:
 
 
 def _repeats(runbook: Runbook) -> Schedules:
-    """Return when a runbook is run anew: daily maintenance, say."""
+    """Return when a runbook is run again: daily maintenance, say."""
     if not runbook.schedule.repeat:
         return []
     schedule = CronSchedule(cron=runbook.schedule.repeat, timezone=runbook.schedule.zone)
@@ -246,7 +246,7 @@ def _run_form(runbook: Runbook) -> dict[str, Any]:
         "launched_by": _people(runbook, "Who launches it."),
         "code": _field(_CODE, default="", maxLength=20),
         "at_once": _field("Do not wait for the clock times of phases and tasks.", type="boolean", default=False),
-        "again": _field("Run anew what was done already.", type="boolean", default=False),
+        "again": _field("Run again what was done already.", type="boolean", default=False),
     }
     if runbook.schedule.windows or runbook.schedule.freezes:
         form["override"] = _field(

@@ -262,7 +262,7 @@ def _carry(
             _cancelled(runner)
             raise
         except GonogoError as error:
-            raise type(error)(f"{error}. When that is mended, go on with the deployment `resume`") from None
+            raise type(error)(f"{error}. When that is fixed, go on with the deployment `resume`") from None
         return as_state(runner.state)
 
 

@@ -163,7 +163,7 @@ class Keys:
         except OSError as error:
             raise BadInput(f"{self.file} cannot be kept: {error.strerror}") from None
         except (_Damaged, UnicodeDecodeError, json.JSONDecodeError, RecursionError):
-            raise BadInput(f"{self.file} is damaged; mend it, or remove it and enroll everybody again") from None
+            raise BadInput(f"{self.file} is damaged; fix it, or remove it and enroll everybody again") from None
 
     def _is_private(self) -> bool:
         """Say whether the file is there; refuse one that others may read."""
@@ -172,7 +172,7 @@ class Keys:
         except FileNotFoundError:
             return False
         if mode & 0o077:
-            raise Refused(f"{self.file} can be read by others (mode {mode:o}): the keys may be known. chmod 600, and enroll anew")
+            raise Refused(f"{self.file} can be read by others (mode {mode:o}): the keys may be known: chmod 600, enroll again")
         return True
 
 

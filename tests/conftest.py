@@ -8,12 +8,16 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from hypothesis import settings
 from support.servers import DEBIAN_15, OLD, Server, load_guardian, open_folder, running_15
 
 from gonogo.postgres import embedded
 from gonogo.project import prepend_import_root
 
 prepend_import_root()
+# how long an example takes says how busy the machine is, and nothing of the rule that is tested
+settings.register_profile("gonogo", deadline=None)
+settings.load_profile("gonogo")
 os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
 os.environ.pop("SLACK_BOT_TOKEN", None)
 os.environ.pop("PREFECT_API_URL", None)

@@ -165,7 +165,7 @@ SECTIONS: tuple[Section, ...] = (
     ),
     Section(
         model=Item,
-        intro="A box of a checklist: before a phase (`gate.confirm`), during it (a step `confirm`), or after it (`confirm` of the"
+        intro="A checklist item: before a phase (`gate.confirm`), during it (a step `confirm`), or after it (`confirm` of the"
         " phase). See [Checklists](concepts/checklists.md).",
         example=runbook_examples.ITEM,
         path=("confirm", "*"),
@@ -178,8 +178,9 @@ SECTIONS: tuple[Section, ...] = (
     ),
     Section(
         model=Step,
-        intro="Exactly one of `sql`, `backfill`, `check` and `confirm`. A step with `sql` or `backfill` should have an `undo`:"
-        " without one the run cannot be rolled back past it. `done_if` and `again` are for statements that no transaction can"
+        intro="Exactly one of `sql`, `backfill`, `run`, `http`, `check`, `confirm` and `wait`."
+        " A step with `sql` or `backfill` should have an `undo`: without one the run cannot be rolled back past it."
+        " `done_if` and `again` are for statements that no transaction can"
         " hold: see [In doubt](concepts/in-doubt.md).",
         example=runbook_examples.STEP,
         path=("steps", "*"),
@@ -192,7 +193,7 @@ SECTIONS: tuple[Section, ...] = (
     ),
     Section(
         model=Check,
-        intro="A question with the line drawn beforehand: exactly one of the kinds from `sql` to `own`. See"
+        intro="A question with a threshold: exactly one of the kinds from `sql` to `own`. See"
         " [Checks and verdicts](concepts/checks-and-verdicts.md).",
         example=runbook_examples.CHECKS,
         path=("checks", "*"),

@@ -10,8 +10,8 @@ from gonogo.core.text.plain import cell
 _INTRO = """\
 # The states of a run
 
-A run is a list of facts in the ledger, and its state is what they add up to: each fact leads from one status to
-another, as the tables below say, and a fact that they do not name in a status is recorded and changes nothing.
+A run is a list of events in the ledger, and its state follows from them: each event leads from one status to
+another, as the tables below say; an event that they do not name in a status is recorded and changes nothing.
 This page is made from that table (`gonogo/core/engine/state.py`) by `just docs`.
 """
 
@@ -44,7 +44,7 @@ def _section(status: Status) -> str:
 
 def _table(edges: Iterable[Edge]) -> str:
     rows = [f"| {edge.kind} | {edge.target} | {cell(edge.when)} |" for edge in edges]
-    return "\n".join(["| Fact | Status after it | When |", "| --- | --- | --- |", *rows, ""])
+    return "\n".join(["| Event | Status after it | When |", "| --- | --- | --- |", *rows, ""])
 
 
 def _anywhere() -> str:

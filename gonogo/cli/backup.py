@@ -171,7 +171,7 @@ class _Ledgers:
         if self._named is None:
             self._named = dict(self._ask())
         if row["of"] not in self._named:
-            return "no target that can be reached is what it was taken of, so nobody knows whether a run may need it"
+            return "no target that can be reached is the database it was taken from: a run may still need it"
         run = self._named[row["of"]].get(folder.name, "")
         return f"the run {run} is not over, and may be restored from it" if run else ""
 

@@ -130,7 +130,7 @@ def _bad_run(file: Path, database: Database, without_prefect: bool) -> None:
 
 
 def _good_run(file: Path, database: Database, without_prefect: bool) -> None:
-    _head("2. The good run", "the same runbook, with the function mended")
+    _head("2. The good run", "the same runbook, with the function fixed")
     _run(file, database, without_prefect, Exit.DONE)
 
 

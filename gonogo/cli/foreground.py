@@ -76,7 +76,7 @@ class ForegroundRun:
                 with _holding_on_signals(runner, display):
                     what(runner)
             except GonogoError as error:
-                raise type(error)(f"{error}. When that is mended, go on with `gonogo resume {runner.plan.runbook}`") from None
+                raise type(error)(f"{error}. When that is fixed, go on with `gonogo resume {runner.plan.runbook}`") from None
         with database.connect("gonogo/look") as connection:
             found = runs.find(connection, run=run_id, whole=True)
         answer(found, opened, self.quiet, "", hint=self.hint)
@@ -106,7 +106,7 @@ def _in_prefect(thread: threading.Thread, display: Display) -> Callable[[LiveRun
         try:
             from flows import phase  # noqa: PLC0415
         except Exception as error:  # noqa: BLE001 - a broken Prefect never stops a migration
-            display.line(f"Prefect is out ({error}); going on without it", "yellow")
+            display.line(f"Prefect is not available ({error}); going on without it", "yellow")
             loop.run_until_blocked(runner)
             return
         phase.run_phase(runner, display.line)

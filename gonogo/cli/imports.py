@@ -20,7 +20,7 @@ from gonogo.project import find_project
 
 def doctor(
     path: Annotated[Path, typer.Argument(help="A plan in Markdown, or a folder of migrations.", show_default=False)],
-    schema: Annotated[Path | None, typer.Option("--schema", "-s", help="SQL that makes what is there already.")] = None,
+    schema: Annotated[Path | None, typer.Option("--schema", "-s", help="SQL that creates what the migrations build on.")] = None,
     json: JsonOption = False,
 ) -> None:
     """Run somebody's migrations on a scratch database: what PostgreSQL refuses, what blocks, what does not roll back.

@@ -17,7 +17,7 @@ RunbookOrRunArg = Annotated[str, typer.Argument(help="A runbook, or a run by its
 GateArg = Annotated[str, typer.Argument(help="The phase whose gate it is; by default the one that waits.")]
 PersonOption = Annotated[str, typer.Option("--as", help="Who you are: a name in `people:` of the runbook.", show_default=False)]
 CodeOption = Annotated[str, typer.Option("--code", help="Your one-time code; asked for on a terminal where it is needed.")]
-NoWaitOption = Annotated[bool, typer.Option("--no-wait", help="Leave a gate that asks people to them; `resume` goes on.")]
+NoWaitOption = Annotated[bool, typer.Option("--no-wait", help="Do not wait at a gate for people: exit 4; go on with `resume`.")]
 CommentOption = Annotated[str, typer.Option("--comment", "-c", help="Why (shown in the report).")]
 PlainOption = Annotated[bool, typer.Option("--without-prefect", help="Run the same loop in plain Python.")]
 TakeOverOption = Annotated[bool, typer.Option("--take-over", help="End a runner that is lost but still holds the target.")]

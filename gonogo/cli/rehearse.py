@@ -27,7 +27,7 @@ def rehearse(
     runbook: RunbookArg,
     target: TargetOption = "",
     inputs: InputOption = None,
-    each_step: Annotated[bool, typer.Option("--each-step", help="Prove every step's undo by itself, right after it.")] = False,
+    each_step: Annotated[bool, typer.Option("--each-step", help="Prove each step's undo separately, right after it.")] = False,
     backup: Annotated[Path | None, typer.Option(help="A backup to rehearse on; by default a new one is taken.")] = None,
     actor: ActorOption = "",
     json: JsonOption = False,

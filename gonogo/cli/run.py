@@ -222,7 +222,7 @@ def rollback(
     run_id: RunOption = "",
     level: Annotated[str, typer.Option("--level", "-l", help="feature, undo, data or restore; else the runbook's first.")] = "",
     phase: Annotated[
-        str, typer.Option("--phase", "-p", help="Only back to the start of this phase; the first one's is the whole run's.")
+        str, typer.Option("--phase", "-p", help="Roll back to the start of this phase; the first phase means the whole run.")
     ] = "",
     reason: ReasonOption = "",
     go_on: Annotated[bool, typer.Option("--continue", help="Go on with a rollback that holds or was lost.")] = False,

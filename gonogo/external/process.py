@@ -1,6 +1,6 @@
 """Programs that a runbook names: their arguments as they are, no shell, an environment of their own, a time limit.
 
-What they say is kept up to a limit, and what may not be seen is struck out of it, wherever it goes.
+What they say is kept up to a limit, and what may not be seen is redacted of it, wherever it goes.
 """
 
 from __future__ import annotations
@@ -188,7 +188,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _tail(file: IO[bytes], spare: int) -> str:
-    """Return the end of what was said, and so much more that no secret is cut in two before it is struck out."""
+    """Return the end of what was said, and so much more that no secret is cut in two before it is redacted."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - KEPT - 4 * spare - 1024))
     return file.read().decode("utf-8", "replace").replace("\0", "")

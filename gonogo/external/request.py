@@ -1,6 +1,6 @@
 """Requests to web services, by checks and by steps: never longer than they may take, and never with a secret in what is kept.
 
-What stands for a secret comes from the environment and is struck out of every answer and every error. A request runs in a loop
+What stands for a secret comes from the environment and is redacted of every answer and every error. A request runs in a loop
 and a thread of its own, so that a service that answers a byte at a time can be left.
 """
 

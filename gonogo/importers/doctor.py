@@ -199,8 +199,8 @@ _FIXES = {
     "42P02": "a query with parameters cannot run by itself: write values for them",
     "42501": "the role lacks the right: run it as the owner",
     "22P02": "a value is not of its column's type",
-    "23514": "rows break the constraint: add it NOT VALID, mend the rows, then VALIDATE",
-    "23503": "rows refer to nothing: add the key NOT VALID, mend the rows, then VALIDATE",
+    "23514": "rows break the constraint: add it NOT VALID, fix the rows, then VALIDATE",
+    "23503": "rows refer to nothing: add the key NOT VALID, fix the rows, then VALIDATE",
 }
 
 

@@ -26,7 +26,7 @@ class NotDelivered(Exception):
 
     Args:
         why: in the channel's words, without its secret.
-        hopeless: whether trying again cannot mend it.
+        hopeless: whether trying again cannot fix it.
         doubtful: whether it may be there all the same, as only the answer is missing.
         of_channel: whether only that place in the channel takes nothing.
     """

@@ -22,7 +22,7 @@ from gonogo.notify.channel import Channel, NotDelivered, Sent
 
 #: a section block holds 3,000 characters
 _MAX_TEXT, _MAX_NAMES = 2_990, 1_000
-#: errors that trying again cannot mend
+#: errors that trying again cannot fix
 _OF_CHANNEL = frozenset({"channel_not_found", "not_in_channel", "is_archived"})
 _HOPELESS = frozenset(
     {"invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired", "missing_scope"}

@@ -57,7 +57,7 @@ def prepare(
     try:
         work = _plan_work(draft, on_clock(start or start_of(runbook.schedule), runbook.schedule.zone))
     except OverflowError:
-        raise BadInput(Problem(file=str(file), message="its times lead beyond the calendar")) from None
+        raise BadInput(Problem(file=str(file), message="its times are outside the years 1 to 9999")) from None
     plan = _plan_of(draft, project, work)
     _protect(draft, target)
     if draft.problems:
@@ -190,7 +190,7 @@ def _switches(draft: Draft) -> dict[str, tuple[Script, ...]]:
         made, _ = scripts(draft, path, switch.sql)
         check_no_batch(draft, path, made)
         if any(not script.transactional for script in made):
-            message = "what cannot run in a transaction has no place here: a level must be done or not done"
+            message = "a statement that cannot run in a transaction is not allowed here: a level is all or nothing"
             draft.problems.append(Problem(file=str(draft.file), path=path, message=message))
         found[level] = tuple(made)
     return found

@@ -153,7 +153,7 @@ FROM pg_foreign_server
 """
 # How each column goes into the hash of its row. Only a type whose equal values are written alike may be hashed as it is, and
 # int8 and its kin not even then: their hash folds 64 bits to 32. What has a binary form of its own goes by that, which tells
-# 1.0 from 1.00 and one day from 24 hours; what is numbered anew in every database (enums, composites, regclass) by its text.
+# 1.0 from 1.00 and one day from 24 hours; what is numbered again in every database (enums, composites, regclass) by its text.
 _COLUMNS = """
 SELECT a.attname, CASE
   WHEN t.oid >= 16384 OR t.typtype <> 'b' OR t.typelem >= 16384 OR t.typname ~ '^_?reg' OR t.typsend = 0

@@ -128,8 +128,8 @@ def _resolve(context: Context, command: commands.Resolve) -> Iterator[Outcome]:
         happened = False
     if happened is None:
         why = (
-            f"{step.name} is in doubt: {script.source} line {script.line} had begun, and nobody but you can say whether it"
-            f" ended. {SETTLE}"
+            f"{step.name} is in doubt: {script.source} line {script.line} was started, and gonogo cannot find out whether it"
+            f" finished. {SETTLE}"
         )
         yield events.Held(why=why)
     elif happened:

@@ -67,19 +67,19 @@ def _open_or_find(
     if state.status is Status.ROLLED_BACK and state.rollback.level in SWITCH_LEVELS:
         deeper = [level for level in state.rules.levels if level not in SWITCH_LEVELS]
         raise Refused(
-            f"the run {found.run} was rolled back by the level {state.rollback.level}, and what it did is still there; go further"
-            f" back first: gonogo rollback {name} --level {' or '.join(deeper)}"
+            f"the run {found.run} was rolled back by the level {state.rollback.level}, and what it did is still there; roll it"
+            f" back fully first: gonogo rollback {name} --level {' or '.join(deeper)}"
         )
     if state.status is Status.ROLLED_BACK or (state.status is Status.NO_GO and not state.changed):
         return store.open_run(connection, plan, texts, actor, sign), None
     if state.status is Status.DONE and again:
         return store.open_run(connection, plan, texts, actor, sign), None
     if not same and state.status is Status.DONE:
-        raise Refused(f"this runbook was done here as {found.run}, and has changed since; run it anew with --again{changed}")
+        raise Refused(f"this runbook was done here as {found.run}, and has changed since; run it again with --again{changed}")
     if not same:
         raise Refused(
             f"the runbook, a template, an input or a limit has changed since the run {found.run} began; a run goes on only"
-            f" as it was begun. Put it back, or roll the run back with `gonogo rollback {name}`{changed}"
+            f" as it was begun. Restore the old files, or roll the run back with `gonogo rollback {name}`{changed}"
         )
     return found.run, found
 

@@ -163,7 +163,7 @@ def _missing_rights(context: Context) -> list[str]:
         return []
     steps = plan.steps[phase.first : phase.last + 1]
     needs = [need for step in steps for script in (*step.scripts, *(step.undo or ())) for need in script.needs]
-    return [f"rights: {lack}" for lack in context.target.missing_rights(needs)]
+    return [f"privileges: {lack}" for lack in context.target.missing_rights(needs)]
 
 
 def _ask_people(context: Context, judged: Sequence[Judgement]) -> events.PeopleAsked | events.Go:

@@ -9,7 +9,7 @@ from gonogo.core.engine.verdict import Judgement, Verdict, judge_all
 from gonogo.run.context import Context
 from gonogo.run.signatures import first_unsigned
 
-SETTLE = "Look at the database, then say so: gonogo resume --settle done, or gonogo resume --settle not-done"
+SETTLE = "Look at the database. It happened: gonogo resume --settle done. It did not: gonogo resume --settle not-done"
 
 
 def judge(context: Context, names: Sequence[str]) -> tuple[Judgement, ...]:

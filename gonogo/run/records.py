@@ -75,7 +75,7 @@ class RunLedger:
             return None
         event, data = found
         if not isinstance(event.body, Rehearsed):
-            raise Refused("its record is none of a rehearsal: somebody else wrote it")
+            raise Refused("its record is not that of a rehearsal: gonogo did not write it")
         return event.seq, event.body, data
 
     def later_runs(self, since: datetime) -> list[str]:

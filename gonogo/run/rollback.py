@@ -66,7 +66,7 @@ def undo(context: Context, command: commands.RunUndo) -> Iterator[Outcome]:
         yield from count_loss(context, commands.CountLoss(command.step))
     except ScriptFailed as failure:
         if step.undo_external is not None:
-            # it has ended, so it may run again once what it met is mended
+            # it has ended, so it may run again once what it met is fixed
             yield events.ScriptNotDone(step=command.step, script=command.script)
         yield events.UndoFailed(step=command.step, why=f"undo of {step.name}: {failure}")
 

@@ -97,7 +97,7 @@ def refuse_rollback_where_over(back: RollbackRequest, found: FoundRun) -> None:
     """
     state, kind = found.state, back.kind
     if back.level and back.level not in state.rules.levels:
-        raise BadInput(f"--level {back.level!r}: this run's ways back are {', '.join(state.rules.levels)}")
+        raise BadInput(f"--level {back.level!r}: this run's rollback levels are {', '.join(state.rules.levels)}")
     _refuse_the_phase(back, found)
     _refuse_past_return(back, found)
     to = default_reach(state) if back.back_to is None else back.back_to
@@ -105,12 +105,12 @@ def refuse_rollback_where_over(back: RollbackRequest, found: FoundRun) -> None:
         what = f"phase {found.plan.phases[to].name} of the run {found.run}" if to else f"the run {found.run}"
         raise Refused(f"no backup was proved for {what}, so there is none to restore")
     if back.go_on and state.status not in ROLLING_BACK_STATES:
-        raise Refused(f"the run {found.run} does not roll back now ({state.status}), so there is no rollback to go on with")
+        raise Refused(f"the run {found.run} is not rolling back ({state.status}), so there is no rollback to continue")
     other = (back.level or state.rollback.level, to) != (state.rollback.level, state.rollback.back_to)
     if other and state.status in ROLLING_BACK_STATES and not goes_further(state, back.level, back.back_to):
         wanted = f"by {back.level}" if back.level else f"to the start of {found.plan.phases[to].name}"
         raise Refused(
-            f"the run {found.run} rolls back by {state.rollback.level}, and cannot take the way {wanted} now; hold it first, with"
+            f"the run {found.run} is rolling back by {state.rollback.level}; to roll back {wanted}, hold it first, with"
             f" `gonogo hold {found.plan.runbook}`, or go on with `gonogo rollback {found.plan.runbook} --continue`"
         )
     nothing_done = state.status is Status.NO_GO and not state.changed
@@ -141,8 +141,8 @@ def _refuse_the_phase(back: RollbackRequest, found: FoundRun) -> None:
         return
     name = plan.phases[back.back_to].name
     if back.level in SWITCH_LEVELS:
-        raise BadInput(f"--phase {name} --level {back.level}: what that level does is the whole run's, not a phase's")
+        raise BadInput(f"--phase {name} --level {back.level}: that level rolls back the whole run, not one phase")
     if back.back_to > state.begun:
         raise Refused(f"the phase {name} of the run {found.run} has not begun, so there is nothing to roll back")
     if back.back_to not in state.known.starts:
-        raise Refused(f"what there was before the phase {name} was not measured, so nobody could prove that it is back")
+        raise Refused(f"the state before the phase {name} was not measured, so a rollback to it cannot be proved")

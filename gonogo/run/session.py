@@ -173,7 +173,7 @@ class Session:
         line = rule.line(None)
         if line is not None and not rule.holds(Decimal(rows), line):
             self.connection.execute("ROLLBACK")
-            raise ScriptFailed(f"it changed {rows:,} rows, and {counts} was expected; nothing of it stayed")
+            raise ScriptFailed(f"it changed {rows:,} rows, and {counts} was expected; its transaction was rolled back")
         self.connection.execute("COMMIT")
 
     def _prefix(self, step: PlannedStep) -> str:

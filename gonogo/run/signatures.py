@@ -66,10 +66,10 @@ def first_unsigned(ledger: Reader, run: str, plan: Plan, keys: Keys, said: Itera
         event = ledger.event(seq)
         body = event.body
         if not isinstance(body, Signed):
-            return seq, f"event {seq} is none by which anybody speaks"
+            return seq, f"event {seq} is neither a vote nor a confirmation"
         if not keys.any():
             raise Refused(
-                f"this process has no keys, so it cannot see whether {body.person} said so; give it the file with GONOGO_KEYS"
+                f"this process has no keys, so it cannot verify what {body.person} said; give it the file with GONOGO_KEYS"
             )
         rollback = isinstance(body, VoteCast) and body.on == ROLLBACK
         if not rollback and body.launch != max((n for n in launches if n < seq), default=0):

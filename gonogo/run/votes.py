@@ -49,8 +49,8 @@ def prove(plan: Plan, keys: Keys, caller: Caller) -> bool:
         return True
     if plan.protected:
         raise NotProved(
-            f"the target is protected, so {caller.person} must prove who they are with a one-time code (--code); who has no key"
-            f" yet enrolls: gonogo people enroll {caller.person}"
+            f"the target is protected, so {caller.person} must prove who they are with a one-time code (--code); without a key"
+            f", enroll first: gonogo people enroll {caller.person}"
         )
     return False
 
@@ -63,7 +63,7 @@ def accept_loss(plan: Plan, keys: Keys, caller: Caller) -> None:
     """
     if plan.protected and caller.person not in plan.people:
         who = ", ".join(plan.people) or "none"
-        raise Refused(f"the target is protected, so one of its people accepts what is lost ({who}): --as PERSON, and prove it")
+        raise Refused(f"the target is protected, so one of its people ({who}) must accept the data loss: --as, --code")
     prove(plan, keys, caller)
 
 
@@ -165,9 +165,9 @@ def confirm(connection: Connection, found: FoundRun, keys: Keys, caller: Caller,
     elif caller.person not in plan.people:
         why = f"{caller.person!r} is not one of the runbook's people; there are {', '.join(plan.people) or 'none'}"
     elif wanted.owner and not holds(plan.people, caller.person, [wanted.owner]):
-        why = f"{item} is for {wanted.owner} to confirm, and {caller.person} is not that"
+        why = f"{item} can be confirmed only by {wanted.owner}; {caller.person} is not, and does not have that role"
     elif wanted.evidence and not evidence.strip():
-        why = f"{item} needs evidence: say what shows it"
+        why = f"{item} needs evidence: give it with --evidence"
     elif state.at_rest and not state.held:
         why = f"the run is {state.status}; nothing waits to be confirmed"
     if why:

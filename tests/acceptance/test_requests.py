@@ -227,7 +227,7 @@ def test_a_trip_ends_a_request_at_once_and_it_is_reversed(desk: Desk, service: S
     assert service.paths == ["/drip", "/back"]
 
 
-def test_a_request_that_is_made_anew_after_a_failure_is_another_one(desk: Desk, service: Service) -> None:
+def test_a_request_that_is_made_again_after_a_failure_is_another_one(desk: Desk, service: Service) -> None:
     desk.book("busy")
     book = desk.root / "runbooks/book.yaml"
     book.write_text(book.read_text(encoding="utf-8").rstrip() + "\n    on_failure: hold\n", encoding="utf-8")

@@ -138,14 +138,14 @@ def test_a_lock_that_is_not_granted_is_tried_again_names_who_blocks_and_rolls_ba
     assert schema_of(old_url) == before
 
 
-def test_an_undo_that_fails_is_rollback_failed_and_mending_it_lets_resume_end_it(make_project: Make, old_url: str) -> None:
+def test_an_undo_that_fails_is_rollback_failed_and_fixing_it_lets_resume_end_it(make_project: Make, old_url: str) -> None:
     project = make_project(BOOK, **{**FILES, "010__undo__sql": "DROP TABLE new;\n", "made__sql": "SELECT 4\n"})
     with psycopg.connect(old_url, autocommit=True) as connection:
-        connection.execute("CREATE SCHEMA app; CREATE TABLE app.mended ()")
+        connection.execute("CREATE SCHEMA app; CREATE TABLE app.fixed ()")
         connection.execute(
             "CREATE FUNCTION app.hook() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN"
             " IF EXISTS (SELECT FROM pg_event_trigger_dropped_objects() WHERE object_name = 'new')"
-            " AND NOT EXISTS (SELECT FROM app.mended) THEN RAISE 'it is in use'; END IF; END $$"
+            " AND NOT EXISTS (SELECT FROM app.fixed) THEN RAISE 'it is in use'; END IF; END $$"
         )
         connection.execute("CREATE EVENT TRIGGER hook ON sql_drop EXECUTE FUNCTION app.hook()")
 
@@ -156,7 +156,7 @@ def test_an_undo_that_fails_is_rollback_failed_and_mending_it_lets_resume_end_it
     assert "it is in use" in output
     assert "gonogo resume" in output
     with psycopg.connect(old_url, autocommit=True) as connection:
-        connection.execute("INSERT INTO app.mended DEFAULT VALUES")
+        connection.execute("INSERT INTO app.fixed DEFAULT VALUES")
     env = environment(TEST_URL=old_url)
     resumed = gonogo("resume", "book", "--without-prefect", cwd=project, env=env)
     assert resumed.returncode == 11, resumed.stdout + resumed.stderr
@@ -171,7 +171,7 @@ def test_a_rollback_that_leaves_something_behind_is_not_called_rolled_back(make_
     assert "column public.old.added is new" in output
 
 
-def test_a_run_that_was_done_finds_nothing_left_to_do_and_again_runs_it_anew(make_project: Make, old_url: str) -> None:
+def test_a_run_that_was_done_finds_nothing_left_to_do_and_again_runs_it_again(make_project: Make, old_url: str) -> None:
     project = make_project(BOOK, **FILES)
     assert run(project, old_url)[0] == 0
 
@@ -390,7 +390,7 @@ def test_if_not_exists_does_not_wave_an_index_through_that_the_run_did_not_make(
     assert schema_of(old_url) == before
 
 
-def test_an_invalid_index_that_an_attempt_of_long_ago_left_is_built_anew(make_project: Make, old_url: str) -> None:
+def test_an_invalid_index_that_an_attempt_of_long_ago_left_is_built_again(make_project: Make, old_url: str) -> None:
     built = {**FILES, "020__sql": "CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS left_over ON old (id);\n"}
     with psycopg.connect(old_url, autocommit=True) as connection:
         connection.execute("INSERT INTO old VALUES (2001, 'n1')")

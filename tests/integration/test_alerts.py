@@ -89,7 +89,7 @@ def test_eleven_errors_raise_it_and_ten_do_not_and_it_is_told_once_and_once_that
     finance = desk.told("finance")
     assert finance == [
         "🔔 *webhooks* on db: 11 is > 10\n@U0LEAD @U0BOSS",
-        f"⏰ Level 1: nobody has acknowledged that webhooks: 11 is > 10. Whoever takes it: `{TAKE}`\n@U0LEAD",
+        f"⏰ Level 1: nobody has acknowledged that webhooks: 11 is > 10. To acknowledge it: `{TAKE}`\n@U0LEAD",
     ]
     assert "boss acknowledged: 11 is > 10" in desk("ack", "book", "webhooks", "--as", "boss")
     desk.errors(3)

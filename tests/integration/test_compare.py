@@ -174,7 +174,7 @@ def test_a_checksum_does_not_depend_on_the_order_of_rows_or_columns(connection: 
     assert checksum(connection, "again") == before
 
 
-#: a value of every type whose form might differ between versions, and of types that each database numbers anew
+#: a value of every type whose form might differ between versions, and of types that each database numbers again
 EVERY_TYPE = """
 CREATE TYPE filler AS (x int); CREATE TYPE mood AS ENUM ('good', 'bad'); CREATE DOMAIN code AS varchar(9);
 CREATE TABLE every AS SELECT true AS a, 2::int2 AS b, 3 AS c, 4::int8 AS d, 5.50::numeric AS e, '-0'::float4 AS f,

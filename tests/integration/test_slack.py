@@ -539,7 +539,7 @@ def test_what_needs_people_is_told_twice_rather_than_perhaps_not_at_all(slack: S
 # what people do to messages
 
 
-def test_a_root_message_that_somebody_deleted_is_posted_anew(slack: SlackServer, begin: Callable[..., Run]) -> None:
+def test_a_root_message_that_somebody_deleted_is_posted_again(slack: SlackServer, begin: Callable[..., Run]) -> None:
     run = begin()
     with run.carried() as runner:
         run.go(runner)

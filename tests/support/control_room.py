@@ -121,7 +121,7 @@ def open_form(page: Page, room: ScratchServer, deployment: str) -> None:
 def choose(page: Any, label: str, option: str) -> None:
     """Choose from a drop-down.
 
-    The UI asks the server again every few seconds and may draw the list anew under the pointer, which closes it:
+    The UI asks the server again every few seconds and may draw the list again under the pointer, which closes it:
     whoever sits there opens it again.
     """
     owner = page if isinstance(page, Page) else page.page

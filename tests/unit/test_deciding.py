@@ -350,7 +350,7 @@ def test_a_tick_that_is_refused_is_taken_back_and_may_be_given_again() -> None:
 # what the way back leads to
 
 
-def test_what_a_rollback_leads_back_to_is_measured_anew_when_people_have_decided() -> None:
+def test_what_a_rollback_leads_back_to_is_measured_again_when_people_have_decided() -> None:
     world = asked(gated())
     world.vote("anna")
     world.vote("carla")
@@ -386,7 +386,7 @@ def test_the_state_knows_the_facts_that_let_a_phase_begin_and_that_rolled_it_bac
 # what people were asked about changes
 
 
-def test_when_what_they_were_asked_about_has_changed_people_are_asked_anew_and_every_vote_is_void() -> None:
+def test_when_what_they_were_asked_about_has_changed_people_are_asked_again_and_every_vote_is_void() -> None:
     world = asked(gated(BOTH, "backup"))
     ends, number = deadline(world), world.state.gate.asked and world.state.gate.asked.seq
     world.confirm("backup")
@@ -399,7 +399,7 @@ def test_when_what_they_were_asked_about_has_changed_people_are_asked_anew_and_e
     assert world.state.gate.asked is not None
     assert world.state.gate.asked.seq != number
     assert world.state.gate.asked.seal == world.seal_of(1)
-    assert deadline(world) == ends, "asking anew gives nobody more time"
+    assert deadline(world) == ends, "asking again gives nobody more time"
     assert wait(world).why == "0 of 2 said go; waits for lead and dba", "what was confirmed stays confirmed"
     world.vote("anna", seal=world.seal_of(0))
     world.vote("carla", seal=world.seal_of(0))
@@ -410,7 +410,7 @@ def test_when_what_they_were_asked_about_has_changed_people_are_asked_anew_and_e
     assert world.state.status is Status.WORKING
 
 
-def test_the_time_to_decide_is_over_also_for_people_who_were_asked_anew() -> None:
+def test_the_time_to_decide_is_over_also_for_people_who_were_asked_again() -> None:
     world = asked(gated())
     world.vote("anna")
     world.vote("carla")

@@ -57,7 +57,7 @@ def test_a_line_that_is_crossed_by_chance_is_no_breach_and_says_so() -> None:
     now, before = [1.0] * 24 + [1.7] * 26, [1.0] * 50
     strict, sure = judge(RULE, measured(now), measured(before)), judge(RULE, measured(now), measured(before), surely=True)
     assert (strict.verdict, sure.verdict) == (Verdict.PASS, Verdict.FAIL)
-    assert sure.sentence == "p50 1.7 is > 1.5 (baseline 1), but surely only 1 against a line of 1.5"
+    assert sure.sentence == "p50 1.7 is > 1.5 (baseline 1), but only 1 is certain, and the limit is 1.5"
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_a_machine_that_has_become_slower_moves_the_line_by_as_much_and_too_slow
 ) -> None:
     judged = judge(RULE, measured([2.0] * 50, factor), measured([1.0] * 50), surely=True)
     assert judged.verdict is verdict
-    assert (factor < 2) or "times as long as then" in judged.sentence
+    assert (factor < 2) or "times as long as at the baseline" in judged.sentence
 
 
 def test_a_baseline_of_a_slow_moment_hides_nothing() -> None:

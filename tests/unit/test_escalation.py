@@ -61,7 +61,7 @@ def test_a_level_mentions_its_people_and_says_how_long_nobody_has_answered_and_w
     told = due(world.plan, world.state, world.now + 31 * MINUTE)
     assert [update.mention for update in told] == [("emil", "carla"), ("lead",)], "the first level hears with whom it concerns"
     assert told[1].text == (
-        "⏰ Level 2: nobody has acknowledged for 30m that rows: 3 is not = 0. Whoever takes it:"
+        "⏰ Level 2: nobody has acknowledged for 30m that rows: 3 is not = 0. To acknowledge it:"
         " `gonogo ack example --target demo --as PERSON`"
     )
     assert all(update.loud for update in told)
@@ -83,7 +83,7 @@ def test_what_needs_people_is_an_alarm_until_the_run_itself_has_dealt_with_it(ki
         assert world.state.alarm is None, "it is rolled back, and that is proved"
 
 
-def test_a_new_alarm_begins_anew_and_the_old_keys_are_not_used_again() -> None:
+def test_a_new_alarm_begins_again_and_the_old_keys_are_not_used_again() -> None:
     world = waiting()
     first = {update.key for update in due(world.plan, world.state, world.now + 60 * MINUTE)}
     world.tell(Kind.RESUME, "ben")

@@ -388,7 +388,7 @@ OTHERWISE = {
 )
 def test_a_damaged_file_is_bad_input_and_left_as_it_is(keys: Keys, anna: Device, damage: bytes) -> None:
     keys.file.write_bytes(damage)
-    with pytest.raises(BadInput, match=r"keys\.json is damaged; mend it, or remove it and enroll everybody again"):
+    with pytest.raises(BadInput, match=r"keys\.json is damaged; fix it, or remove it and enroll everybody again"):
         keys.prove("anna", anna.code())
     assert keys.file.read_bytes() == damage
 

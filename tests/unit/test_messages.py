@@ -275,7 +275,7 @@ def test_people_who_are_to_decide_are_named_and_told_until_when() -> None:
     assert (said.loud, said.mention) == (True, ("lead", "dba"))
 
 
-def test_people_whose_votes_are_void_are_told_why_and_asked_anew() -> None:
+def test_people_whose_votes_are_void_are_told_why_and_asked_again() -> None:
     world = asking(phase(task(sql()), approve=BOTH))
     world.vote("anna")
     world.vote("carla")

@@ -145,7 +145,7 @@ def why_over_rollback_budget(plan: Plan, state: State, now: datetime) -> str:
     budget = plan.budgets.rollback
     if budget is None or state.rollback.over_budget or state.rollback.at is None or now - state.rollback.at <= budget:
         return ""
-    return f"rolling back takes {say_duration(now - state.rollback.at)} already; its budget is {say_duration(budget)}. It goes on"
+    return f"rolling back has taken {say_duration(now - state.rollback.at)}; its budget is {say_duration(budget)}. It continues"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

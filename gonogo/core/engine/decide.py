@@ -36,7 +36,7 @@ from gonogo.core.model.people import NO_GO, Item, Vote, agreed, missing_votes
 from gonogo.core.plan.plan import Plan, PlannedStep
 
 #: what is said where nothing rolls back by itself any more
-PASSED = "the point of no return ({}) is passed, so nothing rolls back by itself"
+PASSED = "the point of no return ({}) is passed, so nothing rolls back automatically"
 
 
 NOTHING, A_LONG_TIME = timedelta(0), timedelta(hours=1)

@@ -68,12 +68,12 @@ EDGES: tuple[Edge, ...] = (
     Edge(_S.GATING, _K.ABORT, _S.ROLLING_BACK, "a person ends it at the gate; what earlier phases did is undone"),
     Edge(_S.GATING, _K.ROLL_BACK, _S.ROLLING_BACK, "a person rolls back at the gate what earlier phases did"),
     Edge(
-        _S.DECIDING, _K.VOTE, _S.DECIDING, "a person says go or no-go; who votes on something else than is asked is not counted"
+        _S.DECIDING, _K.VOTE, _S.DECIDING, "a person says go or no-go; a vote on anything but the current question is not counted"
     ),
     Edge(
-        _S.DECIDING, _K.ASKED, _S.DECIDING, "what they were asked about has changed: every vote is void, and they are asked anew"
+        _S.DECIDING, _K.ASKED, _S.DECIDING, "what they were asked about has changed: every vote is void, and they are asked again"
     ),
-    Edge(_S.DECIDING, _K.BASELINE, _S.DECIDING, "enough people said go: what the way back leads to is measured anew"),
+    Edge(_S.DECIDING, _K.BASELINE, _S.DECIDING, "enough people said go: the state that a rollback leads to is measured again"),
     Edge(_S.DECIDING, _K.GO, _S.WORKING, "enough people said go, every item is confirmed, and every criterion still passes"),
     Edge(_S.DECIDING, _K.NO_GO, _S.NO_GO, "one person said no-go, their time is over, or a criterion does not pass any more"),
     Edge(_S.DECIDING, _K.ABORT, _S.ROLLING_BACK, "a person ends it at the gate; what earlier phases did is undone"),
@@ -100,10 +100,10 @@ EDGES: tuple[Edge, ...] = (
     Edge(_S.SOAKING, _K.RUN_DONE, _S.DONE, "the soak of the last phase is over"),
     Edge(_S.SOAKING, _K.ABORT, _S.ROLLING_BACK, "a person ends the run for good"),
     Edge(_S.SOAKING, _K.ROLL_BACK, _S.ROLLING_BACK, "a person rolls the run back"),
-    Edge(_S.DONE, _K.VOTE, _S.DONE, "a person agrees to roll back a finished run"),
-    Edge(_S.DONE, _K.VOTE_REFUSED, _S.DONE, "an agreement is not counted, with the reason"),
-    Edge(_S.NO_GO, _K.VOTE_REFUSED, _S.NO_GO, "an agreement is not counted, with the reason"),
-    Edge(_S.NO_GO, _K.VOTE, _S.NO_GO, "a person agrees to roll back what earlier phases did"),
+    Edge(_S.DONE, _K.VOTE, _S.DONE, "a person approves the rollback of a finished run"),
+    Edge(_S.DONE, _K.VOTE_REFUSED, _S.DONE, "an approval is not counted, with the reason"),
+    Edge(_S.NO_GO, _K.VOTE_REFUSED, _S.NO_GO, "an approval is not counted, with the reason"),
+    Edge(_S.NO_GO, _K.VOTE, _S.NO_GO, "a person approves rolling back what earlier phases did"),
     Edge(_S.DONE, _K.ROLL_BACK, _S.ROLLING_BACK, "a person rolls back a finished run"),
     Edge(_S.ROLLING_BACK, _K.STARTED, _S.ROLLING_BACK, "a script had begun as the rollback began: it is in doubt"),
     Edge(
@@ -115,12 +115,12 @@ EDGES: tuple[Edge, ...] = (
     Edge(_S.ROLLING_BACK, _K.NOT_DONE, _S.ROLLING_BACK, "a script in doubt is found not to have happened"),
     Edge(_S.ROLLING_BACK, _K.BATCH, _S.ROLLING_BACK, "a batch committed as the rollback began: it is undone too"),
     Edge(_S.ROLLING_BACK, _K.FAILED, _S.ROLLING_BACK, "a step failed as the rollback began: what it left is undone too"),
-    Edge(_S.ROLLING_BACK, _K.LOSS_COUNTED, _S.ROLLING_BACK, "it is counted what the next thing to do would destroy"),
+    Edge(_S.ROLLING_BACK, _K.LOSS_COUNTED, _S.ROLLING_BACK, "the rows that the next undo or restore would destroy are counted"),
     Edge(_S.ROLLING_BACK, _K.SWITCHED, _S.ROLLING_BACK, "a script of the level committed, together with this event"),
     Edge(_S.ROLLING_BACK, _K.RESTORED, _S.PROVING, "the backup stands in the place of what was there"),
     Edge(_S.ROLLING_BACK, _K.ROLL_BACK, _S.ROLLING_BACK, "a person takes another way back"),
-    Edge(_S.PROVING, _K.ROLL_BACK, _S.ROLLING_BACK, "what came of it is not as before, and a person takes another way back"),
-    Edge(_S.ROLLED_BACK, _K.ROLL_BACK, _S.ROLLING_BACK, "the change was only switched off, and a person goes further back"),
+    Edge(_S.PROVING, _K.ROLL_BACK, _S.ROLLING_BACK, "the proof failed, and a person rolls back by another level"),
+    Edge(_S.ROLLED_BACK, _K.ROLL_BACK, _S.ROLLING_BACK, "what the run did is still there, and a person rolls back further"),
     Edge(_S.ROLLING_BACK, _K.UNDO_STARTED, _S.ROLLING_BACK, "an undo that cannot be transactional is about to run"),
     Edge(_S.ROLLING_BACK, _K.UNDONE, _S.ROLLING_BACK, "an undo script committed, together with this event"),
     Edge(
@@ -143,10 +143,10 @@ ANYWHERE: Mapping[Kind, str] = {
     _K.TAKEN_OVER: "another process goes on with the run, under a higher epoch",
     _K.SAMPLE: "the watch took a sample",
     _K.OVERRUN: "rolling back takes longer than its budget; it goes on, and people are told",
-    _K.ACKNOWLEDGED: "a person takes what needs people; nobody else is told of it any more",
-    _K.WOULD_TRIP: "the watch tripped where it is only to tell",
+    _K.ACKNOWLEDGED: "a person acknowledges what the run needs people for; nobody else is called",
+    _K.WOULD_TRIP: "the watch tripped, and its rule only sends an update",
     _K.CONFIRMED: "a person confirms an item of a checklist",
-    _K.VOTE: "a person agrees to a rollback that the runbook lets nobody ask for alone",
+    _K.VOTE: "a person approves a rollback that needs more than one person",
     _K.VOTE_REFUSED: "a vote is not counted, with the reason",
 }
 #: what a person cannot ask for alone where the runbook names an authority

@@ -170,7 +170,7 @@ def _doubt(threshold: Threshold, measured: Measurement, baseline: Measurement) -
     if percent is None or not _by_calls(threshold, measured, baseline):
         return None
     slow = pace(measured.yardstick, baseline.yardstick)
-    told = f"the machine takes {slow:.1f} times as long as then" if abs(slow - 1) >= _PACE_TOLD else ""
+    told = f"the machine takes {slow:.1f} times as long as at the baseline" if abs(slow - 1) >= _PACE_TOLD else ""
     if not 1 / TOO_FAR <= slow <= TOO_FAR:
         sentence = f"{told} for the same work, which says nothing about the change"
         return Judgement(check=measured.check, verdict=Verdict.INCONCLUSIVE, sentence=sentence)
@@ -181,7 +181,7 @@ def _doubt(threshold: Threshold, measured: Measurement, baseline: Measurement) -
     line = threshold.line(Decimal(str(high)) * Decimal(str(round(slow, 4))))
     if line is not None and threshold.holds(Decimal(str(low)), line):
         return None
-    said = f"but surely only {low:.3g} against a line of {float(line or 0):.3g}" + (f"; {told}" if told else "")
+    said = f"but only {low:.3g} is certain, and the limit is {float(line or 0):.3g}" + (f"; {told}" if told else "")
     return Judgement(check=measured.check, verdict=Verdict.FAIL, sentence=said)
 
 

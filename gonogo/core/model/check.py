@@ -72,7 +72,7 @@ class Asks(Part):
     sound: Annotated[Annotated[tuple[Literal[SOUND], ...], BeforeValidator(as_list)] | None, CheckKind(external=False)] = Field(  # type: ignore[valid-type]
         default=None,
         description="How many of these are unsound: `constraints` that are not validated, `indexes` that are not valid,"
-        " `sequences` that stand behind their columns.",
+        " `sequences` whose value is below the maximum of their column.",
     )
     objects: Annotated[Objects | None, CheckKind(external=False)] = Field(
         default=None, description="How many objects are missing, or there although they must not be."
@@ -136,7 +136,7 @@ class Check(Asks):
     )
     only_on: Names = Field(
         default=(),
-        description="The targets that it is asked on, where not on all; elsewhere every list that names it leaves it out.",
+        description="The targets that it is asked on, where not on all; on other targets it is skipped in every list.",
     )
     expect: Rules = Field(default=(), description="What must hold, such as `= 0` or `p95 <= baseline + 10%`.")
     roll_back_if: Rule | None = Field(default=None, description="What rolls the run back, such as `> 10% in 2 of 3`.")
@@ -154,7 +154,7 @@ class Check(Asks):
     )
     older_than: Duration = Field(default=timedelta(minutes=5), description="What `long_queries` counts as long.")
     role: str = Field(
-        default="", description="The role to ask as; it sees what that role may see. `settings` are set before it is taken on."
+        default="", description="The role to ask as; it sees what that role may see. `settings` are set before SET ROLE."
     )
     settings: dict[str, str] = Field(default={}, description="Session settings, such as `app.tenant`, for that question alone.")
     writes: bool = Field(
@@ -182,7 +182,7 @@ class Check(Asks):
 
     def _thresholds_fit(self) -> None:
         if self.breach and self.breach.unchanged:
-            raise ValueError("roll_back_if: `unchanged` would roll back what is as it was; write what is wrong, such as `> 0`")
+            raise ValueError("roll_back_if: `unchanged` would roll back when nothing changed; write the bad case, such as `> 0`")
         for threshold in self.expectations:
             if threshold.n > 1:
                 raise ValueError(f"expect: {threshold.text!r} asks for several samples; only roll_back_if has them")

@@ -69,7 +69,7 @@ class Values(Part):
     unique: bool = Field(default=False, description="Whether together they must be unique; NULLs never collide.")
     min: int | float | str | None = Field(default=None, description="The least that each may be.")
     max: int | float | str | None = Field(default=None, description="The most that each may be.")
-    one_of: tuple[str | int | float, ...] = Field(default=(), description="The values that there are.")
+    one_of: tuple[str | int | float, ...] = Field(default=(), description="The allowed values.")
 
     @model_validator(mode="after")
     def _rules(self) -> Values:

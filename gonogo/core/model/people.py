@@ -32,7 +32,7 @@ class Approve(Part):
     """How many people, with which roles, must agree."""
 
     roles: Names = Field(
-        description="The people, or the roles, whose word counts. With a quorum as large as this list, each of them must agree.",
+        description="The people, or the roles, whose vote counts. With a quorum as large as this list, each must approve.",
         min_length=1,
     )
     quorum: Annotated[int, Field(ge=1, le=50)] = Field(default=1, description="How many different people must say go.")
@@ -49,7 +49,7 @@ class Item(Part):
     item: Identifier = Field(description="Its short name, once in the runbook.")
     title: str = Field(default="", description="What is confirmed.")
     owner: str = Field(default="", description="The person or role that confirms it; anybody in `people` without one.")
-    evidence: bool = Field(default=False, description="Whether whoever confirms it must say what shows it.")
+    evidence: bool = Field(default=False, description="Whether it is confirmed only with evidence (`--evidence`).")
     targets: Targets = Field(default="all", description="Where it is asked: on all targets, or on `protected` ones only.")
 
 

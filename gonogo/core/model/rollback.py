@@ -82,7 +82,7 @@ class Rollback(Part):
     data: Switch | None = Field(default=None, description="What the level `data` does.")
     takes: Duration | None = Field(default=None, description="How long it is planned to take.")
     authority: Approve | None = Field(
-        default=None, description="Who must agree before a person's request rolls back what was changed; a trip needs nobody."
+        default=None, description="Who must approve before a person's request rolls back what was changed; a trip needs none."
     )
     prove: Names = Field(
         default=(), description="Checks that must pass afterwards, beside the gate's own and the schema's fingerprint."

@@ -53,7 +53,7 @@ class Input(Part):
         default=None, description="What it may hold; without it, the type of its default."
     )
     default: Any = Field(default=None, description="Its value when the launch gives none; without it, it is required.")
-    choices: tuple[Any, ...] = Field(default=(), description="The values there are, where there are only some.")
+    choices: tuple[Any, ...] = Field(default=(), description="The allowed values; any value without it.")
     min: float | None = Field(default=None, description="The least it may be.")
     max: float | None = Field(default=None, description="The most it may be.")
     help: str = Field(default="", description="What it is for, shown where it is asked.")
@@ -124,7 +124,7 @@ class SqlSettings(Part):
     )
     ask_rights: bool = Field(
         default=True,
-        description="Whether a gate asks beforehand which rights its phase's statements need and the role does not have; what is"
+        description="Whether a gate asks beforehand which privileges its statements need and the database role lacks; what is"
         " missing is no-go. A phase that changes owners, grants or roles itself is not asked about.",
     )
 
@@ -178,7 +178,7 @@ class Phase(Part):
         default=timedelta(seconds=5), description="How often the watch takes a sample; 100ms at the least."
     )
     would_trip: bool = Field(
-        default=False, description="Whether the watch only tells what it would do: to see what a rule comes to before it acts."
+        default=False, description="Whether the watch only reports what it would do, to try a rule out before it acts."
     )
     soak: Duration = Field(default=timedelta(0), description="How long it is watched after its tasks are done.")
     confirm: tuple[Item, ...] = Field(
@@ -220,7 +220,7 @@ class Runbook(Part):
     runbook: Identifier = Field(description="Its short name.")
     title: str = Field(default="", description="What people call it.")
     about: str = Field(default="", description="What it changes, and why.")
-    risk: Risk | None = Field(default=None, description="How risky it is held to be, and why; it stands in the first update.")
+    risk: Risk | None = Field(default=None, description="How risky the migration is, and why; it is shown in the first update.")
     targets: dict[Identifier, Target] = Field(min_length=1, description="The databases it may run on; the first is the default.")
     inputs: dict[Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]*$")], Input] = Field(
         default={}, description="Template variables."
@@ -239,10 +239,10 @@ class Runbook(Part):
     )
     baseline: Names = Field(default=(), description="The checks that are measured before the first change.")
     phases: tuple[Phase, ...] = Field(min_length=1, description="Its phases, in order.")
-    checks: dict[Identifier, Check] = Field(default={}, description="Its questions and the lines drawn beforehand.")
+    checks: dict[Identifier, Check] = Field(default={}, description="Its checks, with their thresholds.")
     rollback: Rollback = Field(default=Rollback(), description="The way back.")
     success: tuple[Criterion, ...] = Field(
-        default=(), description="What it is a success by; the report says of each whether it was met, not met, or is unknown."
+        default=(), description="The success criteria; the report says of each whether it was met, not met, or is unknown."
     )
     monitor: Monitor | None = Field(default=None, description="What is looked at also when no run is under way.")
 

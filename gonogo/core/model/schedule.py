@@ -131,11 +131,11 @@ class Schedule(Part):
     freezes: tuple[Freeze, ...] = Field(default=(), description="When no phase may start, whatever the windows say.")
     repeat: Annotated[str, Field(pattern=r"^$|^\S+ \S+ \S+ \S+ \S+$")] = Field(
         default="",
-        description="When its deployment in the control room runs it anew, as cron writes it: `0 3 * * *`. Switch it on there.",
+        description="When its deployment in the control room runs it again, as cron writes it: `0 3 * * *`. Switch it on there.",
     )
     override: Names = Field(
         default=(),
-        description="The people, or the roles, that may start a phase all the same, and beyond its budgets, with a reason.",
+        description="The people, or the roles, that may start a phase outside the windows or beyond its budgets, with a reason.",
     )
 
     @model_validator(mode="after")

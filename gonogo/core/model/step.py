@@ -66,7 +66,7 @@ class Step(Part):
         Backfill | None, StepKind(external=False, planned=True, changes=True, reversible=True, verb="backfill")
     ] = Field(default=None, description="A table to work through in batches.")
     run: Annotated[Run | None, StepKind(external=True, planned=True, reversible=True, verb="run")] = Field(
-        default=None, description="A program to run; what it does to the world is its own."
+        default=None, description="A program to run; only its `undo` can reverse what it does."
     )
     http: Annotated[Http | None, StepKind(external=True, planned=True, reversible=True)] = Field(
         default=None, description="A request to a web service, made once; another status than `status` is a failure."

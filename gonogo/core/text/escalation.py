@@ -49,6 +49,6 @@ def _levels(
         if now - at < level.after:
             return
         waited = f"for {say_duration(level.after)} " if level.after else ""
-        text = f"⏰ Level {number}: nobody has acknowledged {waited}that {first_line(why)}. Whoever takes it: `{way}`"
+        text = f"⏰ Level {number}: nobody has acknowledged {waited}that {first_line(why)}. To acknowledge it: `{way}`"
         mention = tuple(dict.fromkeys((*level.to, *(known if number == 1 else ()))))
         yield Update(key=f"{seq}:level {number}", text=text, loud=True, mention=mention)

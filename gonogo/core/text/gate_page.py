@@ -83,7 +83,7 @@ def _deciders(plan: Plan, state: State) -> list[str]:
     lines = [f"{rule.quorum} of {', '.join(rule.roles)}{until}. One no-go ends it.{launcher}"]
     lines += [f"- {v.person} says {v.decision}{'' if v.proved else ' (not proved)'}" for v in state.gate.votes]
     waits = waits_for_votes(plan, state)
-    return [*lines, f"- still: {waits}" if waits else "- enough"]
+    return [*lines, f"- still missing: {waits}" if waits else "- nothing is missing"]
 
 
 def _boxes(plan: Plan, state: State) -> list[str]:

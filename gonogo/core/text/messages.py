@@ -228,7 +228,7 @@ def _tripped(scene: Scene[events.Tripped]) -> str:
 
 @UPDATES.of(events.WouldTrip)
 def _would_trip(scene: Scene[events.WouldTrip]) -> str:
-    did = "" if scene.body.then == "tell" else f" With the watch in force this would {scene.body.then}."
+    did = "" if scene.body.then == "tell" else f" Without `would_trip` this would {scene.body.then}."
     return f"👀 {first_line(scene.body.why)}.{did}"
 
 

@@ -37,7 +37,7 @@ def next_commands(plan: Plan, state: State, *, running: bool) -> list[NextComman
     if state.rollback.failed:
         return _after_a_failed_rollback(plan, state, where)
     if state.held and state.status is Status.ROLLING_BACK and state.rollback.loss_pending:
-        return [NextCommand(command=f"gonogo rollback {where} --continue --accept-loss", when="those rows may be lost")]
+        return [NextCommand(command=f"gonogo rollback {where} --continue --accept-loss", when="you accept this data loss")]
     if state.status is Status.ROLLED_BACK and state.rollback.level in SWITCH_LEVELS:
         return [
             NextCommand(command=f"gonogo rollback {where} --level {level}")
@@ -53,18 +53,18 @@ def next_commands(plan: Plan, state: State, *, running: bool) -> list[NextComman
 
 def _after_a_failed_rollback(plan: Plan, state: State, where: str) -> list[NextCommand]:
     told = [
-        NextCommand(command=f"gonogo rollback {where} --continue", when="what it names is mended: it goes on where it stopped")
+        NextCommand(command=f"gonogo rollback {where} --continue", when="when the named problem is fixed: go on where it stopped")
     ]
     if state.status is Status.ROLLING_BACK and state.rollback.level == "undo" and next_to_undo(plan, state) is not None:
         told.append(NextCommand(command=f"gonogo resume {where} --settle done", when="you have undone that by hand"))
     told += [
-        NextCommand(command=f"gonogo rollback {where} --level {level}", when=f"it cannot be mended: the way back by {level}")
+        NextCommand(command=f"gonogo rollback {where} --level {level}", when=f"if not fixable: roll back by {level}")
         for level in state.rules.levels
         if goes_further(state, level)
     ]
     if goes_further(state, "", 0):
         first = plan.phases[0].name
-        told.append(NextCommand(command=f"gonogo rollback {where} --phase {first}", when="it cannot be mended: the whole run"))
+        told.append(NextCommand(command=f"gonogo rollback {where} --phase {first}", when="if not fixable: the whole run"))
     return told
 
 

@@ -65,7 +65,7 @@ def _task(task: PlannedTask) -> str:
 def _watch(plan: Plan, phase: PlannedPhase) -> list[str]:
     lines = [f"- verified: {', '.join(phase.verify) or 'nothing'}"]
     for name in phase.watch:
-        does = "is told" if phase.would_trip else _THEN[plan.checks[name].then]
+        does = "only sends an update" if phase.would_trip else _THEN[plan.checks[name].then]
         lines.append(f"- watched every {say_duration(phase.every)}: {name} {does} at `{plan.checks[name].roll_back_if}`")
     if phase.watch:
         lines.append(f"- watched for {say_duration(phase.soak)} after the work")
@@ -94,7 +94,7 @@ def rollback_lines(plan: Plan) -> list[str]:
     if returns := [step.name for step in plan.steps if step.no_return]:
         lines.append(f"- **point of no return**: {', '.join(returns)}; from there on nothing rolls back by itself")
     if rule := plan.rollback.authority:
-        lines.append(f"- a person's request needs {rule.quorum} of {', '.join(rule.roles)}; a trip needs nobody")
+        lines.append(f"- a person's request needs {rule.quorum} of {', '.join(rule.roles)}; a trip needs no approval")
     return lines
 
 
@@ -108,7 +108,7 @@ def _budgets(plan: Plan) -> list[str]:
     return lines
 
 
-_THEN = {"roll back": "rolls the run back", "hold": "holds the run", "tell": "is told"}
+_THEN = {"roll back": "rolls the run back", "hold": "holds the run", "tell": "only sends an update"}
 _LEVELS = {
     "feature": "it is switched off",
     "undo": "each step is undone, newest first",

@@ -25,7 +25,7 @@ def perform(context: Context, number: int, index: int) -> Iterator[Outcome]:
     step = context.plan.steps[number]
     what = _require(step.external, context)
     yield script_started(context.plan, number, index)
-    # what is asked again after a crash is the same to a service that knows the key; what is asked anew is another
+    # what is asked again after a crash is the same to a service that knows the key; what is asked again is another
     key = f"{context.run}/{context.state.work.attempt}"
     answer = context.target.call(step, what, key, stoppable=True)
     said = answer.text[-_KEPT:]
