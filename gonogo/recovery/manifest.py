@@ -20,7 +20,7 @@ class BackupFailed(StepError):
 class FileSum(BaseModel):
     """A file of a dump."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     sha256: str
     bytes: int
@@ -29,7 +29,7 @@ class FileSum(BaseModel):
 class Manifest(BaseModel):
     """What a backup says of itself."""
 
-    model_config = ConfigDict(frozen=True, serialize_by_alias=True)
+    model_config = ConfigDict(frozen=True, serialize_by_alias=True, defer_build=True)
 
     taken_at: AwareDatetime
     #: seconds that it took

@@ -88,7 +88,7 @@ def kind_of(word: str) -> Kind | None:
 class Value(BaseModel):
     """A part of a body: a value."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     def replace(self, **changes: object) -> Self:
         """Return it with some fields changed; a field that it does not have is refused, as when it is made.

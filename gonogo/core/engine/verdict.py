@@ -39,7 +39,7 @@ _SEVERITY = {verdict: rank for rank, verdict in enumerate(Verdict)}
 class Measurement(BaseModel):
     """A check's answer at a moment: numbers by metric, how much data they rest on, or why there are none."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     check: str
     numbers: Mapping[str, str] = {}
@@ -60,7 +60,7 @@ class Measurement(BaseModel):
 class Judgement(BaseModel):
     """A verdict with its sentence; the sentence holds both numbers."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     check: str
     verdict: Verdict

@@ -29,7 +29,7 @@ from gonogo.core.model.success import Criterion
 class Planned(BaseModel):
     """A part of a plan: a value."""
 
-    model_config = ConfigDict(frozen=True, ignored_types=(cached_property,))
+    model_config = ConfigDict(frozen=True, ignored_types=(cached_property,), defer_build=True)
 
 
 class Script(Planned):
