@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,10 +19,11 @@ from gonogo.core.engine.evolve import fold
 from gonogo.core.engine.state import State, Status, outcome
 from gonogo.core.plan.plan import Plan
 from gonogo.errors import Refused
-from gonogo.ledger import store
+from gonogo.ledger import chain, store
 from gonogo.planning import planner
+from gonogo.planning.load import choose_target
 from gonogo.planning.prepared import Prepared
-from gonogo.postgres.connection import Database
+from gonogo.postgres.connection import Database, resolve_url
 from gonogo.run import begin, runs, signatures, targets, votes
 from gonogo.run.acquire import LiveRunner, working_on
 from gonogo.run.launch import go, go_on, run_without_ui
@@ -107,10 +109,11 @@ def launch(
     override: str = "",
     hear: Hear | None = None,
 ) -> Run:
-    """Launch a run, or the next phases of one, in this process and without Prefect; return when nothing more happens by itself.
+    """Launch a run, or the next phases of one, in this process and without Prefect; return when nothing more happens.
 
-    It changes the target as `gonogo run` does, and rolls back by itself as that does. A killed process leaves a run that `resume`
-    goes on with.
+    It changes the target as `gonogo run` does, and rolls back automatically as that does. Ctrl-C (KeyboardInterrupt) holds
+    the run. A killed process leaves a run that `resume` goes on with. A run that is done already, from the same files, is
+    returned as it is.
 
     Args:
         runbook: the runbook.
@@ -123,14 +126,19 @@ def launch(
         person: who launches: one of the runbook's people where it has any.
         code: their one-time code, where they have a key.
         override: why it may start outside its window or beyond its budgets.
-        hear: is called with each event as it is recorded, in this thread.
+        hear: is called with each event as it is recorded, in this thread. Where it raises, it is called no more, and what it
+            raised is raised once nothing more happens to the run.
 
     Raises:
         BadInput: the runbook, a template, an input or the phase is wrong.
         Refused: the target cannot be reached, is held by another runner, or a run of the runbook is unfinished.
     """
-    prepared = plan(runbook, target=target, inputs=inputs)
+    begin.require_phase(runbook.runbook, phase)
     database, keys = targets.reach(runbook.runbook, runbook.project, target), signatures.keys_of(runbook.project)
+    chosen = choose_target(runbook.runbook, target)
+    if not again and (done := begin.done_already(runbook, database, chosen, dict(inputs or {}))):
+        return _read(database, done)
+    prepared = plan(runbook, target=target, inputs=inputs)
     who = person or targets.whoami()
     details = votes.launch_details(prepared.plan, keys, Caller(person=person, code=code), override, at_once=at_once)
     with targets.connect_recovering(database, "gonogo/begin") as connection:
@@ -138,8 +146,7 @@ def launch(
         run, found = begin.begin(connection, prepared, who, again=again, sign=sign)
         count = begin.phases_to_do(prepared.plan, found.state if found else State(), phase)
         # the connection holds the target until the run's own session has claimed it
-        with working_on(database, run, runbook.project, actor=who) as runner:
-            _listen(runner, wait, hear)
+        with working_on(database, run, runbook.project, actor=who) as runner, _heard(runner, wait, hear):
             go(runner, count, run_without_ui, at_once=at_once, details=details)
     return _read(database, run)
 
@@ -155,7 +162,8 @@ def resume(
         run: which one; the newest of the runbook without one.
         wait: wait at a gate for as long as people have; else return, with the status `deciding`.
         person: who goes on with it.
-        hear: is called with each event as it is recorded, in this thread.
+        hear: is called with each event as it is recorded, in this thread. Where it raises, it is called no more, and what it
+            raised is raised once nothing more happens to the run.
 
     Raises:
         Refused: there is no such run, it is over, a process works on it, or the target cannot be reached.
@@ -166,8 +174,8 @@ def resume(
         raise Refused(f"a process works on the run {found.id}")
     if found.state.at_rest and not found.state.held:
         raise Refused(f"the run {found.id} is {found.outcome}; there is nothing to go on with")
-    with working_on(database, found.id, runbook.project, actor=person or targets.whoami(), resumed=True) as runner:
-        _listen(runner, wait, hear)
+    who = person or targets.whoami()
+    with working_on(database, found.id, runbook.project, actor=who, resumed=True) as runner, _heard(runner, wait, hear):
         go_on(runner, found.events, run_without_ui)
     return _read(database, found.id)
 
@@ -219,12 +227,13 @@ def read_ledger(url: str) -> list[str]:
     """Return the ids of the runs in a database's ledger, the newest first; none where it has no ledger.
 
     Args:
-        url: the database, as libpq reads it.
+        url: the database, as libpq reads it; or $NAME, for the environment variable that has it.
 
     Raises:
+        BadInput: the URL is none.
         Unreachable: it does not answer.
     """
-    with Database(url=url).connect("gonogo/look") as connection:
+    with _database(url).connect("gonogo/look") as connection:
         return [row.id for row in store.runs(connection)] if store.exists(connection) else []
 
 
@@ -232,30 +241,36 @@ def read_run(url: str, run: str) -> Run:
     """Return a run from a database's ledger; the runbook and its files are not needed.
 
     Args:
-        url: the database, as libpq reads it.
+        url: the database, as libpq reads it; or $NAME, for the environment variable that has it.
         run: its id.
 
     Raises:
+        BadInput: the URL is none.
         Unreachable: the database does not answer.
         Refused: there is no such run.
     """
-    return _read(Database(url=url), run)
+    return _read(_database(url), run)
 
 
 def verify_run(url: str, run: str) -> list[str]:
     """Recompute the hash chain of a run; return what was changed by hand, and nothing where all is as it was recorded.
 
     Args:
-        url: the database, as libpq reads it.
+        url: the database, as libpq reads it; or $NAME, for the environment variable that has it.
         run: its id.
 
     Raises:
+        BadInput: the URL is none.
         Unreachable: the database does not answer.
         Refused: there is no such run.
     """
-    with Database(url=url).connect("gonogo/look") as connection:
-        runs.find(connection, run=run)
-        return store.verify(connection, run)[1]
+    with _database(url).connect("gonogo/look") as connection:
+        runs.require(connection, run)
+        return chain.verify(connection, run)[1]
+
+
+def _database(url: str) -> Database:
+    return Database(url=resolve_url(url))
 
 
 def _read(database: Database, run: str) -> Run:
@@ -264,7 +279,25 @@ def _read(database: Database, run: str) -> Run:
     return Run(id=found.run, plan=found.plan, events=tuple(found.events), state=found.state, running=found.running)
 
 
-def _listen(runner: LiveRunner, wait: bool, hear: Hear | None) -> None:
+@contextmanager
+def _heard(runner: LiveRunner, wait: bool, hear: Hear | None) -> Iterator[None]:
+    """Let somebody hear the events of a run; what goes wrong there is told only when nothing more happens to the run."""
     runner.patient = wait
-    if hear is not None:
-        runner.listeners.append(lambda _before, event, _after: hear(event))
+    wrong: list[Exception] = []
+
+    def listen(_before: State, event: Event, _after: State) -> None:
+        if hear is None or wrong:
+            return
+        try:
+            hear(event)
+        except Exception as error:  # noqa: BLE001 - it is not the run's, which must not take it for one of the target's
+            wrong.append(error)
+
+    runner.listeners.append(listen)
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        runner.hold_now("interrupted: the program that launched it was asked to end")
+        raise
+    if wrong:
+        raise wrong[0]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -35,10 +34,10 @@ from gonogo.core.engine.events import HoldAsked
 from gonogo.core.engine.state import State, Status, outcome
 from gonogo.core.model.people import GO, NO_GO, missing_votes
 from gonogo.core.text.plain import tidy
-from gonogo.errors import BadInput, Exit, Refused
+from gonogo.errors import Exit, Refused
 from gonogo.ledger import fence
 from gonogo.planning.load import choose_target
-from gonogo.postgres.connection import Connection, Database, identify
+from gonogo.postgres.connection import Connection
 from gonogo.run import begin, rollback_request, runs, signatures, targets, votes
 from gonogo.run.open import OpenedRunbook, found_run, open_runbook, read_inputs
 from gonogo.run.rollback_request import RollbackRequest
@@ -99,11 +98,10 @@ def launch(
     """Launch a run, or its next phases; exit as it ends."""
     opened = open_runbook(name)
     chosen, given = choose_target(opened.runbook, target), read_inputs(inputs)
-    if phase and phase not in (names := [p.phase for p in opened.runbook.phases]):
-        raise BadInput(f"the runbook has no phase {phase!r}; there are {', '.join(names)}")
+    begin.require_phase(opened.runbook, phase)
     database = targets.reach(opened.runbook, opened.project, target)
     who = caller.person or targets.whoami()
-    if not again and (done := _done_already(opened, database, chosen, given)):
+    if not again and (done := begin.done_already(opened, database, chosen, given)):
         _say_done(done, opened, chosen, json=json)
         return
     from gonogo.cli.foreground import ForegroundRun  # noqa: PLC0415 - see the top
@@ -119,9 +117,13 @@ def launch(
         sign = signatures.signer(prepared.plan, keys_of(opened.project))
         run_id, found = begin.begin(connection, prepared, who, again=again, sign=sign)
         count = begin.phases_to_do(prepared.plan, found.state if found else State(), phase)
+
         # the connection holds the target until the run's own session has claimed it
-        launching = partial(go_through, count=count, run_phase=foreground.run_phase, at_once=at_once, details=details)
-        foreground.work_on(opened, database, run_id, who, launching)
+        def through(runner: Any) -> None:
+            # how a phase is shown is known only once the run is worked on
+            go_through(runner, count, foreground.run_phase, at_once=at_once, details=details)
+
+        foreground.work_on(opened, database, run_id, who, through)
 
 
 def _say_done(done: str, opened: OpenedRunbook, target: str, *, json: bool) -> None:
@@ -129,17 +131,6 @@ def _say_done(done: str, opened: OpenedRunbook, target: str, *, json: bool) -> N
         as_json({"run": done, "runbook": opened.runbook.runbook, "target": target, "status": "done", "exit_code": 0})
     else:
         say(f"nothing to do: {done} already completed this runbook; use --again to run it again")
-
-
-def _done_already(opened: OpenedRunbook, database: Database, target: str, inputs: dict[str, Any]) -> str:
-    """Return the run that did this already, from these very files; nothing is planned to find out."""
-    with targets.connect_recovering(database, "gonogo/begin") as connection:
-        identify(connection)
-        run_id, made_from = runs.newest_done(connection, opened.runbook.runbook)
-    if not run_id:
-        return ""
-    sources = begin.sources_of(opened.runbook, opened.file, opened.project, target=target, inputs=inputs)
-    return run_id if sources == made_from else ""
 
 
 def resume(

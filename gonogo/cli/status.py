@@ -23,9 +23,9 @@ from gonogo.core.text.messages import clock as clock_time
 from gonogo.core.text.next_commands import items_to_confirm, next_commands
 from gonogo.core.text.plain import counted
 from gonogo.errors import BadInput, Exit, GonogoError
-from gonogo.ledger import store
+from gonogo.ledger import chain, store
 from gonogo.run import runs
-from gonogo.run.open import found_run, moment, open_runbook, read_inputs
+from gonogo.run.open import found_run, moment, named_run, open_runbook, read_inputs
 
 
 def validate(
@@ -245,15 +245,15 @@ def ledger_verify(runbook: RunbookArg, target: TargetOption = "", run_id: RunOpt
 
     Example: [bold]gonogo ledger verify guardian-multi-credit[/]
     """
-    with found_run(runbook, target, run_id) as (_, __, connection, found):
-        count, problems = store.verify(connection, found.run)
+    with named_run(runbook, target, run_id) as (connection, run):
+        count, problems = chain.verify(connection, run)
     if json:
-        as_json({"run": found.run, "events": count, "ok": not problems, "problems": problems})
+        as_json({"run": run, "events": count, "ok": not problems, "problems": problems})
     elif not problems:
-        say(f"run {found.run}: {counted(count, 'event')}, each follows from the one before it", "green")
+        say(f"run {run}: {counted(count, 'event')}, each follows from the one before it", "green")
     else:
         for problem in problems:
-            complain(GonogoError(f"run {found.run}: {problem}"))
+            complain(GonogoError(f"run {run}: {problem}"))
     if problems:
         raise typer.Exit(Exit.REFUSED)
 
@@ -271,7 +271,7 @@ def ledger_export(
     from gonogo.cli.files import write_file  # noqa: PLC0415 - see report
 
     with found_run(runbook, target, run_id) as (_, __, connection, found):
-        text = "".join(line + "\n" for line in store.export(connection, found.run))
+        text = "".join(line + "\n" for line in chain.export(connection, found.run))
     if output is None:
         typer.echo(text, nl=False)
     else:

@@ -110,4 +110,4 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON gonogo.event
 
 INSERT INTO gonogo.fence (id, epoch) VALUES (1, 0);
 
-COMMENT ON SCHEMA gonogo IS 'gonogo ledger 1';
+COMMENT ON SCHEMA gonogo IS 'gonogo ledger 2';

@@ -6,7 +6,8 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 import psycopg
 
-from gonogo.core.engine.events import Body, Event, Rehearsed, RunOpened, kind_of, read_body, write_body
+from gonogo.core.engine.events import Body, Event, Rehearsed, RunOpened, kind_of, not_of_plan, read_body, write_body
 from gonogo.core.plan.plan import Plan
 from gonogo.errors import Fenced, Refused
 from gonogo.ledger.version import VERSION
@@ -57,22 +58,27 @@ def exists(connection: Connection) -> bool:
     Raises:
         Refused: it has one that a newer gonogo made.
     """
+    return _version(connection) > 0
+
+
+def _version(connection: Connection) -> int:
     row = connection.execute(
         "SELECT pg_catalog.obj_description(n.oid, 'pg_namespace') FROM pg_catalog.pg_namespace n WHERE nspname = 'gonogo'"
     ).fetchone()
     if row is None:
-        return False
+        return 0
     words = str(row[0] or "").rsplit(" ", 1)
     if words[0] != "gonogo ledger" or not words[-1].isdigit():
         raise Refused("the target has a schema named gonogo that is not a ledger; gonogo will not touch it")
     if int(words[-1]) > VERSION:
         raise Refused(f"the target's ledger is of version {words[-1]}; this gonogo knows {VERSION}: use a newer one")
-    return True
+    return int(words[-1])
 
 
 def create(connection: Connection) -> None:
     """Make the ledger where there is none."""
     if exists(connection):
+        upgrade(connection)
         return
     try:
         with transaction(connection):
@@ -82,6 +88,17 @@ def create(connection: Connection) -> None:
                 make(connection)
     except psycopg.errors.InsufficientPrivilege as error:
         raise Refused(f"the role may not make the ledger's schema: {error.diag.message_primary}") from None
+
+
+def upgrade(connection: Connection) -> None:
+    """Let the schema say the version that is written from now on, so that an older gonogo refuses it and misreads nothing.
+
+    Who does not own the schema leaves that to who does.
+    """
+    if _version(connection) == VERSION:
+        return
+    with suppress(psycopg.errors.InsufficientPrivilege), transaction(connection):
+        connection.execute(f"COMMENT ON SCHEMA gonogo IS 'gonogo ledger {VERSION}'".encode())
 
 
 def make(connection: Connection) -> None:
@@ -249,14 +266,26 @@ def encode(body: Mapping[str, Any]) -> str:
 
 def read(connection: Connection, run: str, after: int = 0) -> list[Event]:
     """Return the events of a run after a sequence number, in order."""
-    rows = connection.execute(_EVENTS + " ORDER BY seq", [run, after]).fetchall()
-    return [_event(row) for row in rows]
+    return [_event(row) for row in _fetch(connection, _EVENTS + " ORDER BY seq", [run, after])]
 
 
 def read_looks(connection: Connection, chain: str) -> list[Event]:
     """Return the events of a monitor's chain: of its looks, which never end, only the newest thousand."""
     newest = " AND (kind <> 'sample' OR seq > (SELECT max(seq) FROM gonogo.event WHERE run = %s) - 1000) ORDER BY seq"
-    return [_event(row) for row in connection.execute(_EVENTS + newest, [chain, 0, chain]).fetchall()]
+    return [_event(row) for row in _fetch(connection, _EVENTS + newest, [chain, 0, chain])]
+
+
+def _fetch(connection: Connection, query: str, values: Sequence[object]) -> list[Sequence[Any]]:
+    """Read rows of events.
+
+    Raises:
+        Refused: a body is JSON that Python does not read: a number of thousands of digits, or thousands of lists in lists.
+    """
+    try:
+        return list(connection.execute(query.encode(), values).fetchall())
+    except (ValueError, RecursionError) as error:
+        why = str(error).split(";", maxsplit=1)[0]
+        raise Refused(f"the ledger holds an event that no gonogo writes ({why}): somebody wrote it by hand") from None
 
 
 def _event(row: Sequence[Any]) -> Event:
@@ -267,7 +296,7 @@ def _event(row: Sequence[Any]) -> Event:
     """
     seq, word, at, began, actor, data = row
     kind = kind_of(word)
-    why = "" if kind is not None and isinstance(data, dict) else "there is no such kind"
+    why = "there is no such kind" if kind is None else "" if isinstance(data, dict) else "its body is no object"
     try:
         if kind is not None and not why:
             return Event(seq=seq, at=at, began=began, actor=actor, body=read_body(kind, data))
@@ -283,7 +312,7 @@ def read_state(connection: Connection, run: str) -> list[Event]:
 
     Of the scripts that one step did in a row, the first and the last do: ten thousand become two.
     """
-    return [_event(row) for row in connection.execute(_STATE_EVENTS, [run]).fetchall()]
+    return [_event(row) for row in _fetch(connection, _STATE_EVENTS, [run])]
 
 
 def read_event(connection: Connection, run: str, seq: int) -> Event:
@@ -322,7 +351,19 @@ def opened_with(run: str, events: Sequence[Event]) -> Plan:
     body = events[0].body
     if not isinstance(body, RunOpened):
         raise Refused(f"the ledger of the run {run} does not begin with its plan: its first event was removed")
+    require_of_plan(body.plan, events)
     return body.plan
+
+
+def require_of_plan(plan: Plan, events: Iterable[Event]) -> None:
+    """Refuse events that speak of what a plan does not have.
+
+    Raises:
+        Refused: one does; somebody wrote it by hand.
+    """
+    for event in events:
+        if why := not_of_plan(plan, event.body):
+            raise Refused(f"event {event.seq} of the ledger ({event.kind}) names {why}: somebody wrote it by hand")
 
 
 def read_texts(connection: Connection, hashes: Sequence[str]) -> dict[str, str]:
@@ -337,53 +378,3 @@ def read_texts(connection: Connection, hashes: Sequence[str]) -> dict[str, str]:
         if hashlib.sha256(texts.get(sha256, "").encode()).hexdigest() != sha256:
             raise Refused(f"the ledger's script {sha256[:12]} is missing or was changed by hand; the run cannot go on")
     return texts
-
-
-def verify(connection: Connection, run: str) -> tuple[int, list[str]]:
-    """Recompute the hash chain of a run; return how many events it has, and what is wrong with it."""
-    problems: list[str] = []
-    previous, expected = b"", 1
-    for row in _raw(connection, run):
-        seq, kind, at, began, actor, body, said_previous, said_hash = row
-        fields = [run, str(seq), kind, str(at), str(began), actor, body]
-        hashed = hashlib.sha256(previous + "\x1f".join(fields).encode()).digest()
-        if seq != expected:
-            problems.append(f"event {expected} is missing: the next one is {seq}")
-        if bytes(said_previous) != previous:
-            problems.append(f"event {seq} does not follow from the one before it")
-        elif bytes(said_hash) != hashed:
-            problems.append(f"event {seq} ({kind}, by {actor}) was changed after it was recorded")
-        previous, expected = bytes(said_hash), seq + 1
-    head = connection.execute("SELECT seq FROM gonogo.run WHERE id = %s", [run]).fetchone()
-    if head and head[0] != expected - 1:
-        problems.append(f"the run has {head[0]} events, but only {expected - 1} are there: the newest were removed")
-    return expected - 1, problems
-
-
-def _raw(connection: Connection, run: str) -> Iterator[Any]:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT seq, kind, (extract(epoch FROM at) * 1000000)::bigint, (extract(epoch FROM began) * 1000000)::bigint,"
-            " actor, body::text, previous, hash FROM gonogo.event WHERE run = %s ORDER BY seq",
-            [run],
-        )
-        yield from cursor
-
-
-def export(connection: Connection, run: str) -> Iterator[str]:
-    """Yield every event of a run as a line of JSON, with its hash: the chain can be checked without the database."""
-    for seq, kind, at, began, actor, body, previous, hashed in _raw(connection, run):
-        yield json.dumps(
-            {
-                "run": run,
-                "seq": seq,
-                "kind": kind,
-                "at_us": at,
-                "began_us": began,
-                "actor": actor,
-                "body": json.loads(body),
-                "body_text": body,
-                "previous": bytes(previous).hex(),
-                "hash": bytes(hashed).hex(),
-            }
-        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from math import isfinite
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -229,10 +230,18 @@ def _watch(events: Sequence[Event]) -> list[dict[str, Any]]:
             row["breaches"] += sample.verdict == "breach"
             row["blanks"] += sample.verdict in ("inconclusive", "error")
             row["says"] = sample.says
-            row["values"].append(float(sample.value) if sample.value else None)
+            row["values"].append(_number(sample.value))
     for row in rows.values():
         row["spark"] = _spark(row["values"])
     return list(rows.values())
+
+
+def _number(text: str) -> float | None:
+    try:
+        found = float(text)
+    except ValueError:
+        return None
+    return found if isfinite(found) else None
 
 
 def _spark(values: Sequence[float | None]) -> str:

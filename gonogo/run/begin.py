@@ -24,6 +24,8 @@ from gonogo.planning.prepared import Prepared
 from gonogo.planning.sources import Library, digest_sources, own_checks_of, patterns_of, resolve_inputs
 from gonogo.postgres.connection import Connection, Database, identify, transaction
 from gonogo.project import Project
+from gonogo.run import runs, targets
+from gonogo.run.open import OpenedRunbook
 from gonogo.run.runs import FoundRun, find
 
 Sign = Callable[[Mapping[str, Any]], str]
@@ -45,6 +47,28 @@ def begin(
         run, found = _open_or_find(connection, plan, prepared.texts, actor, again=again, sign=sign)
         fence.hold(connection, run)
     return run, found
+
+
+def require_phase(runbook: Runbook, phase: str) -> None:
+    """Refuse the name of a phase that a runbook does not have.
+
+    Raises:
+        BadInput: it has none of that name.
+    """
+    names = [each.phase for each in runbook.phases]
+    if phase and phase not in names:
+        raise BadInput(f"the runbook has no phase {phase!r}; there are {', '.join(names)}")
+
+
+def done_already(opened: OpenedRunbook, database: Database, target: str, inputs: Mapping[str, Any]) -> str:
+    """Return the run that did a runbook already, from these very files; nothing is planned to find out."""
+    with targets.connect_recovering(database, "gonogo/begin") as connection:
+        identify(connection)
+        run, made_from = runs.newest_done(connection, opened.runbook.runbook)
+    if not run:
+        return ""
+    sources = sources_of(opened.runbook, opened.file, opened.project, target=target, inputs=inputs)
+    return run if sources == made_from else ""
 
 
 def _open_or_find(

@@ -67,7 +67,8 @@ def look_up_rehearsal(context: Context, _: commands.LookUpRehearsal) -> Iterator
     if plan.protected and not context.keys.signed_by_project(said, shown.signature):
         yield events.RehearsalFound(why="its record is not signed with this project's key: somebody else wrote it")
         return
-    why = _another(context, shown) or shortcomings(plan, shown)
+    older = "it was rehearsed with a gonogo that seals plans in another form; rehearse it again" if "v" not in data else ""
+    why = (shown.plan != plan.seal and older) or _another(context, shown) or shortcomings(plan, shown)
     yield events.RehearsalFound(why=why) if why else summary(shown, seq)
 
 

@@ -68,6 +68,23 @@ def moment(text: str, zone: str) -> datetime | None:
 
 
 @contextmanager
+def named_run(name: str, target: str, run: str) -> Iterator[tuple[Connection, str]]:
+    """Find a run by its name alone: none of its events is read, so it is found whatever they are.
+
+    Raises:
+        BadInput: the runbook or the target is wrong.
+        Refused: there is no such run.
+    """
+    named = _RUN.fullmatch(name)
+    if named and not run:
+        name, run = named.group(1), name
+    opened = open_runbook(name)
+    database = targets.reach(opened.runbook, opened.project, target)
+    with targets.connect_recovering(database, "gonogo/look") as connection:
+        yield connection, runs.require(connection, run, opened.runbook.runbook)
+
+
+@contextmanager
 def found_run(
     name: str, target: str, run: str, *, whole: bool = False
 ) -> Iterator[tuple[OpenedRunbook, Database, Connection, runs.FoundRun]]:

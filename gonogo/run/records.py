@@ -9,7 +9,7 @@ from typing import Any
 
 from gonogo.core.engine.events import Body, Event, Rehearsed
 from gonogo.errors import Refused
-from gonogo.ledger import store
+from gonogo.ledger import chain, store
 from gonogo.postgres.connection import Connection
 from gonogo.run.session import Session
 
@@ -64,9 +64,9 @@ class RunLedger:
     def problems(self) -> list[str]:
         """Return what is wrong with the chain of events, and with that of the rehearsals."""
         connection = self.session.connection
-        chain = store.chain_of_rehearsals(self.session.plan.runbook)
-        found = [f"the ledger: {problem}" for problem in store.verify(connection, self.session.run)[1]]
-        return found + [f"the rehearsals: {problem}" for problem in store.verify(connection, chain)[1]]
+        rehearsals = store.chain_of_rehearsals(self.session.plan.runbook)
+        found = [f"the ledger: {problem}" for problem in chain.verify(connection, self.session.run)[1]]
+        return found + [f"the rehearsals: {problem}" for problem in chain.verify(connection, rehearsals)[1]]
 
     def newest_rehearsal(self) -> tuple[int, Rehearsed, Mapping[str, Any]] | None:
         """Return the newest rehearsal of the runbook: its number, what it showed, and what a signature covers."""

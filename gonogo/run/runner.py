@@ -105,7 +105,9 @@ class Runner:
 
     def sync(self) -> None:
         """Take in what others have recorded."""
-        for event in self.ledger.read(self.state.seq):
+        events = self.ledger.read(self.state.seq)
+        store.require_of_plan(self.plan, events)
+        for event in events:
             self.take_in(event)
 
     def take_in(self, event: Event) -> None:

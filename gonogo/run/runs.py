@@ -37,6 +37,18 @@ def find(connection: Connection, *, runbook: str = "", run: str = "", whole: boo
     Raises:
         Refused: there is none.
     """
+    chosen = require(connection, run, runbook)
+    events = store.read(connection, chosen) if whole else store.read_state(connection, chosen)
+    plan = store.opened_with(chosen, events)
+    return FoundRun(run=chosen, plan=plan, events=events, state=fold(events), running=fence.holder_alive(connection, chosen))
+
+
+def require(connection: Connection, run: str, runbook: str = "") -> str:
+    """Return the id of a run that is there: the one named, else the newest of the runbook; its events are not read.
+
+    Raises:
+        Refused: there is none.
+    """
     listed = store.runs(connection, runbook) if store.exists(connection) else []
     names = [row.id for row in listed if not runbook or row.runbook == runbook]
     if run and run not in names:
@@ -44,10 +56,7 @@ def find(connection: Connection, *, runbook: str = "", run: str = "", whole: boo
         raise Refused(f"there is no run {run!r}{of} on this target; there are {', '.join(names[:10]) or 'none'}")
     if not names:
         raise Refused(f"no run of {runbook or 'any runbook'} has begun on this target; begin one with `gonogo run`")
-    chosen = run or names[0]
-    events = store.read(connection, chosen) if whole else store.read_state(connection, chosen)
-    plan = store.opened_with(chosen, events)
-    return FoundRun(run=chosen, plan=plan, events=events, state=fold(events), running=fence.holder_alive(connection, chosen))
+    return run or names[0]
 
 
 def newest_done(connection: Connection, runbook: str) -> tuple[str, str]:

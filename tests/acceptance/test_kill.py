@@ -14,6 +14,7 @@ import pytest
 from support.command import environment, gonogo, start, status
 from support.servers import Server
 
+from gonogo.ledger import chain as hashes
 from gonogo.ledger import store
 from gonogo.postgres.connection import Database
 from gonogo.postgres.fingerprint import checksum, schema_fingerprint
@@ -91,7 +92,7 @@ def end_of(url: str) -> dict[str, Any]:
 
 def chain(url: str) -> tuple[int, list[str]]:
     with Database(url=url).connect("test") as connection:
-        return store.verify(connection, store.runs(connection)[0].id)
+        return hashes.verify(connection, store.runs(connection)[0].id)
 
 
 def victim(project: Path, url: str, event: int) -> int:

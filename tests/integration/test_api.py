@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -31,6 +32,7 @@ from gonogo import (
     verify_run,
 )
 from gonogo.project import ROOT
+from gonogo.report import report
 
 PAGE = (ROOT / "docs/python.md").read_text(encoding="utf-8")
 EXAMPLES = [part.split("```")[0] for part in PAGE.split("```python\n")[1:]]
@@ -99,6 +101,101 @@ def test_what_is_wrong_is_said_as_an_error_of_its_kind(book: Path, old_url: str)
         resume(runbook)
     with pytest.raises(Refused, match="there is no run 'book-000000'"):
         read_run(old_url, "book-000000")
+
+
+def test_what_somebody_raises_as_they_hear_is_theirs_and_disturbs_no_run(book: Path) -> None:
+    def hear(event: Event) -> None:
+        if event.kind is Kind.DONE:
+            raise psycopg.errors.AdminShutdown("a database of their own")
+
+    runbook = load(book)
+    with pytest.raises(psycopg.errors.AdminShutdown, match="of their own"):
+        launch(runbook, at_once=True, hear=hear)
+    run = find(runbook)
+    assert run.status is Status.DONE
+    assert [event.kind for event in run.events].count(Kind.STARTED) == 1
+
+
+def test_whoever_interrupts_a_launch_leaves_a_run_that_is_held(book: Path) -> None:
+    def hear(event: Event) -> None:
+        if event.kind is Kind.GO:
+            raise KeyboardInterrupt
+
+    runbook = load(book)
+    with pytest.raises(KeyboardInterrupt):
+        launch(runbook, at_once=True, hear=hear)
+    run = find(runbook)
+    assert (run.status, run.exit_code, run.running) == (Status.WORKING, 4, False)
+    assert resume(runbook).status is Status.DONE
+
+
+def test_a_phase_that_there_is_not_opens_no_run_and_a_run_that_is_done_is_returned(book: Path, old_url: str) -> None:
+    runbook = load(book)
+    with pytest.raises(BadInput, match="no phase 'nope'"):
+        launch(runbook, phase="nope")
+    assert read_ledger(old_url) == []
+    done = launch(runbook, at_once=True)
+    assert launch(runbook, at_once=True) == done
+    assert launch(runbook, at_once=True, again=True).id != done.id
+
+
+@pytest.mark.parametrize("read", [read_ledger, lambda url: read_run(url, "x"), lambda url: verify_run(url, "x")])
+def test_a_url_that_is_none_is_refused_without_its_password(read: Callable[[str], object]) -> None:
+    with pytest.raises(BadInput) as wrong:
+        read("postgres//user:SECRETPW@host/db")
+    assert "SECRETPW" not in str(wrong.value)
+
+
+LATE = '{"folder": "x", "taken_at": "9999-12-31T23:59:59-12:00", "tables": 1, "objects": 1, "bytes": 1, "restored_in": 1}'
+#: rows that whoever may append to a ledger can write, and no gonogo does
+STRANGE = [
+    ("script done", '{"step": 99, "last": true}', "names the step 99, and the plan has 2"),
+    ("script done", '{"step": 0, "last": true, "took": 1e308}', "took"),
+    ("script done", '{"step": 0, "script": -5, "last": true}', "names the script -5"),
+    ("undo done", '{"step": 99, "last": true}', "names the step 99"),
+    ("roll back", '{"back_to": -99, "level": "undo"}', "names the phase -99"),
+    ("backup proved", LATE, "none that this gonogo writes"),
+    ("hold", '{"n": ' + "1" * 5000 + "}", "no gonogo writes"),
+    ("hold", '{"why": ' + "[" * 4000 + "]" * 4000 + "}", "no gonogo writes"),
+    ("hold", '["text"]', "its body is no object"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "body", "why"), STRANGE)
+def test_a_row_that_no_gonogo_writes_is_refused_in_words_and_the_chain_is_verified_all_the_same(
+    book: Path, old_url: str, kind: str, body: str, why: str
+) -> None:
+    run = launch(load(book), at_once=True)
+    with psycopg.connect(old_url, autocommit=True) as connection:
+        connection.execute("SELECT gonogo.append(%s, %s, 'mallory', %s::json, false)", [run.id, kind, body])
+    with pytest.raises(Refused, match=re.escape(why)):
+        read_run(old_url, run.id)
+    assert verify_run(old_url, run.id) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [("hold", '{"why": null}'), ("held", '{"why": "x", "budget": null}'), ("sample", '{"samples": {"x": {"value": "x"}}}')],
+)
+def test_a_row_that_says_nothing_where_it_may_is_read_and_reported(book: Path, old_url: str, kind: str, body: str) -> None:
+    run = launch(load(book), at_once=True)
+    with psycopg.connect(old_url, autocommit=True) as connection:
+        connection.execute("SELECT gonogo.append(%s, %s, 'mallory', %s::json, false)", [run.id, kind, body])
+    found = read_run(old_url, run.id)
+    assert len(found.events) == len(run.events) + 1
+    assert report.report(found.plan, found.events, found.id)["outcome"] == "done"
+
+
+def test_a_ledger_of_an_older_gonogo_says_from_its_next_run_on_that_only_a_newer_one_reads_it(book: Path, old_url: str) -> None:
+    said = "SELECT obj_description('gonogo'::regnamespace, 'pg_namespace')"
+    launch(load(book), at_once=True)
+    with psycopg.connect(old_url, autocommit=True) as connection:
+        assert connection.execute(said).fetchone() == ("gonogo ledger 2",)
+        connection.execute("COMMENT ON SCHEMA gonogo IS 'gonogo ledger 1'")
+        assert read_ledger(old_url), "it is read as it is"
+        assert connection.execute(said).fetchone() == ("gonogo ledger 1",)
+        launch(load(book), at_once=True, again=True)
+        assert connection.execute(said).fetchone() == ("gonogo ledger 2",)
 
 
 def in_project(project: Path, *command: str) -> str:

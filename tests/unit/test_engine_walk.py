@@ -222,7 +222,7 @@ class ARun(RuleBasedStateMachine):
 
     @rule(level=st.sampled_from(("", *LEVELS)), back_to=st.none() | st.integers(0, 2))
     def take_another_way(self, level: str, back_to: int | None) -> None:
-        self.world.take_another_way(level, back_to)
+        self.world.take_another_way(level, None if back_to is None else back_to % len(self.world.plan.phases))
 
     @precondition(lambda self: self.world.state.status in WATCHED)
     @rule(kind=st.sampled_from((Kind.TRIPPED, Kind.HELD, Kind.SAMPLE)))

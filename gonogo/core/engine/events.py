@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from gonogo.core.engine.verdict import Judgement, Measurement
 from gonogo.core.plan.plan import Plan
@@ -85,6 +85,18 @@ def kind_of(word: str) -> Kind | None:
         return None
 
 
+def _of_our_time(moment: datetime) -> datetime:
+    if not 1970 <= moment.year <= 9000:
+        raise ValueError(f"the year {moment.year} is none that gonogo writes")
+    return moment
+
+
+#: a duration in seconds: three thousand years at most, so that it can be added to a time
+Seconds = Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False)]
+#: a time with its zone
+Moment = Annotated[AwareDatetime, AfterValidator(_of_our_time)]
+
+
 class Value(BaseModel):
     """A part of a body: a value."""
 
@@ -152,7 +164,7 @@ class RehearsedLevel(Value):
     """What a rehearsal showed of a level that led back."""
 
     #: seconds
-    took: float
+    took: Seconds
     verdict: str
 
 
@@ -160,7 +172,7 @@ class RehearsalFound(Body):
     """What is known of the rehearsal of just this plan; `why` where it does not count."""
 
     kind = Kind.REHEARSAL_FOUND
-    at: AwareDatetime | None = None
+    at: Moment | None = None
     #: the number of its event in the chain of rehearsals
     event: int | None = Field(default=None, validation_alias=AliasChoices("event", "fact"))
     #: where it was rehearsed, for people
@@ -182,13 +194,13 @@ class BackupProof(Value):
     """What was seen of a backup as it was restored and compared."""
 
     folder: str
-    taken_at: AwareDatetime
+    taken_at: Moment
     #: how many tables and objects were compared, and how large its files are
     tables: int
     objects: int
     bytes: int
     #: seconds
-    restored_in: float
+    restored_in: Seconds
     #: what it does not hold, or what was not compared
     uncovered: tuple[str, ...] = ()
 
@@ -211,7 +223,7 @@ class PeopleAsked(Body):
     judged: tuple[Judgement, ...] = ()
     seal: str = ""
     fingerprint: Mapping[str, str] = Field(default={}, validation_alias=AliasChoices("fingerprint", "schema"))
-    deadline: AwareDatetime | None = None
+    deadline: Moment | None = None
     items: tuple[str, ...] = ()
     #: the step that waits for them; past the last one, the end of the phase
     step: int | None = None
@@ -231,7 +243,7 @@ class Signed(Body):
     #: the event by which the phase was launched: what is said counts for this launch only
     launch: int | None = None
     #: when it was said; the signature covers it, so that the row cannot be copied later
-    said_at: AwareDatetime | None = None
+    said_at: Moment | None = None
     signature: str = ""
 
 
@@ -362,7 +374,7 @@ class ScriptDone(Body):
     last: bool
     down: str = ""
     #: seconds, where it was measured
-    took: float | None = None
+    took: Seconds | None = None
     judged: tuple[Judgement, ...] = ()
     rows: int = 0
     #: a snapshot of just before: what it does not show was written later
@@ -393,7 +405,7 @@ class BatchDone(Body):
     rows: int
     #: its number in this process, and the seconds before it
     batch: int = 0
-    seconds: float = 0.0
+    seconds: Seconds = 0.0
     #: about how many rows the table has
     of: int = 0
     down: str = ""
@@ -408,7 +420,7 @@ class StepFailed(Body):
     #: whether a part of it may have stayed
     left: bool = False
     judged: tuple[Judgement, ...] = ()
-    took: float | None = None
+    took: Seconds | None = None
     down: str = ""
 
 
@@ -455,7 +467,7 @@ class Held(Body):
     #: the step that failed
     step: int | None = None
     judged: tuple[Judgement, ...] = ()
-    took: float | None = None
+    took: Seconds | None = None
     down: str = ""
 
 
@@ -550,7 +562,7 @@ class UndoDone(Body):
     script: int = 0
     last: bool
     down: str = ""
-    took: float | None = None
+    took: Seconds | None = None
     output: str = ""
     status: int | None = None
 
@@ -575,11 +587,11 @@ class BackupRestored(Body):
 
     kind = Kind.RESTORED
     folder: str = ""
-    taken_at: AwareDatetime
+    taken_at: Moment
     #: the first step that is undone with it
     step: int = 0
     #: seconds
-    restored_in: float | None = None
+    restored_in: Seconds | None = None
     #: what the failed database is called now, where it was kept
     kept: str = ""
     how: str = ""
@@ -667,7 +679,7 @@ class StepEvidence(Value):
     #: named apart from the kind of the event
     step_kind: str = Field(default="", validation_alias=AliasChoices("step_kind", "kind"))
     #: seconds
-    took: float = 0.0
+    took: Seconds = 0.0
     #: bytes of WAL
     wal: int = 0
     rewrites: tuple[str, ...] = ()
@@ -681,7 +693,7 @@ class LevelEvidence(Value):
     """What a way back did."""
 
     level: str
-    took: float = 0.0
+    took: Seconds = 0.0
     outcome: str = ""
     verdict: str
     differences: tuple[str, ...] = ()
@@ -691,7 +703,7 @@ class PhaseEvidence(Value):
     """What rolling back a phase by itself did."""
 
     phase: str
-    took: float = 0.0
+    took: Seconds = 0.0
     verdict: str
     differences: tuple[str, ...] = ()
 
@@ -701,7 +713,7 @@ class ForwardEvidence(Value):
 
     outcome: str = ""
     why: str = ""
-    took: float = 0.0
+    took: Seconds = 0.0
 
 
 class Rehearsed(Body):
@@ -709,8 +721,8 @@ class Rehearsed(Body):
 
     kind = Kind.REHEARSED
     #: what is known is as old as the backup that it was rehearsed on
-    at: AwareDatetime
-    took: float = 0.0
+    at: Moment
+    took: Seconds = 0.0
     #: the seal of the plan, and that of the plan on this schema of this target
     plan: str
     seal: str
@@ -762,6 +774,26 @@ class Event:
         return self.body.kind
 
 
+def not_of_plan(plan: Plan, body: Body) -> str:
+    """Say what a body names that a plan does not have, or nothing. Past its last step is what comes after all of them."""
+    step, script, phase = (getattr(body, name, None) for name in ("step", "script", "back_to"))
+    if isinstance(step, int) and not 0 <= step <= len(plan.steps):
+        return f"the step {step}, and the plan has {len(plan.steps)}"
+    if isinstance(body, SwitchDone):
+        scripts = len(plan.switches.get(body.level, ()))
+        return "" if 0 <= body.script < scripts else f"the script {body.script}, and the level {body.level} has {scripts}"
+    if isinstance(step, int) and isinstance(script, int) and step < len(plan.steps):
+        planned = plan.steps[step]
+        most = len(planned.undo or ()) if isinstance(body, UndoDone | UndoStarted) else planned.units
+        if not 0 <= script < max(1, most, len(planned.undo or ()) if isinstance(body, ScriptNotDone) else 0):
+            return f"the script {script} of {planned.name}, which has {most}"
+    if isinstance(step, int) and step == len(plan.steps) and isinstance(body, ScriptDone | ScriptStarted | UndoDone | BatchDone):
+        return f"the step {step}, and the plan has {len(plan.steps)}"
+    if isinstance(phase, int) and not 0 <= phase < len(plan.phases):
+        return f"the phase {phase}, and the plan has {len(plan.phases)}"
+    return ""
+
+
 def write_body(body: Body) -> dict[str, Any]:
     """Return a body as JSON data, in the form of now; what is at its default is left out."""
     fields = type(body).model_fields
@@ -786,7 +818,9 @@ def read_body(kind: Kind, data: Mapping[str, Any]) -> Body:
     if not isinstance(form, int) or form > FORM:
         raise ValueError(f"it has the form {form}, and this gonogo knows {FORM}")
     try:
-        return BODIES[kind].model_validate({key: value for key, value in data.items() if key != _VERSION}, extra="ignore")
+        # nothing was never written; where it lies there all the same, it says as little as a field that is left out
+        said = {key: value for key, value in data.items() if key != _VERSION and value is not None}
+        return BODIES[kind].model_validate(said, extra="ignore")
     except ValidationError as error:
         first = error.errors()[0]
         raise ValueError(f"{'.'.join(map(str, first['loc'])) or 'the body'}: {first['msg']}") from None
