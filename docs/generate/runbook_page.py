@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from generate import runbook_examples
 from gonogo.core.model.alerts import Alert, Monitor
 from gonogo.core.model.check import Check
-from gonogo.core.model.check_kinds import Http, Objects, Prometheus, Reference, Run, Structure, Throughput, Values
+from gonogo.core.model.check_kinds import Http, Objects, Program, Prometheus, Reference, Structure, Throughput, Values
 from gonogo.core.model.duration import say_duration
 from gonogo.core.model.fields import Part
 from gonogo.core.model.people import Approve, Item, Person
@@ -242,7 +242,7 @@ SECTIONS: tuple[Section, ...] = (
         path=("prometheus",),
     ),
     Section(
-        model=Run,
+        model=Program,
         intro="A program with its arguments, as a check or as a step; a list of them, or a line, is enough. There is no shell. It"
         " reaches the target by PGHOST,"
         " PGPORT, PGUSER, PGDATABASE and PGPASSFILE. Without `field` and `pattern` the number of a check is its exit"

@@ -43,7 +43,7 @@ _LIBPQ = {
 _GLANCE, _KILL_AFTER = 0.05, 2.0
 
 
-class Interrupted(StepError):
+class EndedEarly(StepError):
     """A program was ended before it was done, as somebody or the watch wished."""
 
 
@@ -87,7 +87,7 @@ def run_command(
         stopping: says whether it should end now.
 
     Raises:
-        Interrupted: it was ended as `stopping` said.
+        EndedEarly: it was ended as `stopping` said.
         NotStarted: it cannot even begin.
         StepError: it takes too long.
     """
@@ -166,7 +166,7 @@ def _prepared(environment: Sequence[str], url: str) -> Iterator[dict[str, str]]:
 def _wait(process: subprocess.Popen[bytes], name: str, deadline: float, limit: float, stopping: Callable[[], bool]) -> None:
     while process.poll() is None:
         if stopping():
-            raise Interrupted(f"{name} was ended")
+            raise EndedEarly(f"{name} was ended")
         if clock.monotonic() > deadline:
             raise StepError(f"{name} took longer than {say_duration(limit)}, and was ended")
         with suppress(subprocess.TimeoutExpired):
@@ -247,4 +247,4 @@ def as_number(value: Any, field: str) -> tuple[str, str]:
     return "", f"{field or 'its answer'} is {type(value).__name__}, not a number"
 
 
-__all__ = ["Answer", "Interrupted", "NotStarted", "as_number", "in_json", "number_in", "redactor", "run_command"]
+__all__ = ["Answer", "EndedEarly", "NotStarted", "as_number", "in_json", "number_in", "redactor", "run_command"]

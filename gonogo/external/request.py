@@ -19,7 +19,7 @@ from gonogo import clock
 from gonogo.core.model.check_kinds import Http
 from gonogo.core.model.duration import say_duration
 from gonogo.errors import StepError
-from gonogo.external.process import KEPT, Interrupted, NotStarted, in_json, redactor
+from gonogo.external.process import KEPT, EndedEarly, NotStarted, in_json, redactor
 
 if TYPE_CHECKING:
     import httpx
@@ -71,7 +71,7 @@ def within(limit: float, stopping: Callable[[], bool], work: Callable[[httpx.Asy
 
     Raises:
         TooSlow: it takes longer.
-        Interrupted: it was ended as `stopping` said.
+        EndedEarly: it was ended as `stopping` said.
     """
     import httpx  # noqa: PLC0415 - only those who ask a service pay for it
 
@@ -85,7 +85,7 @@ def within(limit: float, stopping: Callable[[], bool], work: Callable[[httpx.Asy
                 if not task.done() and (ended or late):
                     task.cancel()
                     await asyncio.wait({task}, timeout=1)
-                    raise Interrupted("it was ended") if ended else TooSlow(f"took longer than {say_duration(limit)}")
+                    raise EndedEarly("it was ended") if ended else TooSlow(f"took longer than {say_duration(limit)}")
             return task.result()
 
     # the thread that calls may have a loop of its own already
@@ -179,7 +179,7 @@ def request(asked: Http, *, limit: float, key: str, stopping: Callable[[], bool]
 
     Raises:
         NotStarted: it never reached the service.
-        Interrupted: it was ended as `stopping` said.
+        EndedEarly: it was ended as `stopping` said.
         StepError: it did, or may have, and the answer is none, or another than was asked for.
     """
     reached: list[bool] = []
@@ -190,8 +190,8 @@ def request(asked: Http, *, limit: float, key: str, stopping: Callable[[], bool]
         )
     except NotStarted as error:
         raise NotStarted(f"{name}: {error}") from None
-    except Interrupted as error:
-        raise Interrupted(f"{name}: {error}; it may have done its work") from None
+    except EndedEarly as error:
+        raise EndedEarly(f"{name}: {error}; it may have done its work") from None
     except Exception as error:  # noqa: BLE001 - whatever an answer does to a client, it may have done its work
         why = str(error) if isinstance(error, TooSlow) else redact(describe(error))
         if not reached:

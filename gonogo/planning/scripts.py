@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gonogo import clock
-from gonogo.core.model.check_kinds import Http, Run
+from gonogo.core.model.check_kinds import Http, Program
 from gonogo.core.model.people import Approve, Item
 from gonogo.core.model.rollback import Backup, Rehearsal
 from gonogo.core.model.runbook import Runbook
@@ -210,9 +210,9 @@ def query(draft: Draft, path: str, text: str) -> str:
     return filled
 
 
-def external_script(draft: Draft, external: Run | Http) -> Script:
+def external_script(draft: Draft, external: Program | Http) -> Script:
     """Return what stands for a program or a request where a script would: its line, and the digest over all that it is."""
-    line = shlex.join(external.argv) if isinstance(external, Run) else f"{external.method} {external.url}"
+    line = shlex.join(external.argv) if isinstance(external, Program) else f"{external.method} {external.url}"
     return Script(source=line, sha256=_keep(draft, external.model_dump_json()), transactional=False)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
-from gonogo.core.model.check_kinds import Http, Run, split_line
+from gonogo.core.model.check_kinds import Http, Program, split_line
 from gonogo.core.model.runbook import Task
 from gonogo.core.model.step import STEP_KINDS, Step
 from gonogo.core.plan.plan import PlannedBackfill, PlannedStep, Script
@@ -81,7 +81,7 @@ class _Back(NamedTuple):
 
     scripts: tuple[Script, ...] | None
     paired: bool = False
-    external: Run | Http | None = None
+    external: Program | Http | None = None
 
 
 def _way_back(draft: Draft, path: str, step: Step, sources: int) -> _Back:
@@ -105,7 +105,7 @@ def _way_back(draft: Draft, path: str, step: Step, sources: int) -> _Back:
     return _Back(tuple(sorted(backward, key=lambda s: -s.part)) if paired else tuple(backward), paired=paired)
 
 
-def _external(draft: Draft, path: str, step: Step) -> Run | Http | None:
+def _external(draft: Draft, path: str, step: Step) -> Program | Http | None:
     """Return what a step does beyond the database."""
     if step.run is not None:
         return step.run.model_copy(update={"argv": words(draft, f"{path}.run", step.run.argv)})

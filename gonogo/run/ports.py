@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from gonogo.core.engine.events import BackupProved, BackupRestored, BatchDone, Body, Event, Rehearsed
 from gonogo.core.engine.state import State
 from gonogo.core.engine.verdict import Measurement
-from gonogo.core.model.check_kinds import Http, Run
+from gonogo.core.model.check_kinds import Http, Program
 from gonogo.core.plan.plan import PlannedStep, Script
 
 
@@ -154,7 +154,7 @@ class Target(Protocol):
 
     # beyond the database
 
-    def call(self, step: PlannedStep, what: Run | Http, key: str, *, stoppable: bool) -> Answer:
+    def call(self, step: PlannedStep, what: Program | Http, key: str, *, stoppable: bool) -> Answer:
         """Run a program, or ask a service.
 
         Args:

@@ -15,10 +15,10 @@ from gonogo import clock
 from gonogo.core.engine.events import BackupProved, BackupRestored, Body, Event
 from gonogo.core.engine.state import State
 from gonogo.core.engine.verdict import Measurement
-from gonogo.core.model.check_kinds import Http, Run
+from gonogo.core.model.check_kinds import Http, Program
 from gonogo.core.plan.plan import PlannedStep, Script
 from gonogo.errors import Refused, RestoreFailed, ScriptFailed, StepError
-from gonogo.external.process import Interrupted, NotStarted, run_command
+from gonogo.external.process import EndedEarly, NotStarted, run_command
 from gonogo.external.request import request
 from gonogo.postgres import scratch
 from gonogo.postgres.blockers import describe_error
@@ -102,7 +102,7 @@ class PostgresTarget:
 
     # beyond the database
 
-    def call(self, step: PlannedStep, what: Run | Http, key: str, *, stoppable: bool) -> Called:
+    def call(self, step: PlannedStep, what: Program | Http, key: str, *, stoppable: bool) -> Called:
         """Run a program, or ask a service."""
         stopping = self.session.is_stopping if stoppable else _never
         limit = step.within.total_seconds()
@@ -111,13 +111,13 @@ class PostgresTarget:
                 reply = request(what, limit=limit, key=key, stopping=stopping)
                 return Called(seconds=reply.seconds, text=reply.text, status=reply.status)
             return self._run(what, limit, stopping)
-        except Interrupted as error:
+        except EndedEarly as error:
             self.session.proceed()
             raise ScriptFailed(str(error), left=True) from None
         except StepError as error:
             raise ScriptFailed(str(error), left=not isinstance(error, NotStarted)) from None
 
-    def _run(self, program: Run, limit: float, stopping: Callable[[], bool]) -> Called:
+    def _run(self, program: Program, limit: float, stopping: Callable[[], bool]) -> Called:
         answer = run_command(
             program.argv,
             folder=self.root / program.folder,

@@ -28,7 +28,7 @@ from gonogo.core.engine.events import (
 )
 from gonogo.core.engine.state import State, Status
 from gonogo.core.engine.verdict import Measurement
-from gonogo.core.model.check_kinds import Http, Run
+from gonogo.core.model.check_kinds import Http, Program
 from gonogo.core.plan.plan import Plan, PlannedStep, Script
 from gonogo.errors import Fenced, Refused, RestoreFailed, ScriptFailed
 from gonogo.recovery.manifest import BackupFailed
@@ -246,7 +246,7 @@ class MemoryTarget:
     def oldest_running(self) -> str:
         return "7:7:"
 
-    def call(self, step: PlannedStep, what: Run | Http, key: str, *, stoppable: bool) -> Any:
+    def call(self, step: PlannedStep, what: Program | Http, key: str, *, stoppable: bool) -> Any:
         raise AssertionError(f"{step.name}: these plans have no steps beyond the database: {what}, {key}, {stoppable}")
 
     def _happens(self, number: int, what: str) -> None:

@@ -16,9 +16,9 @@ from gonogo.core.model.check_kinds import (
     Column,
     Http,
     Objects,
+    Program,
     Prometheus,
     References,
-    Run,
     Structure,
     Throughput,
     Values,
@@ -114,7 +114,7 @@ class Asks(Part):
     prometheus: Annotated[Prometheus | None, CheckKind(external=True)] = Field(
         default=None, description="What a Prometheus server knows."
     )
-    run: Annotated[Run | None, CheckKind(external=True, metrics=("exit", "seconds"))] = Field(
+    run: Annotated[Program | None, CheckKind(external=True, metrics=("exit", "seconds"))] = Field(
         default=None, description="What a program answers: its exit code, or a number in its output."
     )
     own: Annotated[str | None, CheckKind(external=True)] = Field(

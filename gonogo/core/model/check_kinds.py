@@ -163,7 +163,7 @@ class Prometheus(Part):
     query: str = Field(description="The query; it must answer one number.", min_length=1)
 
 
-class Run(Part):
+class Program(Part):
     """A program with its arguments: no shell, an environment of its own, a time limit."""
 
     argv: tuple[str, ...] = Field(
@@ -190,7 +190,7 @@ class Run(Part):
         return split_line(value) if isinstance(value, str) else value
 
     @model_validator(mode="after")
-    def _can_be_run(self) -> Run:
+    def _can_be_run(self) -> Program:
         if not self.argv[0] or any("\0" in word for word in self.argv):
             raise ValueError("argv: the program has no name, or a word contains a NUL byte")
         try:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from gonogo.core.model.check import Rule
-from gonogo.core.model.check_kinds import Http, Run, split_line
+from gonogo.core.model.check_kinds import Http, Program, split_line
 from gonogo.core.model.fields import Duration, Names, Part
 from gonogo.core.model.people import Item
 from gonogo.core.model.threshold import parse_threshold
@@ -65,7 +65,7 @@ class Step(Part):
     backfill: Annotated[
         Backfill | None, StepKind(external=False, planned=True, changes=True, reversible=True, verb="backfill")
     ] = Field(default=None, description="A table to work through in batches.")
-    run: Annotated[Run | None, StepKind(external=True, planned=True, reversible=True, verb="run")] = Field(
+    run: Annotated[Program | None, StepKind(external=True, planned=True, reversible=True, verb="run")] = Field(
         default=None, description="A program to run; only its `undo` can reverse what it does."
     )
     http: Annotated[Http | None, StepKind(external=True, planned=True, reversible=True)] = Field(

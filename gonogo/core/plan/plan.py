@@ -16,7 +16,7 @@ from pydantic import AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field, 
 
 from gonogo.core.model.alerts import Monitor
 from gonogo.core.model.check import Check
-from gonogo.core.model.check_kinds import Http, Run
+from gonogo.core.model.check_kinds import Http, Program
 from gonogo.core.model.fields import Duration
 from gonogo.core.model.people import Approve, Item, Person
 from gonogo.core.model.rollback import Backup, Rehearsal, Rollback
@@ -92,8 +92,8 @@ class PlannedStep(Planned):
     #: how many rows it must change
     rows: str = ""
     #: what it does beyond the database, and what reverses that, each within so many seconds
-    external: Run | Http | None = Field(default=None, validation_alias=AliasChoices("external", "outside"))
-    undo_external: Run | Http | None = Field(default=None, validation_alias=AliasChoices("undo_external", "undo_outside"))
+    external: Program | Http | None = Field(default=None, validation_alias=AliasChoices("external", "outside"))
+    undo_external: Program | Http | None = Field(default=None, validation_alias=AliasChoices("undo_external", "undo_outside"))
     within: Duration = timedelta(minutes=30)
     in_rehearsal: bool = False
     #: how long a step of kind `wait` waits

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from gonogo.core.engine.commands import RunUndo
 from gonogo.core.engine.events import UndoDone, UndoStarted
 from gonogo.core.engine.marks import downtime_mark, script_done, script_started
-from gonogo.core.model.check_kinds import Http, Run
+from gonogo.core.model.check_kinds import Http, Program
 from gonogo.errors import ScriptFailed
 from gonogo.run.context import Context
 from gonogo.run.steps import Outcome
@@ -55,7 +55,7 @@ def undo(context: Context, command: RunUndo) -> Iterator[Outcome]:
     )
 
 
-def _require(what: Run | Http | None, context: Context) -> Run | Http:
+def _require(what: Program | Http | None, context: Context) -> Program | Http:
     """Return what is to be done, if it may be.
 
     Raises:
