@@ -81,3 +81,12 @@ def test_what_a_script_does_wrong_rolls_back_and_a_step_in_doubt_is_asked_about(
     assert "23505" in told
     with psycopg.connect(german_url, autocommit=True) as connection:
         assert connection.execute("SELECT to_regclass('new_note'), to_regclass('new')").fetchone() == (None, None)
+
+
+def test_a_database_that_takes_no_connections_is_told_from_one_that_cannot_be_reached(make_project: Make, german: Server) -> None:
+    url = german.database()
+    with psycopg.connect(german.url, autocommit=True) as connection:
+        connection.execute(f"ALTER DATABASE {url.split('/')[3].split('?')[0]} ALLOW_CONNECTIONS false".encode())
+    done = gonogo("status", "book", cwd=make_project(BOOK, **FILES), env=environment(TEST_URL=url))
+    assert done.returncode == 3
+    assert "does not accept connections (ALLOW_CONNECTIONS false), and no gonogo restore is in progress" in done.stderr
