@@ -1,8 +1,8 @@
 """`gonogo serve`: offer every runbook of a project in the Prefect UI, and run what is launched there.
 
-Each runbook has three deployments: run, resume, roll back. Their forms are made from the runbook, so they offer just its
-phases, targets, people and inputs. A runbook that changes is offered again; one that is broken says why, and the
-others stay.
+Each runbook has four deployments: run, rehearse, resume, roll back; and monitor, where it has alerts. Their forms are made
+from the runbook, so they offer just its phases, targets, people and inputs. A runbook that changes is offered again; one that
+is broken says why, and the others stay.
 """
 
 from __future__ import annotations
