@@ -124,10 +124,12 @@ def finish(process: subprocess.Popen[str], say: Say, word: str, *, writes: Path 
 def _only_older(lines: Sequence[str]) -> bool:
     """Say whether all that pg_restore 18 met is that an older server does not know one of its settings (from 17 on).
 
-    What the server says of it is in the server's own language; what pg_restore adds, the command itself, is not.
+    What the server says of it is in the server's own language; what pg_restore adds, the command itself, is not. Several of its
+    processes write at once, so that their lines mix: what counts is how often each piece is there.
     """
-    met = sum(line.startswith("pg_restore: error:") for line in lines)
-    return met > 0 and met == sum(line == "Command was: SET transaction_timeout = 0;" for line in lines)
+    text = "\n".join(lines)
+    met = text.count("error:")
+    return met > 0 and met == text.count("could not execute query") == text.count("Command was: SET transaction_timeout = 0;")
 
 
 def without_password(url: str) -> str:

@@ -344,7 +344,8 @@ def test_rights_that_a_phase_lacks_are_no_go_before_anything_changes(make_projec
     done = desk.launch()
     assert done.returncode == 10, done.stdout + done.stderr
     assert (
-        "rights: weak_two may not alter old, which belongs to postgres; rights: weak_two may not delete from old" in done.stdout
+        "privileges: weak_two may not alter old, which belongs to postgres; privileges: weak_two may not delete from old"
+        in done.stdout
     )
     assert not desk.made()
     file = desk.project / "runbooks/book.yaml"
@@ -433,7 +434,7 @@ def test_a_checklist_holds_a_run_before_during_and_after_until_the_right_people_
     while not _asked(old_url):
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    assert "is for lead to confirm" in confirm("backups", "owner").stderr
+    assert "can be confirmed only by lead" in confirm("backups", "owner").stderr
     assert "needs evidence" in confirm("backups", "lead").stderr
     assert confirm("backups", "lead", "--evidence", "restored at noon").returncode == 0
     assert confirm("looks_good", "dev").returncode == 0

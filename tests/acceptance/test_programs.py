@@ -269,6 +269,6 @@ def test_a_step_that_changes_another_number_of_rows_than_it_must_fails_and_nothi
     done = desk.run()
     assert done.returncode == code, done.stdout + done.stderr
     if code:
-        assert f"work.fill failed: it changed 10 rows, and {rule} was expected; nothing of it stayed" in done.stdout
+        assert f"work.fill failed: it changed 10 rows, and {rule} was expected; its transaction was rolled back" in done.stdout
     else:
         assert desk.one("SELECT count(*) FROM made") == 6

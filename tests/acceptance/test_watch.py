@@ -208,7 +208,7 @@ def test_past_the_point_of_no_return_a_trip_holds_and_only_a_restore_leads_back(
     more = "backup: {}\nrollback: {levels: [undo, restore]}"
     done = desk.run(seen, FAILS, more=more, no_return=True)
     assert done.returncode == 4, done.stdout + done.stderr
-    assert "the point of no return (work.change) is passed, so nothing rolls back by itself" in update(done)
+    assert "the point of no return (work.change) is passed, so nothing rolls back automatically" in update(done)
     assert "point of no return" in desk("plan", "book").stdout
 
     refused = desk("rollback", "book", "--without-prefect")

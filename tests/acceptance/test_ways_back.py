@@ -657,7 +657,7 @@ def test_prune_leaves_what_an_unfinished_run_may_be_restored_from_and_takes_what
 
     elsewhere = environment(TEST_URL="postgresql://127.0.0.1:9/x")
     unset = gonogo("backup", "prune", "book", "--yes", cwd=here.project, env=elsewhere)
-    assert "no target that can be reached is what it was taken of" in unset.stdout
+    assert "no target that can be reached is the database it was taken from" in unset.stdout
     assert named.is_dir()
     book.write_text(PHASES, encoding="utf-8")
     assert here("rollback", "book", "--without-prefect", "--reason", "tried").returncode == 11
