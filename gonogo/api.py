@@ -15,11 +15,11 @@ from typing import Any
 
 from gonogo import clock
 from gonogo.core.engine.events import Event
-from gonogo.core.engine.evolve import fold
+from gonogo.core.engine.evolve import evolve
 from gonogo.core.engine.state import State, Status, outcome
 from gonogo.core.plan.plan import Plan
 from gonogo.errors import Refused
-from gonogo.ledger import chain, store
+from gonogo.ledger import chain, fence, store
 from gonogo.planning import planner
 from gonogo.planning.load import choose_target
 from gonogo.planning.prepared import Prepared
@@ -133,7 +133,7 @@ def launch(
         BadInput: the runbook, a template, an input or the phase is wrong.
         Refused: the target cannot be reached, is held by another runner, or a run of the runbook is unfinished.
     """
-    begin.require_phase(runbook.runbook, phase)
+    begin.require_phase([each.phase for each in runbook.runbook.phases], phase)
     database, keys = targets.reach(runbook.runbook, runbook.project, target), signatures.keys_of(runbook.project)
     chosen = choose_target(runbook.runbook, target)
     if not again and (done := begin.done_already(runbook, database, chosen, dict(inputs or {}))):
@@ -193,8 +193,7 @@ def find(runbook: OpenedRunbook, *, target: str = "", run: str = "") -> Run:
     """
     database = targets.reach(runbook.runbook, runbook.project, target)
     with targets.connect_recovering(database, "gonogo/look") as connection:
-        chosen = runs.find(connection, runbook=runbook.runbook.runbook, run=run)
-    return _read(database, chosen.run)
+        return _as_run(runs.find(connection, runbook=runbook.runbook.runbook, run=run, whole=True))
 
 
 def follow(runbook: OpenedRunbook, *, target: str = "", run: str = "", poll: float = 0.5) -> Iterator[Event]:
@@ -211,14 +210,13 @@ def follow(runbook: OpenedRunbook, *, target: str = "", run: str = "", poll: flo
     """
     database = targets.reach(runbook.runbook, runbook.project, target)
     with targets.connect_recovering(database, "gonogo/look") as connection:
-        found = runs.find(connection, runbook=runbook.runbook.runbook, run=run)
-        events: list[Event] = []
+        chosen, state = runs.require(connection, run, runbook.runbook.runbook), State()
         while True:
-            new = store.read(connection, found.run, events[-1].seq if events else 0)
-            yield from new
-            events += new
-            state = fold(events)
-            if not new and (state.at_rest or not runs.find(connection, run=found.run).running):
+            new = store.read(connection, chosen, state.seq)
+            for event in new:
+                state = evolve(state, event)
+                yield event
+            if not new and (state.at_rest or not fence.holder_alive(connection, chosen)):
                 return
             clock.sleep(poll)
 
@@ -275,7 +273,10 @@ def _database(url: str) -> Database:
 
 def _read(database: Database, run: str) -> Run:
     with database.connect("gonogo/look") as connection:
-        found = runs.find(connection, run=run, whole=True)
+        return _as_run(runs.find(connection, run=run, whole=True))
+
+
+def _as_run(found: runs.FoundRun) -> Run:
     return Run(id=found.run, plan=found.plan, events=tuple(found.events), state=found.state, running=found.running)
 
 

@@ -21,7 +21,7 @@ from gonogo.core.text.messages import Update
 from gonogo.core.text.plain import tidy
 from gonogo.errors import BadInput, Refused
 from gonogo.ledger import deliveries, store
-from gonogo.notify.channel import NotDelivered, delivery_key, open_channel, ready
+from gonogo.notify.channel import NotDelivered, delivery_key, open_channel, ready, say_undelivered
 from gonogo.notify.sender import Sender
 from gonogo.planning.prepared import Prepared
 from gonogo.postgres.connection import Connection, Database
@@ -130,7 +130,7 @@ def _post(connection: Connection, chain: str, plan: Plan, told: list[tuple[str, 
         try:
             sent = channel.send(place, update, plan.people, None)
         except NotDelivered as failure:
-            lost.append(f"{update.text.splitlines()[0][:100]} ({failure})")
+            lost.append(say_undelivered(update, str(failure)))
             # what may be there all the same is not told again, unless it needs people
             if failure.doubtful and not update.loud:
                 deliveries.note(connection, chain, 0, key, place, None, None)

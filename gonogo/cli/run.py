@@ -98,7 +98,7 @@ def launch(
     """Launch a run, or its next phases; exit as it ends."""
     opened = open_runbook(name)
     chosen, given = choose_target(opened.runbook, target), read_inputs(inputs)
-    begin.require_phase(opened.runbook, phase)
+    begin.require_phase([each.phase for each in opened.runbook.phases], phase)
     database = targets.reach(opened.runbook, opened.project, target)
     who = caller.person or targets.whoami()
     if not again and (done := begin.done_already(opened, database, chosen, given)):

@@ -76,9 +76,10 @@ def _version(connection: Connection) -> int:
 
 
 def create(connection: Connection) -> None:
-    """Make the ledger where there is none."""
-    if exists(connection):
-        upgrade(connection)
+    """Make the ledger where there is none; let one of an older version say the version that is written from now on."""
+    if there := _version(connection):
+        if there < VERSION:
+            _upgrade(connection)
         return
     try:
         with transaction(connection):
@@ -90,13 +91,11 @@ def create(connection: Connection) -> None:
         raise Refused(f"the role may not make the ledger's schema: {error.diag.message_primary}") from None
 
 
-def upgrade(connection: Connection) -> None:
+def _upgrade(connection: Connection) -> None:
     """Let the schema say the version that is written from now on, so that an older gonogo refuses it and misreads nothing.
 
     Who does not own the schema leaves that to who does.
     """
-    if _version(connection) == VERSION:
-        return
     with suppress(psycopg.errors.InsufficientPrivilege), transaction(connection):
         connection.execute(f"COMMENT ON SCHEMA gonogo IS 'gonogo ledger {VERSION}'".encode())
 

@@ -72,6 +72,11 @@ def open_channel(kind: str) -> Channel:
     return module.open_channel(os.environ.get(CHANNEL_KINDS[kind].variable, ""))
 
 
+def say_undelivered(update: Update, why: str) -> str:
+    """Say in a line what could not be delivered, and why."""
+    return f"{update.text.splitlines()[0][:100]} ({why})"
+
+
 def delivery_key(kind: str, key: str) -> str:
     """Return the name under which the ledger keeps that an update was delivered; Slack, which was the first, has no prefix."""
     return key if kind == "slack" else f"{kind} {key}"

@@ -22,7 +22,7 @@ from gonogo.core.text.escalation import due
 from gonogo.core.text.messages import Update, headline, updates
 from gonogo.errors import GonogoError
 from gonogo.ledger import deliveries, store
-from gonogo.notify.channel import NotDelivered, Sent, delivery_key, open_channel
+from gonogo.notify.channel import NotDelivered, Sent, delivery_key, open_channel, say_undelivered
 from gonogo.postgres.connection import Connection, Database
 from gonogo.report.report import brief, report
 
@@ -64,7 +64,7 @@ class Sender(threading.Thread):
     @property
     def undelivered(self) -> list[str]:
         """What could not be told, or was not yet."""
-        waiting = {u.key: _brief(u, "there was no time left") for _, u in self._waiting if self._is_new(u)}
+        waiting = {u.key: say_undelivered(u, "there was no time left") for _, u in self._waiting if self._is_new(u)}
         return list((self._failed | waiting).values())
 
     def run(self) -> None:
@@ -173,7 +173,7 @@ class Sender(threading.Thread):
             error = self._try(seq, Update(key="root", text=told, root=True))
         error = error or self._try(seq, update)
         if error:
-            self._failed[update.key] = _brief(update, error)
+            self._failed[update.key] = say_undelivered(update, error)
             self._unrecorded.append((self.run_id, seq, self._key(update.key), None, None, error))
 
     def _try(self, seq: int, update: Update) -> str:
@@ -202,7 +202,3 @@ class Sender(threading.Thread):
         while self._unrecorded:
             deliveries.note(connection, *self._unrecorded[0])
             self._unrecorded.pop(0)
-
-
-def _brief(update: Update, why: str) -> str:
-    return f"{update.text.splitlines()[0][:100]} ({why})"

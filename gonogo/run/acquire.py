@@ -96,7 +96,7 @@ def acquire_run(
     connection = database.connect(f"gonogo/{run}", plan.sql)
     session = session_type(database=database, plan=plan, run=run, actor=actor, connection=connection, epoch=0, texts=texts)
     session.epoch = fence.claim(connection, run, take_over=take_over)
-    store.upgrade(connection)
+    store.create(connection)
     connection.execute("SELECT pg_catalog.set_config('application_name', %s, false)", [session.name[:63]])
     connection.execute("LISTEN gonogo")
     untrusted = signatures.why_untrusted(session.connection, run, plan, keys)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -49,13 +49,12 @@ def begin(
     return run, found
 
 
-def require_phase(runbook: Runbook, phase: str) -> None:
-    """Refuse the name of a phase that a runbook does not have.
+def require_phase(names: Sequence[str], phase: str) -> None:
+    """Refuse the name of a phase that is none of a runbook's.
 
     Raises:
         BadInput: it has none of that name.
     """
-    names = [each.phase for each in runbook.phases]
     if phase and phase not in names:
         raise BadInput(f"the runbook has no phase {phase!r}; there are {', '.join(names)}")
 
@@ -158,8 +157,7 @@ def phases_to_do(plan: Plan, state: State, only: str) -> int:
         if deferred and deferred[0] == state.phase:
             raise Refused(f"the next phase, {names[state.phase]}, is deferred: launch it by its name, with --phase")
         return (deferred[0] if deferred else len(names)) - state.phase
-    if only not in names:
-        raise BadInput(f"the runbook has no phase {only!r}; there are {', '.join(names)}")
+    require_phase(names, only)
     if names[state.phase] != only:
         raise Refused(f"the next phase is {names[state.phase]!r}; {only!r} cannot be launched now")
     return 1

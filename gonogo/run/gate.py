@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from gonogo import clock
 from gonogo.core.engine import commands, events
-from gonogo.core.engine.events import Rehearsed
+from gonogo.core.engine.events import FORM, Rehearsed, form_of
 from gonogo.core.engine.rehearsal import describe, shortcomings, summary, why_not_ready
 from gonogo.core.engine.state import Status
 from gonogo.core.engine.verdict import Judgement, Measurement, Verdict
@@ -67,14 +67,15 @@ def look_up_rehearsal(context: Context, _: commands.LookUpRehearsal) -> Iterator
     if plan.protected and not context.keys.signed_by_project(said, shown.signature):
         yield events.RehearsalFound(why="its record is not signed with this project's key: somebody else wrote it")
         return
-    older = "it was rehearsed with a gonogo that seals plans in another form; rehearse it again" if "v" not in data else ""
-    why = (shown.plan != plan.seal and older) or _another(context, shown) or shortcomings(plan, shown)
+    why = _another(context, shown, older=form_of(data) != FORM) or shortcomings(plan, shown)
     yield events.RehearsalFound(why=why) if why else summary(shown, seq)
 
 
-def _another(context: Context, shown: Rehearsed) -> str:
+def _another(context: Context, shown: Rehearsed, *, older: bool) -> str:
     """Say why a rehearsal is one of another plan, or of another schema; or nothing."""
     plan = context.plan
+    if shown.plan != plan.seal and older:
+        return "it was rehearsed with a gonogo that seals plans in another form; rehearse it again"
     if shown.plan != plan.seal:
         return "what was rehearsed is not what would run: a script, a check, an input or a limit has changed since"
     measured = context.state.known.baseline.fingerprint if context.state.changed else {}

@@ -75,13 +75,8 @@ def named_run(name: str, target: str, run: str) -> Iterator[tuple[Connection, st
         BadInput: the runbook or the target is wrong.
         Refused: there is no such run.
     """
-    named = _RUN.fullmatch(name)
-    if named and not run:
-        name, run = named.group(1), name
-    opened = open_runbook(name)
-    database = targets.reach(opened.runbook, opened.project, target)
-    with targets.connect_recovering(database, "gonogo/look") as connection:
-        yield connection, runs.require(connection, run, opened.runbook.runbook)
+    with _looking(name, target, run) as (opened, _, connection, wanted):
+        yield connection, runs.require(connection, wanted, opened.runbook.runbook)
 
 
 @contextmanager
@@ -94,6 +89,13 @@ def found_run(
         BadInput: the runbook or the target is wrong.
         Refused: there is no such run.
     """
+    with _looking(name, target, run) as (opened, database, connection, wanted):
+        yield opened, database, connection, runs.find(connection, runbook=opened.runbook.runbook, run=wanted, whole=whole)
+
+
+@contextmanager
+def _looking(name: str, target: str, run: str) -> Iterator[tuple[OpenedRunbook, Database, Connection, str]]:
+    """Open a runbook and its target; the run that is wanted is the one that is named, either way."""
     named = _RUN.fullmatch(name)
     if named and not run:
         # a run's own id names its runbook too
@@ -101,4 +103,4 @@ def found_run(
     opened = open_runbook(name)
     database = targets.reach(opened.runbook, opened.project, target)
     with targets.connect_recovering(database, "gonogo/look") as connection:
-        yield opened, database, connection, runs.find(connection, runbook=opened.runbook.runbook, run=run, whole=whole)
+        yield opened, database, connection, run

@@ -105,13 +105,16 @@ class Runner:
 
     def sync(self) -> None:
         """Take in what others have recorded."""
-        events = self.ledger.read(self.state.seq)
-        store.require_of_plan(self.plan, events)
-        for event in events:
+        for event in self.ledger.read(self.state.seq):
             self.take_in(event)
 
     def take_in(self, event: Event) -> None:
-        """Fold one event, and tell the listeners."""
+        """Fold one event, and tell the listeners.
+
+        Raises:
+            Refused: it speaks of what the plan does not have.
+        """
+        store.require_of_plan(self.plan, [event])
         before, self.state = self.state, evolve(self.state, event)
         self.target.knows(self.state.seq)
         for listener in self.listeners:

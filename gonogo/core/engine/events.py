@@ -804,6 +804,11 @@ def write_body(body: Body) -> dict[str, Any]:
     return {**kept, _VERSION: FORM}
 
 
+def form_of(data: Mapping[str, Any]) -> Any:
+    """Return the version of the form that JSON data of a ledger has: a number, unless somebody wrote it by hand."""
+    return data.get(_VERSION, 1)
+
+
 def read_body(kind: Kind, data: Mapping[str, Any]) -> Body:
     """Return the body that JSON data of a ledger means.
 
@@ -814,7 +819,7 @@ def read_body(kind: Kind, data: Mapping[str, Any]) -> Body:
     Raises:
         ValueError: no gonogo writes such a body, or only a newer one does.
     """
-    form = data.get(_VERSION, 1)
+    form = form_of(data)
     if not isinstance(form, int) or form > FORM:
         raise ValueError(f"it has the form {form}, and this gonogo knows {FORM}")
     try:
