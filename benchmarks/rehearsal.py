@@ -29,13 +29,14 @@ def quietly(_: str) -> None:
 def rehearse(folder: Path, url: str) -> dict[str, Any]:
     """Rehearse the Guardian runbook on a database; return what that showed."""
     from gonogo.planning.load import load_runbook  # noqa: PLC0415
+    from gonogo.planning.open import OpenedRunbook  # noqa: PLC0415
     from gonogo.planning.planner import prepare  # noqa: PLC0415
     from gonogo.postgres.connection import Database  # noqa: PLC0415
     from gonogo.rehearsal import rehearse as rehearsing  # noqa: PLC0415 - the house must be on the path first
 
     file = house.ROOT / "runbooks/guardian-multi-credit.yaml"
     project = house.Project(root=folder)
-    prepared = prepare(load_runbook(file), file, project)
+    prepared = prepare(OpenedRunbook(runbook=load_runbook(file), file=file, project=project))
     return rehearsing.rehearse(prepared, Database(url=url), project, actor="benchmark", say=quietly)
 
 

@@ -267,8 +267,8 @@ def cost(server: str, seconds: int) -> None:
                 else:
                     alone = pgbench()
             ratios.append(beside / alone)
-        told = ", ".join(f"{ratio:.3f}" for ratio in sorted(ratios))
-        print(f"pgbench's throughput beside a watch, as a share of without: {statistics.median(ratios):.3f} ({told})")
+        notes = ", ".join(f"{ratio:.3f}" for ratio in sorted(ratios))
+        print(f"pgbench's throughput beside a watch, as a share of without: {statistics.median(ratios):.3f} ({notes})")
 
 
 def main() -> None:

@@ -87,9 +87,9 @@ def _ask(question: Question, connection: Connection, what: str) -> Measurement:
             raise StepError("the role sees its own sessions only, so this would look quiet: GRANT pg_monitor TO it")
         row = connection.execute(_QUERIES[what].encode(), {"older_than": question.check.older_than}).fetchone()
     if row is None or row[0] is None:
-        return Measurement(check=question.name, missing=_NOTHING.get(what, "the server said nothing"))
-    told = tuple(str(line) for line in (row[1] or ())[:FEW])
-    return Measurement(check=question.name, numbers={"value": str(row[0])}, told=told)
+        return Measurement(check=question.name, missing=_NOTHING.get(what, "the server gave no answer"))
+    notes = tuple(str(line) for line in (row[1] or ())[:FEW])
+    return Measurement(check=question.name, numbers={"value": str(row[0])}, notes=notes)
 
 
 def _sees_everybody(connection: Connection) -> bool:
@@ -120,7 +120,7 @@ def _disk_free(question: Question, connection: Connection) -> Measurement:
     except OSError as error:
         raise StepError(f"{folder}: {error.strerror}") from None
     share = f"{found.f_bavail / max(found.f_blocks, 1):.0%} of the disk of {folder}"
-    return Measurement(check=question.name, numbers={"value": str(found.f_bavail * found.f_frsize)}, told=(share,))
+    return Measurement(check=question.name, numbers={"value": str(found.f_bavail * found.f_frsize)}, notes=(share,))
 
 
 _OTHERS: Mapping[str, Callable[[Question, Connection], Measurement]] = {"wal_rate": _wal_rate, "disk_free": _disk_free}

@@ -78,10 +78,10 @@ def counted(name: str, found: dict[str, int], *, about: str = "") -> Measurement
         found: how many of each there are.
         about: what they are.
     """
-    told = tuple(f"{what}: {count:,}{about}" for what, count in list(found.items())[:FEW] if count)
-    return Measurement(check=name, numbers={"value": str(sum(found.values()))}, told=told)
+    notes = tuple(f"{what}: {count:,}{about}" for what, count in list(found.items())[:FEW] if count)
+    return Measurement(check=name, numbers={"value": str(sum(found.values()))}, notes=notes)
 
 
 def listed(name: str, found: list[str], **more: Any) -> Measurement:
     """Return a measurement whose number is how many things there are, and that tells of the first few."""
-    return Measurement(check=name, numbers={"value": str(len(found))}, told=tuple(found[:FEW]), **more)
+    return Measurement(check=name, numbers={"value": str(len(found))}, notes=tuple(found[:FEW]), **more)

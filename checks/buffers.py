@@ -20,4 +20,4 @@ def measure(question: Question, connection: Connection) -> Measurement:
         found = explain(connection, question.text)
     shape = " > ".join(found.shape)
     numbers = {"value": str(found.buffers)}
-    return Measurement(check=question.name, numbers=numbers, facts={"plan": shape}, told=(f"plan: {shape}",))
+    return Measurement(check=question.name, numbers=numbers, facts={"plan": shape}, notes=(f"plan: {shape}",))

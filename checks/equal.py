@@ -21,5 +21,5 @@ def measure(question: Question, connection: Connection) -> Measurement:
             sides.append(Decimal(str(value)))
     if not all(side.is_finite() for side in sides):
         return Measurement(check=question.name, missing=f"no finite numbers: {sides[0]} and {sides[1]}")
-    told = (f"the first is {say(sides[0])}, the second {say(sides[1])}",)
-    return Measurement(check=question.name, numbers={"value": str(sides[0] - sides[1])}, told=told)
+    notes = (f"the first is {say(sides[0])}, the second {say(sides[1])}",)
+    return Measurement(check=question.name, numbers={"value": str(sides[0] - sides[1])}, notes=notes)

@@ -16,7 +16,7 @@ from gonogo.core.engine.verdict import Measurement
 from gonogo.core.model.check_kinds import Http
 from gonogo.errors import StepError
 from gonogo.external.process import NotStarted, as_number
-from gonogo.external.request import Reply, TooSlow, ask, describe, filled, is_equal, redactor_of, told, value_in, within
+from gonogo.external.request import Reply, TooSlow, ask, describe, filled, in_short, is_equal, redactor_of, value_in, within
 from gonogo.postgres.connection import Connection
 
 if TYPE_CHECKING:
@@ -73,22 +73,22 @@ def measure(question: Question, connection: Connection) -> Measurement:  # noqa:
         check=question.name,
         numbers=numbers,
         count=len(took) + len(wrong),
-        told=said,
+        notes=said,
         samples=tuple(round(t, 3) for t in took),
     )
     return _field(made, asked, replies[-1] if replies else None) if asked.field or asked.equals is not None else made
 
 
 def _field(made: Measurement, asked: Http, reply: Reply | None) -> Measurement:
-    if reply is None or made.told:
-        return made.model_copy(update={"numbers": {**made.numbers, "value": "NaN"}, "missing": made.told[0]})
+    if reply is None or made.notes:
+        return made.model_copy(update={"numbers": {**made.numbers, "value": "NaN"}, "missing": made.notes[0]})
     value, why = value_in(reply, asked.field)
     if why:
         return made.model_copy(update={"missing": why})
     if asked.equals is not None:
-        said = (f"{asked.field} is {told(value)}",)
+        said = (f"{asked.field} is {in_short(value)}",)
         return made.model_copy(
-            update={"numbers": {**made.numbers, "value": str(int(is_equal(value, asked.equals)))}, "told": said}
+            update={"numbers": {**made.numbers, "value": str(int(is_equal(value, asked.equals)))}, "notes": said}
         )
     number, why = as_number(value, asked.field)
     return made.model_copy(update={"missing": why} if why else {"numbers": {**made.numbers, "value": number}})

@@ -18,8 +18,8 @@ from gonogo.postgres.connection import Connection
 def __getattr__(name: str) -> Any:
     """Give what a project's checks imported from here before there was `from gonogo import Ask, check`."""
     if name in {"Ask", "check"}:
-        told = "`from checks.own import Ask, check` is now `from gonogo import Ask, check`; the old one goes in 1.0"
-        warnings.warn(told, FutureWarning, stacklevel=2)
+        notes = "`from checks.own import Ask, check` is now `from gonogo import Ask, check`; the old one goes in 1.0"
+        warnings.warn(notes, FutureWarning, stacklevel=2)
         return getattr(own_checks, name)
     raise AttributeError(name)
 

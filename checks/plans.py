@@ -37,12 +37,12 @@ def measure(question: Question, connection: Connection) -> Measurement:
     for key, query in rows:
         if not before or str(key) in before:
             now[str(key)] = (_shape(connection, str(query)), " ".join(str(query).split())[:60])
-    told = [
+    notes = [
         f"{text}: {before[key]} became {shape}" for key, (shape, text) in now.items() if key in before and shape != before[key]
     ]
     kept = {key: shape for key, (shape, _) in now.items()}
     # a statement that nobody called again is as it was
-    return listed(question.name, told, facts={**before, **kept} if before else kept, count=len(now))
+    return listed(question.name, notes, facts={**before, **kept} if before else kept, count=len(now))
 
 
 def _shape(connection: Connection, query: str) -> str:

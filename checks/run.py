@@ -25,13 +25,13 @@ def measure(question: Question, connection: Connection) -> Measurement:  # noqa:
         url=question.database.url,
         limit=question.check.within.total_seconds(),
     )
-    told = (answer.words,) if answer.words else ()
+    notes = (answer.words,) if answer.words else ()
     numbers = {"exit": str(answer.code), "seconds": f"{answer.seconds:.3f}"}
     if not (asked.field or asked.pattern):
-        return Measurement(check=question.name, numbers={"value": str(answer.code), **numbers}, told=told)
+        return Measurement(check=question.name, numbers={"value": str(answer.code), **numbers}, notes=notes)
     if answer.code:
         return Measurement(check=question.name, numbers=numbers, error=f"it ended with {answer.code}: {answer.words}")
     value, why = number_in(answer.output, asked.field, asked.pattern)
     if why:
         return Measurement(check=question.name, numbers=numbers, missing=why)
-    return Measurement(check=question.name, numbers={"value": value, **numbers}, told=told)
+    return Measurement(check=question.name, numbers={"value": value, **numbers}, notes=notes)

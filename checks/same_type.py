@@ -16,15 +16,15 @@ WHERE a.attrelid = pg_catalog.to_regclass(%s) AND a.attname = %s AND NOT a.attis
 
 def measure(question: Question, connection: Connection) -> Measurement:
     """Count the pairs of columns that no key could join, as their types differ."""
-    told = []
+    notes = []
     with asking(question, connection):
         for first, second in question.check.same_type or ():
             kinds = [_type(connection, name) for name in (first, second)]
             if missing := [name for name, kind in zip((first, second), kinds, strict=True) if not kind]:
                 raise StepError(f"there is no column {missing[0]}")
             if kinds[0] != kinds[1]:
-                told.append(f"{first} is {kinds[0]}, {second} is {kinds[1]}")
-    return listed(question.name, told)
+                notes.append(f"{first} is {kinds[0]}, {second} is {kinds[1]}")
+    return listed(question.name, notes)
 
 
 def _type(connection: Connection, name: str) -> str:

@@ -58,7 +58,7 @@ def measure(question: Question, connection: Connection) -> Measurement:
 
 
 def _behind(connection: Connection) -> list[str]:
-    told = []
+    notes = []
     for schema, sequence, table_schema, table, column in connection.execute(_SEQUENCES.encode()).fetchall():
         # a column of text may take its default from one, too; what it holds is no number to compare
         query = sql.SQL("SELECT s.last_value, s.is_called, max(t.{}) FROM {} AS s, {} AS t GROUP BY 1, 2").format(
@@ -67,5 +67,5 @@ def _behind(connection: Connection) -> list[str]:
         # without rows there is no answer, and no value that the sequence could meet
         row = connection.execute(query).fetchone()
         if row and isinstance(row[2], int) and int(row[2]) > int(row[0]) - (0 if row[1] else 1):
-            told.append(f"sequence {schema}.{sequence} is at {row[0]}, and {table}.{column} holds {row[2]}")
-    return told
+            notes.append(f"sequence {schema}.{sequence} is at {row[0]}, and {table}.{column} holds {row[2]}")
+    return notes

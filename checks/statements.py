@@ -51,5 +51,7 @@ def measure(question: Question, connection: Connection) -> Measurement:
     if not ratios:
         return Measurement(check=question.name, missing="none of the busiest statements was called again", count=since)
     worst = sorted(ratios.values(), reverse=True)
-    told = tuple(f"{ratio:.2f} times: {text}" for ratio, text in worst[:FEW])
-    return Measurement(check=question.name, numbers={"value": f"{worst[0][0]:.4f}", "calls": str(since)}, count=since, told=told)
+    notes = tuple(f"{ratio:.2f} times: {text}" for ratio, text in worst[:FEW])
+    return Measurement(
+        check=question.name, numbers={"value": f"{worst[0][0]:.4f}", "calls": str(since)}, count=since, notes=notes
+    )

@@ -50,7 +50,7 @@ def _expected(question: Question) -> dict[str, str]:
     try:
         read = json.loads(question.text)
     except ValueError:
-        raise StepError("the file with the expected schema is no JSON; `gonogo objects` writes one") from None
+        raise StepError("the file with the expected schema is not JSON; `gonogo objects` writes one") from None
     if not isinstance(read, dict) or not all(isinstance(value, str) for value in read.values()):
         raise StepError("the file with the expected schema is not what `gonogo objects` writes")
     return read

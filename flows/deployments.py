@@ -118,7 +118,7 @@ class _Offer:
             runbook = load_runbook(file)
         except GonogoError as error:
             problems = error.problems if isinstance(error, BadInput) else [error]
-            self.say(f"{file.name} is broken, and not offered as it stands:")
+            self.say(f"{file.name} has problems, so it is not offered:")
             for problem in problems:
                 self.say(f"  {problem}")
             if name := self._names.get(file, ""):
@@ -226,8 +226,8 @@ def _field(help_: str, **more: Any) -> dict[str, Any]:
 def _target(runbook: Runbook) -> dict[str, Any]:
     """Offer the targets, the unprotected ones first: the default is the one that does the least harm."""
     names = sorted(runbook.targets, key=lambda name: runbook.targets[name].protected)
-    told = [f"{name} is protected" for name in names if runbook.targets[name].protected]
-    return _field("; ".join(["The database to run on", *told]) + ".", enum=names, default=names[0], needed=True)
+    notes = [f"{name} is protected" for name in names if runbook.targets[name].protected]
+    return _field("; ".join(["The database to run on", *notes]) + ".", enum=names, default=names[0], needed=True)
 
 
 def _people(runbook: Runbook, help_: str) -> dict[str, Any]:
@@ -283,7 +283,7 @@ def _resume_form(runbook: Runbook) -> dict[str, Any]:
 def _rollback_form(runbook: Runbook) -> dict[str, Any]:
     return {
         "target": _target(runbook),
-        "reason": _field("Why; it stands in the report.", needed=True, minLength=3),
+        "reason": _field("Why; the report shows it.", needed=True, minLength=3),
         "asked_by": _people(runbook, "Who asks for it, or agrees to it."),
         "code": _field(_CODE, default="", maxLength=20),
         "take_over": _field("End a runner that is lost but still holds the target.", type="boolean", default=False),
@@ -351,20 +351,20 @@ def reachable(url: str) -> bool:
 
 def warn_of_an_open_api(url: str) -> list[str]:
     """Return what is dangerous about a Prefect API: no authentication, or open beyond this machine."""
-    told = []
+    notes = []
     host = urllib.parse.urlsplit(url).hostname or ""
     if host not in ("127.0.0.1", "localhost", "::1"):
-        told.append(
+        notes.append(
             f"the Prefect API at {host} is reached over the network; put TLS before it, and let only people in who may launch"
         )
     try:
         answer = httpx.get(f"{url.rstrip('/')}/admin/version", timeout=10)
     except (httpx.HTTPError, httpx.InvalidURL, ValueError):
-        return told
+        return notes
     if answer.is_success:
-        told.append(
+        notes.append(
             "the Prefect API asks nobody who they are: whoever reaches it can launch, cancel and read. Start the server with"
             " PREFECT_SERVER_API_AUTH_STRING, or use `gonogo up`. Gates do not rest on it: a decision on a protected"
             " target needs a one-time code"
         )
-    return told
+    return notes

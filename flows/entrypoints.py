@@ -20,21 +20,24 @@ from prefect.states import Completed, Failed
 from flows.phase import PhaseView, as_state, show_page
 from gonogo import monitor as monitoring
 from gonogo.core.engine.events import PhaseStarted
-from gonogo.core.engine.state import State, Status
+from gonogo.core.engine.state import Status
 from gonogo.core.text.rehearsal_page import rehearsal_page
 from gonogo.errors import GonogoError, Refused
 from gonogo.keys import Keys
 from gonogo.planning.load import parse_yaml
+from gonogo.planning.open import OpenedRunbook, open_runbook
 from gonogo.planning.planner import prepare
 from gonogo.planning.prepared import Prepared
 from gonogo.postgres.connection import Database
 from gonogo.rehearsal import rehearse as rehearsing
 from gonogo.run import begin, launch, loop, rollback_request, runs, signatures, targets, votes
 from gonogo.run.acquire import LiveRunner, working_on
-from gonogo.run.open import OpenedRunbook, found_run, open_runbook
+from gonogo.run.open import found_run
 from gonogo.run.votes import Caller
 
 ALL = "all"
+#: who acts, for the ledger, where nobody is named
+_UI = "the Prefect UI"
 RUN, REHEARSE, RESUME, ROLL_BACK = "gonogo-run", "gonogo-rehearse", "gonogo-resume", "gonogo-roll-back"
 MONITOR = "gonogo-monitor"
 _P = ParamSpec("_P")
@@ -69,43 +72,39 @@ def run(
     inputs: dict[str, Any] | None = None,
 ) -> Any:
     """Launch a runbook's next phase, or all that are left."""
-    opened, caller = open_runbook(runbook), Caller(person=launched_by, code=code)
-    database = targets.reach(opened.runbook, opened.project, target)
+    opened, caller = open_runbook(runbook, target), Caller(person=launched_by, code=code)
+    database = targets.reach(opened)
     if mine := _mine(database, opened):
         # a retry of the flow run that launched it: the ledger says where it stands
         return _carry(opened, database, mine.run, caller, lambda c: launch.go_on(c, mine.events, _here), resumed=True)
-    prepared = _prepare(opened, target, inputs)
-    keys = signatures.keys_of(opened.project)
-    details = votes.launch_details(prepared.plan, keys, caller, override, at_once=at_once, flow_run=str(this_run.id))
-    with database.connect("gonogo/begin") as connection:
-        sign = signatures.signer(prepared.plan, signatures.keys_of(opened.project))
-        run_id, found = begin.begin(connection, prepared, caller.person or "the Prefect UI", again=again, sign=sign)
-        if found is not None and found.state.status is Status.DONE:
+    request = begin.LaunchRequest(
+        caller=caller,
+        otherwise=_UI,
+        phase="" if phase == ALL else phase,
+        at_once=at_once,
+        again=again,
+        override=override,
+        flow_run=str(this_run.id),
+    )
+    with launch.granted(opened, database, _prepare(opened, inputs), request) as launched:
+        if launched.done:
             return Completed(
-                name="Done", message=f"nothing to do: {run_id} already completed this runbook; set `again` to run it again"
+                name="Done", message=f"nothing to do: {launched.run} already completed this runbook; set `again` to run it again"
             )
-        count = begin.phases_to_do(prepared.plan, found.state if found else State(), "" if phase == ALL else phase)
-        return _carry(
-            opened,
-            database,
-            run_id,
-            caller,
-            lambda c: launch.go(c, count, _here, at_once=at_once, details=details),
-            resumed=False,
-        )
+        return _carry(opened, database, launched.run, caller, lambda c: launched.go(c, _here), resumed=False)
 
 
 @flow(name=REHEARSE, flow_run_name="rehearse {runbook}@{target}", **_HOW)
 @_answering
 def rehearse(runbook: str, target: str, each_step: bool = False, inputs: dict[str, Any] | None = None) -> Any:
     """Run the plan forward and back on a restored copy, and record what that showed; the target itself is not changed."""
-    opened, logger = open_runbook(runbook), get_run_logger()
-    prepared = _prepare(opened, target, inputs)
+    opened, logger = open_runbook(runbook, target), get_run_logger()
+    prepared = _prepare(opened, inputs)
     shown = rehearsing.rehearse(
         prepared,
-        targets.reach(opened.runbook, opened.project, target),
+        targets.reach(opened),
         opened.project,
-        actor="the Prefect UI",
+        actor=_UI,
         say=lambda text: logger.info("%s", text),
         each_step=each_step,
     )
@@ -119,13 +118,13 @@ def rehearse(runbook: str, target: str, each_step: bool = False, inputs: dict[st
 @_answering
 def monitor(runbook: str, target: str) -> Any:
     """Look once at what the runbook monitors, and tell people what changed or has waited too long."""
-    opened, logger = open_runbook(runbook), get_run_logger()
-    database = targets.reach(opened.runbook, opened.project, target)
+    opened, logger = open_runbook(runbook, target), get_run_logger()
+    database = targets.reach(opened)
 
     def say(text: str) -> None:
         logger.info("%s", text)
 
-    found = monitoring.look(opened, _prepare(opened, target, None), database, say)
+    found = monitoring.look(opened, _prepare(opened, None), database, say)
     for name, judged in found.judged.items():
         logger.info("%s: %s", name, judged.sentence)
     if found.raised:
@@ -133,9 +132,9 @@ def monitor(runbook: str, target: str) -> Any:
     return Completed(name="Healthy", message=f"{len(found.judged)} alerts, none raised")
 
 
-def _prepare(opened: OpenedRunbook, target: str, inputs: dict[str, Any] | None) -> Prepared:
+def _prepare(opened: OpenedRunbook, inputs: dict[str, Any] | None) -> Prepared:
     given = {name: _value(opened, name, value) for name, value in (inputs or {}).items()}
-    return prepare(opened.runbook, opened.file, opened.project, target=target, inputs=given)
+    return prepare(opened, inputs=given)
 
 
 @flow(name=RESUME, flow_run_name="resume {runbook}@{target}", **_HOW)
@@ -190,7 +189,7 @@ def roll_back(
             _prove_if_said(found, keys, caller)
         if found.running and not take_over:
             if not by_authority:
-                begin.request(database, found, back.body, caller.person or "the Prefect UI")
+                begin.request(database, found, back.body, caller.person or _UI)
             return Completed(
                 name="Asked", message=f"{found.run} rolls back when its running step ends; its own flow run shows it"
             )
@@ -212,7 +211,7 @@ def _mine(database: Database, opened: OpenedRunbook) -> runs.FoundRun | None:
     """Return the unfinished run that this very flow run launched, when it was retried after its process was lost."""
     with database.connect("gonogo/look") as connection:
         try:
-            found = runs.find(connection, runbook=opened.runbook.runbook)
+            found = runs.find(connection, runbook=opened.name)
         except Refused:
             return None
     launched = [event.body for event in found.events if isinstance(event.body, PhaseStarted)]
@@ -253,7 +252,7 @@ def _carry(
 ) -> Any:
     """Do something with a run as its runner; a cancelled flow run leaves it held, or on its way back in a run of its own."""
     logger = get_run_logger()
-    actor = caller.person or "the Prefect UI"
+    actor = caller.person or _UI
     with working_on(database, run_id, opened.project, actor=actor, take_over=take_over, resumed=resumed) as runner:
         runner.session.say = lambda text: logger.info("%s", text)
         try:

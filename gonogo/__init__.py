@@ -16,7 +16,7 @@ _PUBLIC = {
     **dict.fromkeys(_ERRORS, "gonogo.errors"),
     **dict.fromkeys(("Answer", "Ask", "check"), "gonogo.own_checks"),
     **dict.fromkeys(("Event", "Kind"), "gonogo.core.engine.events"),
-    "OpenedRunbook": "gonogo.run.open",
+    "OpenedRunbook": "gonogo.planning.open",
     "Status": "gonogo.core.engine.state",
     "Plan": "gonogo.core.plan.plan",
     "Prepared": "gonogo.planning.prepared",

@@ -25,8 +25,8 @@ from gonogo.errors import Unreachable as Unreachable
 from gonogo.own_checks import Answer as Answer
 from gonogo.own_checks import Ask as Ask
 from gonogo.own_checks import check as check
+from gonogo.planning.open import OpenedRunbook as OpenedRunbook
 from gonogo.planning.prepared import Prepared as Prepared
-from gonogo.run.open import OpenedRunbook as OpenedRunbook
 
 __version__: str
 __all__: list[str]  # noqa: PYI035 - it is made of _PUBLIC

@@ -21,13 +21,13 @@ from gonogo.core.plan.plan import Plan
 from gonogo.errors import Refused
 from gonogo.ledger import chain, fence, store
 from gonogo.planning import planner
-from gonogo.planning.load import choose_target
+from gonogo.planning.open import OpenedRunbook, open_runbook
 from gonogo.planning.prepared import Prepared
 from gonogo.postgres.connection import Database, resolve_url
-from gonogo.run import begin, runs, signatures, targets, votes
+from gonogo.run import begin, runs, targets
 from gonogo.run.acquire import LiveRunner, working_on
-from gonogo.run.launch import go, go_on, run_without_ui
-from gonogo.run.open import OpenedRunbook, open_runbook
+from gonogo.run.begin import LaunchRequest
+from gonogo.run.launch import go_on, granted, run_without_ui
 from gonogo.run.votes import Caller
 
 #: what hears each event of a run, as it is recorded
@@ -92,7 +92,7 @@ def plan(
     Raises:
         BadInput: with every problem in it and in its templates.
     """
-    return planner.prepare(runbook.runbook, runbook.file, runbook.project, target=target, inputs=inputs, start=start)
+    return planner.prepare(runbook.on(target), inputs=inputs, start=start)
 
 
 def launch(
@@ -133,22 +133,26 @@ def launch(
         BadInput: the runbook, a template, an input or the phase is wrong.
         Refused: the target cannot be reached, is held by another runner, or a run of the runbook is unfinished.
     """
-    begin.require_phase([each.phase for each in runbook.runbook.phases], phase)
-    database, keys = targets.reach(runbook.runbook, runbook.project, target), signatures.keys_of(runbook.project)
-    chosen = choose_target(runbook.runbook, target)
-    if not again and (done := begin.done_already(runbook, database, chosen, dict(inputs or {}))):
+    runbook = runbook.on(target)
+    begin.require_phase(runbook.runbook, phase)
+    database = targets.reach(runbook)
+    if not again and (done := begin.done_already(runbook, database, dict(inputs or {}))):
         return _read(database, done)
-    prepared = plan(runbook, target=target, inputs=inputs)
-    who = person or targets.whoami()
-    details = votes.launch_details(prepared.plan, keys, Caller(person=person, code=code), override, at_once=at_once)
-    with targets.connect_recovering(database, "gonogo/begin") as connection:
-        sign = signatures.signer(prepared.plan, keys)
-        run, found = begin.begin(connection, prepared, who, again=again, sign=sign)
-        count = begin.phases_to_do(prepared.plan, found.state if found else State(), phase)
-        # the connection holds the target until the run's own session has claimed it
-        with working_on(database, run, runbook.project, actor=who) as runner, _heard(runner, wait, hear):
-            go(runner, count, run_without_ui, at_once=at_once, details=details)
-    return _read(database, run)
+    request = LaunchRequest(
+        caller=Caller(person=person, code=code),
+        otherwise=targets.whoami(),
+        phase=phase,
+        at_once=at_once,
+        again=again,
+        override=override,
+    )
+    with (
+        granted(runbook, database, plan(runbook, inputs=inputs), request) as launched,
+        working_on(database, launched.run, runbook.project, actor=request.actor) as runner,
+        _heard(runner, wait, hear),
+    ):
+        launched.go(runner, run_without_ui)
+    return _read(database, launched.run)
 
 
 def resume(
@@ -168,7 +172,7 @@ def resume(
     Raises:
         Refused: there is no such run, it is over, a process works on it, or the target cannot be reached.
     """
-    database = targets.reach(runbook.runbook, runbook.project, target)
+    database = targets.reach(runbook.on(target))
     found = find(runbook, target=target, run=run)
     if found.running:
         raise Refused(f"a process works on the run {found.id}")
@@ -191,9 +195,9 @@ def find(runbook: OpenedRunbook, *, target: str = "", run: str = "") -> Run:
     Raises:
         Refused: there is none, or the target cannot be reached.
     """
-    database = targets.reach(runbook.runbook, runbook.project, target)
+    database = targets.reach(runbook.on(target))
     with targets.connect_recovering(database, "gonogo/look") as connection:
-        return _as_run(runs.find(connection, runbook=runbook.runbook.runbook, run=run, whole=True))
+        return _as_run(runs.find(connection, runbook=runbook.name, run=run, whole=True))
 
 
 def follow(runbook: OpenedRunbook, *, target: str = "", run: str = "", poll: float = 0.5) -> Iterator[Event]:
@@ -208,9 +212,9 @@ def follow(runbook: OpenedRunbook, *, target: str = "", run: str = "", poll: flo
     Raises:
         Refused: there is no such run, or the target cannot be reached.
     """
-    database = targets.reach(runbook.runbook, runbook.project, target)
+    database = targets.reach(runbook.on(target))
     with targets.connect_recovering(database, "gonogo/look") as connection:
-        chosen, state = runs.require(connection, run, runbook.runbook.runbook), State()
+        chosen, state = runs.require(connection, run, runbook.name), State()
         while True:
             new = store.read(connection, chosen, state.seq)
             for event in new:

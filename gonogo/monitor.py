@@ -23,10 +23,10 @@ from gonogo.errors import BadInput, Refused
 from gonogo.ledger import deliveries, store
 from gonogo.notify.channel import NotDelivered, delivery_key, open_channel, ready, say_undelivered
 from gonogo.notify.sender import Sender
+from gonogo.planning.open import OpenedRunbook
 from gonogo.planning.prepared import Prepared
 from gonogo.postgres.connection import Connection, Database
 from gonogo.run import runs, signatures, targets, votes
-from gonogo.run.open import OpenedRunbook
 from gonogo.run.votes import Caller
 
 Say = Callable[[str], None]
@@ -75,7 +75,7 @@ def look(opened: OpenedRunbook, prepared: Prepared, database: Database, say: Say
         for alert in rules:
             measured = measure(plan, alert.check, environment, connection)
             found = judge(alert.threshold, measured, None, at_least=plan.checks[alert.check].least)
-            named = f": {'; '.join(measured.told[:3])}" if measured.told and look_of(found) == BREACH else ""
+            named = f": {'; '.join(measured.notes[:3])}" if measured.notes and look_of(found) == BREACH else ""
             judged[alert.alert] = found.model_copy(update={"sentence": found.sentence + named})
         # a look that sees what a run waits for may come before there is any rule
         samples = {name: SampledCheck(look=look_of(found), says=found.sentence) for name, found in judged.items()}
@@ -100,28 +100,28 @@ def _raise_and_clear(connection: Connection, chain: str, plan: Plan, judged: dic
             store.append(connection, chain, change, "monitor")
 
 
-def _tell(connection: Connection, chain: str, plan: Plan, told: list[tuple[str, Update]], say: Say) -> list[str]:
+def _tell(connection: Connection, chain: str, plan: Plan, notes: list[tuple[str, Update]], say: Say) -> list[str]:
     """Tell what was not told yet, in each channel there is; return what could not be."""
     channels = ready(plan.updates)
     if not channels:
-        return _say(connection, chain, [update for _, update in told], say)
-    return [lost for kind, where in channels for lost in _post(connection, chain, plan, told, kind, where)]
+        return _say(connection, chain, [update for _, update in notes], say)
+    return [lost for kind, where in channels for lost in _post(connection, chain, plan, notes, kind, where)]
 
 
-def _say(connection: Connection, chain: str, told: list[Update], say: Say) -> list[str]:
+def _say(connection: Connection, chain: str, notes: list[Update], say: Say) -> list[str]:
     """Tell it where gonogo runs, as there is no channel; nothing is left undelivered."""
     known = {key for key, _, _ in deliveries.read(connection, chain)}
-    for update in told:
+    for update in notes:
         if update.key not in known:
             say(update.text)
             deliveries.note(connection, chain, 0, update.key, "terminal", None, None)
     return []
 
 
-def _post(connection: Connection, chain: str, plan: Plan, told: list[tuple[str, Update]], kind: str, where: str) -> list[str]:
+def _post(connection: Connection, chain: str, plan: Plan, notes: list[tuple[str, Update]], kind: str, where: str) -> list[str]:
     known = {key for key, _, _ in deliveries.read(connection, chain)}
     channel, lost = open_channel(kind), []
-    for of_alert, update in told:
+    for of_alert, update in notes:
         key = delivery_key(kind, update.key)
         # an alert names a channel of Slack
         place = of_alert if of_alert and kind == "slack" else where

@@ -22,10 +22,9 @@ from gonogo.core.model.rollback import Backup
 from gonogo.core.text.messages import describe_backup
 from gonogo.errors import GonogoError
 from gonogo.ledger import store
-from gonogo.planning.load import choose_target
+from gonogo.planning.open import OpenedRunbook, open_runbook
 from gonogo.postgres.connection import Connection, identify
 from gonogo.run import runs, targets
-from gonogo.run.open import OpenedRunbook, open_runbook
 
 
 def take(runbook: RunbookArg, target: TargetOption = "", json: JsonOption = False) -> None:
@@ -35,11 +34,11 @@ def take(runbook: RunbookArg, target: TargetOption = "", json: JsonOption = Fals
     """
     from gonogo.recovery import dump  # noqa: PLC0415 - listing them needs no driver
 
-    opened = open_runbook(runbook)
-    database = targets.reach(opened.runbook, opened.project, target)
-    folder = _folder(opened) / f"{opened.runbook.runbook}-by-hand-{dump.stamp()}"
+    opened = open_runbook(runbook, target)
+    database = targets.reach(opened)
+    folder = _folder(opened) / f"{opened.name}-by-hand-{dump.stamp()}"
     made = dump.take(database, folder, _teller(json), opened.runbook.backup)
-    _say_proof(dump.prove(made, _room(opened, target), _teller(json)), json)
+    _say_proof(dump.prove(made, _room(opened), _teller(json)), json)
 
 
 def prove(
@@ -55,9 +54,9 @@ def prove(
     from gonogo.recovery import dump  # noqa: PLC0415 - see take
     from gonogo.recovery.manifest import read  # noqa: PLC0415 - see take
 
-    opened = open_runbook(runbook)
+    opened = open_runbook(runbook, target)
     made = read(folder)
-    _say_proof(dump.prove(made, _room(opened, target), _teller(json)), json)
+    _say_proof(dump.prove(made, _room(opened), _teller(json)), json)
 
 
 def list_(runbook: RunbookArg, json: JsonOption = False) -> None:
@@ -120,7 +119,7 @@ def _backups(opened: OpenedRunbook) -> Iterator[dict[str, Any]]:
 
     found = []
     kinds = r"-([0-9a-f]{6}-(before|after)|by-hand|rehearsal)-\d{8}T\d{6}-[0-9a-f]{4}"
-    name = re.compile(re.escape(opened.runbook.runbook) + kinds)
+    name = re.compile(re.escape(opened.name) + kinds)
     for folder in _folder(opened).glob("*"):
         if not name.fullmatch(folder.name):
             continue
@@ -142,7 +141,7 @@ def _backups(opened: OpenedRunbook) -> Iterator[dict[str, Any]]:
 
 def _left_over(opened: OpenedRunbook) -> Iterator[dict[str, Any]]:
     """Yield what a backup that was killed a day ago or more left behind."""
-    for folder in _folder(opened).glob(f".{opened.runbook.runbook}-*.partial"):
+    for folder in _folder(opened).glob(f".{opened.name}-*.partial"):
         age = clock.now() - datetime.fromtimestamp(folder.stat().st_mtime, UTC)
         if age > timedelta(days=1):
             yield {"folder": str(folder), "age": age.total_seconds(), "partial": True}
@@ -178,24 +177,23 @@ class _Ledgers:
     def _ask(self) -> Iterator[tuple[tuple[str, str], dict[str, str]]]:
         for target in self._opened.runbook.targets:
             with suppress(GonogoError):
-                database = targets.reach(self._opened.runbook, self._opened.project, target)
+                database = targets.reach(self._opened.on(target))
                 with targets.connect_recovering(database, "gonogo/prune") as connection:
                     identity = identify(connection)
                     yield (identity.system_identifier, identity.database), dict(self._unfinished(connection))
 
     def _unfinished(self, connection: Connection) -> Iterator[tuple[str, str]]:
-        name = self._opened.runbook.runbook
+        name = self._opened.name
         for row in store.runs(connection, name) if store.exists(connection) else ():
             state = runs.find(connection, runbook=name, run=row.id).state
             if not is_over(state):
                 yield from ((Path(known.folder).name, row.id) for known in state.known.backups.values())
 
 
-def _room(opened: OpenedRunbook, target: str) -> Any:
+def _room(opened: OpenedRunbook) -> Any:
     from gonogo.postgres.scratch import scratch_server_of  # noqa: PLC0415 - see take
 
-    chosen = opened.runbook.targets[choose_target(opened.runbook, target)]
-    return scratch_server_of(targets.reach(opened.runbook, opened.project, target), chosen.rehearse_on, opened.project.state)
+    return scratch_server_of(targets.reach(opened), opened.chosen.rehearse_on, opened.project.state)
 
 
 def _teller(json: bool) -> Any:

@@ -27,12 +27,12 @@ from gonogo.core.engine.verdict import Measurement, Verdict, judge_all, worst
 from gonogo.core.text.alerts import look_of
 from gonogo.errors import BadInput, Exit, GonogoError, Refused
 from gonogo.monitor import acknowledge, look
-from gonogo.planning.load import choose_target
+from gonogo.planning.open import open_runbook
 from gonogo.planning.planner import prepare
 from gonogo.postgres.connection import Connection
 from gonogo.postgres.fingerprint import schema_fingerprint
 from gonogo.run import runs, targets
-from gonogo.run.open import open_runbook, read_inputs
+from gonogo.run.open import read_inputs
 
 _STYLE = {Verdict.PASS: "green", Verdict.AMBER: "yellow", Verdict.FAIL: "bold red"}
 
@@ -50,15 +50,15 @@ def check(
 
     Example: [bold]gonogo check guardian-multi-credit credits_consistent[/]
     """
-    opened, names = open_runbook(runbook), names or []
+    opened, names = open_runbook(runbook, target), names or []
     if unknown := [check for check in names if check not in opened.runbook.checks]:
         raise BadInput(f"the runbook has no check {unknown[0]!r}; there are {', '.join(opened.runbook.checks) or 'none'}")
-    prepared = prepare(opened.runbook, opened.file, opened.project, target=target, inputs=read_inputs(inputs or []))
-    database, plan = targets.reach(opened.runbook, opened.project, target), prepared.plan
+    prepared = prepare(opened, inputs=read_inputs(inputs or []))
+    database, plan = targets.reach(opened), prepared.plan
     environment = CheckEnvironment(texts=prepared.texts, root=opened.project.files, database=database)
-    told = []
+    notes = []
     with targets.connect_recovering(database, "gonogo/check") as connection:
-        before = _baseline(connection, opened.runbook.runbook)
+        before = _baseline(connection, opened.name)
         if elsewhere := [check for check in names if check not in plan.checks]:
             only = " or ".join(opened.runbook.checks[elsewhere[0]].only_on)
             raise BadInput(f"the check {elsewhere[0]!r} is asked on {only} only, not on {plan.target}")
@@ -66,13 +66,13 @@ def check(
             rule = plan.checks[asked]
             measured = measure(plan, asked, environment, connection, before.get(asked))
             judged = judge_all(rule.expectations, rule.breach, measured, before.get(asked), at_least=rule.least)
-            told.append((measured, judged))
-    verdict = worst(judged.verdict for _, judged in told)
+            notes.append((measured, judged))
+    verdict = worst(judged.verdict for _, judged in notes)
     if json:
-        made = [{**j.model_dump(mode="json"), **m.model_dump(mode="json", exclude={"check", "samples"})} for m, j in told]
-        as_json({"target": choose_target(opened.runbook, target), "verdict": verdict, "checks": made})
+        made = [{**j.model_dump(mode="json"), **m.model_dump(mode="json", exclude={"check", "samples"})} for m, j in notes]
+        as_json({"target": opened.target, "verdict": verdict, "checks": made})
     else:
-        rows = [(judged.check, judged.verdict, judged.sentence, f"{measured.seconds:.3f} s") for measured, judged in told]
+        rows = [(judged.check, judged.verdict, judged.sentence, f"{measured.seconds:.3f} s") for measured, judged in notes]
         table(f"Checks on {plan.target}", ["check", "verdict", "measured", "took"], rows)
         say(f"worst: {verdict}", _STYLE.get(verdict, "magenta"))
     raise typer.Exit(Exit.DONE if verdict is Verdict.PASS else Exit.NO_GO)
@@ -99,9 +99,9 @@ def monitor(
 
     Example: [bold]gonogo monitor event-management --follow[/]
     """
-    opened = open_runbook(runbook)
-    database = targets.reach(opened.runbook, opened.project, target)
-    prepared = prepare(opened.runbook, opened.file, opened.project, target=target)
+    opened = open_runbook(runbook, target)
+    database = targets.reach(opened)
+    prepared = prepare(opened)
     pause = prepared.plan.monitor.every.total_seconds() if prepared.plan.monitor else 60
     while True:
         try:
@@ -141,13 +141,13 @@ def ack(
     caller = caller_of(person, code)
 
     require_person(caller)
-    opened = open_runbook(runbook)
-    with targets.connect_recovering(targets.reach(opened.runbook, opened.project, target), "gonogo/ack") as connection:
+    opened = open_runbook(runbook, target)
+    with targets.connect_recovering(targets.reach(opened), "gonogo/ack") as connection:
         try:
-            found = runs.find(connection, runbook=opened.runbook.runbook)
+            found = runs.find(connection, runbook=opened.name)
         except Refused:
             found = None
-        plan = found.plan if found else prepare(opened.runbook, opened.file, opened.project, target=target).plan
+        plan = found.plan if found else prepare(opened).plan
         what = acknowledge(connection, opened, plan, ask_code(plan, caller), alert, comment, found)
     say(f"{caller.person} acknowledged: {what}", "green")
 
@@ -161,8 +161,8 @@ def objects(
 
     Example: [bold]gonogo objects guardian-multi-credit --output expected.json[/]
     """
-    opened = open_runbook(runbook)
-    with targets.connect_recovering(targets.reach(opened.runbook, opened.project, target), "gonogo/objects") as connection:
+    opened = open_runbook(runbook, target)
+    with targets.connect_recovering(targets.reach(opened), "gonogo/objects") as connection:
         found = schema_fingerprint(connection)
     text = json_.dumps(found, indent=1, ensure_ascii=False, sort_keys=True)
     if output is None:

@@ -25,11 +25,14 @@ from gonogo.core.engine.state import State
 from gonogo.core.text.messages import updates
 from gonogo.core.text.plain import unmarked
 from gonogo.errors import Exit, GonogoError
+from gonogo.planning.open import open_runbook
 from gonogo.planning.templates import Templates
 from gonogo.postgres import embedded
 from gonogo.postgres.connection import Database
 from gonogo.project import ROOT, Project
 from gonogo.run import runs
+from gonogo.run.begin import LaunchRequest
+from gonogo.run.targets import whoami
 
 NAME = "guardian-multi-credit"
 #: the runbook's own pace is a night's; the demo has a minute
@@ -137,8 +140,8 @@ def _good_run(file: Path, database: Database, without_prefect: bool) -> None:
 def _run(file: Path, database: Database, without_prefect: bool, expected: Exit) -> None:
     code = 0
     try:
-        nobody = caller_of("", "")
-        launch(str(file), "demo", "", [], at_once=True, without_prefect=without_prefect, caller=nobody, hint=False)
+        request = LaunchRequest(caller=caller_of("", ""), otherwise=whoami(), at_once=True)
+        launch(open_runbook(str(file), "demo"), [], request, without_prefect=without_prefect, hint=False)
     except typer.Exit as ended:
         code = ended.exit_code
     with database.connect("gonogo/demo") as connection:

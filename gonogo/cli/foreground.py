@@ -19,12 +19,12 @@ from gonogo.core.text.messages import updates
 from gonogo.core.text.next_commands import next_commands
 from gonogo.errors import Exit, GonogoError
 from gonogo.notify.channel import ready
+from gonogo.planning.open import OpenedRunbook
 from gonogo.postgres.connection import Database
 from gonogo.project import find_project
 from gonogo.report import report
 from gonogo.run import launch, loop, runs
 from gonogo.run.acquire import LiveRunner, working_on
-from gonogo.run.open import OpenedRunbook
 
 
 class InterruptedByUser(KeyboardInterrupt):
@@ -84,8 +84,8 @@ class ForegroundRun:
 
     def _shown(self, runner: LiveRunner) -> Display:
         """Return the display that follows a run."""
-        told = None if ready(runner.plan.updates) else updates
-        display = Display(runner.plan, runner.session.run, quiet=self.quiet, updates=told)
+        notes = None if ready(runner.plan.updates) else updates
+        display = Display(runner.plan, runner.session.run, quiet=self.quiet, updates=notes)
         runner.patient = self.patient
         runner.session.say = display.line
         runner.listeners.append(display.on_event)

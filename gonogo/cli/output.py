@@ -121,9 +121,9 @@ def _gate(phase: PlannedPhase) -> str:
 
 
 def _what(step: PlannedStep) -> str:
-    told = describe_step(step, _FEW, bare=not step.row.external)
+    notes = describe_step(step, _FEW, bare=not step.row.external)
     locks = list(dict.fromkeys(lock for script in step.scripts for lock in script.locks if not lock.startswith("ROW")))
-    return told + (f"; locks {', '.join(locks[:_FEW])}{' ...' if len(locks) > _FEW else ''}" if locks else "")
+    return notes + (f"; locks {', '.join(locks[:_FEW])}{' ...' if len(locks) > _FEW else ''}" if locks else "")
 
 
 def _way_back(step: PlannedStep) -> str:

@@ -17,7 +17,7 @@ from gonogo.run.signatures import keys_of
 
 def enroll(
     person: Annotated[str, typer.Argument(help="Their name in `people:` of the runbooks.", show_default=False)],
-    again: Annotated[bool, typer.Option("--again", help="Make a new key; the old one then proves nothing.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Make a new key; the old one no longer works.")] = False,
 ) -> None:
     """Make a person's key, and show it once as a QR code for an authenticator app.
 

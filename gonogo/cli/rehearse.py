@@ -17,10 +17,11 @@ from gonogo.core.engine.rehearsal import GOOD
 from gonogo.core.model.duration import say_duration
 from gonogo.core.text.rehearsal_page import rehearsal_page
 from gonogo.errors import Exit
+from gonogo.planning.open import open_runbook
 from gonogo.planning.planner import prepare
 from gonogo.rehearsal import rehearse as rehearsal
 from gonogo.run import targets
-from gonogo.run.open import open_runbook, read_inputs
+from gonogo.run.open import read_inputs
 
 
 def rehearse(
@@ -36,9 +37,9 @@ def rehearse(
 
     Example: [bold]gonogo rehearse guardian-multi-credit --target demo --each-step[/]
     """
-    opened = open_runbook(runbook)
-    prepared = prepare(opened.runbook, opened.file, opened.project, target=target, inputs=read_inputs(inputs or []))
-    database = targets.reach(opened.runbook, opened.project, target)
+    opened = open_runbook(runbook, target)
+    prepared = prepare(opened, inputs=read_inputs(inputs or []))
+    database = targets.reach(opened)
     # asked to end, it cleans up as for Ctrl-C
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     shown = rehearsal.rehearse(
@@ -65,13 +66,13 @@ def _print(shown: Rehearsed) -> None:
     steps = Table("step", "its undo", "took", "locks", box=None)
     for step in shown.steps:
         steps.add_row(step.step, _colored(step.verdict), say_duration(step.took), ", ".join(step.locks))
-        for told in step.differences[:5]:
-            steps.add_row("", f"  {told}")
+        for notes in step.differences[:5]:
+            steps.add_row("", f"  {notes}")
     levels = Table("level", "verdict", "took", box=None)
     for level in shown.levels:
         levels.add_row(level.level, _colored(level.verdict), say_duration(level.took))
-        for told in level.differences[:10]:
-            levels.add_row("", f"  {told}")
+        for notes in level.differences[:10]:
+            levels.add_row("", f"  {notes}")
     console.print(steps)
     console.print(levels)
     if shown.shortcomings:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -31,15 +31,16 @@ from gonogo.cli.options import (
 )
 from gonogo.cli.output import as_json, say
 from gonogo.core.engine.events import HoldAsked
-from gonogo.core.engine.state import State, Status, outcome
+from gonogo.core.engine.state import Status, outcome
 from gonogo.core.model.people import GO, NO_GO, missing_votes
 from gonogo.core.text.plain import tidy
 from gonogo.errors import Exit, Refused
 from gonogo.ledger import fence
-from gonogo.planning.load import choose_target
+from gonogo.planning.open import OpenedRunbook, open_runbook
 from gonogo.postgres.connection import Connection
-from gonogo.run import begin, rollback_request, runs, signatures, targets, votes
-from gonogo.run.open import OpenedRunbook, found_run, open_runbook, read_inputs
+from gonogo.run import begin, rollback_request, runs, targets, votes
+from gonogo.run.begin import LaunchRequest
+from gonogo.run.open import found_run, read_inputs
 from gonogo.run.rollback_request import RollbackRequest
 from gonogo.run.signatures import keys_of
 from gonogo.run.votes import Caller
@@ -65,70 +66,55 @@ def run(
 
     Example: [bold]gonogo run guardian-multi-credit --target demo --at-once[/]
     """
-    launch(
-        runbook,
-        target,
-        phase,
-        inputs or [],
+    request = LaunchRequest(
+        caller=caller_of(actor, code),
+        otherwise=targets.whoami(),
+        phase=phase,
         at_once=at_once,
         again=again,
-        wait=not no_wait,
-        without_prefect=without_prefect,
-        caller=caller_of(actor, code),
         override=override,
-        json=json,
     )
+    launch(open_runbook(runbook, target), inputs or [], request, wait=not no_wait, without_prefect=without_prefect, json=json)
 
 
 def launch(
-    name: str,
-    target: str,
-    phase: str,
+    opened: OpenedRunbook,
     inputs: Sequence[str],
+    request: LaunchRequest,
     *,
-    at_once: bool,
-    again: bool = False,
-    wait: bool = True,
     without_prefect: bool,
-    caller: Caller,
-    override: str = "",
+    wait: bool = True,
     json: bool = False,
     hint: bool = True,
 ) -> None:
     """Launch a run, or its next phases; exit as it ends."""
-    opened = open_runbook(name)
-    chosen, given = choose_target(opened.runbook, target), read_inputs(inputs)
-    begin.require_phase([each.phase for each in opened.runbook.phases], phase)
-    database = targets.reach(opened.runbook, opened.project, target)
-    who = caller.person or targets.whoami()
-    if not again and (done := begin.done_already(opened, database, chosen, given)):
-        _say_done(done, opened, chosen, json=json)
+    given = read_inputs(inputs)
+    begin.require_phase(opened.runbook, request.phase)
+    database = targets.reach(opened)
+    if not request.again and (done := begin.done_already(opened, database, given)):
+        _say_done(done, opened, json=json)
         return
     from gonogo.cli.foreground import ForegroundRun  # noqa: PLC0415 - see the top
     from gonogo.planning.planner import prepare  # noqa: PLC0415 - see the top
-    from gonogo.run.launch import go as go_through  # noqa: PLC0415 - see the top
+    from gonogo.run.launch import granted  # noqa: PLC0415 - see the top
 
-    prepared = prepare(opened.runbook, opened.file, opened.project, target=target, inputs=given)
-    details = votes.launch_details(
-        prepared.plan, keys_of(opened.project), ask_code(prepared.plan, caller), override, at_once=at_once
-    )
-    foreground = ForegroundRun(without_prefect, quiet=json, patient=wait, hint=hint)
-    with targets.connect_recovering(database, "gonogo/begin") as connection:
-        sign = signatures.signer(prepared.plan, keys_of(opened.project))
-        run_id, found = begin.begin(connection, prepared, who, again=again, sign=sign)
-        count = begin.phases_to_do(prepared.plan, found.state if found else State(), phase)
-
-        # the connection holds the target until the run's own session has claimed it
-        def through(runner: Any) -> None:
+    prepared = prepare(opened, inputs=given)
+    request = replace(request, caller=ask_code(prepared.plan, request.caller))
+    with granted(opened, database, prepared, request) as launch_:
+        foreground = ForegroundRun(without_prefect, quiet=json, patient=wait, hint=hint)
+        foreground.work_on(
             # how a phase is shown is known only once the run is worked on
-            go_through(runner, count, foreground.run_phase, at_once=at_once, details=details)
+            opened,
+            database,
+            launch_.run,
+            request.actor,
+            lambda runner: launch_.go(runner, foreground.run_phase),
+        )
 
-        foreground.work_on(opened, database, run_id, who, through)
 
-
-def _say_done(done: str, opened: OpenedRunbook, target: str, *, json: bool) -> None:
+def _say_done(done: str, opened: OpenedRunbook, *, json: bool) -> None:
     if json:
-        as_json({"run": done, "runbook": opened.runbook.runbook, "target": target, "status": "done", "exit_code": 0})
+        as_json({"run": done, "runbook": opened.name, "target": opened.target, "status": "done", "exit_code": 0})
     else:
         say(f"nothing to do: {done} already completed this runbook; use --again to run it again")
 
@@ -181,7 +167,7 @@ def hold(
     """
     with found_run(runbook, target, run_id) as (_, database, connection, found):
         if found.state.at_rest:
-            raise Refused(f"the run {found.run} is at rest already ({outcome(found.state)})")
+            raise Refused(f"nothing to hold: no step of the run {found.run} is running ({outcome(found.state)})")
         begin.request(database, found, HoldAsked(why=tidy(reason)), actor or targets.whoami())
         say(f"asked {found.run} to hold before its next step")
         if not fence.holder_alive(connection, found.run):
@@ -282,8 +268,8 @@ def _say_loss(connection: Connection, found: runs.FoundRun, asked: RollbackReque
     """Say beforehand what a way back would destroy."""
     from gonogo.run.losses import losses  # noqa: PLC0415 - see the top
 
-    for what, told in losses(connection, found.run, found.plan, found.state, asked.level, asked.back_to):
-        say(f"would be lost: {what}: {told}", "yellow")
+    for what, notes in losses(connection, found.run, found.plan, found.state, asked.level, asked.back_to):
+        say(f"would be lost: {what}: {notes}", "yellow")
 
 
 def _approve(connection: Connection, found: runs.FoundRun, opened: OpenedRunbook, caller: Caller, asked: RollbackRequest) -> str:

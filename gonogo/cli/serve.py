@@ -35,7 +35,7 @@ def serve(
     control_room.find_control_room(project)
     url = os.environ.get("PREFECT_API_URL", "")
     if not url:
-        raise BadInput("PREFECT_API_URL is not set; `gonogo up` brings a server, or set it to yours: http://host:4200/api")
+        raise BadInput("PREFECT_API_URL is not set; `gonogo up` starts a server, or set it to yours: http://host:4200/api")
     from flows import deployments  # noqa: PLC0415 - this imports Prefect
 
     for warning in deployments.warn_of_an_open_api(url):

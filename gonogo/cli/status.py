@@ -24,8 +24,9 @@ from gonogo.core.text.next_commands import items_to_confirm, next_commands
 from gonogo.core.text.plain import counted
 from gonogo.errors import BadInput, Exit, GonogoError
 from gonogo.ledger import chain, store
+from gonogo.planning.open import open_runbook
 from gonogo.run import runs
-from gonogo.run.open import found_run, moment, named_run, open_runbook, read_inputs
+from gonogo.run.open import found_run, moment, named_run, read_inputs
 
 
 def validate(
@@ -45,10 +46,8 @@ def validate(
         problems: list[dict[str, Any]] = []
         warnings: tuple[str, ...] = ()
         try:
-            opened = open_runbook(name)
-            warnings = prepare(
-                opened.runbook, opened.file, opened.project, target=target, inputs=read_inputs(inputs or [])
-            ).warnings
+            opened = open_runbook(name, target)
+            warnings = prepare(opened, inputs=read_inputs(inputs or [])).warnings
         except BadInput as error:
             problems = [vars(problem) | {"text": str(problem)} for problem in error.problems]
             if not json:
@@ -79,9 +78,9 @@ def plan(
     """
     from gonogo.planning.planner import prepare  # noqa: PLC0415 - see validate
 
-    opened = open_runbook(runbook)
+    opened = open_runbook(runbook, target)
     begins = moment(start, opened.runbook.schedule.zone)
-    prepared = prepare(opened.runbook, opened.file, opened.project, target=target, inputs=read_inputs(inputs or []), start=begins)
+    prepared = prepare(opened, inputs=read_inputs(inputs or []), start=begins)
     made = prepared.plan
     if json:
         as_json({**made.model_dump(mode="json"), "warnings": prepared.warnings, "scripts": dict(prepared.texts) if sql else {}})
@@ -103,7 +102,9 @@ def status(
     runbook: RunbookArg,
     target: TargetOption = "",
     run_id: RunOption = "",
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep showing it until it is at rest.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Keep showing it until nothing more happens without a person.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Show where a run stands, what is expected when, and what to type next.
@@ -123,7 +124,7 @@ def status(
             if not watch or found.state.at_rest or not found.running:
                 break
             clock.sleep(1.0)
-            found = runs.find(connection, runbook=opened.runbook.runbook, run=found.run)
+            found = runs.find(connection, runbook=opened.name, run=found.run)
         if watch:
             raise typer.Exit(runs.exit_code(found.state))
 
@@ -158,17 +159,17 @@ def _status(found: runs.FoundRun) -> dict[str, Any]:
 
 def waits_for(plan: Plan, state: State) -> str:
     """Return what a run waits for people to say, or nothing."""
-    told = []
+    notes = []
     if isinstance(waits := decide(plan, state, clock.now()), Wait) and state.status is Status.GATING:
-        told.append(f"{waits.why}: {waits.until.astimezone(ZoneInfo(plan.zone)):%Y-%m-%d %H:%M %Z}")
+        notes.append(f"{waits.why}: {waits.until.astimezone(ZoneInfo(plan.zone)):%Y-%m-%d %H:%M %Z}")
     if state.status is Status.DECIDING and not state.held:
-        told.append(waits_for_votes(plan, state))
+        notes.append(waits_for_votes(plan, state))
     elif not state.held:
-        told += [f"{name} is not confirmed" for name in items_to_confirm(plan, state)]
+        notes += [f"{name} is not confirmed" for name in items_to_confirm(plan, state)]
     given = recent_approvals(plan, state, clock.now())
     if plan.rollback.authority is not None and given and state.status not in ROLLING_BACK_STATES | {Status.ROLLED_BACK}:
-        told.append(f"a rollback: {missing_votes(plan.rollback.authority, plan.people, given)}")
-    return "; ".join(filter(None, told))
+        notes.append(f"a rollback: {missing_votes(plan.rollback.authority, plan.people, given)}")
+    return "; ".join(filter(None, notes))
 
 
 def _print_status(found: runs.FoundRun, shown: dict[str, Any]) -> None:

@@ -216,7 +216,7 @@ def number_in(answer: str, field: str, pattern: str) -> tuple[str, str]:
     try:
         value = in_json(json.loads(answer), field)
     except ValueError:
-        return "", "its output is no JSON"
+        return "", "its output is not JSON"
     except LookupError:
         return "", f"its JSON has no field {field!r}"
     return as_number(value, field)

@@ -138,12 +138,12 @@ def describe(error: Exception) -> str:
     """Say what went wrong; an address that cannot be read may hold a password, and is not said."""
     name = type(error).__name__
     if name in ("InvalidURL", "UnsupportedProtocol"):
-        return "the address is no URL"
+        return "the address is not a URL"
     return "a header holds what none may" if name == "LocalProtocolError" else f"{name}: {str(error)[:_TOLD]}"
 
 
 def _plainly(error: Exception) -> str:
-    known = {"InvalidURL": "the address is no URL", "UnicodeEncodeError": "a header holds letters that none may"}
+    known = {"InvalidURL": "the address is not a URL", "UnicodeEncodeError": "a header holds letters that none may"}
     return known.get(type(error).__name__, type(error).__name__)
 
 
@@ -154,7 +154,7 @@ def value_in(reply: Reply, field: str) -> tuple[Any, str]:
     except LookupError:
         return None, f"its answer has no field {field!r}"
     except (ValueError, RecursionError):
-        return None, "its answer is no JSON"
+        return None, "its answer is not JSON"
 
 
 def is_equal(value: Any, expected: Any) -> bool:
@@ -162,7 +162,7 @@ def is_equal(value: Any, expected: Any) -> bool:
     return bool(value == expected) and isinstance(value, bool) == isinstance(expected, bool)
 
 
-def told(value: Any) -> str:
+def in_short(value: Any) -> str:
     """Write a value of somebody else's for people: not too long, and in letters that every ledger can hold."""
     text = repr(value).encode("utf-8", "replace").decode()
     return text if len(text) <= _TOLD else f"{text[: _TOLD - 3]}..."
@@ -203,10 +203,22 @@ def request(asked: Http, *, limit: float, key: str, stopping: Callable[[], bool]
     if asked.field or asked.equals is not None:
         value, why = value_in(reply, asked.field)
         if not why and asked.equals is not None and not is_equal(value, asked.equals):
-            why = f"{asked.field} is {told(value)}, not {asked.equals!r}"
+            why = f"{asked.field} is {in_short(value)}, not {asked.equals!r}"
         if why:
             raise StepError(f"{name}: {why}")
     return Reply(status=reply.status, text=reply.text[:KEPT], seconds=reply.seconds)
 
 
-__all__ = ["Reply", "TooSlow", "ask", "describe", "filled", "is_equal", "redactor_of", "request", "told", "value_in", "within"]
+__all__ = [
+    "Reply",
+    "TooSlow",
+    "ask",
+    "describe",
+    "filled",
+    "in_short",
+    "is_equal",
+    "redactor_of",
+    "request",
+    "value_in",
+    "within",
+]

@@ -22,6 +22,7 @@ from gonogo.errors import BadInput
 from gonogo.importers import write
 from gonogo.importers.read import Change, Migrations, Piece, all_pieces
 from gonogo.planning.load import load_runbook
+from gonogo.planning.open import OpenedRunbook
 from gonogo.planning.planner import prepare
 from gonogo.postgres import embedded
 from gonogo.postgres.connection import Database
@@ -251,9 +252,9 @@ def _loose(migrations: Migrations, server: str, base: str, after: str, found: Ex
         with psycopg.connect(base, autocommit=True) as was:
             differing, _ = compare_snapshot(take_snapshot(was), connection)
         if differing:
-            told = "; ".join(differing[:8]) + (f"; and {len(differing) - 8} more" if len(differing) > 8 else "")
+            notes = "; ".join(differing[:8]) + (f"; and {len(differing) - 8} more" if len(differing) > 8 else "")
             first = migrations.loose[0]
-            what = f"the ways back, all together, do not restore what was there: {told}"
+            what = f"the ways back, all together, do not restore what was there: {notes}"
             found.findings.append(Finding(kind="does not restore", file=first.file, line=first.line, what=what))
         elif not failed:
             found.restores.append("all ways back together")
@@ -272,8 +273,7 @@ def _ways_back(
     if not any(kept.values()):
         return
     book = write.write(project.root, "imported", migrations, kept)
-    runbook = load_runbook(book)
-    prepared = prepare(runbook, book, project)
+    prepared = prepare(OpenedRunbook(runbook=load_runbook(book), file=book, project=project))
     by_task = {write.identifier(change.name): change for change in migrations.changes}
     with copied(server, base) as walk:
         for number, step in enumerate(prepared.plan.steps):
@@ -311,18 +311,18 @@ def _judge(change: Change, seen: Undone, found: Examined) -> None:
         found.restores.append(change.name)
         return
     first = change.back[0]
-    told = "; ".join(seen.differences[:8])
-    what = f"the way back of {change.title or change.name} {seen.verdict}: {told}"
+    notes = "; ".join(seen.differences[:8])
+    what = f"the way back of {change.title or change.name} {seen.verdict}: {notes}"
     kind = "does not restore" if seen.verdict == verdict(["x"], ()) else "way back fails"
     found.findings.append(Finding(kind=kind, file=first.file, line=first.line, what=what))
 
 
 def _locks(step: PlannedStep, change: Change, found: Examined) -> None:
     """Tell the locks that stop others from writing to tables that were there before."""
-    told: dict[str, None] = {}
+    notes: dict[str, None] = {}
     for script in step.scripts:
-        told |= {lock: None for lock in script.locks if lock.startswith(_BLOCKING)}
-    for lock in told:
+        notes |= {lock: None for lock in script.locks if lock.startswith(_BLOCKING)}
+    for lock in notes:
         table = lock.rsplit(" ", 1)[-1].split(".")[-1].strip('"')
         place = next((piece for piece in change.forward if table in piece.text), change.forward[0])
         line = place.line + place.text[: max(0, place.text.find(table))].count("\n")
@@ -339,9 +339,9 @@ def summary(found: Examined, took: float) -> str:
     kinds: dict[str, int] = {}
     for finding in found.findings:
         kinds[finding.kind] = kinds.get(finding.kind, 0) + 1
-    told = ", ".join(f"{count} {kind}" for kind, count in kinds.items()) or "nothing to say against it"
+    notes = ", ".join(f"{count} {kind}" for kind, count in kinds.items()) or "nothing to say against it"
     return (
-        f"{found.form}: {found.changes} changes, {found.statements} statements in {say_duration(took)}; {told};"
+        f"{found.form}: {found.changes} changes, {found.statements} statements in {say_duration(took)}; {notes};"
         f" {len(found.restores)} ways back restore what was there"
     )
 

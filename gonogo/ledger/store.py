@@ -71,7 +71,9 @@ def _version(connection: Connection) -> int:
     if words[0] != "gonogo ledger" or not words[-1].isdigit():
         raise Refused("the target has a schema named gonogo that is not a ledger; gonogo will not touch it")
     if int(words[-1]) > VERSION:
-        raise Refused(f"the target's ledger is of version {words[-1]}; this gonogo knows {VERSION}: use a newer one")
+        raise Refused(
+            f"the target's ledger is of version {words[-1]}; this version of gonogo reads up to {VERSION}: use a newer one"
+        )
     return int(words[-1])
 
 
@@ -284,7 +286,7 @@ def _fetch(connection: Connection, query: str, values: Sequence[object]) -> list
         return list(connection.execute(query.encode(), values).fetchall())
     except (ValueError, RecursionError) as error:
         why = str(error).split(";", maxsplit=1)[0]
-        raise Refused(f"the ledger holds an event that no gonogo writes ({why}): somebody wrote it by hand") from None
+        raise Refused(f"the ledger holds an event that gonogo does not know ({why}): somebody wrote it by hand") from None
 
 
 def _event(row: Sequence[Any]) -> Event:
@@ -295,14 +297,15 @@ def _event(row: Sequence[Any]) -> Event:
     """
     seq, word, at, began, actor, data = row
     kind = kind_of(word)
-    why = "there is no such kind" if kind is None else "" if isinstance(data, dict) else "its body is no object"
+    why = "there is no such kind" if kind is None else "" if isinstance(data, dict) else "its body is not a JSON object"
     try:
         if kind is not None and not why:
             return Event(seq=seq, at=at, began=began, actor=actor, body=read_body(kind, data))
     except ValueError as error:
         why = str(error)
     raise Refused(
-        f"event {seq} of the ledger ({word!r}) is none that this gonogo writes: a newer one did, or somebody by hand ({why})"
+        f"event {seq} of the ledger ({word!r}) is not one that this version of gonogo can read: a newer version wrote it, or"
+        f" somebody wrote it by hand ({why})"
     )
 
 

@@ -169,8 +169,8 @@ class Sender(threading.Thread):
         error = ""
         if self._root is None and not update.root:
             # the story needs the message that it hangs from
-            told = headline(self.plan, self._state, self.run_id, clock.now())
-            error = self._try(seq, Update(key="root", text=told, root=True))
+            notes = headline(self.plan, self._state, self.run_id, clock.now())
+            error = self._try(seq, Update(key="root", text=notes, root=True))
         error = error or self._try(seq, update)
         if error:
             self._failed[update.key] = say_undelivered(update, error)

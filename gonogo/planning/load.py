@@ -160,7 +160,7 @@ def _construct(node: yaml.Node, path: Path_, marks: Marks, problems: list[Proble
             problems.append(Problem(file=file, line=line, column=column, message="a key is a plain word"))
         elif key in mapping:
             problems.append(
-                Problem(file=file, line=line, column=column, path=say_path(path), message=f"the key {key!r} stands here twice")
+                Problem(file=file, line=line, column=column, path=say_path(path), message=f"the key {key!r} is given twice")
             )
         marks[(*path, key)] = (line, column)
         mapping[key] = _construct(value_node, (*path, key), marks, problems, file, budget)
@@ -252,14 +252,3 @@ def _model_at(annotation: object, path: Path_) -> type[BaseModel] | None:
         return _model_at(field.annotation, path[1:]) if field else None
     arguments = get_args(annotation)
     return _model_at(arguments[-1] if get_origin(annotation) is dict else arguments[0], path[1:]) if arguments and path else None
-
-
-def choose_target(runbook: Runbook, name: str) -> str:
-    """Return the name of a target that the runbook has; its first one for "".
-
-    Raises:
-        BadInput: it has no such target.
-    """
-    if name and name not in runbook.targets:
-        raise BadInput(f"the runbook has no target {name!r}; there are {', '.join(runbook.targets)}")
-    return name or next(iter(runbook.targets))

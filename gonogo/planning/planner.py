@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta, timezone
-from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -14,12 +13,13 @@ from gonogo.core.model.alerts import Monitor
 from gonogo.core.model.check import Check
 from gonogo.core.model.duration import say_duration
 from gonogo.core.model.rollback import BACKUP_PROVED, REHEARSAL_FRESH, Rollback
-from gonogo.core.model.runbook import Gate, Phase, Runbook, Task
+from gonogo.core.model.runbook import Gate, Phase, Task
 from gonogo.core.model.schedule import Schedule, local_time, opening
 from gonogo.core.plan.plan import Plan, PlannedPhase, PlannedStep, PlannedTask, Script
 from gonogo.core.plan.seal import seal
 from gonogo.errors import BadInput, Problem
-from gonogo.planning.load import choose_target, place
+from gonogo.planning.load import place
+from gonogo.planning.open import OpenedRunbook
 from gonogo.planning.prepared import Prepared
 from gonogo.planning.scripts import Draft, check_no_batch, own_check, query, question, request, scripts, words
 from gonogo.planning.sources import digest_sources, resolve_inputs
@@ -29,31 +29,20 @@ from gonogo.project import Project, commit_of
 from gonogo.sql.parse import meaning
 
 
-def prepare(
-    runbook: Runbook,
-    file: Path,
-    project: Project,
-    *,
-    target: str = "",
-    inputs: Mapping[str, Any] | None = None,
-    start: datetime | None = None,
-) -> Prepared:
-    """Make the plan of a runbook.
+def prepare(opened: OpenedRunbook, *, inputs: Mapping[str, Any] | None = None, start: datetime | None = None) -> Prepared:
+    """Make the plan of a runbook for the target that is meant.
 
     Args:
-        runbook: what to plan.
-        file: where it came from, for messages.
-        project: whose templates it uses.
-        target: the name of the target; the runbook's first without one.
+        opened: what to plan.
         inputs: values for template variables.
         start: when to start, instead of what the runbook says.
 
     Raises:
         BadInput: with every problem in it and in its templates.
     """
-    target = choose_target(runbook, target)
-    protected = runbook.targets[target].protected
-    draft = Draft(runbook, file, Templates(project.template_roots), resolve_inputs(runbook, inputs or {}), protected, target)
+    runbook, file, project, target = opened.runbook, opened.file, opened.project, opened.target
+    variables = resolve_inputs(runbook, inputs or {})
+    draft = Draft(runbook, file, Templates(project.template_roots), variables, opened.chosen.protected, target)
     try:
         work = _plan_work(draft, on_clock(start or start_of(runbook.schedule), runbook.schedule.zone))
     except OverflowError:

@@ -160,7 +160,7 @@ class Templates(Library):
         except TemplateSyntaxError as error:
             raise BadInput(f"template syntax: {error.message}") from None
         except Exception as error:  # noqa: BLE001 - whatever it raises, it is the template that is wrong
-            raise BadInput(f"template: {error}; braces that are no template are written {{{{ '{{{{' }}}}") from None
+            raise BadInput(f"template: {error}; to write braces that are not a template, use {{{{ '{{{{' }}}}") from None
 
     def _line_of(self, error: BaseException, file: str) -> tuple[str, int]:
         frames = traceback.extract_tb(error.__traceback__)

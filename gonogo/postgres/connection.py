@@ -125,7 +125,7 @@ def resolve_url(stated: str) -> str:
     except psycopg.ProgrammingError:
         raise BadInput("the target's connection URL cannot be read; write postgresql://user@host:port/database") from None
     if secret_is_ours and parts.get("password"):
-        raise BadInput("a password stands in the runbook; put the URL into an environment variable and write $NAME")
+        raise BadInput("the runbook contains a password; put the URL into an environment variable and write $NAME")
     return stated
 
 
@@ -157,7 +157,7 @@ def identify(connection: Connection) -> Identity:
         raise Refused("the target is read-only (default_transaction_read_only is on); a migration must write")
     if pid != connection.info.backend_pid:
         raise Refused(
-            "a pooler in transaction mode stands before the target (the backend changes from one statement to the"
+            "a pooler in transaction mode is in front of the target (the backend changes from one statement to the"
             " next); connect to PostgreSQL directly"
         )
     if version < 150000:

@@ -24,9 +24,9 @@ def query_plan(connection: Connection, text: str) -> PlanOfQuery:
 def explain(connection: Connection, text: str) -> PlanOfQuery:
     """Run a query, and return its plan's shape, the buffers that it touched, and how long it took in ms."""
     row = connection.execute(f"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, SUMMARY ON, FORMAT JSON) {text}".encode()).fetchone()
-    told = row[0][0] if row else {"Plan": {}}
-    touched = int(told["Plan"].get("Shared Hit Blocks", 0)) + int(told["Plan"].get("Shared Read Blocks", 0))
-    return PlanOfQuery(shape=tuple(_nodes(told["Plan"])), buffers=touched, ms=float(told.get("Execution Time", 0)))
+    notes = row[0][0] if row else {"Plan": {}}
+    touched = int(notes["Plan"].get("Shared Hit Blocks", 0)) + int(notes["Plan"].get("Shared Read Blocks", 0))
+    return PlanOfQuery(shape=tuple(_nodes(notes["Plan"])), buffers=touched, ms=float(notes.get("Execution Time", 0)))
 
 
 def shape_of(connection: Connection, explain_: str) -> str:

@@ -59,14 +59,14 @@ def _large_objects(connection: Connection) -> int:
 
 def snapshot_differences(before: Snapshot, after: Snapshot) -> list[str]:
     """Return what differs between two stocks."""
-    told = differences(before.schema, after.schema)
+    notes = differences(before.schema, after.schema)
     both = before.rows.keys() & after.rows.keys()
     changed = [
         table
         for table in sorted(both)
         if before.columns[table] == after.columns[table] and before.rows[table] != after.rows[table]
     ]
-    return told + [f"the rows of {table} {_rows(before.rows[table], after.rows[table])}" for table in changed]
+    return notes + [f"the rows of {table} {_rows(before.rows[table], after.rows[table])}" for table in changed]
 
 
 def compare_snapshot(before: Snapshot, connection: Connection) -> tuple[list[str], list[str]]:
@@ -76,31 +76,31 @@ def compare_snapshot(before: Snapshot, connection: Connection) -> tuple[list[str
     """
     now = _columns(connection)
     now_schema = schema_fingerprint(connection)
-    told = differences(before.schema, now_schema)
+    notes = differences(before.schema, now_schema)
     for table, said in before.rows.items():
         if table not in now:
             continue  # its absence is told already
         try:
             found = checksum(connection, table, before.columns[table])
         except StepError as error:
-            told.append(f"the rows of {table} cannot be compared: {error}")
+            notes.append(f"the rows of {table} cannot be compared: {error}")
             continue
         if found != said:
-            told.append(f"the rows of {table} {_rows(said, found)}")
+            notes.append(f"the rows of {table} {_rows(said, found)}")
     at = sequence_positions(connection)
-    told += [
+    notes += [
         f"the sequence {name} was at {before.sequences[name]} and is back at {at.get(name, 'its start')}"
         for name in before.sequences.keys() & _sequences(now_schema)
         if at.get(name, 0) < before.sequences[name]
     ]
     if (objects := _large_objects(connection)) != before.large_objects:
-        told.append(f"there were {before.large_objects} large objects, and there are {objects}")
+        notes.append(f"there were {before.large_objects} large objects, and there are {objects}")
     misplaced = [
-        f"the columns of {table} stand in another order: {', '.join(now[table])}"
+        f"the columns of {table} are in another order: {', '.join(now[table])}"
         for table, names in before.columns.items()
         if table in now and now[table] != names and sorted(now[table]) == sorted(names)
     ]
-    return told, misplaced
+    return notes, misplaced
 
 
 def _sequences(schema: Mapping[str, str]) -> set[str]:

@@ -102,7 +102,7 @@ def finish(process: subprocess.Popen[str], say: Say, word: str, *, writes: Path 
     Raises:
         ProgramFailed: it failed, was ended, or takes too long.
     """
-    began = told = clock.monotonic()
+    began = notes = clock.monotonic()
     while True:
         try:
             _, errors = process.communicate(timeout=0.5)
@@ -111,8 +111,8 @@ def finish(process: subprocess.Popen[str], say: Say, word: str, *, writes: Path 
             now = clock.monotonic()
             if now - began > limit:
                 raise ProgramFailed(f"{word} took longer than {say_duration(limit)}") from None
-            if now - told >= _WORD:
-                told = now
+            if now - notes >= _WORD:
+                notes = now
                 size = sum(file.stat().st_size for file in writes.rglob("*")) if writes and writes.exists() else 0
                 say(f"{word}: {say_duration(now - began)}{f', {size / 1e6:,.0f} MB' if size else ''}")
     lines = [line for line in errors.strip().splitlines() if line.strip()]

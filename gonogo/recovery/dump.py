@@ -285,7 +285,7 @@ def require_held(backup: BackupFolder, connection: Connection) -> None:
     manifest = backup.manifest
     connection.execute("SET statement_timeout = 0")
     found = {name: _count(connection, name) for name in manifest.tables}
-    told = [
+    notes = [
         f"{name} has {found[name]} instead of {held} (rows:checksum)"
         for name, held in manifest.tables.items()
         if found[name] != held
@@ -298,15 +298,15 @@ def require_held(backup: BackupFolder, connection: Connection) -> None:
         # a definition that was written out and read again may say the same with other casts and parentheses
         alike = {name for name in held.keys() & there.keys() if _plainly(held[name]) == _plainly(there[name])}
         held, there = ({name: "" if name in alike else text for name, text in each.items()} for each in (held, there))
-    told += differences(held, there)
+    notes += differences(held, there)
     now = sequence_positions(connection)
-    told += [
+    notes += [
         f"the sequence {name} is at {now.get(name)}, before {at}"
         for name, at in manifest.sequences.items()
         if now.get(name, -1) < at
     ]
-    if told:
-        raise BackupFailed("the backup does not restore what was there: " + "; ".join(told[:20]))
+    if notes:
+        raise BackupFailed("the backup does not restore what was there: " + "; ".join(notes[:20]))
 
 
 def _count(connection: Connection, table: str) -> str:

@@ -81,7 +81,7 @@ def read_manifest(folder: Path) -> Manifest:
         where = ".".join(map(str, first["loc"])) or "the whole of it"
         raise BackupFailed(f"{folder / MANIFEST} is damaged: {where}: {first['msg']}") from None
     except (OSError, ValueError) as error:
-        raise BackupFailed(f"{folder} is no backup: {error}") from None
+        raise BackupFailed(f"{folder} is not a backup: {error}") from None
 
 
 def read(folder: Path) -> BackupFolder:
@@ -94,7 +94,7 @@ def read(folder: Path) -> BackupFolder:
     try:
         found, stated = sums(folder / "dump"), manifest.files
     except OSError as error:
-        raise BackupFailed(f"{folder} is no backup: {error}") from None
+        raise BackupFailed(f"{folder} is not a backup: {error}") from None
     for name in sorted({*stated, *found}):
         if name not in found:
             raise BackupFailed(f"{folder / 'dump' / name} is missing")

@@ -214,9 +214,7 @@ def settle(database: Database) -> str:
     name = str(conninfo_to_dict(database.url).get("dbname") or "")
     with _maintenance(database) as outside:
         if not _alone(outside, name):
-            raise Refused(
-                f"a restore of {name} is under way: nobody is let in until its names are swapped; try again in a moment"
-            )
+            raise Refused(f"a restore of {name} is under way: no connections are allowed until it is done; try again in a moment")
         rows = outside.execute(
             "SELECT datname, pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database"
         ).fetchall()
@@ -361,7 +359,7 @@ _CLEAR = Path(__file__).with_name("clear.sql")
 
 def _in_place(backup: BackupFolder, restorer: Restorer, body: BackupRestored, say: Say) -> None:
     if backup.manifest.without_rows:
-        raise BackupFailed("the backup leaves out the rows of some tables, so it cannot stand in the place of what is there")
+        raise BackupFailed("the backup leaves out the rows of some tables, so it cannot replace the whole database")
     with tempfile.TemporaryDirectory(prefix="gonogo-") as folder:
         before, after = Path(folder) / "before.sql", Path(folder) / "after.sql"
         try:

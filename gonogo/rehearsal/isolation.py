@@ -55,8 +55,8 @@ def rehearse_phases(run: RehearsalRun, made: BackupFolder) -> tuple[PhaseEvidenc
                 differing, misplaced = compare_snapshot(before, looking)
             state = runner.state
             kind = Restores.FAILS if state.held and not differing else verdict(differing, misplaced)
-            told = tuple(filter(None, (*differing, *misplaced, state.held)))
-            found.append(PhaseEvidence(phase=phase.name, took=took, verdict=kind, differences=told))
+            notes = tuple(filter(None, (*differing, *misplaced, state.held)))
+            found.append(PhaseEvidence(phase=phase.name, took=took, verdict=kind, differences=notes))
             if not state.phase_rolled_back:
                 break
             launch.go(runner, 1, launch.run_without_ui, at_once=True)

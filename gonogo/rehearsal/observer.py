@@ -98,7 +98,7 @@ class RehearsalObserver:
         began, number = clock.monotonic(), event.body.step
         differing, misplaced = compare_snapshot(self.before[number], self.looking)
         # what a later step's undo left behind is told there
-        own = [told for told in differing if told not in self._told]
+        own = [notes for notes in differing if notes not in self._told]
         self._told |= {*differing, *misplaced}
         self._undo[number] = Undone(verdict(own, misplaced), (*own, *misplaced))
         self.spent_back += clock.monotonic() - began
@@ -131,7 +131,7 @@ class RehearsalObserver:
         """Add what each undo did."""
         numbers = {step.name: number for number, step in enumerate(self.plan.steps)}
         remains = next_to_undo(self.plan, state)
-        told = []
+        notes = []
         for step in steps:
             number = numbers[step.step]
             found = self._undo.get(number)
@@ -139,8 +139,8 @@ class RehearsalObserver:
                 found = self._undo_of_nothing(number)
             if found is None and number == remains:
                 found = Undone(Restores.FAILS, (state.held,))
-            told.append(found.put_into(step) if found else step)
-        return tuple(told)
+            notes.append(found.put_into(step) if found else step)
+        return tuple(notes)
 
     def _undo_of_nothing(self, number: int) -> Undone:
         """See whether a step that is said to leave nothing to undo left nothing."""

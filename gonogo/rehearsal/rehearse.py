@@ -251,8 +251,8 @@ class _RoundTrip:
             loop.run_until_blocked(runner)
             took = round(clock.monotonic() - began - self._observer.spent_back, 2)
         state = runner.state
-        kind, told = self._came_to(runner, level)
-        self.back = LevelEvidence(level=level, took=took, outcome=outcome(state), verdict=kind, differences=told)
+        kind, notes = self._came_to(runner, level)
+        self.back = LevelEvidence(level=level, took=took, outcome=outcome(state), verdict=kind, differences=notes)
         if level == "undo":
             self.steps = self._observer.with_undo(self.steps, state)
 

@@ -92,8 +92,8 @@ def _scenarios(plan: Plan, made: Mapping[str, Any]) -> str:
         watched = [
             f"watch: {row['samples']} samples, {row['breaches']} breaches" for row in made["watch"] if row["check"] == name
         ]
-        told = "; ".join([*results, *watched]) or "not asked"
-        rows.append((name, check.about or check.kind, ", ".join(check.expect), check.roll_back_if or "", told))
+        notes = "; ".join([*results, *watched]) or "not asked"
+        rows.append((name, check.about or check.kind, ", ".join(check.expect), check.roll_back_if or "", notes))
     lines = table(("check", "asks", "must", "rolls back", "results"), rows)
     return "\n".join([f"# {plan.title}: tests and their results", "", *lines]) + "\n"
 

@@ -108,8 +108,8 @@ def brief(made: Mapping[str, Any]) -> str:
     if verdicts:
         lines.append("Checks: " + ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items()) + ".")
     watched = (f"{row['check']} {row['samples']} samples, {row['breaches']} breaches" for row in made["watch"])
-    if told := "; ".join(watched):
-        lines.append(f"Watched: {told}.")
+    if notes := "; ".join(watched):
+        lines.append(f"Watched: {notes}.")
     said = [f"{row['by']}: {row['why']}" for row in made["story"] if row["event"] in _DECISIONS and row["why"]]
     lines += [f"Decided: {'; '.join(said)}."] if said else []
     return "\n".join(lines)
@@ -153,7 +153,7 @@ def _success(plan: Plan, events: Sequence[Event], budgets: Mapping[str, Spent]) 
             newest |= {judged.check: judged for judged in judged_in(event)}
     confirmed = {body.item: event.actor for event in events if isinstance(body := event.body, ItemConfirmed)}
     back = fold(events).status in (Status.ROLLED_BACK, Status.ROLLING_BACK, Status.PROVING)
-    told = []
+    notes = []
     for criterion in plan.success:
         judged = newest.get(criterion.check)
         if criterion.item:
@@ -170,18 +170,18 @@ def _success(plan: Plan, events: Sequence[Event], budgets: Mapping[str, Spent]) 
             why = f"{criterion.check}: {judged.sentence}"
         if back and answer == "met":
             answer, why = "not met", f"the run was rolled back ({why})"
-        told.append({"criterion": criterion.criterion, "sort": criterion.sort, "answer": answer, "why": why})
-    return told
+        notes.append({"criterion": criterion.criterion, "sort": criterion.sort, "answer": answer, "why": why})
+    return notes
 
 
 def _backups(events: Sequence[Event]) -> list[dict[str, str]]:
     """Return each backup of the run with its proof, and how it is restored by hand."""
-    told = []
+    notes = []
     for event in events:
         if isinstance(event.body, BackupProved):
             by_hand = f"pg_restore --clean --if-exists --no-owner -j2 -d DATABASE {event.body.folder}/dump"
-            told.append({"folder": event.body.folder, "proof": describe_backup(event.body), "by_hand": by_hand})
-    return told
+            notes.append({"folder": event.body.folder, "proof": describe_backup(event.body), "by_hand": by_hand})
+    return notes
 
 
 def _locks(plan: Plan, events: Sequence[Event]) -> list[dict[str, str]]:

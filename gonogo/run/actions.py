@@ -107,14 +107,14 @@ def _fail(
     # an abort or a trip may have come while it ran: then it is rolled back whatever its phase says
     context.sync()
     passed = context.passed_no_return()
-    told = f"{step.name} failed: {why}" + (f"; {PASSED.format(passed)}" if passed else "")
+    notes = f"{step.name} failed: {why}" + (f"; {PASSED.format(passed)}" if passed else "")
     holds = passed or context.plan.phases[step.phase].on_failure == "hold"
     if holds and context.state.status is Status.WORKING:
         if context.state.work.started is not None and not left:
             yield events.ScriptNotDone(step=number)
-        yield events.Held(why=told, step=number, judged=judged, took=took, down=down)
+        yield events.Held(why=notes, step=number, judged=judged, took=took, down=down)
     else:
-        yield events.StepFailed(why=told, step=number, left=left, judged=judged, took=took, down=down)
+        yield events.StepFailed(why=notes, step=number, left=left, judged=judged, took=took, down=down)
 
 
 def _resolve(context: Context, command: commands.Resolve) -> Iterator[Outcome]:
@@ -150,8 +150,8 @@ def _verify(context: Context, _: commands.Verify) -> Iterator[Outcome]:
     elif verdict is Verdict.FAIL and phase.on_failure == "roll back" and not passed:
         yield events.VerifyFailed(why=why, judged=judged)
     else:
-        told = f"; {PASSED.format(passed)}" if passed else ""
-        yield events.Held(why=f"verify: {why}{told}", judged=judged)
+        notes = f"; {PASSED.format(passed)}" if passed else ""
+        yield events.Held(why=f"verify: {why}{notes}", judged=judged)
 
 
 #: what performs each command

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gonogo import clock
@@ -20,15 +19,39 @@ from gonogo.core.plan.seal import seal
 from gonogo.core.text.plain import tidy
 from gonogo.errors import BadInput, Refused
 from gonogo.ledger import fence, store
+from gonogo.planning.open import OpenedRunbook
 from gonogo.planning.prepared import Prepared
-from gonogo.planning.sources import Library, digest_sources, own_checks_of, patterns_of, resolve_inputs
+from gonogo.planning.unchanged import sources_of
 from gonogo.postgres.connection import Connection, Database, identify, transaction
-from gonogo.project import Project
 from gonogo.run import runs, targets
-from gonogo.run.open import OpenedRunbook
 from gonogo.run.runs import FoundRun, find
+from gonogo.run.votes import Caller
 
 Sign = Callable[[Mapping[str, Any]], str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaunchRequest:
+    """What somebody asks for as they launch."""
+
+    caller: Caller
+    #: who this is, for the ledger, where the caller names nobody
+    otherwise: str
+    #: only this phase; all that are left without one
+    phase: str = ""
+    #: do not wait for the clock times of phases and tasks
+    at_once: bool = False
+    #: run again what was done already
+    again: bool = False
+    #: why it may start outside its window, or beyond its budgets
+    override: str = ""
+    #: Prefect's flow run, where one launches it
+    flow_run: str = ""
+
+    @property
+    def actor(self) -> str:
+        """Who this is, for the ledger."""
+        return self.caller.person or self.otherwise
 
 
 def begin(
@@ -49,25 +72,23 @@ def begin(
     return run, found
 
 
-def require_phase(names: Sequence[str], phase: str) -> None:
+def require_phase(runbook: Runbook, phase: str) -> None:
     """Refuse the name of a phase that is none of a runbook's.
 
     Raises:
         BadInput: it has none of that name.
     """
+    names = [each.phase for each in runbook.phases]
     if phase and phase not in names:
         raise BadInput(f"the runbook has no phase {phase!r}; there are {', '.join(names)}")
 
 
-def done_already(opened: OpenedRunbook, database: Database, target: str, inputs: Mapping[str, Any]) -> str:
+def done_already(opened: OpenedRunbook, database: Database, inputs: Mapping[str, Any]) -> str:
     """Return the run that did a runbook already, from these very files; nothing is planned to find out."""
     with targets.connect_recovering(database, "gonogo/begin") as connection:
         identify(connection)
-        run, made_from = runs.newest_done(connection, opened.runbook.runbook)
-    if not run:
-        return ""
-    sources = sources_of(opened.runbook, opened.file, opened.project, target=target, inputs=inputs)
-    return run if sources == made_from else ""
+        run, made_from = runs.newest_done(connection, opened.name)
+    return run if run and sources_of(opened, inputs) == made_from else ""
 
 
 def _open_or_find(
@@ -122,34 +143,11 @@ def _say_changes(connection: Connection, before: Plan, after: Plan, texts: Mappi
     return "".join(f"\n    {line}" for line in changes(before, after, kept, texts))
 
 
-def sources_of(runbook: Runbook, file: Path, project: Project, *, target: str, inputs: Mapping[str, Any]) -> str:
-    """Return the digest over a runbook's files, without planning it, to know quickly that nothing has changed.
-
-    Raises:
-        BadInput: a template is missing or cannot be rendered.
-    """
-    library = Library(project.template_roots)
-    variables = resolve_inputs(runbook, inputs)
-    names = [name for pattern in patterns_of(runbook) for name in library.find(pattern, runbook.runbook)]
-    library.used.update(map(library.file, names))
-    library.used |= own_checks_of(runbook, project.files)
-    if templates := [name for name in names if name.endswith(".j2")]:
-        from gonogo.planning.templates import Templates  # noqa: PLC0415 - Jinja2 is for those who have templates
-
-        rendering = Templates(project.template_roots)
-        for name in templates:
-            # rendering shows what it includes
-            rendering.render(name, variables)
-        library.used |= rendering.used
-    return digest_sources(file, library, variables, target)
-
-
 def phases_to_do(plan: Plan, state: State, only: str) -> int:
     """Return how many phases a launch goes through from where the run stands.
 
     Raises:
-        BadInput: there is no such phase.
-        Refused: it is not the next one.
+        Refused: the one that is named is not the next one.
     """
     names = [phase.name for phase in plan.phases]
     if not only:
@@ -157,7 +155,6 @@ def phases_to_do(plan: Plan, state: State, only: str) -> int:
         if deferred and deferred[0] == state.phase:
             raise Refused(f"the next phase, {names[state.phase]}, is deferred: launch it by its name, with --phase")
         return (deferred[0] if deferred else len(names)) - state.phase
-    require_phase(names, only)
     if names[state.phase] != only:
         raise Refused(f"the next phase is {names[state.phase]!r}; {only!r} cannot be launched now")
     return 1

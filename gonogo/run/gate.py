@@ -82,8 +82,8 @@ def _another(context: Context, shown: Rehearsed, *, older: bool) -> str:
     now = measured or context.target.fingerprint()
     if shown.seal == evidence_seal(plan, now):
         return ""
-    told = differences(shown.fingerprint, now)
-    return "the target has changed since: " + ("; ".join(told[:10]) or "it is another database, or another server's version")
+    notes = differences(shown.fingerprint, now)
+    return "the target has changed since: " + ("; ".join(notes[:10]) or "it is another database, or another server's version")
 
 
 def take_backup(context: Context, _: commands.TakeBackup) -> Iterator[Outcome]:
@@ -131,31 +131,31 @@ def judge_gate(context: Context, _: commands.JudgeGate) -> Iterator[Outcome]:
 
 def _own_criteria(context: Context) -> list[Judgement]:
     """Return the criteria that the run's own events answer: the backup, and the rehearsal."""
-    state, told = context.state, []
+    state, notes = context.state, []
     if state.backup is not None:
-        told.append(Judgement(check=BACKUP_PROVED, verdict=Verdict.PASS, sentence=describe_backup(state.backup)))
+        notes.append(Judgement(check=BACKUP_PROVED, verdict=Verdict.PASS, sentence=describe_backup(state.backup)))
     if state.known.rehearsed is not None and state.known.rehearsed.counts:
         sentence = describe(state.known.rehearsed, context.now())
-        told.append(Judgement(check=REHEARSAL_FRESH, verdict=Verdict.PASS, sentence=sentence))
-    return told
+        notes.append(Judgement(check=REHEARSAL_FRESH, verdict=Verdict.PASS, sentence=sentence))
+    return notes
 
 
 def _unusable(context: Context) -> list[str]:
     """Say what stands against a gate beside its criteria: the baseline, the clock, the window, the ledger itself."""
     plan, state, now = context.plan, context.state, context.now()
-    told = [f"the baseline {name}: {m.error or m.missing}" for name, m in context.baseline.items() if m.error or m.missing]
+    notes = [f"the baseline {name}: {m.error or m.missing}" for name, m in context.baseline.items() if m.error or m.missing]
     rehearsed = state.known.rehearsed
     to_compare = rehearsed is not None and rehearsed.counts and not state.changed
     if to_compare and rehearsed and evidence_seal(plan, context.target.fingerprint()) != rehearsed.seal:
-        told.append("rehearsal: the target has changed since it was rehearsed")
+        notes.append("rehearsal: the target has changed since it was rehearsed")
     if why := why_not_ready(plan, state, now):
-        told.append(why)
+        notes.append(why)
     elif plan.end_by and now > plan.end_by:
-        told.append(f"the window ended at {say_clock(plan.end_by, plan.zone)}")
-    told += _missing_rights(context)
+        notes.append(f"the window ended at {say_clock(plan.end_by, plan.zone)}")
+    notes += _missing_rights(context)
     if not state.gate.override and (shut := closed(plan.windows, plan.freezes, plan.zone, now)):
-        told.append(f"outside the launch window: {shut}")
-    return told + (context.ledger.problems() if plan.protected else [])
+        notes.append(f"outside the launch window: {shut}")
+    return notes + (context.ledger.problems() if plan.protected else [])
 
 
 def _missing_rights(context: Context) -> list[str]:

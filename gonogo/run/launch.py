@@ -2,16 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TypeVar
 
 from gonogo.core.engine.events import Event, PhaseStarted, ResumeAsked, ScriptDone, ScriptNotDone, UndoDone
-from gonogo.core.engine.state import Status
-from gonogo.run import loop
+from gonogo.core.engine.state import State, Status
+from gonogo.planning.open import OpenedRunbook
+from gonogo.planning.prepared import Prepared
+from gonogo.postgres.connection import Database
+from gonogo.run import begin, loop, signatures, targets, votes
+from gonogo.run.begin import LaunchRequest
 from gonogo.run.runner import Runner
 from gonogo.run.votes import LaunchDetails
 
 _R = TypeVar("_R", bound=Runner)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """A launch that was granted: the run is in the ledger, and the target is kept for it."""
+
+    run: str
+    #: how many phases it goes through
+    phases: int
+    #: whether nothing is left to do
+    done: bool
+    details: LaunchDetails
+    at_once: bool
+
+    def go(self, runner: _R, run_phase: Callable[[_R], None]) -> None:
+        """Go through the phases; see `go`."""
+        go(runner, self.phases, run_phase, at_once=self.at_once, details=self.details)
+
+
+@contextmanager
+def granted(opened: OpenedRunbook, database: Database, prepared: Prepared, request: LaunchRequest) -> Iterator[Launch]:
+    """See that a launch may happen, and open its run or find the one to go on with; while in it, no other can launch there.
+
+    Raises:
+        BadInput: there is no such phase, or an environment variable is missing.
+        Refused: they may not launch, a run of the runbook is unfinished, or another runner works on the target.
+    """
+    begin.require_phase(opened.runbook, request.phase)
+    plan, keys = prepared.plan, signatures.keys_of(opened.project)
+    details = votes.launch_details(
+        plan, keys, request.caller, request.override, at_once=request.at_once, flow_run=request.flow_run
+    )
+    with targets.connect_recovering(database, "gonogo/begin") as connection:
+        # this connection keeps the target until the run's own session has claimed it
+        run, found = begin.begin(connection, prepared, request.actor, again=request.again, sign=signatures.signer(plan, keys))
+        state = found.state if found else State()
+        done = state.status is Status.DONE
+        phases = 0 if done else begin.phases_to_do(plan, state, request.phase)
+        yield Launch(run=run, phases=phases, done=done, details=details, at_once=request.at_once)
 
 
 def go(

@@ -69,5 +69,5 @@ def losses(
         steps = [n for n, step in enumerate(plan.steps[: state.work.step]) if n >= first and needs_loss_count(step)]
     for step in steps:
         rows, how = rows_at_risk(connection, run, plan, state, step)
-        if told := describe_rows(rows):
-            yield describe_loss_step(plan, step), f"{told} ({how})"
+        if notes := describe_rows(rows):
+            yield describe_loss_step(plan, step), f"{notes} ({how})"

@@ -1,47 +1,21 @@
-"""What most commands begin with: the runbook, its project, its target, a run in its ledger."""
+"""What is typed on a command line, read: inputs, a moment, a run in its target's ledger."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
-from gonogo.core.model.runbook import Runbook
 from gonogo.core.model.schedule import local_time
 from gonogo.errors import BadInput
-from gonogo.planning.load import load_runbook, parse_yaml
+from gonogo.planning.load import parse_yaml
+from gonogo.planning.open import OpenedRunbook, open_runbook
 from gonogo.postgres.connection import Connection, Database
-from gonogo.project import ROOT, Project, find_project, project_of
 from gonogo.run import runs, targets
 
 _RUN = re.compile(r"([a-z][a-z0-9_-]*)-[0-9a-f]{6}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class OpenedRunbook:
-    """A runbook with the project it belongs to."""
-
-    runbook: Runbook
-    file: Path
-    project: Project
-
-
-def open_runbook(name: str) -> OpenedRunbook:
-    """Load a runbook by name or path.
-
-    Raises:
-        BadInput: there is none, or it has problems.
-    """
-    here = find_project()
-    file = here.runbook(name)
-    runbook = load_runbook(file)
-    own = project_of(file)
-    # a runbook of gonogo's own keeps its state where the user is
-    return OpenedRunbook(runbook=runbook, file=file, project=Project(root=here.root, home=ROOT) if own.root == ROOT else own)
 
 
 def read_inputs(pairs: Sequence[str]) -> dict[str, Any]:
@@ -76,7 +50,7 @@ def named_run(name: str, target: str, run: str) -> Iterator[tuple[Connection, st
         Refused: there is no such run.
     """
     with _looking(name, target, run) as (opened, _, connection, wanted):
-        yield connection, runs.require(connection, wanted, opened.runbook.runbook)
+        yield connection, runs.require(connection, wanted, opened.name)
 
 
 @contextmanager
@@ -90,7 +64,7 @@ def found_run(
         Refused: there is no such run.
     """
     with _looking(name, target, run) as (opened, database, connection, wanted):
-        yield opened, database, connection, runs.find(connection, runbook=opened.runbook.runbook, run=wanted, whole=whole)
+        yield opened, database, connection, runs.find(connection, runbook=opened.name, run=wanted, whole=whole)
 
 
 @contextmanager
@@ -100,7 +74,7 @@ def _looking(name: str, target: str, run: str) -> Iterator[tuple[OpenedRunbook, 
     if named and not run:
         # a run's own id names its runbook too
         name, run = named.group(1), name
-    opened = open_runbook(name)
-    database = targets.reach(opened.runbook, opened.project, target)
+    opened = open_runbook(name, target)
+    database = targets.reach(opened)
     with targets.connect_recovering(database, "gonogo/look") as connection:
         yield opened, database, connection, run

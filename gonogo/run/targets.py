@@ -7,12 +7,10 @@ import os
 import platform
 import sys
 
-from gonogo.core.model.runbook import Runbook
 from gonogo.errors import ConnectionsDisabled
-from gonogo.planning.load import choose_target
+from gonogo.planning.open import OpenedRunbook
 from gonogo.postgres import embedded
 from gonogo.postgres.connection import Connection, Database, resolve_url
-from gonogo.project import Project
 
 
 def whoami() -> str:
@@ -23,16 +21,16 @@ def whoami() -> str:
         return f"uid {os.getuid()}@{platform.node()}"
 
 
-def reach(runbook: Runbook, project: Project, target: str) -> Database:
-    """Return how to reach a target; the embedded PostgreSQL is started.
+def reach(opened: OpenedRunbook) -> Database:
+    """Return how to reach the target that is meant; the embedded PostgreSQL is started.
 
     Raises:
-        BadInput: there is no such target, or its address is not set.
+        BadInput: its address is not set.
         Unreachable: the embedded PostgreSQL does not start.
     """
-    chosen = runbook.targets[choose_target(runbook, target)]
+    chosen = opened.chosen
     if chosen.database == "embedded":
-        return Database(url=embedded.start(project.state / "postgres", database="target"), role=chosen.role)
+        return Database(url=embedded.start(opened.project.state / "postgres", database="target"), role=chosen.role)
     return Database(url=resolve_url(chosen.database), role=chosen.role)
 
 

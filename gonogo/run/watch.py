@@ -154,7 +154,7 @@ class Watch(threading.Thread):
             self._breaches[name].append(judged.verdict is Verdict.PASS)
         if trips(rule, list(self._breaches[name])) and judged.verdict is Verdict.PASS:
             often = f", {rule.k} of {rule.n} samples" if rule.n > 1 else ""
-            names = f" ({'; '.join(measured.told[:3])})" if measured.told else ""
+            names = f" ({'; '.join(measured.notes[:3])})" if measured.notes else ""
             return self._with_consequence(name, check.then, f"{name}: {judged.sentence}{often}{names}")
         if not any(list(self._breaches[name])[-rule.n :]) and not blank:
             self._told.discard(name)

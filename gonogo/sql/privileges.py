@@ -70,15 +70,15 @@ def missing(connection: Connection, needs: Iterable[Need]) -> list[str]:
     row = connection.execute("SELECT current_user, rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user").fetchone()
     if row is None or row[1]:
         return []
-    told = []
+    notes = []
     for what, thing in wanted:
         lack = connection.execute(_LACKS[what].encode(), [thing]).fetchone()
         if lack is None:
             continue
         does = {OWN: "alter", ROLE: "make roles"}.get(what, what)
         belongs = f", which belongs to {lack[0]}" if what == OWN else f": {lack[0]}" if lack[0] else ""
-        told.append(f"{row[0]} may not {f'{does} {thing}'.strip()}{belongs}")
-    return told
+        notes.append(f"{row[0]} may not {f'{does} {thing}'.strip()}{belongs}")
+    return notes
 
 
 def _relation(what: str, field: str = "relation") -> Callable[[Any], Iterator[Need]]:

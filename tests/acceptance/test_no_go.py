@@ -17,13 +17,13 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from support.command import environment, gonogo
+from support.prepared import prepare
 from support.round_trips import PLANS, Plan, lay, stock
 from support.servers import Server
 
 from gonogo.core.plan.plan import Plan as Planned
 from gonogo.core.plan.plan import PlannedPhase
 from gonogo.planning.load import load_runbook
-from gonogo.planning.planner import prepare
 from gonogo.project import ROOT, Project
 
 #: what a planted row does to a constraint that would not let it in

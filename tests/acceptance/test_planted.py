@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 from support.command import environment, gonogo
+from support.prepared import prepare
 from support.round_trips import PLANS, Plan, lay, stock
 from support.servers import Server
 
 from gonogo.planning.load import load_runbook
-from gonogo.planning.planner import prepare
 from gonogo.project import ROOT, Project
 
 

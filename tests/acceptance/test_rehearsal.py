@@ -138,7 +138,7 @@ def test_a_column_that_comes_back_in_another_place_is_told_apart(desk: Callable[
     evidence = desk(**moved).rehearse()
 
     assert step(evidence, "work.first")["verdict"] == "restores but for column order"
-    assert "the columns of public.item stand in another order" in step(evidence, "work.first")["differences"][0]
+    assert "the columns of public.item are in another order" in step(evidence, "work.first")["differences"][0]
 
 
 def test_a_rewrite_and_a_plan_that_changes_are_seen(any_desk: Callable[..., Desk]) -> None:

@@ -275,7 +275,7 @@ def test_an_undo_that_fails_spells_out_the_next_safe_commands_and_a_restore_take
 
 @pytest.mark.parametrize("where", ["while it is built", "before the swap"])
 def test_a_restore_whose_process_dies_leaves_the_one_or_the_other_and_goes_on(desk: Callable[..., Desk], where: str) -> None:
-    """The process is killed while the new database is built, and after nobody is let into the old one."""
+    """The process is killed while the new database is built, and after the old one takes no connections."""
     here = desk()
     run(here)
     name = one(here.url, "SELECT current_database()")

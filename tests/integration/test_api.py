@@ -154,10 +154,10 @@ STRANGE = [
     ("script done", '{"step": 0, "script": -5, "last": true}', "names the script -5"),
     ("undo done", '{"step": 99, "last": true}', "names the step 99"),
     ("roll back", '{"back_to": -99, "level": "undo"}', "names the phase -99"),
-    ("backup proved", LATE, "none that this gonogo writes"),
-    ("hold", '{"n": ' + "1" * 5000 + "}", "no gonogo writes"),
-    ("hold", '{"why": ' + "[" * 4000 + "]" * 4000 + "}", "no gonogo writes"),
-    ("hold", '["text"]', "its body is no object"),
+    ("backup proved", LATE, "not one that this version of gonogo can read"),
+    ("hold", '{"n": ' + "1" * 5000 + "}", "gonogo does not know"),
+    ("hold", '{"why": ' + "[" * 4000 + "]" * 4000 + "}", "gonogo does not know"),
+    ("hold", '["text"]', "its body is not a JSON object"),
 ]  # fmt: skip
 
 

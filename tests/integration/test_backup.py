@@ -127,7 +127,7 @@ def forget(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"), [(flip, "sha256 differs"), (cut, "sha256 differs"), (lose, "is missing"), (forget, "is no backup")]
+    ("damage", "told"), [(flip, "sha256 differs"), (cut, "sha256 differs"), (lose, "is missing"), (forget, "is not a backup")]
 )
 def test_a_damaged_backup_proves_nothing(server: Server, tmp_path: Path, damage: object, told: str) -> None:
     url = server.database()

@@ -95,18 +95,18 @@ def test_orphans_are_counted_by_every_foreign_key_also_a_composite_or_unvalidate
     assert judged(missing_votes, ask(missing_votes)).sentence == "2 is not = 0: bill.customer in public.customer.id: 2"
     assert value(ask({"orphans": "all"})) == 0, "there is no foreign key yet"
     connection.execute("ALTER TABLE bill ADD CONSTRAINT paid_by FOREIGN KEY (customer) REFERENCES customer NOT VALID")
-    assert ask({"orphans": "all"}).told == ("bill (paid_by): 2",)
+    assert ask({"orphans": "all"}).notes == ("bill (paid_by): 2",)
     connection.execute("""CREATE TABLE "Odd Name" (a int, b int, UNIQUE (a, b)); CREATE TABLE c (x int, y int);
         INSERT INTO "Odd Name" VALUES (1, 1); INSERT INTO c VALUES (1, 1), (1, 2), (NULL, 9);
         ALTER TABLE c ADD CONSTRAINT two FOREIGN KEY (x, y) REFERENCES "Odd Name" (a, b) NOT VALID""")
-    assert ask({"orphans": "all"}).told == ("bill (paid_by): 2", "c (two): 1")
+    assert ask({"orphans": "all"}).notes == ("bill (paid_by): 2", "c (two): 1")
 
 
 def test_values_that_break_a_rule_are_counted_by_rule(ask: Ask, database: tuple[Connection, Database, str]) -> None:
     rules = {"table": "customer", "columns": "age", "min": 21, "max": 30}
     assert value(ask({"values": rules})) == 0
     database[0].execute("""INSERT INTO customer VALUES (11, NULL, 'IT', 20), (12, 'c1@example.org', 'XX', 31)""")
-    assert ask({"values": rules}).told == ("age below 21: 1", "age above 30: 1")
+    assert ask({"values": rules}).notes == ("age below 21: 1", "age above 30: 1")
     assert value(ask({"values": {"table": "customer", "columns": "email", "null": False, "unique": True}})) == 2
     assert value(ask({"values": {"table": "public.customer", "columns": "country", "one_of": ["IT"]}})) == 1
     assert "42P01" in ask({"values": {"table": "nowhere", "columns": "a", "null": False}}).error
@@ -120,7 +120,7 @@ def test_what_postgresql_keeps_although_it_is_not_sound(ask: Ask, database: tupl
     with pytest.raises(psycopg.errors.UniqueViolation):
         connection.execute("CREATE UNIQUE INDEX CONCURRENTLY once ON customer (email)")
     connection.execute("INSERT INTO bill (id, customer) VALUES (500, 1)")
-    told = ask(sound).told
+    told = ask(sound).notes
     assert [line.split(" ")[0:2] for line in told] == [
         ["constraint", "big"],
         ["index", "once"],
@@ -131,7 +131,7 @@ def test_what_postgresql_keeps_although_it_is_not_sound(ask: Ask, database: tupl
 def test_objects_that_are_missing_or_there_and_a_schema_that_drifts(ask: Ask, database: tuple[Connection, Database, str]) -> None:
     connection, _, role = database
     wanted = {"objects": {"exist": ["table public.bill", "table public.gone"], "absent": ["table public.payment"]}}
-    assert ask(wanted).told == ("table public.gone is missing", "table public.payment is there")
+    assert ask(wanted).notes == ("table public.gone is missing", "table public.payment is there")
 
     grants = {"structure": {"only": "grants"}}
     everything: dict[str, Any] = {"structure": {}}
@@ -143,14 +143,14 @@ def test_objects_that_are_missing_or_there_and_a_schema_that_drifts(ask: Ask, da
     assert value(ask({"structure": {"like": "expected.json"}}, expected)) == 1
     assert "gonogo objects" in ask({"structure": {"like": "expected.json"}}, "no json").error
     connection.execute(f"REVOKE ALL ON bill FROM {role}".encode())
-    told = ask(grants, before=before).told
+    told = ask(grants, before=before).notes
     assert len(told) == 1
     assert told[0].startswith("grants on table public.bill was")
 
 
 def test_columns_that_no_key_could_join(ask: Ask) -> None:
     pairs = {"same_type": [["bill.customer", "customer.id"], ["bill.customer", "customer.email"]]}
-    assert ask(pairs).told == ("bill.customer is integer, customer.email is text",)
+    assert ask(pairs).notes == ("bill.customer is integer, customer.email is text",)
     assert ask({"same_type": [["bill.x", "customer.x"]]}).error == "there is no column bill.x", (
         "two that are missing are not alike"
     )
@@ -187,7 +187,7 @@ def test_a_sequence_that_a_default_uses_without_owning_it_is_looked_at_and_one_o
     database[0].execute("""CREATE SEQUENCE s; CREATE TABLE a (id int DEFAULT nextval('s')); INSERT INTO a VALUES (9);
         CREATE SEQUENCE t; CREATE TABLE b (id text DEFAULT 'B-' || nextval('t')); ALTER SEQUENCE t OWNED BY b.id;
         INSERT INTO b VALUES ('B-7')""")
-    assert ask({"sound": "sequences"}).told == ("sequence public.s is at 1, and a.id holds 9",)
+    assert ask({"sound": "sequences"}).notes == ("sequence public.s is at 1, and a.id holds 9",)
 
 
 def test_a_role_that_sees_its_own_sessions_only_gets_no_quiet_server(database: tuple[Connection, Database, str]) -> None:
@@ -256,7 +256,7 @@ def test_the_busiest_statements_are_compared_with_what_they_took_before(server_1
             connection.execute("SELECT work(0.05)")
         after = measure(plan, "c", environment, connection, before)
         assert value(after) > 4
-        assert "SELECT work" in after.told[0]
+        assert "SELECT work" in after.notes[0]
         assert judge_all(check.expectations, None, after, before).verdict is Verdict.FAIL
 
 
@@ -279,8 +279,8 @@ def test_a_busy_statement_that_is_planned_otherwise_is_named() -> None:
             connection.execute("DROP INDEX big_id")
             after = measure(plan, "c", environment, connection, before)
             assert value(after) == 1
-            assert "SELECT * FROM big WHERE id" in after.told[0]
-            assert "became Seq Scan on big" in after.told[0]
+            assert "SELECT * FROM big WHERE id" in after.notes[0]
+            assert "became Seq Scan on big" in after.notes[0]
 
 
 # what the server is doing
@@ -307,11 +307,11 @@ def test_who_waits_for_a_lock_and_who_blocks_are_named(ask: Ask, database: tuple
                 break
             time.sleep(0.05)
         assert value(found) == 1
-        assert f"{waiter.info.backend_pid} waits" in found.told[0]
-        assert f"blocked by {blocker.info.backend_pid}: SELECT * FROM customer" in found.told[0]
+        assert f"{waiter.info.backend_pid} waits" in found.notes[0]
+        assert f"blocked by {blocker.info.backend_pid}: SELECT * FROM customer" in found.notes[0]
         old = ask({"activity": "oldest_transaction"})
         assert value(old) > 0
-        assert "LOCK TABLE customer" in old.told[0]
+        assert "LOCK TABLE customer" in old.notes[0]
         blocker.rollback()
         waiting.join()
 
@@ -337,7 +337,7 @@ def test_dead_rows_are_told_by_table(ask: Ask, database: tuple[Connection, Datab
             break
         time.sleep(0.1)
     assert value(found) == pytest.approx(0.5)
-    assert found.told[0].startswith("churned: 1000 dead rows")
+    assert found.notes[0].startswith("churned: 1000 dead rows")
 
 
 def test_the_disk_is_that_of_the_server_where_it_is_here(ask: Ask) -> None:
@@ -449,10 +449,10 @@ def test_a_program_answers_by_its_exit_code_or_a_number_in_its_output(
     monkeypatch.setenv("API_TOKEN", "s3cr3t-token")
     shown = program("import os; print(os.environ['API_TOKEN'], os.environ.get('EDITOR'))", environment="API_TOKEN", pattern="(x)")
     monkeypatch.setenv("EDITOR", "vi")
-    assert "s3cr3t" not in str(ask({**shown, "run": {**shown["run"], "pattern": ""}}).told)
-    assert "*** None" in ask({**shown, "run": {**shown["run"], "pattern": ""}}).told[0]
+    assert "s3cr3t" not in str(ask({**shown, "run": {**shown["run"], "pattern": ""}}).notes)
+    assert "*** None" in ask({**shown, "run": {**shown["run"], "pattern": ""}}).notes[0]
     reach = "import os; print(os.environ['PGDATABASE'])"
-    assert ask(program(reach)).told[0] == database[0].info.dbname
+    assert ask(program(reach)).notes[0] == database[0].info.dbname
     assert "is not set" in ask(program("pass", environment="NOT_SET_AT_ALL")).error
 
 

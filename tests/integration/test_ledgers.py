@@ -12,13 +12,13 @@ import psycopg
 import pytest
 from support.events import body
 from support.memory import MemoryLedger
+from support.prepared import prepare
 from support.servers import Server
 
 from gonogo.core.engine.events import Body, Kind, RunOpened, WorkDone
 from gonogo.errors import Fenced, Refused
 from gonogo.keys import Keys
 from gonogo.planning.load import load_runbook
-from gonogo.planning.planner import prepare
 from gonogo.postgres.connection import Database
 from gonogo.project import Project
 from gonogo.run.acquire import acquire_run

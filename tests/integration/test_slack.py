@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
+from support.prepared import prepare
 from support.servers import Server
 from support.slack_server import (
     BROKEN,
@@ -49,7 +50,6 @@ from gonogo.ledger import store
 from gonogo.notify import slack as slack_module
 from gonogo.notify.sender import Sender
 from gonogo.planning.load import load_runbook
-from gonogo.planning.planner import prepare
 from gonogo.postgres.connection import Database
 from gonogo.project import Project
 from gonogo.report import report

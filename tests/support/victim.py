@@ -8,15 +8,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from pathlib import Path
 
-from gonogo.project import prepend_import_root, project_of
+from gonogo.project import prepend_import_root
 
 prepend_import_root()
 
 from gonogo.core.engine.events import Event  # noqa: E402
 from gonogo.core.engine.state import State  # noqa: E402
-from gonogo.planning.load import load_runbook  # noqa: E402
+from gonogo.planning.open import open_runbook  # noqa: E402
 from gonogo.planning.planner import prepare  # noqa: E402
 from gonogo.run import begin, launch, targets  # noqa: E402 - the project must be on the path first
 from gonogo.run.acquire import acquire_run  # noqa: E402
@@ -24,12 +23,11 @@ from gonogo.run.signatures import keys_of  # noqa: E402
 
 
 def main() -> None:
-    file, last = Path(sys.argv[1]), int(sys.argv[2])
-    runbook, project = load_runbook(file), project_of(file)
-    database = targets.reach(runbook, project, "")
+    opened, last = open_runbook(sys.argv[1]), int(sys.argv[2])
+    database = targets.reach(opened)
     with database.connect("gonogo/begin") as connection:
-        run, _ = begin.begin(connection, prepare(runbook, file, project), "victim")
-    runner = acquire_run(database, run, actor="victim", keys=keys_of(project))
+        run, _ = begin.begin(connection, prepare(opened), "victim")
+    runner = acquire_run(database, run, actor="victim", keys=keys_of(opened.project))
 
     def die(_: State, event: Event, __: State) -> None:
         if event.seq == last:

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.prepared import prepare
 
 from gonogo.core.model.runbook import Runbook
 from gonogo.core.plan.plan import Plan
 from gonogo.errors import BadInput, Exit, Problem
 from gonogo.planning.load import MAX_BYTES, load_runbook
-from gonogo.planning.planner import prepare
 from gonogo.planning.prepared import Prepared
 from gonogo.project import Project
 
@@ -118,12 +118,12 @@ EDITS: Mapping[str, tuple[str, str, str]] = {
     "a circular order": ("phases:\n", "phases:\n  - phase: zero\n    tasks: [{task: a, after: b}, {task: b, after: c}, {task: c, after: a}]\n", ":7:5: phases[0].tasks: the order is circular: "),
     "a task after itself": ("takes: 15m", "after: first", ":8:5: phases[0].tasks: the order is circular: first after first"),
     "an unknown task to come after": ("takes: 15m", "after: zeroth", "task 'first' comes after 'zeroth', which this phase does not have"),
-    "a task twice": ("      - task: first", "      - {task: first}\n      - task: first", ":10:9: phases[0].tasks[1].task: the task 'first' stands twice"),
-    "a task twice in two phases": ("phases:\n", "phases:\n  - {phase: zero, tasks: [{task: first}]}\n", "phases[1].tasks[0].task: the task 'first' stands twice"),
-    "a phase twice": ("phases:\n", "phases:\n  - {phase: one, tasks: [{task: zeroth}]}\n", ":7:5: phases[1].phase: the phase 'one' stands here twice"),
-    "a step twice": ("- {sql: a.sql.j2, undo: nothing}", "- {step: s, sql: a.sql.j2, undo: nothing}\n          - {step: s, check: orphans}", ":14:14: phases[0].tasks[0].steps[1].step: the step 's' stands here twice"),
-    "a key twice": ("        takes: 15m", "        takes: 15m\n        takes: 20m", ":12:9: phases[0].tasks[0]: the key 'takes' stands here twice"),
-    "a key twice at the top": ("inputs:", "runbook: other\ninputs:", ":3:1: the key 'runbook' stands here twice"),
+    "a task twice": ("      - task: first", "      - {task: first}\n      - task: first", ":10:9: phases[0].tasks[1].task: the task 'first' is given twice"),
+    "a task twice in two phases": ("phases:\n", "phases:\n  - {phase: zero, tasks: [{task: first}]}\n", "phases[1].tasks[0].task: the task 'first' is given twice"),
+    "a phase twice": ("phases:\n", "phases:\n  - {phase: one, tasks: [{task: zeroth}]}\n", ":7:5: phases[1].phase: the phase 'one' is given twice"),
+    "a step twice": ("- {sql: a.sql.j2, undo: nothing}", "- {step: s, sql: a.sql.j2, undo: nothing}\n          - {step: s, check: orphans}", ":14:14: phases[0].tasks[0].steps[1].step: the step 's' is given twice"),
+    "a key twice": ("        takes: 15m", "        takes: 15m\n        takes: 20m", ":12:9: phases[0].tasks[0]: the key 'takes' is given twice"),
+    "a key twice at the top": ("inputs:", "runbook: other\ninputs:", ":3:1: the key 'runbook' is given twice"),
     "an unknown owner": ("owner: lead", "owner: lid", ":10:9: phases[0].tasks[0].owner: the person or role 'lid' is not defined; did you mean 'lead'?"),
     "an unknown blocker": ("inputs:", "updates: {blockers: [nobody]}\ninputs:", "updates.blockers[0]: the person or role 'nobody' is not defined; there are anna, lead"),
     "an unknown check in a gate": ("go_if: [orphans]", "go_if: [orphan]", ":7:20: phases[0].gate.go_if[0]: the check 'orphan' is not defined; did you mean 'orphans'?"),
@@ -191,9 +191,9 @@ EDITS: Mapping[str, tuple[str, str, str]] = {
     "a decision without roles": ("go_if: [orphans]", "approve: {quorum: 1}", ":7:12: phases[0].gate.approve: the key 'roles' is missing"),
     "a decision in no time": ("go_if: [orphans]", "approve: {roles: [lead], within: 0s}", "phases[0].gate.approve.within: input should be greater than"),
     "an unknown key of a decision": ("go_if: [orphans]", "approve: {roles: [lead], quorom: 1}", ":7:37: phases[0].gate.approve.quorom: the key 'quorom' is not known here; did you mean 'quorum'?"),
-    "a box twice": ("go_if: [orphans]", "confirm: [{item: backup}, {item: backup}]", ":7:39: phases[0].gate.confirm[1].item: the item 'backup' stands twice; give each its own name"),
-    "a box twice, before and after": ("    gate: {", "    confirm: [{item: backup}]\n    gate: {confirm: [{item: backup}], ", "phases[0].confirm[0].item: the item 'backup' stands twice"),
-    "a box twice, at the gate and in a step": ("phases:\n", "phases:\n  - {phase: zero, gate: {confirm: [{item: backup}]}, tasks: [{task: zeroth, steps: [{confirm: [{item: backup}]}]}]}\n", ":6:97: phases[0].tasks[0].steps[0].confirm[0].item: the item 'backup' stands twice"),
+    "a box twice": ("go_if: [orphans]", "confirm: [{item: backup}, {item: backup}]", ":7:39: phases[0].gate.confirm[1].item: the item 'backup' is given twice; give each its own name"),
+    "a box twice, before and after": ("    gate: {", "    confirm: [{item: backup}]\n    gate: {confirm: [{item: backup}], ", "phases[0].confirm[0].item: the item 'backup' is given twice"),
+    "a box twice, at the gate and in a step": ("phases:\n", "phases:\n  - {phase: zero, gate: {confirm: [{item: backup}]}, tasks: [{task: zeroth, steps: [{confirm: [{item: backup}]}]}]}\n", ":6:97: phases[0].tasks[0].steps[0].confirm[0].item: the item 'backup' is given twice"),
     "a box without a name": ("go_if: [orphans]", "confirm: [{title: The backup is there}]", ":7:22: phases[0].gate.confirm[0]: the key 'item' is missing"),
     "a box that is a word": ("go_if: [orphans]", "confirm: [backup]", ":7:22: phases[0].gate.confirm[0]: input should be a valid mapping or instance of Item; found 'backup'"),
     "a box whose name is a sentence": ("go_if: [orphans]", "confirm: [{item: The backup is there}]", "phases[0].gate.confirm[0].item: 'The backup is there' is not a name here"),

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.plans import START, backfill, check, phase, plan, sql, task
+from support.prepared import prepare
 from support.world import World
 
 from gonogo import project
@@ -17,7 +18,7 @@ from gonogo.core.model.duration import parse_duration, parse_offset, say_duratio
 from gonogo.core.model.schedule import Schedule, local_time
 from gonogo.core.plan.plan import Plan
 from gonogo.planning.load import check_runbook, load_runbook
-from gonogo.planning.planner import end_of, on_clock, prepare
+from gonogo.planning.planner import end_of, on_clock
 from gonogo.project import Project
 
 MINUTE = timedelta(minutes=1)

@@ -69,7 +69,7 @@ def test_a_body_without_what_its_kind_needs_is_named_and_not_guessed(kind: Kind)
 
 
 def test_a_body_of_a_newer_form_is_refused_and_not_half_understood() -> None:
-    with pytest.raises(ValueError, match=f"form {FORM + 1}, and this gonogo knows {FORM}"):
+    with pytest.raises(ValueError, match=f"form {FORM + 1}, and this version of gonogo reads up to {FORM}"):
         read_body(Kind.WORK_DONE, {"v": FORM + 1})
 
 

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.prepared import prepare
 
 from gonogo.core.plan.plan import PlannedBackfill, PlannedStep
 from gonogo.planning.load import check_runbook
-from gonogo.planning.planner import prepare
 from gonogo.planning.prepared import Prepared
 from gonogo.project import Project
 

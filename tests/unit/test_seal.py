@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.prepared import prepare
 
 from gonogo.core.plan.diff import changes
 from gonogo.core.plan.plan import Plan
 from gonogo.core.plan.seal import digest
 from gonogo.planning.load import load_runbook
-from gonogo.planning.planner import prepare
 from gonogo.project import Project
 
 RUNBOOK = """\

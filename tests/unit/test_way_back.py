@@ -102,7 +102,7 @@ RESTORED = {"level": "restore", "verdict": "restores exactly", "took": 5, "diffe
     [
         ({}, ("undo",), ""),
         ({"forward": {"outcome": "rolled back", "why": "b failed"}}, ("undo",), "it did not go forward: b failed"),
-        ({"levels": [BROKEN]}, ("undo",), "no way back restored what was there (undo does not restore)"),
+        ({"levels": [BROKEN]}, ("undo",), "no rollback level restored what was there (undo does not restore)"),
         ({"levels": [RESTORED, BROKEN]}, ("restore", "undo"), "the way back by undo does not restore; table a is new"),
         ({}, ("undo", "restore"), "the way back by restore was not rehearsed"),
     ],

@@ -87,7 +87,7 @@ def kind_of(word: str) -> Kind | None:
 
 def _of_our_time(moment: datetime) -> datetime:
     if not 1970 <= moment.year <= 9000:
-        raise ValueError(f"the year {moment.year} is none that gonogo writes")
+        raise ValueError(f"the year {moment.year} is outside 1970 to 9000")
     return moment
 
 
@@ -778,19 +778,19 @@ def not_of_plan(plan: Plan, body: Body) -> str:
     """Say what a body names that a plan does not have, or nothing. Past its last step is what comes after all of them."""
     step, script, phase = (getattr(body, name, None) for name in ("step", "script", "back_to"))
     if isinstance(step, int) and not 0 <= step <= len(plan.steps):
-        return f"the step {step}, and the plan has {len(plan.steps)}"
+        return f"the step {step}, but the plan has only {len(plan.steps)}"
     if isinstance(body, SwitchDone):
         scripts = len(plan.switches.get(body.level, ()))
-        return "" if 0 <= body.script < scripts else f"the script {body.script}, and the level {body.level} has {scripts}"
+        return "" if 0 <= body.script < scripts else f"the script {body.script}, but the level {body.level} has {scripts}"
     if isinstance(step, int) and isinstance(script, int) and step < len(plan.steps):
         planned = plan.steps[step]
         most = len(planned.undo or ()) if isinstance(body, UndoDone | UndoStarted) else planned.units
         if not 0 <= script < max(1, most, len(planned.undo or ()) if isinstance(body, ScriptNotDone) else 0):
             return f"the script {script} of {planned.name}, which has {most}"
     if isinstance(step, int) and step == len(plan.steps) and isinstance(body, ScriptDone | ScriptStarted | UndoDone | BatchDone):
-        return f"the step {step}, and the plan has {len(plan.steps)}"
+        return f"the step {step}, but the plan has only {len(plan.steps)}"
     if isinstance(phase, int) and not 0 <= phase < len(plan.phases):
-        return f"the phase {phase}, and the plan has {len(plan.phases)}"
+        return f"the phase {phase}, but the plan has only {len(plan.phases)}"
     return ""
 
 
@@ -821,7 +821,7 @@ def read_body(kind: Kind, data: Mapping[str, Any]) -> Body:
     """
     form = form_of(data)
     if not isinstance(form, int) or form > FORM:
-        raise ValueError(f"it has the form {form}, and this gonogo knows {FORM}")
+        raise ValueError(f"it has the form {form}, and this version of gonogo reads up to {FORM}")
     try:
         # nothing was never written; where it lies there all the same, it says as little as a field that is left out
         said = {key: value for key, value in data.items() if key != _VERSION and value is not None}

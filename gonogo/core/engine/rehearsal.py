@@ -107,7 +107,7 @@ def shortcomings(plan: Plan, shown: Rehearsed) -> str:
     proved = {each.level for each in shown.levels if each.verdict in GOOD}
     if not proved - SWITCH_LEVELS:
         bad = [f"{each.level} {each.verdict}" for each in shown.levels]
-        return f"no way back restored what was there ({'; '.join(bad)})"
+        return f"no rollback level restored what was there ({'; '.join(bad)})"
     if unproved := [name for name in plan.rollback.levels if name not in proved]:
         rehearsed = [each for each in shown.levels if each.level == unproved[0]]
         why = "; ".join([rehearsed[0].verdict, *rehearsed[0].differences[:3]]) if rehearsed else "was not rehearsed"

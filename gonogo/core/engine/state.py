@@ -117,7 +117,7 @@ EDGES: tuple[Edge, ...] = (
     Edge(_S.ROLLING_BACK, _K.FAILED, _S.ROLLING_BACK, "a step failed as the rollback began: what it left is undone too"),
     Edge(_S.ROLLING_BACK, _K.LOSS_COUNTED, _S.ROLLING_BACK, "the rows that the next undo or restore would destroy are counted"),
     Edge(_S.ROLLING_BACK, _K.SWITCHED, _S.ROLLING_BACK, "a script of the level committed, together with this event"),
-    Edge(_S.ROLLING_BACK, _K.RESTORED, _S.PROVING, "the backup stands in the place of what was there"),
+    Edge(_S.ROLLING_BACK, _K.RESTORED, _S.PROVING, "the backup was restored in place of the database"),
     Edge(_S.ROLLING_BACK, _K.ROLL_BACK, _S.ROLLING_BACK, "a person takes another way back"),
     Edge(_S.PROVING, _K.ROLL_BACK, _S.ROLLING_BACK, "the proof failed, and a person rolls back by another level"),
     Edge(_S.ROLLED_BACK, _K.ROLL_BACK, _S.ROLLING_BACK, "what the run did is still there, and a person rolls back further"),

@@ -11,7 +11,7 @@ from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from gonogo.core.engine.percentiles import TOO_FAR, bounds, pace, percentile_of
 from gonogo.core.model.threshold import Threshold
@@ -46,8 +46,8 @@ class Measurement(BaseModel):
     count: int | None = None
     facts: Mapping[str, str] = {}
     error: str = ""
-    #: what the number counts, or rests on, for people
-    told: tuple[str, ...] = ()
+    #: what the number counts, or rests on, for people; older ledgers call it `told`
+    notes: tuple[str, ...] = Field(default=(), validation_alias=AliasChoices("notes", "told"))
     #: every single measurement that the numbers were made of, in milliseconds
     samples: tuple[float, ...] = ()
     #: how long a fixed piece of work took meanwhile, in milliseconds: the machine's own pace
@@ -135,16 +135,16 @@ def judge(
         return Judgement(check=measured.check, verdict=Verdict.INCONCLUSIVE, sentence=sentence)
     label = "" if threshold.metric == "value" else f"{threshold.metric} "
     # where rounding would hide the difference, every digit is said
-    told = (say(value), say(line)) if say(value) != say(line) or value == line else (f"{value:f}", f"{line:f}")
-    sentence = f"{label}{told[0]} {'is' if met else 'is not'} {threshold.op} {told[1]}"
+    notes = (say(value), say(line)) if say(value) != say(line) or value == line else (f"{value:f}", f"{line:f}")
+    sentence = f"{label}{notes[0]} {'is' if met else 'is not'} {threshold.op} {notes[1]}"
     if threshold.needs_baseline and before is not None:
         sentence += f" (baseline {say(before)})"
     if met and surely and usable is not None and (doubt := _doubt(threshold, measured, usable)):
         if doubt.verdict is Verdict.INCONCLUSIVE:
             return doubt
         met, sentence = False, f"{sentence}, {doubt.sentence}"
-    if measured.told and not met:
-        sentence += f": {'; '.join(measured.told[:_FEW])}"
+    if measured.notes and not met:
+        sentence += f": {'; '.join(measured.notes[:_FEW])}"
     return Judgement(check=measured.check, verdict=Verdict.PASS if met else Verdict.FAIL, sentence=sentence)
 
 
@@ -170,9 +170,9 @@ def _doubt(threshold: Threshold, measured: Measurement, baseline: Measurement) -
     if percent is None or not _by_calls(threshold, measured, baseline):
         return None
     slow = pace(measured.yardstick, baseline.yardstick)
-    told = f"the machine takes {slow:.1f} times as long as at the baseline" if abs(slow - 1) >= _PACE_TOLD else ""
+    notes = f"the machine takes {slow:.1f} times as long as at the baseline" if abs(slow - 1) >= _PACE_TOLD else ""
     if not 1 / TOO_FAR <= slow <= TOO_FAR:
-        sentence = f"{told} for the same work, which says nothing about the change"
+        sentence = f"{notes} for the same work, which says nothing about the change"
         return Judgement(check=measured.check, verdict=Verdict.INCONCLUSIVE, sentence=sentence)
     low, high = bounds(measured.samples, percent).low, bounds(baseline.samples, percent).high
     if low is None or high is None:
@@ -181,7 +181,7 @@ def _doubt(threshold: Threshold, measured: Measurement, baseline: Measurement) -
     line = threshold.line(Decimal(str(high)) * Decimal(str(round(slow, 4))))
     if line is not None and threshold.holds(Decimal(str(low)), line):
         return None
-    said = f"but only {low:.3g} is certain, and the limit is {float(line or 0):.3g}" + (f"; {told}" if told else "")
+    said = f"but only {low:.3g} is certain, and the limit is {float(line or 0):.3g}" + (f"; {notes}" if notes else "")
     return Judgement(check=measured.check, verdict=Verdict.FAIL, sentence=said)
 
 
@@ -235,8 +235,8 @@ def judge_all(
         tripping = judge(breach, measured, baseline, at_least=at_least, surely=True)
         if tripping.verdict is Verdict.FAIL:
             verdict = Verdict.AMBER
-    told = [j.sentence for j in judged if j.verdict is not Verdict.PASS] or [j.sentence for j in judged]
-    return Judgement(check=measured.check, verdict=verdict, sentence="; ".join(dict.fromkeys(told)))
+    notes = [j.sentence for j in judged if j.verdict is not Verdict.PASS] or [j.sentence for j in judged]
+    return Judgement(check=measured.check, verdict=verdict, sentence="; ".join(dict.fromkeys(notes)))
 
 
 def _expected(threshold: Threshold, measured: Measurement, baseline: Measurement | None, at_least: int) -> Judgement:

@@ -93,7 +93,7 @@ class Updates(Part):
         default={}, description="Who is mentioned too where a check is about `database`, `application`, `security` or `business`."
     )
 
-    def told(self) -> Iterator[tuple[tuple[str | int, ...], tuple[str, ...]]]:
+    def recipients(self) -> Iterator[tuple[tuple[str | int, ...], tuple[str, ...]]]:
         """Yield everybody who is told something, with the place."""
         yield ("blockers",), self.blockers
         for number, level in enumerate(self.escalate):
@@ -279,9 +279,9 @@ class Runbook(Part):
 
     def named_people(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
         """Yield every place that names a person or a role, with the name."""
-        told = [(("updates", *place), names) for place, names in self.updates.told()]
-        told += [(("monitor", "alerts", n, "to"), alert.to) for n, alert in enumerate(self.alerts)]
-        for place, names in told:
+        recipients = [(("updates", *place), names) for place, names in self.updates.recipients()]
+        recipients += [(("monitor", "alerts", n, "to"), alert.to) for n, alert in enumerate(self.alerts)]
+        for place, names in recipients:
             yield from (((*place, i), name) for i, name in enumerate(names))
         for i, name in enumerate(self.schedule.override):
             yield ("schedule", "override", i), name

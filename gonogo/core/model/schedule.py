@@ -85,7 +85,7 @@ class Freeze(Part):
 
     begins: str = Field(description="A local date, or a date and time.")
     ends: str = Field(description="A local date, which then is frozen too, or a date and time.")
-    why: str = Field(default="", description="Why; it is said to whoever tries.")
+    why: str = Field(default="", description="Why; shown to those who try to launch.")
 
     def span(self, zone: str) -> tuple[datetime, datetime]:
         """Return its begin and its end.

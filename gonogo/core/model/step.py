@@ -154,7 +154,7 @@ class Step(Part):
         if kind != "sql":
             raise ValueError(f"rows: of a `{kind}` step nobody counts the rows that it changes; a `check` step after it can")
         if rule.needs_baseline or rule.metric != "value" or rule.n > 1:
-            raise ValueError(f"rows: {self.rows!r} is no comparison with a number, such as `> 0`")
+            raise ValueError(f"rows: {self.rows!r} does not compare with a number, as this does: `> 0`")
 
     @property
     def kind(self) -> str:

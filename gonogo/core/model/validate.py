@@ -92,7 +92,7 @@ def _alert_problems(runbook: Runbook) -> Iterator[tuple[Path_, str]]:
     names: set[str] = set()
     for n, alert in enumerate(runbook.alerts):
         if alert.alert in names:
-            yield ("monitor", "alerts", n, "alert"), f"the alert {alert.alert!r} stands here twice; give each its own name"
+            yield ("monitor", "alerts", n, "alert"), f"the alert {alert.alert!r} is given twice; give each its own name"
         names.add(alert.alert)
         if alert.threshold.needs_baseline:
             yield ("monitor", "alerts", n, "when"), "outside of a run there is no baseline; compare with a number"
@@ -134,20 +134,20 @@ def _doubled(runbook: Runbook) -> Iterator[tuple[Path_, str]]:
     items: set[str] = set()
     for path, item in runbook.items():
         if item.item in items:
-            yield (*path, "item"), f"the item {item.item!r} stands twice; give each its own name"
+            yield (*path, "item"), f"the item {item.item!r} is given twice; give each its own name"
         items.add(item.item)
     for p, phase in enumerate(runbook.phases):
         if phase.phase in phases:
-            yield ("phases", p, "phase"), f"the phase {phase.phase!r} stands here twice; give each its own name"
+            yield ("phases", p, "phase"), f"the phase {phase.phase!r} is given twice; give each its own name"
         phases.add(phase.phase)
         for t, task in enumerate(phase.tasks):
             if task.task in seen:
-                yield ("phases", p, "tasks", t, "task"), f"the task {task.task!r} stands twice; give each its own name"
+                yield ("phases", p, "tasks", t, "task"), f"the task {task.task!r} is given twice; give each its own name"
             seen[task.task] = task.task
             names: set[str] = set()
             for s, step in enumerate(task.steps):
                 if step.step and step.step in names:
-                    yield ("phases", p, "tasks", t, "steps", s, "step"), f"the step {step.step!r} stands here twice"
+                    yield ("phases", p, "tasks", t, "steps", s, "step"), f"the step {step.step!r} is given twice"
                 names.add(step.step)
 
 

@@ -23,9 +23,9 @@ def changes(before: Plan, after: Plan, texts_before: Mapping[str, str], texts_af
         texts_after: the scripts of the other.
     """
     was, now = dict(_leaves(before.model_dump(mode="json"))), dict(_leaves(after.model_dump(mode="json")))
-    told = [f"{path} was {_short(was.get(path))} and is {_short(now.get(path))}" for path in _differing(was, now)]
-    told += _script_changes(_scripts(before, texts_before), _scripts(after, texts_after))
-    return told[:_MANY] + ([f"and {len(told) - _MANY} more lines"] if len(told) > _MANY else [])
+    notes = [f"{path} was {_short(was.get(path))} and is {_short(now.get(path))}" for path in _differing(was, now)]
+    notes += _script_changes(_scripts(before, texts_before), _scripts(after, texts_after))
+    return notes[:_MANY] + ([f"and {len(notes) - _MANY} more lines"] if len(notes) > _MANY else [])
 
 
 def _differing(was: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
@@ -59,12 +59,12 @@ def _scripts(plan: Plan, texts: Mapping[str, str]) -> dict[str, str]:
 
 
 def _script_changes(was: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    told = []
+    notes = []
     for source in _differing(was, now):
-        told.append(f"{source} has changed:")
+        notes.append(f"{source} has changed:")
         lines = difflib.unified_diff(was.get(source, "").splitlines(), now.get(source, "").splitlines(), n=0, lineterm="")
-        told += [f"    {line[:_WIDE]}" for line in lines if line[:1] in "+-" and not line.startswith(("+++", "---"))]
-    return told
+        notes += [f"    {line[:_WIDE]}" for line in lines if line[:1] in "+-" and not line.startswith(("+++", "---"))]
+    return notes
 
 
 def _short(value: object) -> str:
@@ -74,12 +74,12 @@ def _short(value: object) -> str:
 
 def differences(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
     """Say what differs between two fingerprints of a schema, an object a line."""
-    told = [f"{name} is missing" for name in sorted(before.keys() - after.keys())]
-    told += [f"{name} is new" for name in sorted(after.keys() - before.keys())]
+    notes = [f"{name} is missing" for name in sorted(before.keys() - after.keys())]
+    notes += [f"{name} is new" for name in sorted(after.keys() - before.keys())]
     for name in sorted(before.keys() & after.keys()):
         if before[name] != after[name]:
-            told.append(f"{name} was {_one_line(before[name])} and is {_one_line(after[name])}")
-    return told
+            notes.append(f"{name} was {_one_line(before[name])} and is {_one_line(after[name])}")
+    return notes
 
 
 def _one_line(text: str) -> str:

@@ -85,19 +85,19 @@ def updates_of(plan: Plan, alerts: Mapping[str, Standing], events: Iterable[Even
         now: the time.
     """
     rules = {alert.alert: alert for alert in plan.monitor.alerts} if plan.monitor else {}
-    told: list[tuple[str, Update]] = []
+    notes: list[tuple[str, Update]] = []
     for event in events:
         name, text = _text_of(event)
         if (rule := rules.get(name)) and text:
             loud = event.kind is Kind.ALERT
             mention = (*rule.to, *contacts(plan, [rule.check])) if loud else ()
-            told.append((rule.channel, Update(key=str(event.seq), text=text, loud=loud, mention=tuple(dict.fromkeys(mention)))))
+            notes.append((rule.channel, Update(key=str(event.seq), text=text, loud=loud, mention=tuple(dict.fromkeys(mention)))))
     for name, stands in alerts.items():
         rule = rules.get(name)
         if rule and stands.raised is not None and stands.at is not None and not stands.acknowledged:
             levels = due_of_alert(plan, name, stands.raised, stands.at, stands.why, now)
-            told += [(rule.channel, update) for update in levels]
-    return told
+            notes += [(rule.channel, update) for update in levels]
+    return notes
 
 
 def _text_of(event: Event) -> tuple[str, str]:

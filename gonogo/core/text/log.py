@@ -52,8 +52,8 @@ def _phase_started(scene: Scene[events.PhaseStarted]) -> str:
 @LINES.of(events.BaselineMeasured)
 def _baseline(scene: Scene[events.BaselineMeasured]) -> str:
     checks, objects = len(scene.body.measurements), len(scene.body.fingerprint)
-    told = f"the baseline is measured: {counted(checks, 'check')}, {counted(objects, 'schema object')}"
-    return told if checks else ""
+    notes = f"the baseline is measured: {counted(checks, 'check')}, {counted(objects, 'schema object')}"
+    return notes if checks else ""
 
 
 @LINES.of(events.RehearsalFound)

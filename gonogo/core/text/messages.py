@@ -80,12 +80,12 @@ def _shows(plan: Plan, state: State) -> tuple[object, ...]:
 
 def updates(plan: Plan, before: State, event: Event, after: State, run: str) -> list[Update]:
     """Return what this event makes people hear: the run's own message when it changes, and the story in its thread."""
-    told: list[Update] = []
+    notes: list[Update] = []
     if not takes_effect(before, event):
-        return told
+        return notes
     if event.kind is Kind.PHASE_STARTED or _shows(plan, before) != _shows(plan, after):
-        told.append(Update(key="root", text=headline(plan, after, run, event.at), root=True))
-    return told + list(_story(plan, before, event, after))
+        notes.append(Update(key="root", text=headline(plan, after, run, event.at), root=True))
+    return notes + list(_story(plan, before, event, after))
 
 
 def _story(plan: Plan, before: State, event: Event, after: State) -> Sequence[Update]:
@@ -163,9 +163,9 @@ def first_line(text: object) -> str:
 
 def _work(plan: Plan, before: State, event: Event, after: State) -> list[Update]:
     """Announce the task that begins, and each percentage when it is passed: once, as both follow from the events alone."""
-    told: list[Update] = []
+    notes: list[Update] = []
     if after.status is not Status.WORKING:
-        return told  # it was on its way as the run began to roll back
+        return notes  # it was on its way as the run began to roll back
     began = after.work.step != before.work.step or event.kind is Kind.GO
     if began and after.work.step < len(plan.steps):
         task = plan.task(plan.steps[after.work.step].task)
@@ -175,12 +175,12 @@ def _work(plan: Plan, before: State, event: Event, after: State) -> list[Update]
             if task.takes:
                 ends = event.at + expected_duration(task, after)
                 text += f", planned to take {say_duration(task.takes)}, until {clock(ends, plan.zone)}"
-            told.append(Update(key=f"{event.seq}:task", text=text + "."))
+            notes.append(Update(key=f"{event.seq}:task", text=text + "."))
     was, now = fraction(plan, before) * 100, fraction(plan, after) * 100
     for mark in plan.updates.progress:
         if was < mark <= now:
-            told.append(Update(key=f"{mark}%", text=f"{mark} % of the planned work is done."))
-    return told
+            notes.append(Update(key=f"{mark}%", text=f"{mark} % of the planned work is done."))
+    return notes
 
 
 # what each kind of event makes people hear in the run's thread

@@ -52,20 +52,20 @@ def next_commands(plan: Plan, state: State, *, running: bool) -> list[NextComman
 
 
 def _after_a_failed_rollback(plan: Plan, state: State, where: str) -> list[NextCommand]:
-    told = [
+    notes = [
         NextCommand(command=f"gonogo rollback {where} --continue", when="when the named problem is fixed: go on where it stopped")
     ]
     if state.status is Status.ROLLING_BACK and state.rollback.level == "undo" and next_to_undo(plan, state) is not None:
-        told.append(NextCommand(command=f"gonogo resume {where} --settle done", when="you have undone that by hand"))
-    told += [
+        notes.append(NextCommand(command=f"gonogo resume {where} --settle done", when="you have undone that by hand"))
+    notes += [
         NextCommand(command=f"gonogo rollback {where} --level {level}", when=f"if not fixable: roll back by {level}")
         for level in state.rules.levels
         if goes_further(state, level)
     ]
     if goes_further(state, "", 0):
         first = plan.phases[0].name
-        told.append(NextCommand(command=f"gonogo rollback {where} --phase {first}", when="if not fixable: the whole run"))
-    return told
+        notes.append(NextCommand(command=f"gonogo rollback {where} --phase {first}", when="if not fixable: the whole run"))
+    return notes
 
 
 def items_to_confirm(plan: Plan, state: State) -> tuple[str, ...]:

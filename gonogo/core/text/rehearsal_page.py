@@ -22,7 +22,7 @@ def rehearsal_page(title: str, shown: Rehearsed) -> str:
     parts = [
         f"# Rehearsal: {title}",
         f"On {shown.on}, from a backup of {taken} with {shown.rows:,} rows.",
-        f"It stands for the seal `{shown.seal[:16]}` on {shown.target}.",
+        f"It is valid for the seal `{shown.seal[:16]}` on {shown.target}.",
         "",
         f"**{shown.shortcomings or 'It went forward and back.'}**",
         "",

@@ -20,8 +20,8 @@ def describe_step(step: PlannedStep, few: int = _FEW, *, bare: bool = False) -> 
     names = list(dict.fromkeys(script.source.rsplit("/", 1)[-1] if bare else script.source for script in step.scripts))
     sources = ", ".join(names[:few]) + (f" and {len(names) - few} more" if len(names) > few else "")
     parts = [*step.checks, *(item.item for item in step.confirm)]
-    told = [step.row.verb, ", ".join(parts), say_duration(step.wait) if step.wait is not None else ""]
+    notes = [step.row.verb, ", ".join(parts), say_duration(step.wait) if step.wait is not None else ""]
     if step.backfill is not None:
-        told.append(f"{step.backfill.table}, {step.backfill.batch} rows a batch{':' if sources else ''}")
-    told += [sources, str(step.given) if step.given is not None else ""]
-    return " ".join(filter(None, told))
+        notes.append(f"{step.backfill.table}, {step.backfill.batch} rows a batch{':' if sources else ''}")
+    notes += [sources, str(step.given) if step.given is not None else ""]
+    return " ".join(filter(None, notes))
