@@ -172,7 +172,7 @@ def test_the_server_asks_for_the_password_and_serves_no_other_origin(room: Scrat
 
 
 def test_a_broken_runbook_says_why_the_others_are_offered_and_a_new_one_is_picked_up(room: ScratchServer, page: Page) -> None:
-    assert "broken.yaml is broken" in room.served()
+    assert "broken.yaml has problems" in room.served()
     assert "did you mean 'protected'?" in room.served()
     write(room.project, "late", GATED)
     room.until(lambda: "late: offered for db, guarded" in room.served())

@@ -218,7 +218,7 @@ def test_a_rehearsal_that_did_not_stand_does_not_let_a_run_begin(desk: Callable[
     done = here("run", "book", "--without-prefect")
 
     assert done.returncode == 10
-    assert "no way back restored what was there" in done.stdout
+    assert "no rollback level restored what was there" in done.stdout
 
 
 def test_the_window_must_have_room_for_the_way_back(desk: Callable[..., Desk]) -> None:

@@ -149,7 +149,7 @@ def test_a_url_that_is_none_is_refused_without_its_password(read: Callable[[str]
 LATE = '{"folder": "x", "taken_at": "9999-12-31T23:59:59-12:00", "tables": 1, "objects": 1, "bytes": 1, "restored_in": 1}'
 #: rows that whoever may append to a ledger can write, and no gonogo does
 STRANGE = [
-    ("script done", '{"step": 99, "last": true}', "names the step 99, and the plan has 2"),
+    ("script done", '{"step": 99, "last": true}', "names the step 99, but the plan has only 2"),
     ("script done", '{"step": 0, "last": true, "took": 1e308}', "took"),
     ("script done", '{"step": 0, "script": -5, "last": true}', "names the script -5"),
     ("undo done", '{"step": 99, "last": true}', "names the step 99"),

@@ -402,7 +402,7 @@ def test_a_service_is_judged_by_status_latency_share_of_errors_and_a_field(
     assert value(ask(field)) == 20
     healthy = {"http": {"url": f"{service}/health", "field": "status", "equals": "healthy"}, "expect": "= 1"}
     assert judged(healthy, ask(healthy)).verdict is Verdict.PASS
-    for url, why in (("/ill", "it answered 500"), ("/text", "no JSON")):
+    for url, why in (("/ill", "it answered 500"), ("/text", "not JSON")):
         assert why in ask({"http": {"url": service + url, "field": "status"}, "expect": "= 1"}).missing
     gone = {"http": "http://127.0.0.1:9/", "samples": 2, "within": "2s", "expect": "errors = 0"}
     assert judged(gone, ask(gone)).verdict is Verdict.FAIL
