@@ -22,8 +22,8 @@ import psycopg
 
 from gonogo import project
 from gonogo.postgres import embedded
+from gonogo.postgres.checksum import checksum
 from gonogo.postgres.connection import Connection, Database
-from gonogo.postgres.fingerprint import checksum
 from gonogo.postgres.scratch import ScratchServer
 from gonogo.recovery import dump
 from gonogo.recovery.manifest import read

@@ -8,8 +8,8 @@ from __future__ import annotations
 from checks.asking import asking
 from checks.kind import Question
 from gonogo.core.engine.verdict import Measurement
+from gonogo.postgres.checksum import checksum, columns_of
 from gonogo.postgres.connection import Connection
-from gonogo.postgres.fingerprint import checksum, columns_of
 
 
 def measure(question: Question, connection: Connection) -> Measurement:

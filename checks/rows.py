@@ -5,8 +5,8 @@ from __future__ import annotations
 from checks.asking import asking
 from checks.kind import Question
 from gonogo.core.engine.verdict import Measurement
+from gonogo.postgres.checksum import count_rows
 from gonogo.postgres.connection import Connection
-from gonogo.postgres.fingerprint import count_rows
 
 
 def measure(question: Question, connection: Connection) -> Measurement:

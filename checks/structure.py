@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
+
+from pydantic import ValidationError
 
 from checks.asking import asking, listed
 from checks.kind import Question
 from gonogo.core.engine.verdict import Measurement
-from gonogo.core.plan.diff import differences
+from gonogo.core.plan.fingerprint import FORM, Fingerprint, differences
 from gonogo.errors import StepError
 from gonogo.postgres.connection import Connection
-from gonogo.postgres.fingerprint import schema_fingerprint
+from gonogo.postgres.fingerprint import fingerprint
 
 #: how the fingerprint begins the names of each sort of object
 _PREFIX: Mapping[str, tuple[str, ...]] = {
@@ -28,32 +29,33 @@ _PREFIX: Mapping[str, tuple[str, ...]] = {
     "sequences": ("sequence ",),
     "extensions": ("extension ",),
 }
-_GRANTS = (re.compile(r"\bowner .+?(?= acl | \{|$)"), re.compile(r"\bacl .*?(?= rls [tf]|$)|\{[^{}]*=[^{}]*\}"))
-_RLS = re.compile(r"\brls [tf]( [tf])?")
+_GRANTS = ("owner ", "grants ")
+_ROW_SECURITY = ("row security",)
 
 
 def measure(question: Question, connection: Connection) -> Measurement:
     """Count the objects that differ from what is expected, or from before the first change."""
     asked = question.check.structure
     with asking(question, connection, one_snapshot=True):
-        now = schema_fingerprint(connection)
+        expected = _expected(question) if asked and asked.like else None
+        found = fingerprint(connection, expected.form if expected else FORM)
     only = asked.only if asked else ()
-    now = _part(now, only)
-    if asked and asked.like:
-        expected = _expected(question)
-        return listed(question.name, differences(_part(expected, only), now))
+    now = _part(found.objects, only)
+    if expected is not None:
+        return listed(question.name, differences(_part(expected.objects, only), now))
     before = question.baseline.facts if question.baseline else now
     return listed(question.name, differences(dict(before), now), facts=now)
 
 
-def _expected(question: Question) -> dict[str, str]:
+def _expected(question: Question) -> Fingerprint:
     try:
         read = json.loads(question.text)
     except ValueError:
         raise StepError("the file with the expected schema is not JSON; `gonogo objects` writes one") from None
-    if not isinstance(read, dict) or not all(isinstance(value, str) for value in read.values()):
-        raise StepError("the file with the expected schema is not what `gonogo objects` writes")
-    return read
+    try:
+        return Fingerprint.model_validate(read)
+    except ValidationError:
+        raise StepError("the file with the expected schema is not what `gonogo objects` writes") from None
 
 
 def _part(schema: Mapping[str, str], only: tuple[str, ...]) -> dict[str, str]:
@@ -63,12 +65,12 @@ def _part(schema: Mapping[str, str], only: tuple[str, ...]) -> dict[str, str]:
     prefixes = tuple(prefix for word in only if word != "grants" for prefix in _PREFIX[word])
     found = {name: said for name, said in schema.items() if prefixes and name.startswith(prefixes)}
     if "policies" in only:
-        found |= {f"row-level security of {name}": rls.group() for name, said in schema.items() if (rls := _RLS.search(said))}
+        found |= {f"row-level security of {name}": rls for name, said in schema.items() if (rls := _lines(said, _ROW_SECURITY))}
     if "grants" in only:
-        found |= {f"grants on {name}": granted for name, said in schema.items() if (granted := _granted(said))}
+        found |= {f"grants on {name}": granted for name, said in schema.items() if (granted := _lines(said, _GRANTS))}
     return found
 
 
-def _granted(said: str) -> str:
-    """Return the owner and the privileges that a definition ends with."""
-    return " ".join(found[-1] for pattern in _GRANTS if (found := pattern.findall(said)))
+def _lines(said: str, beginnings: tuple[str, ...]) -> str:
+    """Return the lines of an object's text that begin in one of some ways."""
+    return "\n".join(line for line in said.split("\n") if line.startswith(beginnings))

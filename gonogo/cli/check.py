@@ -30,7 +30,7 @@ from gonogo.monitor import acknowledge, look
 from gonogo.planning.open import open_runbook
 from gonogo.planning.planner import prepare
 from gonogo.postgres.connection import Connection
-from gonogo.postgres.fingerprint import schema_fingerprint
+from gonogo.postgres.fingerprint import fingerprint
 from gonogo.run import runs, targets
 from gonogo.run.open import read_inputs
 
@@ -163,8 +163,8 @@ def objects(
     """
     opened = open_runbook(runbook, target)
     with targets.connect_recovering(targets.reach(opened), "gonogo/objects") as connection:
-        found = schema_fingerprint(connection)
-    text = json_.dumps(found, indent=1, ensure_ascii=False, sort_keys=True)
+        found = fingerprint(connection)
+    text = json_.dumps(found.model_dump(mode="json", exclude={"shared"}), indent=1, ensure_ascii=False, sort_keys=True)
     if output is None:
         typer.echo(text)
         return
@@ -172,4 +172,4 @@ def objects(
         output.write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         raise BadInput(f"--output {output}: {error.strerror}") from None
-    say(f"{output}: {len(found)} objects")
+    say(f"{output}: {len(found.objects)} objects")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gonogo.core.plan.diff import differences
+from gonogo.core.plan.fingerprint import Fingerprint, differences
 from gonogo.errors import StepError
+from gonogo.postgres.checksum import checksum, sequence_positions
 from gonogo.postgres.connection import Connection
-from gonogo.postgres.fingerprint import checksum, schema_fingerprint, sequence_positions
+from gonogo.postgres.fingerprint import fingerprint
 from gonogo.postgres.schemas import USERS_SCHEMAS
 
 _COLUMNS = f"""
@@ -26,7 +27,7 @@ GROUP BY 1 ORDER BY 1
 class Snapshot:
     """What a database held: its schema object by object, its rows by checksum, and the order of its columns."""
 
-    schema: Mapping[str, str]
+    schema: Fingerprint
     rows: Mapping[str, str]
     columns: Mapping[str, tuple[str, ...]]
     #: how far each sequence is; ahead of where it was does no harm
@@ -44,7 +45,7 @@ def take_snapshot(connection: Connection) -> Snapshot:
     columns = _columns(connection)
     rows = {table: checksum(connection, table, names) for table, names in columns.items()}
     return Snapshot(
-        schema=schema_fingerprint(connection),
+        schema=fingerprint(connection),
         rows=rows,
         columns=columns,
         sequences=sequence_positions(connection),
@@ -59,7 +60,7 @@ def _large_objects(connection: Connection) -> int:
 
 def snapshot_differences(before: Snapshot, after: Snapshot) -> list[str]:
     """Return what differs between two stocks."""
-    notes = differences(before.schema, after.schema)
+    notes = _schema_differences(before.schema, after.schema)
     both = before.rows.keys() & after.rows.keys()
     changed = [
         table
@@ -69,14 +70,21 @@ def snapshot_differences(before: Snapshot, after: Snapshot) -> list[str]:
     return notes + [f"the rows of {table} {_rows(before.rows[table], after.rows[table])}" for table in changed]
 
 
+def _schema_differences(before: Fingerprint, after: Fingerprint) -> list[str]:
+    """Return what differs between two schemas, and of what the server's databases share: on a copy, nobody else changes that."""
+    return differences(before.objects, after.objects) + [
+        f"{note} (all databases of the server share it)" for note in differences(before.shared, after.shared)
+    ]
+
+
 def compare_snapshot(before: Snapshot, connection: Connection) -> tuple[list[str], list[str]]:
     """Return what differs from before, and the tables whose columns only stand in another order.
 
     Rows are compared over the columns that there were: a column that stayed behind is told once, not for every row.
     """
     now = _columns(connection)
-    now_schema = schema_fingerprint(connection)
-    notes = differences(before.schema, now_schema)
+    now_schema = fingerprint(connection)
+    notes = _schema_differences(before.schema, now_schema)
     for table, said in before.rows.items():
         if table not in now:
             continue  # its absence is told already
@@ -90,7 +98,7 @@ def compare_snapshot(before: Snapshot, connection: Connection) -> tuple[list[str
     at = sequence_positions(connection)
     notes += [
         f"the sequence {name} was at {before.sequences[name]} and is back at {at.get(name, 'its start')}"
-        for name in before.sequences.keys() & _sequences(now_schema)
+        for name in before.sequences.keys() & _sequences(now_schema.objects)
         if at.get(name, 0) < before.sequences[name]
     ]
     if (objects := _large_objects(connection)) != before.large_objects:
@@ -104,7 +112,7 @@ def compare_snapshot(before: Snapshot, connection: Connection) -> tuple[list[str
 
 
 def _sequences(schema: Mapping[str, str]) -> set[str]:
-    return {name.removeprefix("sequence ") for name in schema if name.startswith("sequence ")}
+    return {name.removeprefix("sequence ") for name in schema if name.startswith("sequence ") and " behind " not in name}
 
 
 def _rows(before: str, now: str) -> str:

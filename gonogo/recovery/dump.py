@@ -23,10 +23,12 @@ import psycopg
 from gonogo import clock, private_files
 from gonogo.core.engine.events import BackupProof
 from gonogo.core.model.rollback import Backup
-from gonogo.core.plan.diff import differences
+from gonogo.core.plan.fingerprint import differences
 from gonogo.errors import StepError
+from gonogo.postgres.catalog_query import BUILT_IN
+from gonogo.postgres.checksum import checksum, sequence_positions
 from gonogo.postgres.connection import Connection, Database, identify
-from gonogo.postgres.fingerprint import checksum, schema_fingerprint, sequence_positions
+from gonogo.postgres.fingerprint import fingerprint
 from gonogo.postgres.schemas import USERS_SCHEMAS
 from gonogo.postgres.scratch import ScratchServer, scratch
 from gonogo.postgres.tools import ProgramFailed, Say, finish, running, without_password
@@ -125,7 +127,7 @@ def _take(database: Database, partial: Path, say: Say, rule: Backup) -> Manifest
                 tables={name: checksum(connection, name) for name in chosen},
                 without_rows=tuple(name for name in sizes if name not in chosen),
                 sequences=sequences,
-                schema=schema_fingerprint(connection),
+                schema=fingerprint(connection),
                 uncovered=tuple(_column(connection, _UNCOVERED)),
                 roles=tuple(_column(connection, "SELECT rolname FROM pg_catalog.pg_roles WHERE oid >= 16384")),
             )
@@ -213,7 +215,7 @@ def restored(backup: BackupFolder, room: ScratchServer, say: Say) -> Iterator[tu
             folder=str(backup.folder),
             taken_at=backup.manifest.taken_at,
             tables=len(backup.manifest.tables),
-            objects=len(backup.manifest.fingerprint),
+            objects=len(backup.manifest.fingerprint.objects),
             bytes=backup.size,
             restored_in=seconds,
             uncovered=tuple(uncovered),
@@ -290,7 +292,8 @@ def require_held(backup: BackupFolder, connection: Connection) -> None:
         for name, held in manifest.tables.items()
         if found[name] != held
     ]
-    held, there = portable(manifest.fingerprint), portable(schema_fingerprint(connection))
+    now_there = fingerprint(connection, manifest.fingerprint.form)
+    held, there = portable(manifest.fingerprint.objects), portable(now_there.objects)
     if _major(manifest.server) != _major(connection.info.server_version):
         # versions write the same definition differently: then it is seen that every object is there
         held, there = dict.fromkeys(held, ""), dict.fromkeys(there, "")
@@ -316,16 +319,22 @@ def _count(connection: Connection, table: str) -> str:
         return str(error)
 
 
+#: what a dump does not hold: it belongs to the database, or to the server
+_NOT_DUMPED = ("setting of ", "event trigger ", "the database", "subscription ", BUILT_IN)
+_INVALID = re.compile(r" INVALID|^not (valid|ready)$", re.MULTILINE)
+
+
 def portable(schema: Mapping[str, str]) -> dict[str, str]:
-    """Leave out what belongs to the database itself and not to its dump, and what only newer servers list on its own."""
-    own = ("setting of ", "event trigger ")
+    """Leave out what belongs to the database or its server and not to its dump, and what only newer servers list on its own."""
     return {
         name: text
         for name, text in schema.items()
-        if not name.startswith(own)
-        and not text.startswith("NOT NULL ")
+        if not name.startswith(_NOT_DUMPED)
+        # the rows of some tables may be left out, and then no sequence is behind them
+        and " behind its column " not in name
+        and not text.startswith(("NOT NULL ", "definition NOT NULL "))
         # pg_dump leaves out an index that is not valid
-        and not (name.startswith("index ") and " INVALID" in text)
+        and not (name.startswith("index ") and _INVALID.search(text))
     }
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
+from gonogo.core.plan.fingerprint import Fingerprint
 from gonogo.errors import StepError
 
 MANIFEST = "manifest.json"
@@ -44,7 +45,7 @@ class Manifest(BaseModel):
     tables: dict[str, str]
     without_rows: tuple[str, ...]
     sequences: dict[str, int]
-    fingerprint: dict[str, str] = Field(alias="schema")
+    fingerprint: Fingerprint = Field(alias="schema")
     uncovered: tuple[str, ...]
     roles: tuple[str, ...]
     files: dict[str, FileSum] = {}

@@ -14,7 +14,7 @@ from gonogo.core.model.duration import say_duration
 from gonogo.core.model.people import NO_GO
 from gonogo.core.model.rollback import BACKUP_PROVED, REHEARSAL_FRESH
 from gonogo.core.model.schedule import closed
-from gonogo.core.plan.diff import differences
+from gonogo.core.plan.fingerprint import Fingerprint, differences
 from gonogo.core.plan.seal import evidence_seal
 from gonogo.core.text.messages import clock as say_clock
 from gonogo.core.text.messages import describe_backup
@@ -78,11 +78,12 @@ def _another(context: Context, shown: Rehearsed, *, older: bool) -> str:
         return "it was rehearsed with a gonogo that seals plans in another form; rehearse it again"
     if shown.plan != plan.seal:
         return "what was rehearsed is not what would run: a script, a check, an input or a limit has changed since"
-    measured = context.state.known.baseline.fingerprint if context.state.changed else {}
-    now = measured or context.target.fingerprint()
+    known = context.state.known.baseline.fingerprint
+    as_then = context.state.changed and known.form == shown.fingerprint.form
+    now = known if as_then else context.target.fingerprint(shown.fingerprint.form)
     if shown.seal == evidence_seal(plan, now):
         return ""
-    notes = differences(shown.fingerprint, now)
+    notes = differences(shown.fingerprint.objects, now.objects)
     return "the target has changed since: " + ("; ".join(notes[:10]) or "it is another database, or another server's version")
 
 
@@ -172,17 +173,18 @@ def _ask_people(context: Context, judged: Sequence[Judgement]) -> events.PeopleA
     """Ask people about this plan on this schema; go where they have said so of just this, ask again where it has changed."""
     plan, gate, now = context.plan, context.state.gate, context.now()
     approve = plan.phases[context.state.phase].approve
-    schema = context.target.fingerprint()
-    shown = evidence_seal(plan, schema)
     asked = gate.asked if context.state.status is Status.DECIDING else None
+    before = context.ledger.event(asked.seq).body if asked is not None else None
+    known = before.fingerprint if isinstance(before, events.PeopleAsked) else Fingerprint()
+    # in the form in which they were asked, or an upgrade of gonogo alone would void what they said
+    schema = context.target.fingerprint(known.form)
+    shown = evidence_seal(plan, schema)
     if asked is not None and asked.seal == shown:
         votes = tuple(events.GoVote(person=vote.person, proved=vote.proved, event=vote.seq) for vote in gate.votes)
         return events.Go(judged=tuple(judged), votes=votes, seal=shown)
     why, deadline = "", None
     if asked is not None:
-        before = context.ledger.event(asked.seq).body
-        known = before.fingerprint if isinstance(before, events.PeopleAsked) else {}
-        why = "the schema has changed since people were asked: " + "; ".join(differences(known, schema))
+        why = "the schema has changed since people were asked: " + "; ".join(differences(known.objects, schema.objects))
     if approve is not None:
         deadline = asked.deadline if asked and asked.deadline else now + approve.within
     return events.PeopleAsked(judged=tuple(judged), seal=shown, fingerprint=schema, why=why, deadline=deadline)

@@ -13,6 +13,7 @@ from gonogo.core.engine.events import BackupProved, BackupRestored, BatchDone, B
 from gonogo.core.engine.state import State
 from gonogo.core.engine.verdict import Measurement
 from gonogo.core.model.check_kinds import Http, Program
+from gonogo.core.plan.fingerprint import FORM, Fingerprint
 from gonogo.core.plan.plan import PlannedStep, Script
 
 
@@ -169,7 +170,7 @@ class Target(Protocol):
 
     # what is there
 
-    def fingerprint(self) -> dict[str, str]:
+    def fingerprint(self, form: int = FORM) -> Fingerprint:
         """Return the definitions of the schema, object by object."""
 
     def missing_rights(self, needs: Sequence[tuple[str, str]]) -> list[str]:

@@ -9,7 +9,7 @@ from gonogo.core.engine.decide import recent_approvals
 from gonogo.core.engine.state import SWITCH_LEVELS, Status
 from gonogo.core.engine.verdict import Judgement
 from gonogo.core.model.duration import say_duration
-from gonogo.core.plan.diff import differences
+from gonogo.core.plan.fingerprint import ALWAYS_UNSEEN, Fingerprint, differences
 from gonogo.core.plan.plan import PlannedStep
 from gonogo.core.text.messages import describe_loss_step, describe_rows
 from gonogo.core.text.plain import counted
@@ -141,16 +141,30 @@ def _prove_switch(context: Context) -> Outcome:
 
 def _prove_as_before(context: Context, judged: Sequence[Judgement]) -> Outcome:
     state = context.state
-    before = state.start.fingerprint if state.start else {}
-    differing = tuple(differences(before, context.target.fingerprint()))
+    before = state.start.fingerprint if state.start else Fingerprint()
+    now = context.target.fingerprint(before.form)
+    differing = tuple(differences(before.objects, now.objects))
     failing = not_passing(judged)
     if differing or failing:
         why = "; ".join([*differing, *failing])
-        return events.RollbackNotProved(why=why, judged=tuple(judged), differences=differing, objects=len(before))
+        return events.RollbackNotProved(why=why, judged=tuple(judged), differences=differing, objects=len(before.objects))
     took = say_duration(context.now() - state.changed_at) if state.changed_at else ""
     back_to = state.rollback.back_to
     phase = context.plan.phases[back_to]
     where = f" of phase {phase.name}" if back_to else ""
-    why = f"{counted(len(before), 'schema object')} as before, {counted(len(judged), 'check')} as at the start{where}"
+    why = f"{counted(len(before.objects), 'schema object')} as before, {counted(len(judged), 'check')} as at the start{where}"
+    shared = tuple(differences(before.shared, now.shared))
+    if shared:
+        why += f"; on the server, shared with its other databases and so not judged: {'; '.join(shared)}"
+    if unread := [name for name in now.unseen if name not in ALWAYS_UNSEEN]:
+        why += f"; not compared, as the role may not read it: {', '.join(unread)}"
     proved = events.PhaseRollbackProved if back_to else events.RollbackProved
-    return proved(why=why, proof_took=took, step=phase.first, judged=tuple(judged), objects=len(before))
+    return proved(
+        why=why,
+        proof_took=took,
+        step=phase.first,
+        judged=tuple(judged),
+        objects=len(before.objects),
+        shared=shared,
+        unseen=now.unseen,
+    )

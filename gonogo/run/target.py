@@ -16,6 +16,7 @@ from gonogo.core.engine.events import BackupProved, BackupRestored, Body, Event
 from gonogo.core.engine.state import State
 from gonogo.core.engine.verdict import Measurement
 from gonogo.core.model.check_kinds import Http, Program
+from gonogo.core.plan.fingerprint import FORM, Fingerprint
 from gonogo.core.plan.plan import PlannedStep, Script
 from gonogo.errors import Refused, RestoreFailed, ScriptFailed, StepError
 from gonogo.external.process import EndedEarly, NotStarted, run_command
@@ -23,7 +24,7 @@ from gonogo.external.request import request
 from gonogo.postgres import scratch
 from gonogo.postgres.blockers import describe_error
 from gonogo.postgres.connection import Connection
-from gonogo.postgres.fingerprint import schema_fingerprint
+from gonogo.postgres.fingerprint import fingerprint
 from gonogo.recovery import data_loss, dump, manifest, restore
 from gonogo.run import losses, non_transactional
 from gonogo.run.backfill import TableBatches, keyset
@@ -132,9 +133,9 @@ class PostgresTarget:
 
     # what is there
 
-    def fingerprint(self) -> dict[str, str]:
+    def fingerprint(self, form: int = FORM) -> Fingerprint:
         """Return the definitions of the schema, object by object."""
-        return schema_fingerprint(self.session.connection)
+        return fingerprint(self.session.connection, form)
 
     def missing_rights(self, needs: Sequence[tuple[str, str]]) -> list[str]:
         """Return which rights the role does not have."""

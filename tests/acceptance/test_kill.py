@@ -16,8 +16,9 @@ from support.servers import Server
 
 from gonogo.ledger import chain as hashes
 from gonogo.ledger import store
+from gonogo.postgres.checksum import checksum
 from gonogo.postgres.connection import Database
-from gonogo.postgres.fingerprint import checksum, schema_fingerprint
+from gonogo.postgres.fingerprint import fingerprint
 from gonogo.project import ROOT
 
 BOOK = "guardian-multi-credit"
@@ -81,7 +82,7 @@ def end_of(url: str) -> dict[str, Any]:
     """Return all that a run leaves: schema, rows, and how often each thing was done."""
     with Database(url=url).connect("test") as connection:
         return {
-            "schema": schema_fingerprint(connection),
+            "schema": fingerprint(connection).objects,
             "rows": {table: checksum(connection, table) for table in TABLES},
             "ddl": connection.execute("SELECT tag, object, count(*) FROM counted.ddl GROUP BY 1, 2 ORDER BY 1, 2").fetchall(),
             "allocated": connection.execute(

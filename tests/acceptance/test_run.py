@@ -16,7 +16,7 @@ from support.servers import OLD, Server
 
 from gonogo.ledger import store
 from gonogo.postgres.connection import Database
-from gonogo.postgres.fingerprint import schema_fingerprint
+from gonogo.postgres.fingerprint import fingerprint
 
 SLEEPING = "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%pg_sleep(300)%' AND state = 'active' AND pid <> pg_backend_pid()"
 Make = Callable[..., Path]
@@ -38,7 +38,7 @@ def ask(url: str, query: str) -> object:
 
 def schema_of(url: str) -> dict[str, str]:
     with Database(url=url).connect("test") as connection:
-        return schema_fingerprint(connection)
+        return dict(fingerprint(connection).objects)
 
 
 def run(project: Path, url: str, *more: str, **environ: str) -> tuple[int, str]:

@@ -24,7 +24,7 @@ from gonogo.core.plan.plan import Plan, Script
 from gonogo.core.plan.seal import digest
 from gonogo.postgres import embedded
 from gonogo.postgres.connection import Connection, Database
-from gonogo.postgres.fingerprint import schema_fingerprint
+from gonogo.postgres.fingerprint import fingerprint
 
 SCHEMA = """
 CREATE TABLE customer (id int PRIMARY KEY, email text, country text NOT NULL, age int);
@@ -136,7 +136,7 @@ def test_objects_that_are_missing_or_there_and_a_schema_that_drifts(ask: Ask, da
     grants = {"structure": {"only": "grants"}}
     everything: dict[str, Any] = {"structure": {}}
     before, whole = ask(grants), ask(everything)
-    expected = json.dumps(schema_fingerprint(connection))
+    expected = fingerprint(connection).model_dump_json()
     connection.execute("ALTER TABLE customer ADD COLUMN note text")
     assert value(ask(grants, before=before)) == 0, "a column is no grant"
     assert judged(everything, ask(everything, before=whole)).sentence == "1 is not = 0: column public.customer.note is new"

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import pytest
 from support.servers import Server
 
-from gonogo.core.plan.diff import differences
+from gonogo.core.plan.fingerprint import differences
 from gonogo.errors import StepError
+from gonogo.postgres.checksum import checksum
 from gonogo.postgres.connection import Connection, Database
-from gonogo.postgres.fingerprint import checksum, schema_fingerprint
+from gonogo.postgres.fingerprint import fingerprint
 
 SCHEMA = """
 CREATE SCHEMA app;
@@ -124,36 +125,36 @@ def connection(any_server: Server) -> Iterator[Connection]:
 
 def test_each_change_of_the_schema_is_named_and_undoing_it_ends_the_difference(connection: Connection) -> None:
     connection.execute(SCHEMA.encode())
-    before = schema_fingerprint(connection)
-    assert differences(before, schema_fingerprint(connection)) == []
+    before = fingerprint(connection).objects
+    assert differences(before, fingerprint(connection).objects) == []
     for what, (sql, named) in CHANGES.items():
         if "ENUM" in sql or "ADD VALUE" in sql:
             continue
         connection.execute(b"BEGIN")
         connection.execute(sql.encode())
-        told = differences(before, schema_fingerprint(connection))
+        told = differences(before, fingerprint(connection).objects)
         connection.execute(b"ROLLBACK")
         assert any(line.startswith(named) for line in told), f"{what}: {told}"
     connection.execute(CHANGES["an enum's value"][0].encode())
-    assert differences(before, schema_fingerprint(connection))[0].startswith("type app.mood")
+    assert differences(before, fingerprint(connection).objects)[0].startswith("type app.mood")
 
 
 def test_what_a_server_calls_a_not_null_is_no_difference_and_a_not_null_is(connection: Connection) -> None:
     connection.execute(b"CREATE TABLE t (a int NOT NULL, b text)")
-    before = schema_fingerprint(connection)
+    before = fingerprint(connection).objects
     connection.execute(b"ALTER TABLE t RENAME a TO c; ALTER TABLE t ALTER c DROP NOT NULL")
     connection.execute(b"ALTER TABLE t ALTER c SET NOT NULL; ALTER TABLE t RENAME c TO a")
-    assert differences(before, schema_fingerprint(connection)) == []
+    assert differences(before, fingerprint(connection).objects) == []
     connection.execute(b"ALTER TABLE t ALTER a DROP NOT NULL")
-    assert any("t.a was integer not null" in told for told in differences(before, schema_fingerprint(connection)))
+    assert any("t.a was not null" in told for told in differences(before, fingerprint(connection).objects))
 
 
 def test_the_order_of_columns_and_the_ledger_are_not_part_of_the_schema(connection: Connection) -> None:
     connection.execute(b"CREATE TABLE t (a int, b text)")
-    before = schema_fingerprint(connection)
+    before = fingerprint(connection).objects
     connection.execute(b"ALTER TABLE t DROP a; ALTER TABLE t ADD a int; CREATE SCHEMA gonogo; CREATE TABLE gonogo.x ()")
 
-    assert differences(before, schema_fingerprint(connection)) == []
+    assert differences(before, fingerprint(connection).objects) == []
 
 
 @pytest.mark.parametrize("loss", LOSSES)

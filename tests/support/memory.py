@@ -29,6 +29,7 @@ from gonogo.core.engine.events import (
 from gonogo.core.engine.state import State, Status
 from gonogo.core.engine.verdict import Measurement
 from gonogo.core.model.check_kinds import Http, Program
+from gonogo.core.plan.fingerprint import FORM, Fingerprint
 from gonogo.core.plan.plan import Plan, PlannedStep, Script
 from gonogo.errors import Fenced, Refused, RestoreFailed, ScriptFailed
 from gonogo.recovery.manifest import BackupFailed
@@ -281,13 +282,13 @@ class MemoryTarget:
 
     # what is there
 
-    def fingerprint(self) -> dict[str, str]:
+    def fingerprint(self, form: int = FORM) -> Fingerprint:
         if isinstance(self.command, ProveRollback):
             if self.choose(("proved", "not proved")) == "not proved":
-                return {"table a": "another"}
+                return Fingerprint(form=form, objects={"table a": "another"})
             start = self.state().start
-            return dict(start.fingerprint) if start else {}
-        return {"table a": str(self.schema)}
+            return start.fingerprint if start else Fingerprint(form=form)
+        return Fingerprint(form=form, objects={"table a": str(self.schema)})
 
     def missing_rights(self, needs: Sequence[tuple[str, str]]) -> list[str]:
         del needs

@@ -15,6 +15,7 @@ from gonogo.core.engine.evolve import ROLLBACK, fold
 from gonogo.core.engine.marks import script_done, script_not_done
 from gonogo.core.engine.state import SWITCH_LEVELS, State, Status
 from gonogo.core.model.people import GO, NO_GO, Approve, Item, why_vote_rejected
+from gonogo.core.plan.fingerprint import Fingerprint
 from gonogo.core.plan.plan import Plan
 from gonogo.core.plan.seal import evidence_seal
 from gonogo.keys import Keys
@@ -97,7 +98,7 @@ class World:
 
     def seal_of(self, schema: int) -> str:
         """What people's answers stand for with the schema of a number."""
-        return evidence_seal(self.plan, {"table a": str(schema)})
+        return evidence_seal(self.plan, Fingerprint(objects={"table a": str(schema)}))
 
     def vote(self, person: str, decision: str = GO, *, seal: str | None = None, at: datetime | None = None) -> int:
         """Write down what somebody says at the gate, whether it counts or not; return its number."""

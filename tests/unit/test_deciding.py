@@ -358,7 +358,7 @@ def test_what_a_rollback_leads_back_to_is_measured_again_when_people_have_decide
     assert world.state.status is Status.DECIDING
     assert len(world.state.gate.votes) == 2
     assert world.decide() == JudgeGate()
-    assert world.state.known.baseline.fingerprint == {"table a": "while they decided"}
+    assert world.state.known.baseline.fingerprint.objects == {"table a": "while they decided"}
 
 
 def test_once_something_was_changed_the_way_back_leads_to_before_that() -> None:

@@ -194,7 +194,7 @@ def test_the_first_baseline_is_the_one_that_a_rollback_leads_back_to() -> None:
     world.go_on()
     world.launch()
     world.tell(Kind.BASELINE, schema={"table a": "2"})
-    assert world.state.known.baseline.fingerprint == {"table a": "1"}
+    assert world.state.known.baseline.fingerprint.objects == {"table a": "1"}
     assert world.decide() == JudgeGate()
 
 

@@ -110,7 +110,7 @@ def test_a_run_of_the_first_form_is_folded_to_where_it_stood() -> None:
     state = fold(run_of_the_first_form())
     assert state.status is Status.ROLLED_BACK
     assert (state.rollback.cause, state.work.step, state.rollback.level) == ("a rehearsed doubt", 0, "undo")
-    assert state.known.baseline.fingerprint
+    assert state.known.baseline.fingerprint.objects
     assert state.known.backups[0].tables == 1
 
 
@@ -133,4 +133,4 @@ def test_a_rehearsal_of_the_first_form_says_what_it_showed() -> None:
     found = [event.body for _, _, event in first_form() if isinstance(event.body, events.Rehearsed)]
     assert [level.level for level in found[0].levels] == ["undo", "restore"]
     assert {step.step_kind for step in found[0].steps} >= {"sql", "backfill"}
-    assert found[0].fingerprint
+    assert found[0].fingerprint.objects

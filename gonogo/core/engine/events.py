@@ -16,10 +16,11 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import AfterValidator, AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from gonogo.core.engine.verdict import Judgement, Measurement
+from gonogo.core.plan.fingerprint import Fingerprint
 from gonogo.core.plan.plan import Plan
 
 #: the version of the form that is written; 1 had no number
-FORM = 2
+FORM = 3
 _VERSION = "v"
 
 
@@ -156,8 +157,8 @@ class BaselineMeasured(Body):
 
     kind = Kind.BASELINE
     measurements: Mapping[str, Measurement] = {}
-    #: the schema's definitions, object by object
-    fingerprint: Mapping[str, str] = Field(default={}, validation_alias=AliasChoices("fingerprint", "schema"))
+    #: what the database is made of
+    fingerprint: Fingerprint = Field(default=Fingerprint(), validation_alias=AliasChoices("fingerprint", "schema"))
 
 
 class RehearsedLevel(Value):
@@ -222,7 +223,7 @@ class PeopleAsked(Body):
     kind = Kind.ASKED
     judged: tuple[Judgement, ...] = ()
     seal: str = ""
-    fingerprint: Mapping[str, str] = Field(default={}, validation_alias=AliasChoices("fingerprint", "schema"))
+    fingerprint: Fingerprint = Field(default=Fingerprint(), validation_alias=AliasChoices("fingerprint", "schema"))
     deadline: Moment | None = None
     items: tuple[str, ...] = ()
     #: the step that waits for them; past the last one, the end of the phase
@@ -611,6 +612,10 @@ class RollbackProved(Body):
     differences: tuple[str, ...] = ()
     #: how many objects of the schema were compared
     objects: int = 0
+    #: what differs of that which all databases of the server share: others may have changed it, so it is told and not judged
+    shared: tuple[str, ...] = ()
+    #: what could not be compared, as the role may not read it
+    unseen: tuple[str, ...] = ()
     proof_took: str = ""
     #: the first step that is undone
     step: int = 0
@@ -726,7 +731,7 @@ class Rehearsed(Body):
     #: the seal of the plan, and that of the plan on this schema of this target
     plan: str
     seal: str
-    fingerprint: Mapping[str, str] = Field(validation_alias=AliasChoices("fingerprint", "schema"))
+    fingerprint: Fingerprint = Field(validation_alias=AliasChoices("fingerprint", "schema"))
     target: str = ""
     on: str
     backup: BackupProof | None = None

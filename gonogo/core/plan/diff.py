@@ -1,4 +1,4 @@
-"""What differs between two plans, and between two fingerprints of a schema, in words."""
+"""What differs between two plans, in words."""
 
 from __future__ import annotations
 
@@ -70,16 +70,6 @@ def _script_changes(was: Mapping[str, str], now: Mapping[str, str]) -> list[str]
 def _short(value: object) -> str:
     text = "not there" if value is None else str(value)
     return text if len(text) <= _WIDE else text[: _WIDE - 3] + "..."
-
-
-def differences(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
-    """Say what differs between two fingerprints of a schema, an object a line."""
-    notes = [f"{name} is missing" for name in sorted(before.keys() - after.keys())]
-    notes += [f"{name} is new" for name in sorted(after.keys() - before.keys())]
-    for name in sorted(before.keys() & after.keys()):
-        if before[name] != after[name]:
-            notes.append(f"{name} was {_one_line(before[name])} and is {_one_line(after[name])}")
-    return notes
 
 
 def _one_line(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
+from gonogo.core.plan.fingerprint import Fingerprint
 from gonogo.core.plan.plan import Plan, Script
 
 
@@ -13,15 +14,15 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def evidence_seal(plan: Plan, schema: Mapping[str, str]) -> str:
+def evidence_seal(plan: Plan, found: Fingerprint) -> str:
     """Return the digest that people's answers stand for: what would be done, to which database, in which state.
 
     Args:
         plan: the plan, sealed.
-        schema: the fingerprint of the target's schema, object by object.
+        found: the fingerprint of the target.
     """
     target = plan.identity.model_dump_json() if plan.identity else ""
-    return digest("\0".join((plan.seal, target, *(f"{name}={schema[name]}" for name in sorted(schema)))))
+    return digest(f"{plan.seal}\0{target}\0{found.written()}")
 
 
 def seal(plan: Plan, meanings: Mapping[str, str]) -> str:

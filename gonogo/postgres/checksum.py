@@ -1,0 +1,88 @@
+"""Rows: how many a table has, and their checksum, whatever their order; and how far sequences are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from psycopg import sql
+
+from gonogo.errors import StepError
+from gonogo.postgres.connection import Connection
+
+# How each column goes into the hash of its row. Only a type whose equal values are written alike may be hashed as it is, and
+# int8 and its kin not even then: their hash folds 64 bits to 32. What has a binary form of its own goes by that, which tells
+# 1.0 from 1.00 and one day from 24 hours; what is numbered again in every database (enums, composites, regclass) by its text.
+_COLUMNS = """
+SELECT a.attname, CASE
+  WHEN t.oid >= 16384 OR t.typtype <> 'b' OR t.typelem >= 16384 OR t.typname ~ '^_?reg' OR t.typsend = 0
+    OR (SELECT e.typsend = 0 FROM pg_catalog.pg_type e WHERE e.oid = t.typelem)
+    THEN 'ROW({})::text COLLATE "C"'
+  WHEN t.typname IN ('bool', 'int2', 'int4', 'oid', 'date', 'uuid', 'bytea', 'char') THEN '{}'
+  WHEN t.typname IN ('text', 'varchar', 'name') THEN '{} COLLATE "C"'
+  ELSE format('%%s({})', t.typsend) END
+FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+WHERE a.attrelid = pg_catalog.to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attname
+"""
+
+
+def sequence_positions(connection: Connection) -> dict[str, int]:
+    """Return the last value that each sequence handed out; one that never did is left out."""
+    rows = connection.execute(
+        "SELECT format('%I.%I', schemaname, sequencename), last_value FROM pg_catalog.pg_sequences"
+        " WHERE schemaname <> 'gonogo' AND last_value IS NOT NULL"
+    ).fetchall()
+    return {str(name): int(value) for name, value in rows}
+
+
+def count_rows(connection: Connection, table: str) -> int:
+    """Return how many rows a table has."""
+    row = connection.execute(sql.SQL("SELECT pg_catalog.count(*) FROM {}").format(_name(connection, table))).fetchone()
+    return int(row[0]) if row else 0
+
+
+def checksum(connection: Connection, table: str, columns: Sequence[str] = ()) -> str:
+    """Return a table's row count and checksum, which do not depend on the order of its rows.
+
+    A row's hash is made of its values' hashes (hash_record_extended) and mixed once more, so that a value that was swapped
+    between two rows is noticed, which a sum of hashes of values would not. What equality calls the same and is not, such as
+    1.0 and 1.00, one day and 24 hours, or NULL and nothing, is told apart.
+
+    Args:
+        connection: where.
+        table: the table, with its schema where that is not public.
+        columns: the columns to look at; all of them without any.
+
+    Raises:
+        StepError: there is no such table or column.
+    """
+    name, found = _name(connection, table), dict(_columns(connection, table))
+    if missing := [c for c in columns if c not in found]:
+        raise StepError(f"{table} has no column {missing[0]}")
+    chosen = sorted(columns) or list(found)
+    if not chosen:
+        return str(count_rows(connection, table))
+    values = [sql.SQL(found[column]).format(sql.Identifier(column)) for column in chosen]
+    query = sql.SQL(
+        "SELECT pg_catalog.count(*)::text || ':' || coalesce(sum(pg_catalog.hashint4extended(0,"
+        " pg_catalog.hash_record_extended(ROW({}), 0)))::text, '0') FROM {}"
+    ).format(sql.SQL(", ").join(values), name)
+    row = connection.execute(query).fetchone()
+    return str(row[0]) if row else ""
+
+
+def columns_of(connection: Connection, table: str) -> list[str]:
+    """Return the names of a table's columns, sorted."""
+    return [name for name, _ in _columns(connection, table)]
+
+
+def _columns(connection: Connection, table: str) -> list[tuple[str, str]]:
+    """Return each column of a table, sorted, with how it goes into the hash of its row."""
+    return [(str(name), str(how)) for name, how in connection.execute(_COLUMNS, [table]).fetchall()]
+
+
+def _name(connection: Connection, table: str) -> sql.Composable:
+    """Return a table's name as the server quotes it."""
+    row = connection.execute("SELECT pg_catalog.to_regclass(%s)::text", [table]).fetchone()
+    if not row or row[0] is None:
+        raise StepError(f"there is no table {table}")
+    return sql.SQL(str(row[0]))
