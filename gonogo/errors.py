@@ -6,7 +6,8 @@ GonogoError
 │   ├── Unreachable
 │   │   └── ConnectionsDisabled  the database takes no connections: a restore was about to swap names
 │   ├── TargetBusy             another runner works on the target
-│   └── Fenced                 another runner took over from this one
+│   ├── Fenced                 another runner took over from this one
+│   └── LedgerWentBack         the ledger lacks what this process recorded in it
 └── StepError                  what a step met; the loop turns it into an event
     ├── ScriptFailed           the server refused the script
     │   └── RowsWritten        somebody wrote after the data loss was counted
@@ -82,6 +83,10 @@ class TargetBusy(Refused):
 
 class Fenced(Refused):
     """Another runner took this run over; this one must not touch the target any more."""
+
+
+class LedgerWentBack(Refused):
+    """The ledger lacks what this process recorded: the server came back without its newest commits, or was restored."""
 
 
 class StepError(GonogoError):

@@ -12,7 +12,7 @@ from generate.glossary_page import glossary_page  # noqa: E402 - the folder must
 from generate.runbook_page import runbook_page  # noqa: E402
 from generate.states_page import states_page  # noqa: E402
 from gonogo.core.model.json_schema import schema_text  # noqa: E402
-from gonogo.ledger.schema import ledger_sql  # noqa: E402
+from gonogo.ledger.schema import ledger_sql, upgrade_sql  # noqa: E402
 
 
 def write_pages() -> list[Path]:
@@ -23,6 +23,7 @@ def write_pages() -> list[Path]:
         DOCS / "runbook.md": runbook_page(),
         DOCS / "glossary.md": glossary_page(),
         DOCS.parent / "gonogo" / "ledger" / "ledger.sql": ledger_sql(),
+        DOCS.parent / "gonogo" / "ledger" / "upgrade.sql": upgrade_sql(),
     }
     for file, text in pages.items():
         file.write_text(text, encoding="utf-8")

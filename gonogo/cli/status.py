@@ -26,6 +26,7 @@ from gonogo.errors import BadInput, Exit, GonogoError
 from gonogo.ledger import chain, store
 from gonogo.planning.open import open_runbook
 from gonogo.run import runs
+from gonogo.run.local_head import local_head
 from gonogo.run.open import found_run, moment, named_run, read_inputs
 
 
@@ -246,8 +247,10 @@ def ledger_verify(runbook: RunbookArg, target: TargetOption = "", run_id: RunOpt
 
     Example: [bold]gonogo ledger verify guardian-multi-credit[/]
     """
-    with named_run(runbook, target, run_id) as (connection, run):
+    with named_run(runbook, target, run_id) as (opened, connection, run):
         count, problems = chain.verify(connection, run)
+        if gone := local_head(opened.project, run).missing_in(connection, run):
+            problems.append(gone)
     if json:
         as_json({"run": run, "events": count, "ok": not problems, "problems": problems})
     elif not problems:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import platform
+import secrets
+from functools import lru_cache
 
 import psycopg
 
@@ -52,25 +54,31 @@ def _sign(connection: Connection, run: str, *, epochs: int) -> None:
     connection.execute(
         "UPDATE gonogo.fence SET run = %s, epoch = epoch + %s, holder = %s, pid = pg_catalog.pg_backend_pid(), backend_start ="
         " (SELECT backend_start FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid()) WHERE id = 1",
-        [run, epochs, _me()],
+        [run, epochs, _me(os.getpid())],
     )
 
 
-def _me() -> str:
-    return f"process {os.getpid()} on {platform.node()}"
+@lru_cache(maxsize=1)
+def _me(process: int = 0) -> str:
+    # two containers can have one name, and both a process 1: a word of its own tells every process from any other
+    return f"process {process} on {platform.node()} ({secrets.token_hex(4)})"
+
+
+#: whether the backend of a fence still lives. Who may not see when it began sees its name all the same
+_LIVES = "(a.backend_start = {since} OR a.backend_start IS NULL AND a.application_name LIKE 'gonogo/%%')"
 
 
 def _alive(connection: Connection, pid: int | None, since: object) -> bool:
     if pid is None or pid == connection.info.backend_pid:
         return False
+    lives = _LIVES.format(since="%s")
     found = connection.execute(
-        "SELECT 1 FROM pg_catalog.pg_stat_activity WHERE pid = %s AND (backend_start = %s OR backend_start IS NULL)",
-        [pid, since],
+        f"SELECT 1 FROM pg_catalog.pg_stat_activity a WHERE a.pid = %s AND {lives}".encode(), [pid, since]
     ).fetchone()
     return found is not None
 
 
-def claim(connection: Connection, run: str, *, take_over: bool = False, patience: float = 5.0) -> int:
+def claim(connection: Connection, run: str, *, take_over: bool = False, patience: float = 5.0, ending: float = 20.0) -> int:
     """Become the target's one runner; return the epoch that every step is fenced by.
 
     Args:
@@ -78,20 +86,22 @@ def claim(connection: Connection, run: str, *, take_over: bool = False, patience
         run: the run.
         take_over: end the backend of a runner that is still there.
         patience: seconds to wait for a runner that is just dying.
+        ending: seconds that the one that is ended may take.
 
     Raises:
-        Occupied: another runner works on the target.
+        TargetBusy: another runner works on the target.
+        Refused: its backend does not end.
     """
-    deadline = clock.monotonic() + patience
+    deadline = clock.monotonic() + (ending if take_over else patience)
     while True:
         try:
             with transaction(connection):
                 return _claim_once(connection, run)
         except (TargetBusy, psycopg.errors.LockNotAvailable) as error:
+            if clock.monotonic() > deadline:
+                raise error if isinstance(error, TargetBusy) else TargetBusy(_holder(connection)) from None
             if take_over:
                 end_holder(connection)
-            elif clock.monotonic() > deadline:
-                raise error if isinstance(error, TargetBusy) else TargetBusy(_holder(connection)) from None
             clock.sleep(0.1)
 
 
@@ -100,7 +110,7 @@ def _claim_once(connection: Connection, run: str) -> int:
     row = connection.execute("SELECT epoch, pid, backend_start, run, holder FROM gonogo.fence WHERE id = 1 FOR UPDATE").fetchone()
     epoch, pid, since, held_run, holder = row or (0, None, None, "", "")
     # what this very process holds for this run is its own
-    if (held_run, holder) != (run, _me()) and _alive(connection, pid, since):
+    if (held_run, holder) != (run, _me(os.getpid())) and _alive(connection, pid, since):
         raise TargetBusy(_say_holder(held_run, holder, pid))
     _sign(connection, run, epochs=1)
     return int(epoch) + 1
@@ -150,9 +160,9 @@ def _holder(connection: Connection) -> str:
 
 def holder_alive(connection: Connection, run: str) -> bool:
     """Say whether a runner works on this run now."""
+    lives = _LIVES.format(since="f.backend_start")
     row = connection.execute(
-        "SELECT 1 FROM gonogo.fence f JOIN pg_catalog.pg_stat_activity a USING (pid)"
-        " WHERE f.run = %s AND (a.backend_start = f.backend_start OR a.backend_start IS NULL)",
+        f"SELECT 1 FROM gonogo.fence f JOIN pg_catalog.pg_stat_activity a USING (pid) WHERE f.run = %s AND {lives}".encode(),
         [run],
     ).fetchone()
     return row is not None

@@ -72,6 +72,17 @@ BEGIN
   PERFORM set_config('gonogo.xid', pg_current_xact_id()::text, true);
 END $$;
 
+-- for a runner that knows an event: a server that came back without its newest commits, or was restored, no longer has it
+CREATE FUNCTION gonogo.enter(p_run text, p_epoch bigint, p_seq bigint, p_at_us bigint) RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM gonogo.enter(p_run, p_epoch);
+  PERFORM 1 FROM gonogo.event WHERE run = p_run AND seq = p_seq AND (extract(epoch FROM at) * 1000000)::bigint = p_at_us;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'the ledger lacks event % of this run, which its runner recorded', p_seq USING ERRCODE = 'GN005';
+  END IF;
+END $$;
+
 -- answers the event's number, and the microseconds since 1970 of when it was recorded and its transaction began
 CREATE FUNCTION gonogo.append(p_run text, p_kind text, p_actor text, p_body json, p_entered boolean) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -110,4 +121,4 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON gonogo.event
 
 INSERT INTO gonogo.fence (id, epoch) VALUES (1, 0);
 
-COMMENT ON SCHEMA gonogo IS 'gonogo ledger 2';
+COMMENT ON SCHEMA gonogo IS 'gonogo ledger 3';

@@ -96,6 +96,18 @@ BEGIN
   PERFORM set_config('gonogo.xid', pg_current_xact_id()::text, true);
 END $$
 """
+_FOLLOW = """
+-- for a runner that knows an event: a server that came back without its newest commits, or was restored, no longer has it
+CREATE FUNCTION gonogo.enter(p_run text, p_epoch bigint, p_seq bigint, p_at_us bigint) RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM gonogo.enter(p_run, p_epoch);
+  PERFORM 1 FROM gonogo.event WHERE run = p_run AND seq = p_seq AND (extract(epoch FROM at) * 1000000)::bigint = p_at_us;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'the ledger lacks event % of this run, which its runner recorded', p_seq USING ERRCODE = 'GN005';
+  END IF;
+END $$
+"""
 _APPEND = """
 -- answers the event's number, and the microseconds since 1970 of when it was recorded and its transaction began
 CREATE FUNCTION gonogo.append(p_run text, p_kind text, p_actor text, p_body json, p_entered boolean) RETURNS text
@@ -136,6 +148,11 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON gonogo.event
 """
 
 
+def upgrade_sql() -> str:
+    """Return the SQL that an older ledger lacks, to be run in one transaction."""
+    return _FOLLOW.strip().replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION") + ";\n"
+
+
 def ledger_sql() -> str:
     """Return the SQL that makes the ledger, to be run in one transaction."""
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
@@ -146,6 +163,7 @@ def ledger_sql() -> str:
         *tables,
         *comments,
         _ENTER,
+        _FOLLOW,
         _APPEND,
         _APPEND_ONLY,
         "INSERT INTO gonogo.fence (id, epoch) VALUES (1, 0)",
@@ -155,4 +173,4 @@ def ledger_sql() -> str:
     return "\n".join(line.rstrip() for line in text.splitlines()) + ";\n"
 
 
-__all__ = ["delivery", "event", "fence", "ledger_sql", "metadata", "run", "script"]
+__all__ = ["delivery", "event", "fence", "ledger_sql", "metadata", "run", "script", "upgrade_sql"]

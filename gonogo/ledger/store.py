@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +15,17 @@ import psycopg
 
 from gonogo.core.engine.events import Body, Event, Rehearsed, RunOpened, kind_of, not_of_plan, read_body, write_body
 from gonogo.core.plan.plan import Plan
-from gonogo.errors import Fenced, Refused
+from gonogo.errors import Fenced, LedgerWentBack, Refused
+from gonogo.ledger.continuity import NOTHING_KNOWN, Mark, moment_of
+from gonogo.ledger.encoding import encode
 from gonogo.ledger.version import VERSION
 from gonogo.postgres.connection import Connection, transaction
 
-#: what the chain of a runbook's rehearsals is called: it is no run, but is kept like one
-_REHEARSALS = "~rehearsals"
-_MONITOR = "~monitor"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-FENCED, NO_SUCH_RUN = "GN001", "GN003"
+#: what chains that are no run, but are kept like one, are called
+_REHEARSALS, _MONITOR = "~rehearsals", "~monitor"
+FENCED, NO_SUCH_RUN, WENT_BACK = "GN001", "GN003", "GN005"
 _SCHEMA = Path(__file__).with_name("ledger.sql")
+_UPGRADE = Path(__file__).with_name("upgrade.sql")
 _STATE_EVENTS = """
 WITH entry AS (
   SELECT seq, kind, at, began, actor, body,
@@ -78,10 +77,14 @@ def _version(connection: Connection) -> int:
 
 
 def create(connection: Connection) -> None:
-    """Make the ledger where there is none; let one of an older version say the version that is written from now on."""
+    """Make the ledger where there is none; upgrade one of an older version.
+
+    Raises:
+        Refused: the role may not.
+    """
     if there := _version(connection):
         if there < VERSION:
-            _upgrade(connection)
+            _upgrade(connection, there)
         return
     try:
         with transaction(connection):
@@ -93,13 +96,17 @@ def create(connection: Connection) -> None:
         raise Refused(f"the role may not make the ledger's schema: {error.diag.message_primary}") from None
 
 
-def _upgrade(connection: Connection) -> None:
-    """Let the schema say the version that is written from now on, so that an older gonogo refuses it and misreads nothing.
-
-    Who does not own the schema leaves that to who does.
-    """
-    with suppress(psycopg.errors.InsufficientPrivilege), transaction(connection):
-        connection.execute(f"COMMENT ON SCHEMA gonogo IS 'gonogo ledger {VERSION}'".encode())
+def _upgrade(connection: Connection, there: int) -> None:
+    """Add what an older ledger lacks, and let it say its version, so that an older gonogo refuses it and misreads nothing."""
+    try:
+        with transaction(connection):
+            connection.execute(_UPGRADE.read_bytes())
+            connection.execute(f"COMMENT ON SCHEMA gonogo IS 'gonogo ledger {VERSION}'".encode())
+    except psycopg.errors.InsufficientPrivilege:
+        raise Refused(
+            f"the target's ledger is of version {there} and has to be upgraded to {VERSION}, which only the owner of the schema"
+            " gonogo may: go on with this run as that role once"
+        ) from None
 
 
 def make(connection: Connection) -> None:
@@ -225,19 +232,30 @@ def append(connection: Connection, run: str, body: Body, actor: str) -> Event:
 def recorded(answer: str, body: Body, actor: str) -> Event:
     """Return the event that `gonogo.append` answered to have recorded."""
     seq, at, began = map(int, answer.split())
-    moments = (_EPOCH + timedelta(microseconds=us) for us in (at, began))
-    return Event(seq=seq, at=next(moments), began=next(moments), actor=actor, body=body)
+    return Event(seq=seq, at=moment_of((seq, at)), began=moment_of((seq, began)), actor=actor, body=body)
 
 
-def append_fenced(connection: Connection, run: str, epoch: int, body: Body, actor: str) -> Event:
+def append_fenced(connection: Connection, run: str, epoch: int, body: Body, actor: str, follows: Mark = NOTHING_KNOWN) -> Event:
     """Append an event as the run's runner.
+
+    Args:
+        connection: the runner's.
+        run: the run.
+        epoch: under which it became the runner.
+        body: what happened.
+        actor: who records it.
+        follows: the newest event that the runner knows, as `mark` tells it.
 
     Raises:
         Fenced: another runner took over.
+        LedgerWentBack: the ledger lacks the event that it follows.
     """
     try:
         with transaction(connection):
-            connection.execute("SELECT gonogo.enter(%s, %s)", [run, epoch])
+            if follows == NOTHING_KNOWN:
+                connection.execute("SELECT gonogo.enter(%s, %s)", [run, epoch])
+            else:
+                connection.execute("SELECT gonogo.enter(%s, %s, %s, %s)", [run, epoch, *follows])
             return append(connection, run, body, actor)
     except psycopg.Error as error:
         raise_if_fenced(error)
@@ -245,29 +263,29 @@ def append_fenced(connection: Connection, run: str, epoch: int, body: Body, acto
 
 
 def raise_if_fenced(error: psycopg.Error) -> None:
-    """Turn the fence's own error into what it means.
+    """Turn the ledger's own errors into what they mean.
 
     Raises:
         Fenced: another runner took over.
+        LedgerWentBack: the ledger lacks what this runner recorded.
     """
+    if error.sqlstate == WENT_BACK:
+        raise LedgerWentBack(str(error.diag.message_primary)) from None
     if error.sqlstate == FENCED:
         raise Fenced("another runner took this run over; this one stops, and has changed nothing since") from None
 
 
-def encode(body: Mapping[str, Any]) -> str:
-    """Write a body as the JSON text that is kept and hashed."""
-    text = json.dumps(body, ensure_ascii=True, separators=(",", ":"), default=str)
-    if "\\ud" in text:
-        # a lone surrogate, which PostgreSQL's text cannot store
-        whole = json.dumps(body, ensure_ascii=False, separators=(",", ":"), default=str).encode("utf-8", "replace")
-        text = json.dumps(json.loads(whole), ensure_ascii=True, separators=(",", ":"))
-    # a NUL, which PostgreSQL cannot hold; six characters that only look like one are left alone
-    return re.sub(r"(?<!\\)((?:\\\\)*)\\u0000", r"\1\\ufffd", text) if "\\u0000" in text else text
-
-
 def read(connection: Connection, run: str, after: int = 0) -> list[Event]:
-    """Return the events of a run after a sequence number, in order."""
-    return [_event(row) for row in _fetch(connection, _EVENTS + " ORDER BY seq", [run, after])]
+    """Return the events of a run after a sequence number, in order.
+
+    Raises:
+        Refused: one is missing, or is none that this gonogo reads.
+    """
+    found = [_event(row) for row in _fetch(connection, _EVENTS + " ORDER BY seq", [run, after])]
+    for expected, event in enumerate(found, after + 1):
+        if event.seq != expected:
+            raise Refused(f"the ledger of the run {run} lacks event {expected}; somebody removed it. See `gonogo ledger verify`")
+    return found
 
 
 def read_looks(connection: Connection, chain: str) -> list[Event]:

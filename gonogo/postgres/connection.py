@@ -50,6 +50,8 @@ class Database:
             "statement_timeout": f"{milliseconds(limits.statement_timeout)}ms",
             "idle_in_transaction_session_timeout": "60s",
             "client_connection_check_interval": "500ms",
+            # what was answered as committed is on disk, whatever the database or the role says
+            "synchronous_commit": "on",
             "search_path": "public",
             "timezone": "UTC",
             "datestyle": "ISO",

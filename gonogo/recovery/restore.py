@@ -25,6 +25,7 @@ from gonogo import private_files
 from gonogo.core.engine.events import BackupRestored, write_body
 from gonogo.errors import Refused, RowsWritten
 from gonogo.ledger import store
+from gonogo.ledger.encoding import encode
 from gonogo.postgres.connection import Connection, Database, transaction
 from gonogo.postgres.tools import ProgramFailed, Say, finish, running
 from gonogo.recovery import data_loss
@@ -414,7 +415,7 @@ def _in_place_script(backup: BackupFolder, restorer: Restorer, folder: Path, say
 
 def _recorded(restorer: Restorer, body: BackupRestored) -> str:
     quoted = ", ".join(
-        sql.Literal(text).as_string() for text in (restorer.run, str(body.kind), restorer.actor, store.encode(write_body(body)))
+        sql.Literal(text).as_string() for text in (restorer.run, str(body.kind), restorer.actor, encode(write_body(body)))
     )
     run = sql.Literal(restorer.run).as_string()
     return f"SELECT gonogo.enter({run}, {restorer.epoch});\nSELECT gonogo.append({quoted}::json, true);\n"

@@ -32,6 +32,7 @@ from gonogo.core.engine.state import SWITCH_LEVELS, State, Status, outcome
 from gonogo.core.plan.plan import Identity, Plan
 from gonogo.core.plan.seal import evidence_seal
 from gonogo.ledger import store
+from gonogo.ledger.encoding import encode
 from gonogo.planning.prepared import Prepared
 from gonogo.postgres.connection import Database, identify
 from gonogo.postgres.inventory import Snapshot, compare_snapshot
@@ -90,7 +91,7 @@ def rehearse(
     shown = _evidence(run, made)
     if plan.protected:
         # as the ledger holds it, so that it is the same when it is read again
-        written = json.loads(store.encode(write_body(shown)))
+        written = json.loads(encode(write_body(shown)))
         shown = shown.replace(signature=keys_of(project).sign_as_project(written))
     with database.connect("gonogo/rehearse") as connection:
         store.record_rehearsal(connection, plan, shown, actor)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -12,16 +12,18 @@ import psycopg
 
 from gonogo.core.engine.events import Event, Held, TakenOver
 from gonogo.core.engine.evolve import fold
+from gonogo.core.engine.state import State
 from gonogo.core.plan.plan import Plan, PlannedPhase
 from gonogo.errors import Refused
 from gonogo.keys import Keys
-from gonogo.ledger import fence, store
+from gonogo.ledger import continuity, fence, store
 from gonogo.notify.channel import ready
 from gonogo.notify.sender import Sender
 from gonogo.postgres.connection import Database, identify, require_same
 from gonogo.project import Project
 from gonogo.run import signatures
 from gonogo.run.context import no_return_passed
+from gonogo.run.local_head import LocalHead
 from gonogo.run.records import RunLedger
 from gonogo.run.runner import Runner
 from gonogo.run.session import Session
@@ -36,6 +38,11 @@ class LiveRunner(Runner):
 
     session: Session
     postgres: PostgresTarget
+    local: LocalHead
+
+    def note_locally(self, _before: State, event: Event, _after: State) -> None:
+        """Keep what was recorded last beside the ledger, too."""
+        self.local.note(continuity.mark(event), self.session.timeline, self.beyond)
 
     def hold_now(self, why: str) -> None:
         """Stop the running statement at once, and hold the run."""
@@ -54,6 +61,7 @@ class LiveRunner(Runner):
                 fence.release(connection, self.session.run, self.session.epoch)
             connection.close()
         self.postgres.close_checks()
+        self.local.close()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,13 +107,25 @@ def acquire_run(
     store.create(connection)
     connection.execute("SELECT pg_catalog.set_config('application_name', %s, false)", [session.name[:63]])
     connection.execute("LISTEN gonogo")
-    untrusted = signatures.why_untrusted(session.connection, run, plan, keys)
+    runner = _runner(session, keys, where, events)
+    runner.newest = events[-1]
+    session.known = continuity.mark(events[-1])
+    continuity.require_whole(connection, run)
+    _compare_with_local(runner, events)
+    # what was recorded between the first look and the claim
+    runner.sync()
+    if resumed:
+        runner.append(TakenOver(epoch=session.epoch))
+    return runner
+
+
+def _runner(session: Session, keys: Keys, where: Where | None, events: list[Event]) -> LiveRunner:
+    untrusted = signatures.why_untrusted(session.connection, session.run, session.plan, keys)
     found = where or Where()
     target = PostgresTarget(session=session, state_folder=found.state_folder, root=found.root, untrusted=untrusted)
-
-    runner = LiveRunner(
-        plan=plan,
-        run=run,
+    return LiveRunner(
+        plan=session.plan,
+        run=session.run,
         ledger=RunLedger(session=session),
         target=target,
         keys=keys,
@@ -114,13 +134,25 @@ def acquire_run(
         watch_for=partial(_watch, session, target),
         session=session,
         postgres=target,
+        local=LocalHead(file=where.state_folder / "heads" / f"{session.run}.json" if where else None),
     )
-    session.known = runner.state.seq
-    # what was recorded between the first look and the claim
-    runner.sync()
-    if resumed:
-        runner.append(TakenOver(epoch=session.epoch))
-    return runner
+
+
+def _compare_with_local(runner: LiveRunner, events: list[Event]) -> None:
+    """See whether the ledger still holds what this project's processes recorded in it; keep that up from now on.
+
+    Raises:
+        Refused: events were removed by hand.
+    """
+    session = runner.session
+    newest, before, beyond = runner.local.read()
+    runner.listeners.append(runner.note_locally)
+    runner.beyond = dict(beyond)
+    session.timeline = continuity.timeline(session.connection)
+    if why := runner.local.missing_in(session.connection, runner.run):
+        session.timeline = before
+        runner.state = replace(fold(events), at=continuity.moment_of(newest))
+        runner.fold_anew(why, newest[0])
 
 
 def _read_run(database: Database, run: str) -> tuple[Plan, list[Event], dict[str, str]]:

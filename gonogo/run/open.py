@@ -42,7 +42,7 @@ def moment(text: str, zone: str) -> datetime | None:
 
 
 @contextmanager
-def named_run(name: str, target: str, run: str) -> Iterator[tuple[Connection, str]]:
+def named_run(name: str, target: str, run: str) -> Iterator[tuple[OpenedRunbook, Connection, str]]:
     """Find a run by its name alone: none of its events is read, so it is found whatever they are.
 
     Raises:
@@ -50,7 +50,7 @@ def named_run(name: str, target: str, run: str) -> Iterator[tuple[Connection, st
         Refused: there is no such run.
     """
     with _looking(name, target, run) as (opened, _, connection, wanted):
-        yield connection, runs.require(connection, wanted, opened.name)
+        yield opened, connection, runs.require(connection, wanted, opened.name)
 
 
 @contextmanager

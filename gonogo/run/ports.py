@@ -44,6 +44,13 @@ class Ledger(Reader, Protocol):
             Fenced: another runner took over.
         """
 
+    def newer(self, than: Event) -> list[Event]:
+        """Return the events after one that is known.
+
+        Raises:
+            LedgerWentBack: that one is not there any more.
+        """
+
     def problems(self) -> list[str]:
         """Return what is wrong with the chain of events, and with that of the rehearsals."""
 

@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from gonogo.core.engine.events import Body, Event, Rehearsed
-from gonogo.errors import Refused
-from gonogo.ledger import chain, store
+from gonogo.errors import LedgerWentBack, Refused
+from gonogo.ledger import chain, continuity, store
 from gonogo.postgres.connection import Connection
 from gonogo.run.session import Session
 
@@ -56,6 +56,17 @@ class RunLedger:
     def data(self, seq: int) -> dict[str, Any]:
         """Return the body of an event just as it lies in the ledger."""
         return self._reader.data(seq)
+
+    def newer(self, than: Event) -> list[Event]:
+        """Return the events after one that is known.
+
+        Raises:
+            LedgerWentBack: that one is not there any more.
+        """
+        found = self._reader.read(than.seq - 1)
+        if not found or continuity.mark(found[0]) != continuity.mark(than):
+            raise LedgerWentBack(f"the ledger lacks event {than.seq} of this run, which its runner recorded")
+        return found[1:]
 
     def append(self, body: Body) -> Event:
         """Append an event as the run's runner; after a lost connection, only if it is not there yet."""

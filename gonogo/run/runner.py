@@ -11,12 +11,13 @@ import psycopg
 
 from gonogo.core.engine import decide
 from gonogo.core.engine.commands import Command
-from gonogo.core.engine.events import Body, Event, Held
-from gonogo.core.engine.evolve import evolve
+from gonogo.core.engine.events import Body, Event, Held, LedgerLost, ScriptDone, ScriptStarted, UndoDone, UndoStarted
+from gonogo.core.engine.evolve import evolve, fold
 from gonogo.core.engine.state import ROLLING_BACK_STATES, State, Status
 from gonogo.core.plan.plan import Plan, PlannedPhase
+from gonogo.errors import LedgerWentBack, Refused
 from gonogo.keys import Keys
-from gonogo.ledger import store
+from gonogo.ledger import continuity, store
 from gonogo.run import signatures
 from gonogo.run.actions import perform
 from gonogo.run.context import Context
@@ -30,11 +31,14 @@ _WATCHED = frozenset({Status.WORKING, Status.VERIFYING, Status.SOAKING})
 class RecoverableTarget(Target, Protocol):
     """A target whose connection can be lost and made again."""
 
-    def knows(self, seq: int) -> None:
+    def knows(self, event: Event) -> None:
         """Note the newest event that the loop knows; what is newer happened behind a lost connection."""
 
     def proceed(self) -> None:
         """Let statements begin again: the loop has heard why they were stopped."""
+
+    def may_have_lost(self, moment: datetime) -> bool:
+        """Say whether the server was restarted after a moment, or another one took its place: else it has lost no commit."""
 
     def recover(self, error: psycopg.Error, known: int) -> list[Event] | None:
         """Come back after a lost connection, and return the events that are newer; None where it was not lost."""
@@ -80,6 +84,10 @@ class Runner:
     #: the go and the approval that were seen to be signed
     _trusted: tuple[int, int] = (-1, -1)
     _watch: PhaseWatch | None = None
+    #: the newest event that it knows
+    newest: Event | None = None
+    #: the events by which something acted beyond the database, each with its step and the event by which that attempt began
+    beyond: dict[continuity.Mark, tuple[int, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.use_plan(self.plan)
@@ -104,8 +112,13 @@ class Runner:
     # events
 
     def sync(self) -> None:
-        """Take in what others have recorded."""
-        for event in self.ledger.read(self.state.seq):
+        """Take in what others have recorded; where the ledger went back, fold it anew."""
+        try:
+            newer = self.ledger.read() if self.newest is None else self.ledger.newer(self.newest)
+        except LedgerWentBack as error:
+            self.fold_anew(str(error), self.state.seq)
+            return
+        for event in newer:
             self.take_in(event)
 
     def take_in(self, event: Event) -> None:
@@ -116,13 +129,53 @@ class Runner:
         """
         store.require_of_plan(self.plan, [event])
         before, self.state = self.state, evolve(self.state, event)
-        self.target.knows(self.state.seq)
+        self.newest = event
+        self.target.knows(event)
+        self._note_beyond(event)
         for listener in self.listeners:
             listener(before, event, self.state)
 
     def append(self, body: Body) -> None:
-        """Record an event and take it in."""
-        self._apply_own(self.ledger.append(body))
+        """Record an event and take it in; where the ledger went back, fold anew instead: something else may be next then."""
+        try:
+            self._apply_own(self.ledger.append(body))
+        except LedgerWentBack as error:
+            self.fold_anew(str(error), self.state.seq)
+
+    def fold_anew(self, why: str, known: int) -> None:
+        """Go on from what the ledger holds, where it lacks what was recorded in it; what acted beyond it is in doubt.
+
+        What changed the database itself went back together with the ledger.
+
+        Args:
+            why: what shows it.
+            known: the number of the newest event that was recorded.
+
+        Raises:
+            Refused: the server has been up since before that was recorded, so it lost nothing: somebody removed events.
+        """
+        self.end_watch()
+        there = self.ledger.read()
+        if self.state.at is not None and not self.target.may_have_lost(self.state.at):
+            raise Refused(
+                f"{why}. The server is the same and was not restarted since, so it lost nothing: somebody removed events from"
+                " the ledger, and what they say was done is still there. See `gonogo ledger verify`"
+            )
+        kept = {continuity.mark(event) for event in there}
+        beyond = {step: attempt for mark, (step, attempt) in self.beyond.items() if mark not in kept}
+        self.state = fold(there)
+        self.newest = there[-1]
+        self.target.knows(there[-1])
+        self.beyond = {mark: what for mark, what in self.beyond.items() if mark in kept}
+        self.append(LedgerLost(known=known, head=there[-1].seq, beyond=tuple(sorted(beyond.items())), why=why))
+
+    def _note_beyond(self, event: Event) -> None:
+        """Remember which events say that something acted beyond the database: it stays done when they are lost."""
+        body = event.body
+        if not isinstance(body, ScriptStarted | ScriptDone | UndoStarted | UndoDone) or body.step >= len(self.plan.steps):
+            return
+        if self.plan.steps[body.step].row.external:
+            self.beyond[continuity.mark(event)] = (body.step, self.state.work.attempt)
 
     def _apply_own(self, event: Event) -> None:
         """Take in an event of our own; where its number shows that others came before it, theirs first."""
@@ -152,6 +205,8 @@ class Runner:
             # the watch recorded why before it cancelled the statement
             self.sync()
             self.target.proceed()
+        except LedgerWentBack as error:
+            self.fold_anew(str(error), self.state.seq)
         except psycopg.Error as error:
             newer = self.target.recover(error, self.state.seq)
             if newer is not None:

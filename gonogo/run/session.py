@@ -23,7 +23,8 @@ from gonogo.core.model.threshold import parse_threshold
 from gonogo.core.plan.plan import Plan, PlannedStep, Script
 from gonogo.core.text.plain import indented, point_at
 from gonogo.errors import Refused, RowsWritten, ScriptFailed, Unreachable
-from gonogo.ledger import fence, store
+from gonogo.ledger import continuity, fence, store
+from gonogo.ledger.encoding import encode
 from gonogo.postgres.blockers import blocking
 from gonogo.postgres.connection import Connection, Database, identify, milliseconds, require_same
 from gonogo.recovery import data_loss
@@ -62,8 +63,12 @@ class Session:
     texts: Mapping[str, str]
     #: where the story of retries and reconnections is told
     say: Callable[[str], None] = _silently
-    #: the newest event that the loop knows; what is newer, and of the kind it waits for, happened behind a lost connection
-    known: int = 0
+    #: the newest event that the loop knows, as `continuity.mark` tells it; what is newer, and of the kind it waits for, happened
+    #: behind a lost connection
+    known: continuity.Mark = continuity.NOTHING_KNOWN
+
+    #: the server's timeline when that was recorded
+    timeline: int = 0
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
@@ -182,10 +187,11 @@ class Session:
             limits += f"SET LOCAL lock_timeout={milliseconds(step.lock_timeout)};"
         if step.statement_timeout != self.plan.sql.statement_timeout:
             limits += f"SET LOCAL statement_timeout={milliseconds(step.statement_timeout)};"
-        return f"BEGIN;{limits}SELECT gonogo.enter({self._quote(self.run)},{self.epoch});"
+        follows = "" if self.known == continuity.NOTHING_KNOWN else ",{},{}".format(*self.known)
+        return f"BEGIN;{limits}SELECT gonogo.enter({self._quote(self.run)},{self.epoch}{follows});"
 
     def _suffix(self, script: Script, body: Body, *, commits: bool = True) -> str:
-        written = store.encode(write_body(body))
+        written = encode(write_body(body))
         quoted = ",".join(self._quote(text) for text in (self.run, body.kind, self.actor, written))
         appended = f"SELECT gonogo.append({quoted}::json,true);"
         # what a script sets, also inside a function, must not reach the ledger's own statement or the next script
@@ -228,7 +234,7 @@ class Session:
     def survive(self, body: Body, once: Callable[[], Event]) -> Event:
         """Do it; where the connection is lost, find out in the ledger whether it happened, and only then do it again."""
         for _ in range(self.plan.sql.attempts):
-            known = self.known
+            known = self.known[0]
             try:
                 return once()
             except psycopg.OperationalError as error:
@@ -307,7 +313,9 @@ class Session:
 
     def append(self, body: Body) -> Event:
         """Append an event as this run's runner; after a lost connection, only if it is not there yet."""
-        return self.survive(body, lambda: store.append_fenced(self.connection, self.run, self.epoch, body, self.actor))
+        return self.survive(
+            body, lambda: store.append_fenced(self.connection, self.run, self.epoch, body, self.actor, self.known)
+        )
 
 
 def _answers(cursor: psycopg.Cursor[Any]) -> tuple[int, str]:

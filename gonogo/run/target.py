@@ -21,6 +21,7 @@ from gonogo.core.plan.plan import PlannedStep, Script
 from gonogo.errors import Refused, RestoreFailed, ScriptFailed, StepError
 from gonogo.external.process import EndedEarly, NotStarted, run_command
 from gonogo.external.request import request
+from gonogo.ledger import continuity
 from gonogo.postgres import scratch
 from gonogo.postgres.blockers import describe_error
 from gonogo.postgres.connection import Connection
@@ -198,13 +199,20 @@ class PostgresTarget:
 
     # lost connections, and the end
 
-    def knows(self, seq: int) -> None:
+    def knows(self, event: Event) -> None:
         """Note the newest event that the loop knows; what is newer happened behind a lost connection."""
-        self.session.known = seq
+        self.session.known = continuity.mark(event)
 
     def proceed(self) -> None:
         """Let statements begin again: the loop has heard why they were stopped."""
         self.session.proceed()
+
+    def may_have_lost(self, moment: datetime) -> bool:
+        """Say whether the server was restarted after a moment, or another one took its place: else it has lost no commit."""
+        connection, before = self.session.connection, self.session.timeline
+        row = connection.execute("SELECT pg_catalog.pg_postmaster_start_time() > %s", [moment]).fetchone()
+        self.session.timeline = continuity.timeline(connection)
+        return bool(row and row[0]) or before != self.session.timeline
 
     def recover(self, error: psycopg.Error, known: int) -> list[Event] | None:
         """Come back after a lost connection, and return the events that are newer; None where it was not lost."""

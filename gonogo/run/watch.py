@@ -189,7 +189,7 @@ class Watch(threading.Thread):
 
     def _record(self, connection: Connection, body: Body) -> Event:
         session = self.session
-        return store.append_fenced(connection, session.run, session.epoch, body, "watch")
+        return store.append_fenced(connection, session.run, session.epoch, body, "watch", session.known)
 
 
 def _brief(measured: Measurement, judged: Judgement) -> events.SampledCheck:

@@ -240,13 +240,13 @@ def test_a_down_that_does_not_restore_is_found_among_many_and_the_others_are_not
 
 #: of the 118 migrations of Prefect's server, what its ways back do not bring back; each was looked up by hand
 PUBLIC = {
-    6: "index public.ix_block_data__name was CREATE UNIQUE INDEX",
-    8: "column public.block.blockref was character varying not null",
-    13: "column public.block_schema.name was character varying not null",
-    33: "index public.uq_block_type__name was CREATE UNIQUE INDEX",
-    40: "index public.uq_block_schema__checksum was CREATE UNIQUE INDEX",
+    6: "index public.ix_block_data__name was definition CREATE UNIQUE INDEX",
+    8: "column public.block.blockref was not null",
+    13: "column public.block_schema.name was not null",
+    33: "index public.uq_block_type__name was definition CREATE UNIQUE INDEX",
+    40: "index public.uq_block_schema__checksum was definition CREATE UNIQUE INDEX",
     57: "constraint public.artifact fk_artifact__flow_run_state_id__flow_run_state is missing",
-    60: "column public.work_queue.work_pool_id was uuid not null",
+    60: "column public.work_queue.work_pool_id was not null",
     92: "type public.worker_status is new",
     106: "fk_flow_run_alert_policy__block_document_id__block_document is missing",
 }

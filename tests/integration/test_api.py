@@ -31,6 +31,7 @@ from gonogo import (
     resume,
     verify_run,
 )
+from gonogo.ledger.version import VERSION
 from gonogo.project import ROOT
 from gonogo.report import report
 
@@ -190,12 +191,12 @@ def test_a_ledger_of_an_older_gonogo_says_from_its_next_run_on_that_only_a_newer
     said = "SELECT obj_description('gonogo'::regnamespace, 'pg_namespace')"
     launch(load(book), at_once=True)
     with psycopg.connect(old_url, autocommit=True) as connection:
-        assert connection.execute(said).fetchone() == ("gonogo ledger 2",)
+        assert connection.execute(said).fetchone() == (f"gonogo ledger {VERSION}",)
         connection.execute("COMMENT ON SCHEMA gonogo IS 'gonogo ledger 1'")
         assert read_ledger(old_url), "it is read as it is"
         assert connection.execute(said).fetchone() == ("gonogo ledger 1",)
         launch(load(book), at_once=True, again=True)
-        assert connection.execute(said).fetchone() == ("gonogo ledger 2",)
+        assert connection.execute(said).fetchone() == (f"gonogo ledger {VERSION}",)
 
 
 def in_project(project: Path, *command: str) -> str:

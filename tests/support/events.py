@@ -28,6 +28,8 @@ _PLAIN: Mapping[str, Any] = {
     "bytes": 1,
     "restored_in": 1.0,
     "alert": "slow",
+    "known": 2,
+    "head": 1,
     "at": START,
     "seal": "",
     "fingerprint": {},

@@ -31,7 +31,7 @@ from gonogo.core.engine.verdict import Measurement
 from gonogo.core.model.check_kinds import Http, Program
 from gonogo.core.plan.fingerprint import FORM, Fingerprint
 from gonogo.core.plan.plan import Plan, PlannedStep, Script
-from gonogo.errors import Fenced, Refused, RestoreFailed, ScriptFailed
+from gonogo.errors import Fenced, LedgerWentBack, Refused, RestoreFailed, ScriptFailed
 from gonogo.recovery.manifest import BackupFailed
 from support.plans import START
 
@@ -79,6 +79,10 @@ class MemoryLedger:
     now: Callable[[], datetime] = lambda: START
     #: another runner took over
     fenced: bool = False
+    #: the newest event that the runner knows
+    known: Event | None = None
+    #: hears that an event was recorded
+    recorded: Callable[[], None] = quietly
     #: somebody may say something just before an event is recorded
     between: Callable[[], None] = quietly
 
@@ -88,6 +92,7 @@ class MemoryLedger:
         data = json.loads(json.dumps(write_body(body)))
         row = Row(seq=len(self.rows) + 1, kind=body.kind, at=self.now(), actor=actor, data=data, hash=self._hash(data))
         self.rows.append(row)
+        self.recorded()
         return _event(row)
 
     def _hash(self, data: Mapping[str, Any]) -> str:
@@ -99,11 +104,26 @@ class MemoryLedger:
         if self.fenced:
             raise Fenced("another runner took this run over; this one stops, and has changed nothing since")
         self.between()
+        if self.known is not None:
+            self._require(self.known)
         return self.record(body, self.actor)
+
+    def lose(self, newest: int) -> None:
+        """Come back without the newest events, as a standby does that lagged."""
+        del self.rows[len(self.rows) - newest :]
 
     def read(self, after: int = 0) -> list[Event]:
         """Return the events after a number, in order."""
         return [_event(row) for row in self.rows if row.seq > after]
+
+    def newer(self, than: Event) -> list[Event]:
+        """Return the events after one that is known."""
+        self._require(than)
+        return self.read(than.seq)
+
+    def _require(self, known: Event) -> None:
+        if not any((row.seq, row.at) == (known.seq, known.at) for row in self.rows):
+            raise LedgerWentBack(f"the ledger lacks event {known.seq} of this run, which its runner recorded")
 
     def event(self, seq: int) -> Event:
         """Return one event."""
@@ -329,8 +349,12 @@ class MemoryTarget:
 
     # lost connections
 
-    def knows(self, seq: int) -> None:
-        """Nothing is ever lost behind its back."""
+    def may_have_lost(self, moment: datetime) -> bool:
+        del moment
+        return True
+
+    def knows(self, event: Event) -> None:
+        self.ledger.known = event
 
     def proceed(self) -> None:
         """Nothing stops it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -39,6 +40,9 @@ class World:
     def __post_init__(self) -> None:
         self.ledger = MemoryLedger(now=self._tick)
         self.target = MemoryTarget(plan=self.plan, ledger=self.ledger, now_=self.now)
+        #: what was in the database as each event was recorded
+        self.history: list[dict[str, Any]] = []
+        self.ledger.recorded = self._remember
         self.runner = self._new_runner(State())
         self.tell(Kind.RUN_OPENED, plan=self.plan)
 
@@ -46,6 +50,7 @@ class World:
         keys = Keys(file=Path("no/such/keys.json"))
         runner = Runner(plan=self.plan, run="example-1", ledger=self.ledger, target=self.target, keys=keys, state=state)
         runner.listeners.append(self._see)
+        runner.newest = self.events[-1] if self.ledger.rows else None
         self.target.state = lambda: runner.state
         return runner
 
@@ -245,6 +250,26 @@ class World:
             for effect in [effect for effect in self.effects if effect[0] == number]:
                 del self.effects[effect]
             self.tell(Kind.UNDONE, step=number, script=0, last=True)
+
+    def _remember(self) -> None:
+        if self._performing and self.ledger.rows[-1].actor != self.ledger.actor:
+            # somebody said something in the middle of a transaction: what that did is not there yet
+            self.history.append(self.history[-1])
+        else:
+            self.history.append({name: copy(getattr(self.target, name)) for name in _TARGET})
+
+    def lose(self, newest: int) -> None:
+        """Let the server come back without its newest commits, as a standby does that lagged; all but the first event may go."""
+        lost = min(newest, len(self.ledger.rows) - 1)
+        if not lost:
+            return
+        self.ledger.lose(lost)
+        del self.history[-lost:]
+        for name, value in self.history[-1].items():
+            setattr(self.target, name, copy(value))
+        # nothing is recorded at the very moment of what is lost
+        self.target.now_ += timedelta(seconds=1)
+        self.runner.sync()
 
     def refold(self) -> None:
         """Crash: all that is left is the ledger."""

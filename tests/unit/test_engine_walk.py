@@ -233,6 +233,10 @@ class ARun(RuleBasedStateMachine):
     def crash(self) -> None:
         self.world.refold()
 
+    @rule(newest=st.integers(1, 8))
+    def lose(self, newest: int) -> None:
+        self.world.lose(newest)
+
     @invariant()
     def the_fold_is_the_state(self) -> None:
         assert fold(self.world.events) == self.world.state
@@ -300,8 +304,8 @@ def wander(made: Plan, chance: Random) -> World:
             world.tell(Kind.TRIPPED, "watch", why="c: 3 of 5")
 
     for _ in range(60):
-        if chance.random() < 0.05:
-            world.refold()
+        if chance.random() < 0.1:
+            chance.choice((world.refold, lambda: world.lose(chance.randint(1, 8))))()
         command = world.decide()
         if world.waits_for_people() and chance.random() < 0.9:
             answer(world, chance, "refuse")

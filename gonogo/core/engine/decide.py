@@ -29,6 +29,7 @@ from gonogo.core.engine.commands import (
     Verify,
     Wait,
 )
+from gonogo.core.engine.marks import script_started
 from gonogo.core.engine.rehearsal import why_not_ready
 from gonogo.core.engine.state import ROLLING_BACK_STATES, State, Status, goes_further
 from gonogo.core.model.duration import say_duration
@@ -160,6 +161,9 @@ def _next_work(plan: Plan, state: State, now: datetime) -> Command:
             return Wait(over, f"{step.name} waits")
     if waits := open_items(state, step.confirm):
         return _wait_for(waits, state, state.work.step, now)
+    if state.work.step in state.lost:
+        # it acted beyond the database, and the ledger lost that: whether it did is in doubt
+        return Record(script_started(plan, state.work.step, state.work.script))
     return Perform(state.work.step, state.work.script)
 
 
@@ -199,6 +203,10 @@ def _next_undo(plan: Plan, state: State) -> Command:
     if state.work.started is not None:
         return Resolve(state.work.step, state.work.started)
     step = next_to_undo(plan, state)
+    if ahead := sorted(lost for lost in state.lost if lost > (-1 if step is None else step)):
+        named = ", ".join(plan.steps[lost].name for lost in ahead)
+        why = f"the ledger lost what it held of {named}, which acted beyond the database: see whether that is there"
+        return Record(events.Held(why=f"{why}, undo it by hand, then: gonogo resume"))
     if step is None:
         return Record(events.AllUndone())
     undo = plan.steps[step].undo
@@ -208,7 +216,8 @@ def _next_undo(plan: Plan, state: State) -> Command:
     if needs_loss_count(plan.steps[step]) and state.rollback.loss_counted != step:
         return CountLoss(step)
     first = max(state.rollback.undo, _first_undo(plan.steps[step], state) if step == state.work.step else 0)
-    return RunUndo(step, first, first >= len(undo) - 1, state.rollback.undo_started)
+    in_doubt = state.rollback.undo_started or step in state.lost
+    return RunUndo(step, first, first >= len(undo) - 1, in_doubt)
 
 
 def needs_loss_count(step: PlannedStep) -> bool:

@@ -64,6 +64,7 @@ class Kind(StrEnum):
     NOT_PROVED = "rollback not proved"
     OVERRUN = "rollback overrun"
     TAKEN_OVER = "taken over"
+    LEDGER_LOST = "ledger lost"
     REHEARSED = "rehearsed"
     ACKNOWLEDGED = "acknowledged"
     ALERT = "alert raised"
@@ -470,6 +471,18 @@ class Held(Body):
     judged: tuple[Judgement, ...] = ()
     took: Seconds | None = None
     down: str = ""
+
+
+class LedgerLost(Body):
+    """The ledger went back: it lacked events that were recorded in it, and the run was folded anew from what is there."""
+
+    kind = Kind.LEDGER_LOST
+    #: the newest event that was recorded, and the newest that is there
+    known: int
+    head: int
+    #: the steps that acted beyond the database in what is lost, each with the event by which that attempt began
+    beyond: tuple[tuple[int, int], ...] = ()
+    why: str = ""
 
 
 class TakenOver(Body):

@@ -5,7 +5,7 @@ The table of states (`gonogo/core/engine/state.py`) says where each event leads;
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -182,7 +182,9 @@ def _resumed(state: State, event: Event, body: events.ResumeAsked) -> State:
     held_for = event.at - state.held_at if state.held and state.held_at else timedelta(0)
     # time has passed, so what would be lost is counted again
     rollback = replace(state.rollback, failed=False, accepts_loss=body.accept_loss, loss_counted=None, loss_pending=False)
-    return replace(_later(state, held_for), held="", held_at=None, rollback=rollback)
+    # whoever goes on with a rollback has seen to what acted beyond the database
+    lost = {} if state.status in ROLLING_BACK_STATES else state.lost
+    return replace(_later(state, held_for), held="", held_at=None, rollback=rollback, lost=lost)
 
 
 @_changes(events.TakenOver)
@@ -198,6 +200,13 @@ def _later(state: State, by: timedelta) -> State:
         return state
     soak, changed = state.soak_from, state.changed_at
     return replace(state, soak_from=soak + by if soak else None, changed_at=changed + by if changed else None)
+
+
+@_changes(events.LedgerLost)
+def _ledger_lost(state: State, _: Event, body: events.LedgerLost) -> State:
+    # nobody watched, and what was counted may not be so any more
+    rollback = replace(state.rollback, loss_counted=None, accepts_loss=False)
+    return replace(state, lost={**state.lost, **dict(body.beyond)}, rollback=rollback)
 
 
 @_changes(events.RollbackOverran)
@@ -317,10 +326,16 @@ def _backed_up(state: State, _: Event, body: events.BackupProved) -> State:
 # the work
 
 
+def _without(lost: Mapping[int, int], step: int) -> Mapping[int, int]:
+    return {each: attempt for each, attempt in lost.items() if each != step} if step in lost else lost
+
+
 @_changes(events.ScriptStarted)
 def _started(state: State, event: Event, body: events.ScriptStarted) -> State:
-    work = replace(state.work, started=body.script, attempt=state.work.in_doubt_seq or event.seq)
-    return replace(state, changed=True, work=work)
+    # what a service was asked before is asked again under the same key
+    attempt = state.work.in_doubt_seq or state.lost.get(body.step) or event.seq
+    work = replace(state.work, started=body.script, attempt=attempt)
+    return replace(state, changed=True, work=work, lost=_without(state.lost, body.step))
 
 
 @_changes(events.ScriptDone)
@@ -396,8 +411,8 @@ def _asked_back(state: State, event: Event, _: events.RollbackAsked) -> State:
 
 
 @_changes(events.UndoStarted)
-def _undo_started(state: State, _: Event, __: events.UndoStarted) -> State:
-    return replace(state, rollback=replace(state.rollback, undo_started=True))
+def _undo_started(state: State, _: Event, body: events.UndoStarted) -> State:
+    return replace(state, rollback=replace(state.rollback, undo_started=True), lost=_without(state.lost, body.step))
 
 
 @_changes(events.UndoDone)

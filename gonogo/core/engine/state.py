@@ -107,10 +107,7 @@ EDGES: tuple[Edge, ...] = (
     Edge(_S.DONE, _K.ROLL_BACK, _S.ROLLING_BACK, "a person rolls back a finished run"),
     Edge(_S.ROLLING_BACK, _K.STARTED, _S.ROLLING_BACK, "a script had begun as the rollback began: it is in doubt"),
     Edge(
-        _S.ROLLING_BACK,
-        _K.DONE,
-        _S.ROLLING_BACK,
-        "a script committed as the rollback began, or is found to have: it is undone too",
+        _S.ROLLING_BACK, _K.DONE, _S.ROLLING_BACK, "a script committed as the rollback began, or is found to have; it is undone"
     ),
     Edge(_S.ROLLING_BACK, _K.NOT_DONE, _S.ROLLING_BACK, "a script in doubt is found not to have happened"),
     Edge(_S.ROLLING_BACK, _K.BATCH, _S.ROLLING_BACK, "a batch committed as the rollback began: it is undone too"),
@@ -141,6 +138,7 @@ ANYWHERE: Mapping[Kind, str] = {
     "or a failed step where the phase says hold",
     _K.RESUME: "a person lets a held run go on",
     _K.TAKEN_OVER: "another process goes on with the run, under a higher epoch",
+    _K.LEDGER_LOST: "the server came back without its newest commits, or was restored; the run goes on from what is there",
     _K.SAMPLE: "the watch took a sample",
     _K.OVERRUN: "rolling back takes longer than its budget; it goes on, and people are told",
     _K.ACKNOWLEDGED: "a person acknowledges what the run needs people for; nobody else is called",
@@ -310,6 +308,8 @@ class State:
     #: why it is held, and since when
     held: str = ""
     held_at: datetime | None = None
+    #: the steps that acted beyond the database in what the ledger lost, each with the event by which that began
+    lost: Mapping[int, int] = field(default_factory=dict)
     #: who approved a rollback
     approvals: tuple[Vote, ...] = ()
     #: what needs people now, until somebody acknowledges it

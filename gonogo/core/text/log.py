@@ -203,6 +203,14 @@ def _acknowledged(scene: Scene[events.Acknowledged]) -> str:
     return f"{scene.actor} acknowledged: {scene.body.comment or 'no comment'}"
 
 
+@LINES.of(events.LedgerLost)
+def _ledger_lost(scene: Scene[events.LedgerLost]) -> str:
+    body = scene.body
+    steps = [scene.plan.steps[step].name for step, _ in body.beyond if step < len(scene.plan.steps)]
+    doubt = f"; {', '.join(steps)} acted beyond the database in what is lost, and is in doubt" if steps else ""
+    return f"the ledger went back: {body.why}. The run goes on from event {body.head}, as the database is now{doubt}"
+
+
 @LINES.of(events.TakenOver)
 def _taken_over(scene: Scene[events.TakenOver]) -> str:
     return f"{scene.actor} took over the run (epoch {scene.body.epoch})"

@@ -232,6 +232,11 @@ def _would_trip(scene: Scene[events.WouldTrip]) -> str:
     return f"👀 {first_line(scene.body.why)}.{did}"
 
 
+@UPDATES.of(events.LedgerLost)
+def _ledger_lost(scene: Scene[events.LedgerLost]) -> str:
+    return f"⚠️ The database lost its newest changes, and the run goes on from what is there: {scene.body.why}."
+
+
 @UPDATES.of(events.RollbackOverran)
 def _overran(scene: Scene[events.RollbackOverran]) -> str:
     return f"⏳ {scene.body.why}."

@@ -1,0 +1,61 @@
+"""Whether a ledger still holds what was seen in it.
+
+A server can come back without its newest commits, and somebody can remove events by hand.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TypeAlias
+
+from gonogo.core.engine.events import Event
+from gonogo.errors import Refused
+from gonogo.postgres.connection import Connection
+
+#: an event's number, and its moment in microseconds since 1970
+Mark: TypeAlias = tuple[int, int]
+NOTHING_KNOWN: Mark = (0, 0)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def mark(event: Event) -> Mark:
+    """Return what tells an event from any other that may take its number."""
+    return event.seq, (event.at - _EPOCH) // timedelta(microseconds=1)
+
+
+def moment_of(marked: Mark) -> datetime:
+    """Return when a marked event was recorded."""
+    return _EPOCH + timedelta(microseconds=marked[1])
+
+
+def timeline(connection: Connection) -> int:
+    """Return the server's timeline, which changes when a standby is promoted or an archive is recovered."""
+    row = connection.execute("SELECT pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn())").fetchone()
+    return int(str(row[0])[:8], 16) if row else 0
+
+
+def holds(connection: Connection, run: str, marked: Mark) -> bool:
+    """Say whether a run's ledger still holds an event that was seen in it."""
+    row = connection.execute(
+        "SELECT 1 FROM gonogo.event WHERE run = %s AND seq = %s AND (extract(epoch FROM at) * 1000000)::bigint = %s",
+        [run, *marked],
+    ).fetchone()
+    return row is not None
+
+
+def require_whole(connection: Connection, run: str) -> None:
+    """Refuse a ledger in which events of a run are missing.
+
+    Raises:
+        Refused: some are.
+    """
+    row = connection.execute(
+        "SELECT r.seq, count(e.seq), max(e.seq) FROM gonogo.run r LEFT JOIN gonogo.event e ON e.run = r.id"
+        " WHERE r.id = %s GROUP BY 1",
+        [run],
+    ).fetchone()
+    if row is not None and not row[0] == row[1] == (row[2] or 0):
+        raise Refused(
+            f"the ledger of the run {run} is not whole: it has handed out {row[0]} numbers and holds {row[1]} events, up to"
+            f" {row[2] or 0}. Somebody removed some, so where the run stands cannot be known; see `gonogo ledger verify`"
+        )
