@@ -29,6 +29,7 @@ def asking(question: Question, connection: Connection, *, one_snapshot: bool = F
         for name, value in check.settings.items():
             connection.execute("SELECT pg_catalog.set_config(%s, %s, true)", [name, value])
         if check.role:
+            connection.execute(b"SET LOCAL row_security = on")
             connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(check.role)))
         yield
 

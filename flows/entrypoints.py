@@ -8,6 +8,7 @@ killed goes on from the ledger when its flow run is retried, or by the flow *res
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from functools import wraps
 from typing import Any, ParamSpec
 
@@ -29,6 +30,7 @@ from gonogo.planning.open import OpenedRunbook, open_runbook
 from gonogo.planning.planner import prepare
 from gonogo.planning.prepared import Prepared
 from gonogo.postgres.connection import Database
+from gonogo.postgres.server_clock import server_time
 from gonogo.rehearsal import rehearse as rehearsing
 from gonogo.run import begin, launch, loop, rollback_request, runs, signatures, targets, votes
 from gonogo.run.acquire import LiveRunner, working_on
@@ -86,7 +88,9 @@ def run(
         override=override,
         flow_run=str(this_run.id),
     )
-    with launch.granted(opened, database, _prepare(opened, inputs), request) as launched:
+    with database.connect("gonogo/begin") as connection:
+        starts = server_time(connection).replace(microsecond=0) if opened.runbook.schedule.start == "now" else None
+    with launch.granted(opened, database, _prepare(opened, inputs, starts), request) as launched:
         if launched.done:
             return Completed(
                 name="Done", message=f"nothing to do: {launched.run} already completed this runbook; set `again` to run it again"
@@ -132,9 +136,9 @@ def monitor(runbook: str, target: str) -> Any:
     return Completed(name="Healthy", message=f"{len(found.judged)} alerts, none raised")
 
 
-def _prepare(opened: OpenedRunbook, inputs: dict[str, Any] | None) -> Prepared:
+def _prepare(opened: OpenedRunbook, inputs: dict[str, Any] | None, start: datetime | None = None) -> Prepared:
     given = {name: _value(opened, name, value) for name, value in (inputs or {}).items()}
-    return prepare(opened, inputs=given)
+    return prepare(opened, inputs=given, start=start)
 
 
 @flow(name=RESUME, flow_run_name="resume {runbook}@{target}", **_HOW)

@@ -101,6 +101,8 @@ class PhaseView:
             # tags are for the flow run: a task that has some asks the server for a slot before it starts
             with TagsContext(current_tags=set()):
                 loop.run_until_blocked(self.runner, self.stage)
+            # whatever Prefect takes to hear of it, the next run need not wait
+            self.runner.let_go_where_over()
             _artifact(self.say, _show_outcome, self.runner)
         except BaseException as error:
             self.error = error

@@ -136,7 +136,8 @@ def launch(
     runbook = runbook.on(target)
     begin.require_phase(runbook.runbook, phase)
     database = targets.reach(runbook)
-    if not again and (done := begin.done_already(runbook, database, dict(inputs or {}))):
+    done, starts = begin.look(runbook, database, dict(inputs or {}))
+    if done and not again:
         return _read(database, done)
     request = LaunchRequest(
         caller=Caller(person=person, code=code),
@@ -147,7 +148,7 @@ def launch(
         override=override,
     )
     with (
-        granted(runbook, database, plan(runbook, inputs=inputs), request) as launched,
+        granted(runbook, database, plan(runbook, inputs=inputs, start=starts), request) as launched,
         working_on(database, launched.run, runbook.project, actor=request.actor) as runner,
         _heard(runner, wait, hear),
     ):

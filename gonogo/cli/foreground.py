@@ -21,6 +21,7 @@ from gonogo.errors import Exit, GonogoError
 from gonogo.notify.channel import ready
 from gonogo.planning.open import OpenedRunbook
 from gonogo.postgres.connection import Database
+from gonogo.postgres.server_clock import say_skew
 from gonogo.project import find_project
 from gonogo.report import report
 from gonogo.run import launch, loop, runs
@@ -70,6 +71,8 @@ class ForegroundRun:
         ):
             word = f", taken over by {actor} (epoch {runner.session.epoch})" if resumed else ""
             display.line(f"run {run_id} on {runner.plan.target}{word}")
+            if skew := say_skew(runner.target.now()):
+                display.line(skew, "yellow")
             if self._prefect is not None:
                 self.run_phase = _in_prefect(self._prefect, display)
             try:
@@ -100,8 +103,10 @@ def _warm_up() -> None:
 
 def _in_prefect(thread: threading.Thread, display: Display) -> Callable[[LiveRunner], None]:
     def run_phase(runner: LiveRunner) -> None:
-        # what can be done before Prefect is there is done meanwhile
-        loop.measure_baseline(runner)
+        # what can be done before Prefect is there is done meanwhile; but a latency beside an import that takes the processor, and
+        # this very interpreter, would be a baseline of a slow moment
+        if not any(check.time for check in runner.plan.checks.values()):
+            loop.measure_baseline(runner)
         thread.join()
         try:
             from flows import phase  # noqa: PLC0415

@@ -91,14 +91,15 @@ def launch(
     given = read_inputs(inputs)
     begin.require_phase(opened.runbook, request.phase)
     database = targets.reach(opened)
-    if not request.again and (done := begin.done_already(opened, database, given)):
+    done, starts = begin.look(opened, database, given)
+    if done and not request.again:
         _say_done(done, opened, json=json)
         return
     from gonogo.cli.foreground import ForegroundRun  # noqa: PLC0415 - see the top
     from gonogo.planning.planner import prepare  # noqa: PLC0415 - see the top
     from gonogo.run.launch import granted  # noqa: PLC0415 - see the top
 
-    prepared = prepare(opened, inputs=given)
+    prepared = prepare(opened, inputs=given, start=starts)
     request = replace(request, caller=ask_code(prepared.plan, request.caller))
     with granted(opened, database, prepared, request) as launch_:
         foreground = ForegroundRun(without_prefect, quiet=json, patient=wait, hint=hint)

@@ -12,7 +12,7 @@ import psycopg
 
 from gonogo.core.engine.events import Event, Held, TakenOver
 from gonogo.core.engine.evolve import fold
-from gonogo.core.engine.state import State
+from gonogo.core.engine.state import ENDED, State
 from gonogo.core.plan.plan import Plan, PlannedPhase
 from gonogo.errors import Refused
 from gonogo.keys import Keys
@@ -51,6 +51,12 @@ class LiveRunner(Runner):
         self.sync()
         if not self.state.at_rest:
             self.append(Held(why=why))
+
+    def let_go_where_over(self) -> None:
+        """Release the fence of a run that has ended: nothing of it is done any more."""
+        if self.state.status in ENDED:
+            self.end_watch()
+            fence.release(self.session.connection, self.session.run, self.session.epoch)
 
     def close(self) -> None:
         """Release the fence and close all connections."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from gonogo import clock
@@ -23,6 +24,7 @@ from gonogo.planning.open import OpenedRunbook
 from gonogo.planning.prepared import Prepared
 from gonogo.planning.unchanged import sources_of
 from gonogo.postgres.connection import Connection, Database, identify, transaction
+from gonogo.postgres.server_clock import server_time
 from gonogo.run import runs, targets
 from gonogo.run.runs import FoundRun, find
 from gonogo.run.votes import Caller
@@ -83,12 +85,18 @@ def require_phase(runbook: Runbook, phase: str) -> None:
         raise BadInput(f"the runbook has no phase {phase!r}; there are {', '.join(names)}")
 
 
-def done_already(opened: OpenedRunbook, database: Database, inputs: Mapping[str, Any]) -> str:
-    """Return the run that did a runbook already, from these very files; nothing is planned to find out."""
+def look(opened: OpenedRunbook, database: Database, inputs: Mapping[str, Any]) -> tuple[str, datetime | None]:
+    """Look at a target before anything is planned.
+
+    Returns:
+        The run that did the runbook already, from these very files, or nothing; and when it starts, where it does so now, by the
+        target's clock.
+    """
     with targets.connect_recovering(database, "gonogo/begin") as connection:
         identify(connection)
         run, made_from = runs.newest_done(connection, opened.name)
-    return run if run and sources_of(opened, inputs) == made_from else ""
+        starts = server_time(connection).replace(microsecond=0) if opened.runbook.schedule.start == "now" else None
+    return (run if run and sources_of(opened, inputs) == made_from else ""), starts
 
 
 def _open_or_find(

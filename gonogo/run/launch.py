@@ -12,6 +12,7 @@ from gonogo.core.engine.state import State, Status
 from gonogo.planning.open import OpenedRunbook
 from gonogo.planning.prepared import Prepared
 from gonogo.postgres.connection import Database
+from gonogo.postgres.server_clock import server_time
 from gonogo.run import begin, loop, signatures, targets, votes
 from gonogo.run.begin import LaunchRequest
 from gonogo.run.runner import Runner
@@ -47,10 +48,16 @@ def granted(opened: OpenedRunbook, database: Database, prepared: Prepared, reque
     """
     begin.require_phase(opened.runbook, request.phase)
     plan, keys = prepared.plan, signatures.keys_of(opened.project)
-    details = votes.launch_details(
-        plan, keys, request.caller, request.override, at_once=request.at_once, flow_run=request.flow_run
-    )
     with targets.connect_recovering(database, "gonogo/begin") as connection:
+        details = votes.launch_details(
+            plan,
+            keys,
+            request.caller,
+            request.override,
+            server_time(connection),
+            at_once=request.at_once,
+            flow_run=request.flow_run,
+        )
         # this connection keeps the target until the run's own session has claimed it
         run, found = begin.begin(connection, prepared, request.actor, again=request.again, sign=signatures.signer(plan, keys))
         state = found.state if found else State()

@@ -188,7 +188,9 @@ class Session:
         if step.statement_timeout != self.plan.sql.statement_timeout:
             limits += f"SET LOCAL statement_timeout={milliseconds(step.statement_timeout)};"
         follows = "" if self.known == continuity.NOTHING_KNOWN else ",{},{}".format(*self.known)
-        return f"BEGIN;{limits}SELECT gonogo.enter({self._quote(self.run)},{self.epoch}{follows});"
+        # a script sees what its role sees, as it would by hand; the batches of a backfill see all rows, or say that they cannot
+        sees = "" if step.backfill else "SET LOCAL row_security=on;"
+        return f"BEGIN;{sees}{limits}SELECT gonogo.enter({self._quote(self.run)},{self.epoch}{follows});"
 
     def _suffix(self, script: Script, body: Body, *, commits: bool = True) -> str:
         written = encode(write_body(body))

@@ -18,7 +18,7 @@ from gonogo.core.engine.verdict import Measurement
 from gonogo.core.model.check_kinds import Http, Program
 from gonogo.core.plan.fingerprint import FORM, Fingerprint
 from gonogo.core.plan.plan import PlannedStep, Script
-from gonogo.errors import Refused, RestoreFailed, ScriptFailed, StepError
+from gonogo.errors import Refused, RestoreFailed, ScriptFailed, StepError, Unreachable
 from gonogo.external.process import EndedEarly, NotStarted, run_command
 from gonogo.external.request import request
 from gonogo.ledger import continuity
@@ -26,12 +26,16 @@ from gonogo.postgres import scratch
 from gonogo.postgres.blockers import describe_error
 from gonogo.postgres.connection import Connection
 from gonogo.postgres.fingerprint import fingerprint
+from gonogo.postgres.server_clock import ServerClock
 from gonogo.recovery import data_loss, dump, manifest, restore
 from gonogo.run import losses, non_transactional
 from gonogo.run.backfill import TableBatches, keyset
 from gonogo.run.ports import Batches
 from gonogo.run.session import Session
 from gonogo.sql.privileges import missing
+
+#: the seconds for which a check is asked again where its connection is cut off, as a server that restarts does
+_PATIENCE = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,14 +61,15 @@ class PostgresTarget:
     #: restores in place even where databases may be made, as a rehearsal does for a target where they may not
     in_place: bool = False
     _asker: Connection | None = field(default=None, init=False)
+    _clock: ServerClock = field(default_factory=ServerClock, init=False)
 
     def say(self, text: str) -> None:
         """Tell whoever looks on."""
         self.session.say(text)
 
     def now(self) -> datetime:
-        """Return the time that waits, windows and deadlines are reckoned by."""
-        return clock.now()
+        """Return the time that waits, windows and deadlines are reckoned by: the server's."""
+        return self._clock.now(self.session.connection)
 
     def wait(self, seconds: float) -> None:
         """Let time pass; an event that somebody appends ends it at once."""
@@ -143,10 +148,20 @@ class PostgresTarget:
         return missing(self.session.connection, needs)
 
     def measure(self, name: str, baseline: Measurement | None) -> Measurement:
-        """Ask a check on a connection that runs no steps."""
-        if self._asker is None or self._asker.closed:
-            self._asker = self.session.database.connect(f"{self.session.name}/checks", self.session.plan.sql)
-        return measure(self.session.plan, name, self.environment(), self._asker, baseline)
+        """Ask a check on a connection that runs no steps; where that is cut off, ask again: that is no answer."""
+        deadline = clock.monotonic() + _PATIENCE
+        while True:
+            try:
+                if self._asker is None or self._asker.closed:
+                    self._asker = self.session.database.connect(f"{self.session.name}/checks", self.session.plan.sql)
+                found = measure(self.session.plan, name, self.environment(), self._asker, baseline)
+            except Unreachable as error:
+                if clock.monotonic() > deadline:
+                    return Measurement(check=name, error=str(error))
+            else:
+                if not (found.error and self._asker.closed) or clock.monotonic() > deadline:
+                    return found
+            clock.sleep(0.5)
 
     def environment(self) -> CheckEnvironment:
         """Return what the checks of this run may use."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeVar
 
-from gonogo import clock
 from gonogo.core.engine.decide import recent_approvals, rollback_approved, waits_for_votes
 from gonogo.core.engine.events import ItemConfirmed, Signed, VoteCast, VoteRefused, write_body
 from gonogo.core.engine.evolve import ROLLBACK
@@ -25,6 +25,7 @@ from gonogo.errors import BadInput, Refused
 from gonogo.keys import Keys, NotProved
 from gonogo.ledger import store
 from gonogo.postgres.connection import Connection
+from gonogo.postgres.server_clock import server_time
 from gonogo.run.runs import FoundRun, find
 
 _Said = TypeVar("_Said", bound=Signed)
@@ -86,7 +87,7 @@ def vote(
         raise _refused(connection, found, caller, decision, f"the gate that waits is that of {phase.name}, not {gate}")
     if phase.approve is None:
         raise _refused(connection, found, caller, decision, f"the gate of {phase.name} asks for its checklist, not for votes")
-    if asked.deadline is not None and clock.now() > asked.deadline:
+    if asked.deadline is not None and server_time(connection) > asked.deadline:
         why = f"the time to decide was over at {say_clock(asked.deadline, plan.zone)}"
         raise _refused(connection, found, caller, decision, why)
     said = VoteCast(
@@ -129,9 +130,10 @@ def agree(
     rule = plan.rollback.authority
     if rule is None:
         raise Refused("the runbook names no authority for its rollback")
-    if rollback_approved(plan, state, clock.now()):
+    now = server_time(connection)
+    if rollback_approved(plan, state, now):
         return ""  # they have agreed already; only what follows was not done
-    given = recent_approvals(plan, state, clock.now())
+    given = recent_approvals(plan, state, now)
     said = VoteCast(
         on=ROLLBACK,
         decision=GO,
@@ -144,7 +146,7 @@ def agree(
     same = [vote for vote in given if (vote.level, vote.back_to) == (level, back_to)]
     _cast(connection, found, keys, caller, rule, same, said)
     after = find(connection, run=found.run).state
-    now = clock.now()
+    now = server_time(connection)
     return "" if rollback_approved(plan, after, now) else missing_votes(rule, plan.people, recent_approvals(plan, after, now))
 
 
@@ -180,7 +182,7 @@ def confirm(connection: Connection, found: FoundRun, keys: Keys, caller: Caller,
         launch=state.gate.launched,
         proved=proved,
     )
-    store.append(connection, found.run, _signed(keys, found, said), caller.person)
+    store.append(connection, found.run, _signed(connection, keys, found, said), caller.person)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,7 +197,9 @@ class LaunchDetails:
     flow_run: str = ""
 
 
-def launch_details(plan: Plan, keys: Keys, caller: Caller, override: str, *, at_once: bool, flow_run: str = "") -> LaunchDetails:
+def launch_details(
+    plan: Plan, keys: Keys, caller: Caller, override: str, now: datetime, *, at_once: bool, flow_run: str = ""
+) -> LaunchDetails:
     """Return who launches a phase, once it is seen that they may.
 
     Args:
@@ -203,6 +207,7 @@ def launch_details(plan: Plan, keys: Keys, caller: Caller, override: str, *, at_
         keys: what proves people.
         caller: who launches it.
         override: why it may start outside its window, or beyond its budgets, if they say so.
+        now: the target's time.
         at_once: whether it starts now, whatever its schedule says.
         flow_run: Prefect's flow run, where one launches it.
 
@@ -213,7 +218,7 @@ def launch_details(plan: Plan, keys: Keys, caller: Caller, override: str, *, at_
     if missing := [name for name in plan.environment if not os.environ.get(name)]:
         raise BadInput(*(f"the environment variable {name} is not set; the runbook needs it" for name in missing))
     override = tidy(override).strip()
-    starts = clock.now() if at_once else max(clock.now(), plan.start)
+    starts = now if at_once else max(now, plan.start)
     shut = closed(plan.windows, plan.freezes, plan.zone, starts)
     known = caller.person in plan.people
     if plan.protected and not known:
@@ -248,7 +253,7 @@ def _cast(
     )
     if why:
         raise _refused(connection, found, caller, said.decision, why)
-    store.append(connection, found.run, _signed(keys, found, said.replace(proved=proved)), caller.person)
+    store.append(connection, found.run, _signed(connection, keys, found, said.replace(proved=proved)), caller.person)
 
 
 def _proved(connection: Connection, found: FoundRun, keys: Keys, caller: Caller, decision: str) -> bool:
@@ -258,12 +263,12 @@ def _proved(connection: Connection, found: FoundRun, keys: Keys, caller: Caller,
         raise _refused(connection, found, caller, decision, str(error)) from None
 
 
-def _signed(keys: Keys, found: FoundRun, said: _Said) -> _Said:
+def _signed(connection: Connection, keys: Keys, found: FoundRun, said: _Said) -> _Said:
     """Return what somebody said with their signature, where they proved who they are."""
     if not said.proved:
         return said
     # the moment is signed too, so that the row cannot be copied later; and just what will lie in the ledger
-    dated = said.replace(said_at=clock.now())
+    dated = said.replace(said_at=server_time(connection))
     return dated.replace(signature=keys.sign(said.person, {**write_body(dated), "run": found.run}))
 
 

@@ -22,15 +22,18 @@ from gonogo.core.engine.decide import PASSED
 from gonogo.core.engine.events import Body, Event
 from gonogo.core.engine.verdict import Judgement, Measurement, Verdict, judge, trips
 from gonogo.core.plan.plan import PlannedPhase
-from gonogo.errors import Fenced
+from gonogo.errors import Fenced, Unreachable
 from gonogo.ledger import store
 from gonogo.postgres.connection import Connection
+from gonogo.postgres.server_clock import server_time
 from gonogo.run.session import Session
 
 #: how many times as long as it asked it rests
 _IDLE_FACTOR = 1.0
 #: the seconds that its last sample may take beside the limits of its checks
 _PATIENCE = 30.0
+#: the seconds that it may be without a connection, as the runner may
+_BLIND = 60.0
 #: what comes first of several
 _ORDER = ("roll back", "hold", "tell")
 
@@ -75,15 +78,19 @@ class Watch(threading.Thread):
     def run(self) -> None:
         """Take samples at the phase's interval."""
         try:
-            ended = False
+            ended, blind_since, seen = False, clock.monotonic(), -1
             while not ended:
                 try:
                     with self.session.database.connect(f"{self.session.name}/watch") as connection:
                         self._sample_until_over(connection)
                         ended = True
-                except psycopg.OperationalError as error:
+                except (psycopg.OperationalError, Unreachable) as error:
                     # the target may be restarting: the watch comes back as the runner does
-                    self.session.say(f"the watch lost its connection: {str(error).strip()}")
+                    if self.taken != seen:
+                        blind_since, seen = clock.monotonic(), self.taken
+                        self.session.say(f"the watch lost its connection: {str(error).strip()}")
+                    if clock.monotonic() - blind_since > _BLIND:
+                        raise
                     ended = self.over.wait(0.5)
         except Fenced:
             return
@@ -108,7 +115,7 @@ class Watch(threading.Thread):
         every = self.phase.every.total_seconds()
         due = clock.monotonic()
         while True:
-            began, moment = clock.monotonic(), clock.now()
+            began, moment = clock.monotonic(), server_time(connection)
             samples = {name: self._ask(connection, name) for name in self.phase.watch}
             brief = {name: _brief(measured, judged) for name, (measured, judged) in samples.items()}
             self._record(connection, events.Sampled(phase=self.phase.name, samples=brief))

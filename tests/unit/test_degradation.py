@@ -71,12 +71,25 @@ def test_a_machine_that_has_become_slower_moves_the_line_by_as_much_and_too_slow
     assert (factor < 2) or "times as long as at the baseline" in judged.sentence
 
 
+@pytest.mark.parametrize(("factor", "verdict"), [(3.1, Verdict.PASS), (4.0, Verdict.PASS), (10.0, Verdict.INCONCLUSIVE)])
+def test_what_is_far_beyond_even_a_very_slow_machine_is_a_breach(factor: float, verdict: Verdict) -> None:
+    assert judge(RULE, measured([20.0] * 50, factor), measured([1.0] * 50), surely=True).verdict is verdict
+
+
 def test_a_baseline_of_a_slow_moment_hides_nothing() -> None:
     assert pace(None, 1.0) == pace(1.0, None) == 1.0
     judged = judge(RULE, measured([2.0] * 50, 1.0), measured([2.0] * 50, 2.0), surely=True)
     assert (judged.verdict, judged.sentence) == (Verdict.PASS, "p50 2 is > 1.5 (baseline 1)")
     assert judge(RULE, measured([1.4] * 50, 1.0), measured([2.0] * 50, 2.0), surely=True).verdict is Verdict.FAIL
     assert judge(RULE, measured([2.0] * 50, 1.0), measured([2.0] * 50, 2.0)).verdict is Verdict.FAIL, "strictly, as written"
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.34, 0.3, 0.1, 0.01])
+def test_a_machine_that_has_become_faster_is_no_reason_to_say_nothing(factor: float) -> None:
+    slow_moment = measured([3.0] * 50, 1.0)
+    assert judge(RULE, measured([20.0] * 50, factor), slow_moment, surely=True).verdict is Verdict.PASS, "twenty is a breach"
+    as_fast = measured([3.0 * max(factor, 1 / 3)] * 50, factor)
+    assert judge(RULE, as_fast, slow_moment, surely=True).verdict is Verdict.FAIL, "what keeps pace is none"
 
 
 def test_numbers_without_calls_are_compared_strictly_as_written() -> None:

@@ -1,0 +1,68 @@
+"""A runner whose clock is off waits and soaks as long as the runbook says, by the target's clock, and says so."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from support.command import environment
+
+import gonogo as api
+from gonogo.core.engine.events import Kind
+
+BOOK = """
+runbook: book
+title: Waits
+targets: {db: {database: $TEST_URL}}
+phases:
+  - phase: one
+    soak: 3s
+    every: 1s
+    tasks:
+      - task: waits
+        steps:
+          - {wait: 2s}
+          - {sql: one.sql, undo: nothing}
+    watch: [one]
+checks:
+  one: {query: SELECT 1, expect: "= 1", roll_back_if: "> 1"}
+"""
+#: a machine whose clock is off by some seconds
+OFF = """
+import sys, time
+from datetime import UTC, datetime, timedelta
+from gonogo import clock
+clock.now = lambda: datetime.now(UTC) + timedelta(seconds={off})
+sys.argv = ["gonogo", "run", "book", "--without-prefect"]
+from gonogo.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize(("off", "word"), [(20, "20 s ahead of"), (3600, "3,600 s ahead of"), (-15, "15 s behind"), (0, "")])
+def test_a_runner_whose_clock_is_off_waits_by_the_targets_and_says_so(
+    off: int, word: str, url: str, make_project: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_project(BOOK, one__sql="SELECT 1")
+    done = subprocess.run(
+        [sys.executable, "-c", OFF.format(off=off)],
+        cwd=root,
+        env=environment(TEST_URL=url),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (word in done.stdout) if word else "clock is" not in done.stdout
+    monkeypatch.setenv("TEST_URL", url)
+    run = api.find(api.load(root / "runbooks" / "book.yaml"))
+    at = {event.kind: event.at for event in run.events}
+    steps = [event.at for event in run.events if event.kind is Kind.DONE]
+    assert timedelta(seconds=1.9) <= steps[0] - at[Kind.GO] <= timedelta(seconds=8)
+    assert timedelta(seconds=2.9) <= at[Kind.RUN_DONE] - at[Kind.VERIFIED] <= timedelta(seconds=9)
+    assert len([event for event in run.events if event.kind is Kind.SAMPLE]) >= 3
