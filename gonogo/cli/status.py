@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
@@ -16,7 +17,7 @@ from gonogo.core.engine.commands import Wait
 from gonogo.core.engine.decide import decide, recent_approvals, waits_for_votes
 from gonogo.core.engine.forecast import actual_times, expected_end, forecast, fraction
 from gonogo.core.engine.rehearsal import last_safe_start
-from gonogo.core.engine.state import ROLLING_BACK_STATES, State, Status, outcome
+from gonogo.core.engine.state import ENDED, ROLLING_BACK_STATES, State, Status, outcome
 from gonogo.core.model.people import missing_votes
 from gonogo.core.plan.plan import Plan
 from gonogo.core.text.messages import clock as clock_time
@@ -130,11 +131,16 @@ def status(
             raise typer.Exit(runs.exit_code(found.state))
 
 
+def _as_of(state: State) -> datetime:
+    """Return the moment to show a run at: now, or when it ended."""
+    return state.at if state.status in ENDED and state.at is not None else clock.now()
+
+
 def _status(found: runs.FoundRun) -> dict[str, Any]:
     plan, state = found.plan, found.state
-    rows = forecast(plan, state, clock.now(), actual_times(plan, found.events))
+    rows = forecast(plan, state, _as_of(state), actual_times(plan, found.events))
     next_ways = next_commands(plan, state, running=found.running)
-    live = state.status not in (Status.DONE, Status.NO_GO, Status.ROLLED_BACK)
+    live = state.status not in ENDED
     return {
         "run": found.run,
         "runbook": plan.runbook,
@@ -150,7 +156,7 @@ def _status(found: runs.FoundRun) -> dict[str, Any]:
         "events": state.seq,
         "expected_end": expected_end(plan, rows) if live else None,
         "last_safe_start": last_safe_start(plan, state) if live else None,
-        "budgets": {name: known.as_data() for name, known in spent(plan, state, clock.now()).items()},
+        "budgets": {name: known.as_data() for name, known in spent(plan, state, _as_of(state)).items()},
         "schedule": [vars(row) for row in rows],
         "ways": [vars(way) for way in next_ways],
         "next": next_ways[0].command,
@@ -188,9 +194,9 @@ def _print_status(found: runs.FoundRun, shown: dict[str, Any]) -> None:
         say(f"expected end {clock_time(shown['expected_end'], plan.zone)}, planned {clock_time(plan.ends, plan.zone)}")
     if shown["last_safe_start"]:
         say(f"a rollback must begin by {clock_time(shown['last_safe_start'], plan.zone)}")
-    for name, known in spent(plan, state, clock.now()).items():
+    for name, known in spent(plan, state, _as_of(state)).items():
         say(describe(name, known), "yellow" if known.over else "")
-    rows = forecast(plan, state, clock.now(), actual_times(plan, found.events))
+    rows = forecast(plan, state, _as_of(state), actual_times(plan, found.events))
     schedule_table(plan, rows)
     for way in shown["ways"]:
         say_way(way["command"], way["when"])

@@ -104,6 +104,24 @@ def read(folder: Path) -> BackupFolder:
     return BackupFolder(folder=folder, manifest=manifest)
 
 
+def digest_of(folder: Path) -> str:
+    """Return the sha256 of what a backup says of itself."""
+    return hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
+
+
+def require_same(folder: Path, digest: str) -> None:
+    """Refuse a folder in which another backup lies than the one that was proved for a run; of older runs nobody knows.
+
+    Raises:
+        BackupFailed: it is another one, or is gone.
+    """
+    try:
+        if digest and digest_of(folder) != digest:
+            raise BackupFailed(f"{folder} is not the backup that was proved for this run: what it says of itself was changed")
+    except OSError as error:
+        raise BackupFailed(f"{folder} is not a backup: {error}") from None
+
+
 def sums(folder: Path) -> dict[str, FileSum]:
     """Return the sha256 and the size of each file of a dump."""
     made = {}

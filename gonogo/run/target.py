@@ -176,7 +176,8 @@ class PostgresTarget:
         folder = self.state_folder / "backups" / f"{session.run}-{'after' if after else 'before'}-{dump.stamp()}"
         made = dump.take(session.database, folder, session.say, session.plan.backup)
         proof = dump.prove(made, self.scratch_server(), session.say)
-        return BackupProved(**dict(proof), snapshot=made.manifest.snapshot)
+        digest = manifest.digest_of(made.folder)
+        return BackupProved(**dict(proof), snapshot=made.manifest.snapshot, manifest=digest)
 
     def scratch_server(self) -> scratch.ScratchServer:
         """Return where a scratch database may be made."""
@@ -198,6 +199,7 @@ class PostgresTarget:
         # every connection but the one that runs the steps: the database is about to be swapped
         self.close_checks()
         try:
+            manifest.require_same(Path(backup.folder), backup.manifest)
             restore.put_back(manifest.read(Path(backup.folder)), restorer, body, session.say)
         except (manifest.BackupFailed, Refused, psycopg.Error) as error:
             raise RestoreFailed(str(error).strip()) from None

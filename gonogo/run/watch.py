@@ -108,7 +108,8 @@ class Watch(threading.Thread):
         if self.is_alive() and threading.current_thread() is not self:
             watched = [self.session.plan.checks[name] for name in self.phase.watch]
             rounds = max((check.breach.n for check in watched if check.breach), default=1) + 1
-            self.join(timeout=_PATIENCE + rounds * sum(check.within.total_seconds() for check in watched))
+            each = sum(check.within.total_seconds() for check in watched) + self.phase.every.total_seconds()
+            self.join(timeout=_PATIENCE + rounds * each)
         return self.taken > 0 and not self.is_alive() and not self.died
 
     def _sample_until_over(self, connection: Connection) -> None:
@@ -128,14 +129,20 @@ class Watch(threading.Thread):
             ended = clock.monotonic()
             # it must not become the load that it measures: it rests at least so many times as long as it asked
             due = max(due + every, ended + _IDLE_FACTOR * (ended - began))
-            if self.over.wait(max(0.0, due - clock.monotonic())) and not self._needs_more(moment):
-                return
+            if self.over.wait(max(0.0, due - clock.monotonic())):
+                if not self._needs_more(moment):
+                    return
+                # what may be one of several breaches is looked at again at the interval, as in the middle of a soak
+                clock.sleep(due - clock.monotonic() if self._breached_last() else 0.0)
 
     def _needs_more(self, moment: datetime) -> bool:
         """Say whether its last sample is not enough to end on: it began too early, or was a breach that may be one of several."""
         if self._since is None:
             return False
-        return moment <= self._since or any(
+        return moment <= self._since or self._breached_last()
+
+    def _breached_last(self) -> bool:
+        return any(
             breaches and breaches[-1] and self.session.plan.checks[name].then != "tell" and not self.phase.would_trip
             for name, breaches in self._breaches.items()
         )

@@ -146,7 +146,25 @@ def _refusal(node: str, inner: Any) -> str:
         return "DISCARD ALL cannot run inside a transaction; gonogo resets the session after each script, so leave it out"
     if node == "variable_set_stmt" and label(inner, "kind") == "VAR_RESET_ALL":
         return "RESET ALL would reset what gonogo knows the transaction by; it resets the session itself, so leave it out"
+    if node == "variable_set_stmt" and inner.name in _LIMITS and (label(inner, "kind") != "VAR_SET_VALUE" or _lifts(inner)):
+        return (
+            f"SET {inner.name} lifts the limit that keeps a script from standing in everybody's way; leave it out, and write"
+            f" `{inner.name}:` at the step where it needs another one"
+        )
     return ""
+
+
+#: what a script may set otherwise, and never lift
+_LIMITS = frozenset({"lock_timeout", "statement_timeout"})
+
+
+def _lifts(inner: Any) -> bool:
+    """Say whether a SET makes a limit none: 0 stands for that."""
+    constants = [argument.a_const for argument in inner.args]
+    return any(
+        const.ival.ival == 0 if const.HasField("ival") else bool(re.fullmatch(r"0+\s*\w*", const.sval.sval))
+        for const in constants
+    )
 
 
 _SHARED = frozenset(

@@ -19,7 +19,7 @@ from gonogo.core.model.rollback import Backup as Rule
 from gonogo.postgres.connection import Database
 from gonogo.postgres.scratch import ScratchServer
 from gonogo.recovery import dump
-from gonogo.recovery.manifest import BackupFailed, BackupFolder
+from gonogo.recovery.manifest import BackupFailed, BackupFolder, digest_of, require_same
 
 SCHEMA = """
 CREATE SCHEMA app;
@@ -336,3 +336,15 @@ def test_a_scratch_database_that_a_killed_process_left_is_gone_with_the_next_pro
         query = "SELECT datname FROM pg_database WHERE datname LIKE 'gonogo_scratch%left'"
         assert connection.execute(query).fetchall() == [(f"gonogo_scratch_{os.getpid()}_left",)], "only those of the dead"
         connection.execute(f"DROP DATABASE gonogo_scratch_{os.getpid()}_left".encode())
+
+
+def test_a_folder_with_another_backup_than_the_one_that_was_proved_is_not_restored(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text("{}", encoding="utf-8")
+    proved = digest_of(tmp_path)
+    require_same(tmp_path, proved)
+    require_same(tmp_path, "")
+    (tmp_path / "manifest.json").write_text("{ }", encoding="utf-8")
+    with pytest.raises(BackupFailed, match="not the backup that was proved for this run"):
+        require_same(tmp_path, proved)
+    with pytest.raises(BackupFailed, match="is not a backup"):
+        require_same(tmp_path / "gone", proved)

@@ -729,3 +729,17 @@ def test_folding_the_ledger_gives_the_state_again() -> None:
     world.go_on()
     assert fold(world.events) == world.state
     assert fold([]) == State()
+
+
+def test_the_undo_of_what_acts_beyond_the_database_is_asked_again_as_it_was_asked_first() -> None:
+    state = State(status=Status.ROLLING_BACK)
+    first = evolve(state, event(Kind.UNDO_STARTED, seq=7, step=0, script=0, last=True))
+    again = evolve(first, event(Kind.UNDO_STARTED, seq=12, step=0, script=0, last=True))
+    assert (first.rollback.undo_attempt, again.rollback.undo_attempt) == (7, 7)
+    undone = evolve(again, event(Kind.UNDONE, seq=13, step=0, script=0, last=True))
+    assert undone.rollback.undo_attempt == 0, "the next undo is another one"
+
+
+def test_a_script_is_done_by_its_own_number_whatever_was_lost_before_it() -> None:
+    state = State(status=Status.WORKING)
+    assert evolve(state, event(Kind.DONE, seq=9, step=4, script=0, last=True)).work.step == 5

@@ -348,3 +348,24 @@ def test_anything_else_does(left: str, right: str) -> None:
 def test_the_parser_is_postgresqls_own() -> None:
     with pytest.raises(postgast.PgQueryError):
         postgast.parse("SELECT FROM FROM")
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SET lock_timeout = 0",
+        "SET lock_timeout = '0'",
+        "SET LOCAL statement_timeout TO 0",
+        "SET statement_timeout = '0ms'",
+        "RESET lock_timeout",
+        "SET lock_timeout TO DEFAULT",
+    ],
+)
+def test_a_script_does_not_lift_the_limits_that_let_others_through(sql: str) -> None:
+    with pytest.raises(BadInput, match=r"lifts the limit .* write `(lock|statement)_timeout:` at the step"):
+        split(f"SELECT 1; {sql};", "a.sql")
+
+
+@pytest.mark.parametrize("sql", ["SET lock_timeout = '500ms'", "SET LOCAL statement_timeout = 60000", "SET work_mem = 0"])
+def test_a_script_may_set_another_limit(sql: str) -> None:
+    assert len(split(f"{sql};", "a.sql")) == 1

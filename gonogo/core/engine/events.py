@@ -213,6 +213,8 @@ class BackupProved(BackupProof, Body):
     kind = Kind.BACKED_UP
     #: the transactions that it shows: what it does not show was written later
     snapshot: str = ""
+    #: the sha256 of its manifest, which has those of its files
+    manifest: str = ""
 
 
 # people

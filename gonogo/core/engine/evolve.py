@@ -341,7 +341,8 @@ def _started(state: State, event: Event, body: events.ScriptStarted) -> State:
 @_changes(events.ScriptDone)
 def _done(state: State, _: Event, body: events.ScriptDone) -> State:
     if body.last:
-        work = WorkState(step=state.work.step + 1, attempt=state.work.attempt)
+        # its own number, not one more than the last: a gap must never shift what comes after it
+        work = WorkState(step=body.step + 1, attempt=state.work.attempt)
     else:
         # absolute, so that a state can be folded without every script of a step (ledger.store.read_state)
         work = replace(state.work, script=body.script + 1, rows=state.work.rows + body.rows, started=None)
@@ -397,7 +398,7 @@ def _switched(state: State, _: Event, body: events.SwitchDone) -> State:
 def _undone_to(state: State, step: int) -> State:
     """Note that everything from a step on is undone."""
     work = WorkState(step=step, attempt=state.work.attempt, in_doubt_seq=state.work.in_doubt_seq)
-    return replace(state, work=work, rollback=replace(state.rollback, undo=0, undo_started=False))
+    return replace(state, work=work, rollback=replace(state.rollback, undo=0, undo_started=False, undo_attempt=0))
 
 
 @_changes(events.BackupRestored)
@@ -411,8 +412,10 @@ def _asked_back(state: State, event: Event, _: events.RollbackAsked) -> State:
 
 
 @_changes(events.UndoStarted)
-def _undo_started(state: State, _: Event, body: events.UndoStarted) -> State:
-    return replace(state, rollback=replace(state.rollback, undo_started=True), lost=_without(state.lost, body.step))
+def _undo_started(state: State, event: Event, body: events.UndoStarted) -> State:
+    # what a service was asked before is asked again under the same key
+    rollback = replace(state.rollback, undo_started=True, undo_attempt=state.rollback.undo_attempt or event.seq)
+    return replace(state, rollback=rollback, lost=_without(state.lost, body.step))
 
 
 @_changes(events.UndoDone)
@@ -421,7 +424,8 @@ def _undone(state: State, _: Event, body: events.UndoDone) -> State:
         started = state.work.started
         after = _undone_to(state, body.step)
         return replace(after, work=replace(after.work, started=started), rollback=replace(after.rollback, loss_counted=None))
-    return replace(state, rollback=replace(state.rollback, undo=body.script + 1, undo_started=False))
+    rollback = replace(state.rollback, undo=body.script + 1, undo_started=False, undo_attempt=0)
+    return replace(state, rollback=rollback)
 
 
 @_changes(events.PhaseRollbackProved)

@@ -179,7 +179,7 @@ class Alarm:
 class PlanRules:
     """What the plan says of the way back."""
 
-    #: whether a person's rollback needs others to approve
+    #: a person's rollback needs others to approve
     authority: bool = False
     #: the levels, in the runbook's order
     levels: tuple[str, ...] = ("undo",)
@@ -259,9 +259,10 @@ class RollbackState:
     level: str = "undo"
     #: the phase whose start it leads to
     back_to: int = 0
-    #: how many undo scripts of the step that is being undone are done
+    #: how many undo scripts of the step that is being undone are done; whether one is in doubt, and the event that began it first
     undo: int = 0
     undo_started: bool = False
+    undo_attempt: int = 0
     #: how many scripts of a level that has its own are done
     switched: int = 0
     #: a person accepted the data loss, and the run has not stopped since
@@ -293,11 +294,10 @@ class State:
     """Where a run stands: the fold of its events, and all that `decide` looks at."""
 
     status: Status = Status.READY
-    #: the newest event, and when it was
+    #: the newest event, and when it was; when the run was opened; and when an event last changed anything
     seq: int = 0
     at: datetime | None = None
     opened_at: datetime | None = None
-    #: when an event last changed anything
     changed_at: datetime | None = None
     #: the phase in work, or the next one; when it was launched; and since when it soaks
     phase: int = 0

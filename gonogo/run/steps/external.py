@@ -42,7 +42,7 @@ def undo(context: Context, command: RunUndo) -> Iterator[Outcome]:
     script = (step.undo or ())[command.script]
     down = downtime_mark(context.plan, command.step, script, back=True)
     yield UndoStarted(step=command.step, script=command.script, last=command.last, down=down)
-    key = f"{context.run}/{context.state.seq}"
+    key = f"{context.run}/{context.state.rollback.undo_attempt}"
     answer = context.target.call(step, what, key, stoppable=False)
     yield UndoDone(
         step=command.step,
