@@ -9,6 +9,7 @@ DOCS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(DOCS), str(DOCS.parent)]
 
 from generate.glossary_page import glossary_page  # noqa: E402 - the folder must be on the path first
+from generate.proof_page import proof_page  # noqa: E402
 from generate.runbook_page import runbook_page  # noqa: E402
 from generate.states_page import states_page  # noqa: E402
 from gonogo.core.model.json_schema import schema_text  # noqa: E402
@@ -19,6 +20,7 @@ def write_pages() -> list[Path]:
     """Write the pages; return the files."""
     pages = {
         DOCS / "states.md": states_page(),
+        DOCS / "what-is-proved.md": proof_page(),
         DOCS / "runbook.schema.json": schema_text(),
         DOCS / "runbook.md": runbook_page(),
         DOCS / "glossary.md": glossary_page(),

@@ -37,7 +37,7 @@ def _diagram() -> str:
 def _section(status: Status) -> str:
     edges = [edge for edge in EDGES if edge.source is status]
     if not edges:
-        return f"## {status}\n\nNo fact leads on from here.\n"
+        return f"## {status}\n\nNo event leads on from here.\n"
     rest = "Nothing happens here until a person acts.\n\n" if status in AT_REST else ""
     return f"## {status}\n\n{rest}{_table(edges)}"
 
