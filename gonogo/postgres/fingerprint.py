@@ -9,12 +9,13 @@ from gonogo.postgres.first_form import read_first_form
 from gonogo.postgres.sequences import behind_their_columns
 
 
-def fingerprint(connection: Connection, form: int = FORM) -> Fingerprint:
+def fingerprint(connection: Connection, form: int = FORM, *, sequences: bool = False) -> Fingerprint:
     """Return the fingerprint of a database.
 
     Args:
         connection: where; the schema `gonogo` and temporary tables are left out.
         form: the form to write it in: that of what it is to be compared with.
+        sequences: name the sequences that are behind their columns, too. That looks at the last row of each such table.
 
     Raises:
         StepError: somebody changes the schema all the time.
@@ -22,6 +23,7 @@ def fingerprint(connection: Connection, form: int = FORM) -> Fingerprint:
     if form != FORM:
         return Fingerprint(form=form, objects=read_first_form(connection))
     read = catalogs.read(connection)
-    # a value that it hands out next would meet a row that is there
-    behind = {f"sequence {name} behind its column {column}": "" for name, column, _, _ in behind_their_columns(connection)}
-    return Fingerprint(objects={**read.objects, **behind}, shared=read.shared, unseen=read.unseen)
+    # a value that one of them hands out next would meet a row that is there
+    found = behind_their_columns(connection) if sequences else ()
+    behind = tuple(f"sequence {name} is behind its column {column}" for name, column, _, _ in found)
+    return Fingerprint(objects=read.objects, shared=read.shared, behind=behind, unseen=read.unseen)

@@ -112,7 +112,7 @@ def compare_snapshot(before: Snapshot, connection: Connection) -> tuple[list[str
 
 
 def _sequences(schema: Mapping[str, str]) -> set[str]:
-    return {name.removeprefix("sequence ") for name in schema if name.startswith("sequence ") and " behind " not in name}
+    return {name.removeprefix("sequence ") for name in schema if name.startswith("sequence ")}
 
 
 def _rows(before: str, now: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from psycopg import sql
@@ -33,25 +34,36 @@ WHERE {_MAY_READ} AND {USERS_SCHEMAS} ORDER BY 1, 2
 """
 
 
+_NUMBER = re.compile(r"-?\d+")
+#: how many sequences are looked at in one query
+_AT_ONCE = 100
+
+
 def behind_their_columns(connection: Connection) -> Iterator[tuple[str, str, int, int]]:
     """Yield each sequence that is behind its column, that column, how far it is, and what the column holds.
 
     What the role may not read is left out.
     """
-    for schema, sequence, table_schema, table, column, step in connection.execute(_SEQUENCES.encode()).fetchall():
-        # a column of text may take its default from one, too; what it holds is no number to compare
-        query = sql.SQL("SELECT s.last_value, s.is_called, pg_catalog.{}(t.{}) FROM {} AS s, {} AS t GROUP BY 1, 2").format(
-            sql.SQL("max" if step > 0 else "min"),
-            sql.Identifier(column),
-            sql.Identifier(schema, sequence),
-            sql.Identifier(table_schema, table),
-        )
-        # without rows there is no answer, and no value that the sequence could meet
-        row = connection.execute(query).fetchone()
-        if row is None or not isinstance(row[2], int):
-            continue
-        at, called, holds = int(row[0]), bool(row[1]), int(row[2])
-        used = holds > at if step > 0 else holds < at
-        if used or (holds == at and not called):
-            name, of = sql.Identifier(schema, sequence), sql.Identifier(table_schema, table, column)
-            yield name.as_string(connection).replace('"', ""), of.as_string(connection).replace('"', ""), at, holds
+    found = connection.execute(_SEQUENCES.encode()).fetchall()
+    for first in range(0, len(found), _AT_ONCE):
+        part = found[first : first + _AT_ONCE]
+        query = sql.SQL(" UNION ALL ").join(_look(number, *row) for number, row in enumerate(part))
+        for number, at, called, holds in connection.execute(query).fetchall():
+            schema, sequence, table_schema, table, column, step = part[number]
+            # a column of text may take its default from one, too; what it holds is no number to compare
+            if holds is None or not _NUMBER.fullmatch(holds):
+                continue
+            used = int(holds) > at if step > 0 else int(holds) < at
+            if used or (int(holds) == at and not called):
+                yield f"{schema}.{sequence}", f"{table_schema}.{table}.{column}", int(at), int(holds)
+
+
+def _look(number: int, schema: str, sequence: str, table_schema: str, table: str, column: str, step: int) -> sql.Composed:
+    """Return the query of how far a sequence is, and of the furthest value of its column; without rows that is nothing."""
+    return sql.SQL("SELECT {}, last_value, is_called, (SELECT pg_catalog.{}({})::text FROM {}) FROM {}").format(
+        sql.Literal(number),
+        sql.SQL("max" if step > 0 else "min"),
+        sql.Identifier(column),
+        sql.Identifier(table_schema, table),
+        sql.Identifier(schema, sequence),
+    )

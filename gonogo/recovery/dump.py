@@ -330,8 +330,6 @@ def portable(schema: Mapping[str, str]) -> dict[str, str]:
         name: text
         for name, text in schema.items()
         if not name.startswith(_NOT_DUMPED)
-        # the rows of some tables may be left out, and then no sequence is behind them
-        and " behind its column " not in name
         and not text.startswith(("NOT NULL ", "definition NOT NULL "))
         # pg_dump leaves out an index that is not valid
         and not (name.startswith("index ") and _INVALID.search(text))

@@ -143,7 +143,8 @@ def _prove_as_before(context: Context, judged: Sequence[Judgement]) -> Outcome:
     state = context.state
     before = state.start.fingerprint if state.start else Fingerprint()
     now = context.target.fingerprint(before.form)
-    differing = tuple(differences(before.objects, now.objects))
+    behind = (note for note in now.behind if note not in before.behind)
+    differing = (*differences(before.objects, now.objects), *behind)
     failing = not_passing(judged)
     if differing or failing:
         why = "; ".join([*differing, *failing])

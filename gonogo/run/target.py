@@ -141,7 +141,7 @@ class PostgresTarget:
 
     def fingerprint(self, form: int = FORM) -> Fingerprint:
         """Return the definitions of the schema, object by object."""
-        return fingerprint(self.session.connection, form)
+        return fingerprint(self.session.connection, form, sequences=True)
 
     def missing_rights(self, needs: Sequence[tuple[str, str]]) -> list[str]:
         """Return which rights the role does not have."""

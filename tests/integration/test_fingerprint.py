@@ -35,7 +35,8 @@ def rich(request: pytest.FixtureRequest) -> Iterator[Connection]:
 
 def told(before: Fingerprint, after: Fingerprint) -> list[str]:
     """What differs, the server's part included."""
-    return differences(before.objects, after.objects) + differences(before.shared, after.shared)
+    behind = [note for note in after.behind if note not in before.behind]
+    return behind + differences(before.objects, after.objects) + differences(before.shared, after.shared)
 
 
 def rolled_back(connection: Connection, change: str) -> Fingerprint:
@@ -43,7 +44,7 @@ def rolled_back(connection: Connection, change: str) -> Fingerprint:
     connection.execute("BEGIN")
     try:
         connection.execute(change.encode())
-        return fingerprint(connection)
+        return fingerprint(connection, sequences=True)
     finally:
         connection.execute("ROLLBACK")
 

@@ -189,7 +189,7 @@ ALTER OPERATOR app.=~= (int, int) SET (RESTRICT = eqsel)  -- operator app.=~=
 ALTER OPERATOR FAMILY app.numbers USING btree ADD OPERATOR 5 > (int, int)  -- operator of access method operator 5
 ALTER EVENT TRIGGER watching ENABLE REPLICA  -- event trigger watching
 CREATE ACCESS METHOD other TYPE TABLE HANDLER heap_tableam_handler  -- access method other
-INSERT INTO app.person (name, owed, number) VALUES ('far', 1, 900)  -- sequence app.numbers_seq behind
+INSERT INTO app.person (name, owed, number) VALUES ('far', 1, 900)  -- sequence app.numbers_seq is behind its column app.person
 """.strip().splitlines()
 )
 

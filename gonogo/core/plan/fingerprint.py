@@ -26,6 +26,8 @@ class Fingerprint(BaseModel):
     objects: Mapping[str, str] = {}
     #: the same of what all databases of the server share, such as roles
     shared: Mapping[str, str] = {}
+    #: the sequences whose next value meets a row that is there, where they were looked at
+    behind: tuple[str, ...] = ()
     #: what the role could not read
     unseen: tuple[str, ...] = ()
 
