@@ -28,10 +28,13 @@ def moment_of(marked: Mark) -> datetime:
     return _EPOCH + timedelta(microseconds=marked[1])
 
 
-def timeline(connection: Connection) -> int:
-    """Return the server's timeline, which changes when a standby is promoted or an archive is recovered."""
-    row = connection.execute("SELECT pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn())").fetchone()
-    return int(str(row[0])[:8], 16) if row else 0
+def origin(connection: Connection) -> str:
+    """Return what changes when a standby is promoted, an archive is recovered, or the database is made anew from a copy."""
+    row = connection.execute(
+        "SELECT pg_catalog.left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8), oid"
+        " FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()"
+    ).fetchone()
+    return f"timeline {int(str(row[0]), 16)}, database {row[1]}" if row else ""
 
 
 def holds(connection: Connection, run: str, marked: Mark) -> bool:

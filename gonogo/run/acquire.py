@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -39,10 +39,12 @@ class LiveRunner(Runner):
     session: Session
     postgres: PostgresTarget
     local: LocalHead
+    #: what sends its updates
+    senders: list[Sender] = field(default_factory=list)
 
     def note_locally(self, _before: State, event: Event, _after: State) -> None:
         """Keep what was recorded last beside the ledger, too."""
-        self.local.note(continuity.mark(event), self.session.timeline, self.beyond)
+        self.local.note(continuity.mark(event), self.session.origin, self.beyond)
 
     def hold_now(self, why: str) -> None:
         """Stop the running statement at once, and hold the run."""
@@ -154,9 +156,9 @@ def _compare_with_local(runner: LiveRunner, events: list[Event]) -> None:
     newest, before, beyond = runner.local.read()
     runner.listeners.append(runner.note_locally)
     runner.beyond = dict(beyond)
-    session.timeline = continuity.timeline(session.connection)
+    session.origin = continuity.origin(session.connection)
     if why := runner.local.missing_in(session.connection, runner.run):
-        session.timeline = before
+        session.origin = before
         runner.state = replace(fold(events), at=continuity.moment_of(newest))
         runner.fold_anew(why, newest[0])
 
@@ -212,17 +214,16 @@ def working_on(
     """
     where = Where(state_folder=project.state, root=project.files)
     runner = acquire_run(database, run, actor=actor, keys=keys_of(project), where=where, take_over=take_over, resumed=resumed)
-    senders: list[Sender] = []
 
     def say(text: str) -> None:
         runner.session.say(text)  # whoever shows the run may change
 
     try:
         for kind, _ in ready(runner.plan.updates):
-            senders.append(Sender(database, runner.plan, run, say, kind))
-            senders[-1].start()
+            runner.senders.append(Sender(database, runner.plan, run, say, kind))
+            runner.senders[-1].start()
         yield runner
     finally:
-        for sender in senders:
+        for sender in runner.senders:
             sender.finish()
         runner.close()

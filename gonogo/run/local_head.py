@@ -30,25 +30,25 @@ class LocalHead:
     file: Path | None
     _descriptor: int | None = field(default=None, repr=False)
 
-    def read(self) -> tuple[Mark, int, dict[Mark, tuple[int, int]]]:
-        """Return the newest event, the server's timeline then, and the events that acted beyond it, with step and attempt."""
+    def read(self) -> tuple[Mark, str, dict[Mark, tuple[int, int]]]:
+        """Return the newest event, where that was, and the events that acted beyond it, with step and attempt."""
         try:
             if self.file is None:
-                return NOTHING_KNOWN, 0, {}
+                return NOTHING_KNOWN, "", {}
             said = json.loads(self.file.read_text(encoding="utf-8"))
-            newest, timeline = (int(said["seq"]), int(said["at_us"])), int(said["timeline"])
+            newest, origin = (int(said["seq"]), int(said["at_us"])), str(said["origin"])
             beyond = {(int(a), int(b)): (int(c), int(d)) for a, b, c, d in said["beyond"]}
         except (OSError, ValueError, KeyError, TypeError):
             # there is none, or the machine went down as it was written
-            return NOTHING_KNOWN, 0, {}
-        return newest, timeline, beyond
+            return NOTHING_KNOWN, "", {}
+        return newest, origin, beyond
 
-    def note(self, newest: Mark, timeline: int, beyond: Mapping[Mark, tuple[int, int]]) -> None:
+    def note(self, newest: Mark, origin: str, beyond: Mapping[Mark, tuple[int, int]]) -> None:
         """Keep the newest event. What cannot be written is left out: it is a second look, and no run waits for it."""
         if self.file is None:
             return
         listed = [[*mark, *what] for mark, what in beyond.items()]
-        text = json.dumps({"seq": newest[0], "at_us": newest[1], "timeline": timeline, "beyond": listed})
+        text = json.dumps({"seq": newest[0], "at_us": newest[1], "origin": origin, "beyond": listed})
         try:
             if self._descriptor is None:
                 self.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

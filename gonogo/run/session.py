@@ -67,8 +67,8 @@ class Session:
     #: behind a lost connection
     known: continuity.Mark = continuity.NOTHING_KNOWN
 
-    #: the server's timeline when that was recorded
-    timeline: int = 0
+    #: where that was recorded, as `continuity.origin` tells it
+    origin: str = ""
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()

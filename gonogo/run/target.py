@@ -226,10 +226,10 @@ class PostgresTarget:
 
     def may_have_lost(self, moment: datetime) -> bool:
         """Say whether the server was restarted after a moment, or another one took its place: else it has lost no commit."""
-        connection, before = self.session.connection, self.session.timeline
+        connection, before = self.session.connection, self.session.origin
         row = connection.execute("SELECT pg_catalog.pg_postmaster_start_time() > %s", [moment]).fetchone()
-        self.session.timeline = continuity.timeline(connection)
-        return bool(row and row[0]) or before != self.session.timeline
+        self.session.origin = continuity.origin(connection)
+        return bool(row and row[0]) or before != self.session.origin
 
     def recover(self, error: psycopg.Error, known: int) -> list[Event] | None:
         """Come back after a lost connection, and return the events that are newer; None where it was not lost."""

@@ -14,7 +14,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from support.command import environment, gonogo
-from support.servers import DEBIAN_15, Server, open_folder
+from support.servers import DEBIAN_15, Server, open_folder, running_15
 
 import gonogo as api
 from gonogo.core.engine.events import Event, LedgerLost
@@ -201,3 +201,54 @@ def test_a_ledger_from_which_events_were_removed_is_found_and_not_gone_on_with(
     assert verified.returncode != 0, verified.stdout
     with psycopg.connect(url, autocommit=True) as connection:
         assert connection.execute("SELECT count(*) FROM done").fetchone() == before, "nothing is done"
+
+
+WATCHED = """
+runbook: book
+title: Watched
+targets: {db: {database: $TEST_URL}}
+phases:
+  - phase: one
+    gate: {go_if: [well]}
+    every: 1s
+    soak: 6s
+    tasks:
+      - task: one
+        steps: [{sql: one.sql, undo: one.undo.sql}, {check: well}]
+    verify: [well]
+    watch: [well]
+checks:
+  well: {query: SELECT count(*) FROM done, expect: ">= 0", roll_back_if: "> 5"}
+"""
+
+
+@pytest.mark.parametrize("at", ["verified", "script done"])
+def test_a_restart_of_the_target_ends_neither_the_watch_nor_the_run(
+    at: str, make_project: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not DEBIAN_15.is_dir():
+        pytest.skip("PostgreSQL 15 is not installed (Debian: apt-get install postgresql-15)")
+    root = make_project(WATCHED, one__sql="INSERT INTO done VALUES (1);", one__undo__sql="DELETE FROM done;")
+    with open_folder() as folder, running_15(folder) as server:
+        monkeypatch.setenv("TEST_URL", server.url)
+        with psycopg.connect(server.url, autocommit=True) as connection:
+            connection.execute("CREATE TABLE done (n int)")
+
+        def restart() -> None:
+            user = "postgres" if os.geteuid() == 0 else None
+            words = f"restart -w -m fast -D {folder}/data -l {folder}/log".split()
+            subprocess.run([DEBIAN_15 / "pg_ctl", *words], user=user, cwd="/", stdout=subprocess.DEVNULL, check=True)
+
+        def hear(event: Event) -> None:
+            if event.kind == at and not threads:
+                threads.append(threading.Thread(target=restart))
+                threads[-1].start()
+
+        threads: list[threading.Thread] = []
+        run = api.launch(api.load(root / "runbooks" / "book.yaml"), at_once=True, hear=hear)
+        for thread in threads:
+            thread.join()
+        assert threads
+        assert run.outcome == "done", [event.body for event in run.events][-6:]
+        with psycopg.connect(server.url) as connection:
+            assert connection.execute("SELECT count(*) FROM done").fetchone() == (1,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 import sys
@@ -180,6 +181,39 @@ def test_a_prefect_server_that_dies_in_the_middle_changes_nothing_about_the_run(
     finally:
         prefect.stop()
     output, _ = process.communicate(timeout=200)
+
+    assert process.returncode == 0, output
+    assert "A book on db: done" in output
+    assert "Traceback" not in output
+
+
+def test_a_prefect_server_that_hangs_holds_neither_the_target_nor_the_process_of_a_run_that_is_over(
+    make_project: Make, old_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    prefect = PrefectServer(tmp_path_factory.mktemp("hanging"))
+    try:
+        prefect.wait()
+        slow = {**FILES, "010__sql": FILES["010__sql"] + "SELECT pg_sleep(3);\n"}
+        process = start("run", "book", cwd=make_project(BOOK, **slow), env=environment(TEST_URL=old_url, **prefect.env))
+        with psycopg.connect(old_url, autocommit=True) as connection:
+            sleeping = "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%pg_sleep(3)%' AND pid <> pg_backend_pid()"
+            for _ in range(300):
+                if connection.execute(sleeping).fetchone():
+                    break
+                time.sleep(0.1)
+            prefect.process.send_signal(signal.SIGSTOP)
+            over = "SELECT at FROM gonogo.event WHERE kind = 'run done'"
+            while not connection.execute(over).fetchone():
+                assert process.poll() is None
+                time.sleep(0.1)
+            began = time.monotonic()
+            while connection.execute("SELECT pid FROM gonogo.fence").fetchone() != (None,):
+                assert time.monotonic() - began < 10, "the target is let go before Prefect hears of it"
+                time.sleep(0.1)
+        output, _ = process.communicate(timeout=90)
+    finally:
+        prefect.process.send_signal(signal.SIGCONT)
+        prefect.stop()
 
     assert process.returncode == 0, output
     assert "A book on db: done" in output
