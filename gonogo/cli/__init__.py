@@ -30,5 +30,8 @@ def main() -> None:
         if not isinstance(error, psycopg.Error):
             raise
         why = " ".join(str(error).split())[:500]
-        complain(GonogoError(f"the target's connection failed: {why}. What is recorded is done; go on with `gonogo resume`"))
+        what = (
+            "the target's connection failed" if isinstance(error, psycopg.OperationalError) else "the target refused a statement"
+        )
+        complain(GonogoError(f"{what}: {why}. What is recorded is done; go on with `gonogo resume`"))
         sys.exit(int(GonogoError.exit))

@@ -109,6 +109,8 @@ class ForegroundRun:
         runner.patient = self.patient
         runner.session.say = display.line
         runner.listeners.append(display.on_event)
+        for seen in runner.early:
+            display.on_event(*seen)
         return display
 
 

@@ -16,6 +16,8 @@ from gonogo.postgres.connection import Connection
 Mark: TypeAlias = tuple[int, int]
 NOTHING_KNOWN: Mark = (0, 0)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+#: the year 9000, in microseconds: what a damaged file says beyond that is no moment
+_LATEST = 221_845_392_000_000_000
 
 
 def mark(event: Event) -> Mark:
@@ -25,7 +27,7 @@ def mark(event: Event) -> Mark:
 
 def moment_of(marked: Mark) -> datetime:
     """Return when a marked event was recorded."""
-    return _EPOCH + timedelta(microseconds=marked[1])
+    return _EPOCH + timedelta(microseconds=max(0, min(marked[1], _LATEST)))
 
 
 def origin(connection: Connection) -> str:
@@ -35,6 +37,12 @@ def origin(connection: Connection) -> str:
         " FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()"
     ).fetchone()
     return f"timeline {int(str(row[0]), 16)}, database {row[1]}" if row else ""
+
+
+def log_position(connection: Connection) -> int:
+    """Return how far the server's log is written, in bytes; a server that was put back to an earlier moment is less far."""
+    row = connection.execute("SELECT pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), '0/0')").fetchone()
+    return int(row[0]) if row else 0
 
 
 def holds(connection: Connection, run: str, marked: Mark) -> bool:

@@ -79,7 +79,7 @@ BEGIN
   PERFORM gonogo.enter(p_run, p_epoch);
   PERFORM 1 FROM gonogo.event WHERE run = p_run AND seq = p_seq AND (extract(epoch FROM at) * 1000000)::bigint = p_at_us;
   IF NOT FOUND THEN
-    RAISE EXCEPTION 'the ledger lacks event % of this run, which its runner recorded', p_seq USING ERRCODE = 'GN005';
+    RAISE EXCEPTION 'the ledger lacks event % of this run, which its runner recorded', p_seq USING ERRCODE = 'GN006';
   END IF;
 END $$;
 

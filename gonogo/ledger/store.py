@@ -23,9 +23,8 @@ from gonogo.postgres.connection import Connection, transaction
 
 #: what chains that are no run, but are kept like one, are called
 _REHEARSALS, _MONITOR = "~rehearsals", "~monitor"
-FENCED, NO_SUCH_RUN, WENT_BACK = "GN001", "GN003", "GN005"
-_SCHEMA = Path(__file__).with_name("ledger.sql")
-_UPGRADE = Path(__file__).with_name("upgrade.sql")
+FENCED, NO_SUCH_RUN, WENT_BACK = "GN001", "GN003", "GN006"
+_SCHEMA, _UPGRADE = (Path(__file__).with_name(name) for name in ("ledger.sql", "upgrade.sql"))
 _STATE_EVENTS = """
 WITH entry AS (
   SELECT seq, kind, at, began, actor, body,
@@ -100,6 +99,7 @@ def _upgrade(connection: Connection, there: int) -> None:
     """Add what an older ledger lacks, and let it say its version, so that an older gonogo refuses it and misreads nothing."""
     try:
         with transaction(connection):
+            connection.execute("SELECT pg_catalog.pg_advisory_xact_lock(7470966)")  # as above
             connection.execute(_UPGRADE.read_bytes())
             connection.execute(f"COMMENT ON SCHEMA gonogo IS 'gonogo ledger {VERSION}'".encode())
     except psycopg.errors.InsufficientPrivilege:

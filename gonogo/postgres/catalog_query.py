@@ -18,10 +18,20 @@ BUILT_IN = "what PostgreSQL itself has in "
 _HIDDEN = """
 hidden_schema AS MATERIALIZED (
   SELECT oid FROM pg_namespace WHERE nspname = 'gonogo' OR nspname ~ '^pg_(toast|temp_|toast_temp_)'
+), hidden_type AS MATERIALIZED (
+  SELECT oid FROM pg_type WHERE typnamespace IN (SELECT oid FROM hidden_schema)
+), hidden_function AS MATERIALIZED (
+  SELECT oid FROM pg_proc WHERE pronamespace IN (SELECT oid FROM hidden_schema)
+), hidden_config AS MATERIALIZED (
+  SELECT oid FROM pg_ts_config WHERE cfgnamespace IN (SELECT oid FROM hidden_schema)
 ), hidden AS MATERIALIZED (
   SELECT oid FROM pg_class WHERE relpersistence = 't' OR relnamespace IN (SELECT oid FROM hidden_schema)
 )
 """
+
+
+#: what somebody else makes for a session of theirs, and what is recorded of it in catalogs of its own
+_HIDDEN_LISTS = {"pg_type": "hidden_type", "pg_proc": "hidden_function", "pg_ts_config": "hidden_config"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,9 +154,10 @@ class _Writer:
         if catalog.name == "pg_attribute":
             of, number, part = "'pg_class'::regclass::oid", "r.attrelid", "r.attnum"
         source = known.INSTEAD.get(catalog.name, catalog.name)
+        shared = known.SHARED_ROWS.get(catalog.name, str(catalog.shared).lower()).format(r="r")
         return (
             f"SELECT '{catalog.name}', {of}, {number}, {part}, {self._name(catalog)}, {self._text(catalog)},"
-            f" {str(catalog.shared).lower()} FROM {source} r WHERE {' AND '.join(conditions)}"
+            f" {shared} FROM {source} r WHERE {' AND '.join(conditions)}"
         )
 
     def _built_in(self, catalog: _Catalog) -> str:
@@ -183,6 +194,8 @@ class _Writer:
                     yield column, "hidden_schema"
                 elif target == "pg_class":
                     yield column, "hidden"
+            if target in _HIDDEN_LISTS and column in (self.keys.get(catalog.name, ()) if catalog.name != "pg_proc" else ()):
+                yield column, _HIDDEN_LISTS[target]
         if catalog.name == "pg_class":
             yield "oid", "hidden"
         elif catalog.name == "pg_namespace":

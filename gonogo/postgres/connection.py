@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -22,6 +22,25 @@ Connection: TypeAlias = psycopg.Connection[TupleRow]
 
 #: milliseconds after which a socket without an answer counts as dead
 _TCP_USER_TIMEOUT = 15_000
+
+
+#: what every session of gonogo's has, whatever the database or the role says
+_SETTINGS: Mapping[str, str] = {
+    "idle_in_transaction_session_timeout": "60s",
+    "client_connection_check_interval": "500ms",
+    # what cannot see all rows says so, and counts no part of them; scripts and checks `role:` have it on
+    "row_security": "off",
+    # what was answered as committed is on disk, whatever the database or the role says
+    "synchronous_commit": "on",
+    "search_path": "public",
+    "timezone": "UTC",
+    "datestyle": "ISO",
+    "intervalstyle": "postgres",
+    "extra_float_digits": "1",
+    "bytea_output": "hex",
+    "standard_conforming_strings": "on",
+    "quote_all_identifiers": "off",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,19 +67,7 @@ class Database:
         options = {
             "lock_timeout": f"{milliseconds(limits.lock_timeout)}ms",
             "statement_timeout": f"{milliseconds(limits.statement_timeout)}ms",
-            "idle_in_transaction_session_timeout": "60s",
-            "client_connection_check_interval": "500ms",
-            # what cannot see all rows says so, and counts no part of them; scripts and checks `role:` have it on
-            "row_security": "off",
-            # what was answered as committed is on disk, whatever the database or the role says
-            "synchronous_commit": "on",
-            "search_path": "public",
-            "timezone": "UTC",
-            "datestyle": "ISO",
-            "intervalstyle": "postgres",
-            "extra_float_digits": "1",
-            "bytea_output": "hex",
-            "standard_conforming_strings": "on",
+            **_SETTINGS,
         }
         if self.role:
             options["role"] = self.role

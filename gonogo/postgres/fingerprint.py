@@ -6,7 +6,7 @@ from gonogo.core.plan.fingerprint import FORM, Fingerprint
 from gonogo.postgres import catalogs
 from gonogo.postgres.connection import Connection
 from gonogo.postgres.first_form import read_first_form
-from gonogo.postgres.sequences import behind_their_columns
+from gonogo.postgres.sequences import behind_their_columns, of_hidden_rows
 
 
 def fingerprint(connection: Connection, form: int = FORM, *, sequences: bool = False) -> Fingerprint:
@@ -26,4 +26,5 @@ def fingerprint(connection: Connection, form: int = FORM, *, sequences: bool = F
     # a value that one of them hands out next would meet a row that is there
     found = behind_their_columns(connection) if sequences else ()
     behind = tuple(f"sequence {name} is behind its column {column}" for name, column, _, _ in found)
-    return Fingerprint(objects=read.objects, shared=read.shared, behind=behind, unseen=read.unseen)
+    hidden = tuple(f"how far {name} is behind its column" for name in of_hidden_rows(connection)) if sequences else ()
+    return Fingerprint(objects=read.objects, shared=read.shared, behind=behind, unseen=(*read.unseen, *hidden))

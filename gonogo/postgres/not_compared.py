@@ -46,7 +46,7 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "reltype": _FOLLOWS,
     },
     "pg_attribute": {
-        "attnum": "snapshots tell the order of columns apart",
+        "attnum": "snapshots tell the order of a table's columns apart; that of a composite type is compared",
         "atttypmod": "part of the type as the server writes it",
         "attcacheoff": _AGES,
         "atthasmissing": _PLACE,
@@ -73,6 +73,8 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "conppeqop": "follows from the types and the index",
         "conffeqop": "follows from the types and the index",
         "connamespace": _FOLLOWS,
+        "conname": "part of its name; of a NOT NULL, what ends in _not_null counts as made by the server",
+        "connoinherit": "means something for CHECK and NOT NULL only, where it is compared",
     },
     "pg_index": {
         "indcheckxmin": _AGES,
@@ -130,6 +132,8 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
 #: what a bare column does not say, and a function of the server does: a tree, a type with its length. `{r}` is the row
 WRITTEN: Mapping[str, str] = {
     "pg_attrdef.adbin": "pg_get_expr({r}.adbin, {r}.adrelid)",
+    "pg_attribute.attnum": "(SELECT count(*) FROM pg_attribute o JOIN pg_class c ON c.oid = o.attrelid AND c.relkind = 'c' WHERE"
+    " o.attrelid = {r}.attrelid AND o.attnum BETWEEN 1 AND {r}.attnum AND NOT o.attisdropped)",
     "pg_attribute.atttypid": "format_type({r}.atttypid, {r}.atttypmod)",
     "pg_attribute.attcollation": "nullif({r}.attcollation, (SELECT typcollation FROM pg_type WHERE oid ="
     " {r}.atttypid))::regcollation",
@@ -158,6 +162,8 @@ WRITTEN: Mapping[str, str] = {
     " pg_identify_object('pg_trigger'::regclass, {r}.tgparentid, 0)), {r}.tgparentid::text) END",
     "pg_type.typbasetype": "CASE WHEN {r}.typtype = 'd' THEN format_type({r}.typbasetype, {r}.typtypmod) END",
     "pg_type.typdefaultbin": "pg_get_expr({r}.typdefaultbin, 0)",
+    # of the constraint of an index it says nothing, and pg_dump does not keep it
+    "pg_constraint.connoinherit": "CASE WHEN {r}.contype IN ('c', 'n') AND {r}.connoinherit THEN 'yes' END",
     # the name of a NOT NULL that nobody named is made of others' names, and stays when they change
     "pg_constraint.conname": "CASE WHEN {r}.contype = 'n' AND {r}.conname !~ '_not_null[0-9]*$' THEN {r}.conname END",
     "pg_user_mapping.umoptions": "(SELECT md5(string_agg(o, ' ' ORDER BY o)) FROM unnest({r}.umoptions) o)",
@@ -267,18 +273,22 @@ ONLY: Mapping[str, str] = {
     "pg_attribute": "{r}.attnum > 0 AND NOT {r}.attisdropped AND EXISTS (SELECT FROM pg_class c WHERE c.oid = {r}.attrelid AND"
     " c.relkind <> 'S' AND (c.relkind NOT IN ('i', 'I') OR coalesce({r}.attstattarget, -1) <> -1 OR {r}.attoptions IS NOT NULL))",
     "pg_database": "{r}.datname = current_database()",
-    "pg_db_role_setting": "{r}.setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())",
+    "pg_db_role_setting": "{r}.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))",
     "pg_subscription": "{r}.subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())",
     # a subscription makes its own
     "pg_replication_origin": "{r}.roname !~ '^pg_[0-9]+$'",
     # the row type of a relation follows from it, and so does the array of a type
-    "pg_type": "({r}.typtype <> 'c' OR EXISTS (SELECT FROM pg_class c WHERE c.oid = {r}.typrelid AND c.relkind = 'c'))"
+    "pg_type": "({r}.typtype <> 'c' OR {r}.typacl IS NOT NULL OR EXISTS (SELECT FROM pg_class c WHERE c.oid = {r}.typrelid AND"
+    " c.relkind = 'c') OR EXISTS (SELECT FROM pg_description d WHERE d.classoid = 'pg_type'::regclass AND d.objoid = {r}.oid))"
     " AND NOT EXISTS (SELECT FROM pg_type e WHERE e.typarray = {r}.oid)",
     "pg_class": "{r}.relkind <> 't'",
 }
 
 #: server-wide catalogs of which one part is the database's own
 OF_THE_DATABASE = ("pg_database", "pg_db_role_setting", "pg_subscription")
+
+#: which rows of a catalog of the database are the whole server's all the same
+SHARED_ROWS: Mapping[str, str] = {"pg_db_role_setting": "{r}.setdatabase = 0"}
 
 #: what shows nearly the same to a role that may not read the catalog
 INSTEAD: Mapping[str, str] = {"pg_authid": "pg_roles"}
@@ -317,6 +327,7 @@ WORDS: Mapping[str, str] = {
     "pg_attribute.attstattarget": "statistics target",
     "pg_attribute.attislocal": "defined here",
     "pg_attribute.attinhcount": "inherited from",
+    "pg_attribute.attnum": "number",
     "pg_attrdef.adbin": "default",
     "pg_class.relam": "access method",
     "pg_class.relkind": "kind",

@@ -11,18 +11,22 @@ from gonogo.postgres.connection import Connection
 from gonogo.postgres.schemas import USERS_SCHEMAS
 
 _MAY_READ = "pg_catalog.has_table_privilege(s.oid, 'SELECT') AND pg_catalog.has_column_privilege(c.oid, a.attnum, 'SELECT')"
+#: a number, and rows that lie here: another server may be down, and has sequences of its own
+_COMPARABLE = """a.atttypid IN ('int2'::pg_catalog.regtype, 'int4'::pg_catalog.regtype, 'int8'::pg_catalog.regtype,
+  'numeric'::pg_catalog.regtype) AND c.relkind IN ('r', 'p') AND NOT EXISTS (
+  SELECT FROM pg_catalog.pg_partition_tree(c.oid) p JOIN pg_catalog.pg_class f ON f.oid = p.relid WHERE f.relkind = 'f')"""
 #: every sequence that a column has as its own, or takes its default from
 _SEQUENCES = f"""
-SELECT DISTINCT n.nspname, s.relname, t.nspname, c.relname, a.attname, q.seqincrement
+SELECT DISTINCT n.nspname, s.relname, t.nspname, c.relname, a.attname, q.seqincrement, pg_catalog.row_security_active(c.oid)
 FROM pg_catalog.pg_depend d
 JOIN pg_catalog.pg_class s ON s.oid = d.objid AND s.relkind = 'S'
 JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace JOIN pg_catalog.pg_sequence q ON q.seqrelid = s.oid
 JOIN pg_catalog.pg_class c ON c.oid = d.refobjid AND c.relkind IN ('r', 'p')
 JOIN pg_catalog.pg_namespace t ON t.oid = c.relnamespace
 JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.refobjsubid
-WHERE d.deptype IN ('a', 'i') AND {_MAY_READ} AND {USERS_SCHEMAS}
+WHERE d.deptype IN ('a', 'i') AND {_MAY_READ} AND {_COMPARABLE} AND {USERS_SCHEMAS}
 UNION
-SELECT n.nspname, s.relname, t.nspname, c.relname, a.attname, q.seqincrement
+SELECT n.nspname, s.relname, t.nspname, c.relname, a.attname, q.seqincrement, pg_catalog.row_security_active(c.oid)
 FROM pg_catalog.pg_depend d
 JOIN pg_catalog.pg_attrdef f ON d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND f.oid = d.objid
 JOIN pg_catalog.pg_class s ON s.oid = d.refobjid AND s.relkind = 'S'
@@ -30,7 +34,7 @@ JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace JOIN pg_catalog.pg_sequ
 JOIN pg_catalog.pg_class c ON c.oid = f.adrelid
 JOIN pg_catalog.pg_namespace t ON t.oid = c.relnamespace
 JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = f.adnum
-WHERE {_MAY_READ} AND {USERS_SCHEMAS} ORDER BY 1, 2
+WHERE {_MAY_READ} AND {_COMPARABLE} AND {USERS_SCHEMAS} ORDER BY 1, 2
 """
 
 
@@ -39,12 +43,17 @@ _NUMBER = re.compile(r"-?\d+")
 _AT_ONCE = 100
 
 
+def of_hidden_rows(connection: Connection) -> tuple[str, ...]:
+    """Return the sequences of which nobody can say how far their columns are: a policy hides rows from this role."""
+    return tuple(f"{row[0]}.{row[1]}" for row in connection.execute(_SEQUENCES.encode()).fetchall() if row[6])
+
+
 def behind_their_columns(connection: Connection) -> Iterator[tuple[str, str, int, int]]:
     """Yield each sequence that is behind its column, that column, how far it is, and what the column holds.
 
-    What the role may not read is left out.
+    What the role may not read, or not see whole, is left out.
     """
-    found = connection.execute(_SEQUENCES.encode()).fetchall()
+    found = [row[:6] for row in connection.execute(_SEQUENCES.encode()).fetchall() if not row[6]]
     for first in range(0, len(found), _AT_ONCE):
         part = found[first : first + _AT_ONCE]
         query = sql.SQL(" UNION ALL ").join(_look(number, *row) for number, row in enumerate(part))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -39,12 +39,14 @@ class LiveRunner(Runner):
     session: Session
     postgres: PostgresTarget
     local: LocalHead
+    #: what was recorded before anybody listened
+    early: list[tuple[State, Event, State]] = field(default_factory=list)
     #: what sends its updates
     senders: list[Sender] = field(default_factory=list)
 
     def note_locally(self, _before: State, event: Event, _after: State) -> None:
         """Keep what was recorded last beside the ledger, too."""
-        self.local.note(continuity.mark(event), self.session.origin, self.beyond)
+        self.local.note(continuity.mark(event), self.session.origin, self.session.position, self.beyond)
 
     def hold_now(self, why: str) -> None:
         """Stop the running statement at once, and hold the run."""
@@ -119,7 +121,7 @@ def acquire_run(
     runner.newest = events[-1]
     session.known = continuity.mark(events[-1])
     continuity.require_whole(connection, run)
-    _compare_with_local(runner, events)
+    _compare_with_local(runner)
     # what was recorded between the first look and the claim
     runner.sync()
     if resumed:
@@ -146,21 +148,24 @@ def _runner(session: Session, keys: Keys, where: Where | None, events: list[Even
     )
 
 
-def _compare_with_local(runner: LiveRunner, events: list[Event]) -> None:
+def _compare_with_local(runner: LiveRunner) -> None:
     """See whether the ledger still holds what this project's processes recorded in it; keep that up from now on.
 
     Raises:
         Refused: events were removed by hand.
     """
     session = runner.session
-    newest, before, beyond = runner.local.read()
+    newest, origin, position, beyond = runner.local.read()
     runner.listeners.append(runner.note_locally)
     runner.beyond = dict(beyond)
     session.origin = continuity.origin(session.connection)
+    session.position = continuity.log_position(session.connection)
     if why := runner.local.missing_in(session.connection, runner.run):
-        session.origin = before
-        runner.state = replace(fold(events), at=continuity.moment_of(newest))
+        session.origin, session.position = origin, position
+        # what is said now is said again to whoever shows the run
+        runner.listeners.append(lambda *seen: runner.early.append(seen))
         runner.fold_anew(why, newest[0])
+        runner.listeners.pop()
 
 
 def _read_run(database: Database, run: str) -> tuple[Plan, list[Event], dict[str, str]]:

@@ -30,25 +30,26 @@ class LocalHead:
     file: Path | None
     _descriptor: int | None = field(default=None, repr=False)
 
-    def read(self) -> tuple[Mark, str, dict[Mark, tuple[int, int]]]:
-        """Return the newest event, where that was, and the events that acted beyond it, with step and attempt."""
+    def read(self) -> tuple[Mark, str, int, dict[Mark, tuple[int, int]]]:
+        """Return the newest event, where and how far the server was, and the events that acted beyond it."""
         try:
             if self.file is None:
-                return NOTHING_KNOWN, "", {}
+                return NOTHING_KNOWN, "", 0, {}
             said = json.loads(self.file.read_text(encoding="utf-8"))
-            newest, origin = (int(said["seq"]), int(said["at_us"])), str(said["origin"])
+            newest = (int(said["seq"]), int(said["at_us"]))
+            origin, position = str(said["origin"]), int(said["position"])
             beyond = {(int(a), int(b)): (int(c), int(d)) for a, b, c, d in said["beyond"]}
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             # there is none, or the machine went down as it was written
-            return NOTHING_KNOWN, "", {}
-        return newest, origin, beyond
+            return NOTHING_KNOWN, "", 0, {}
+        return newest, origin, position, beyond
 
-    def note(self, newest: Mark, origin: str, beyond: Mapping[Mark, tuple[int, int]]) -> None:
+    def note(self, newest: Mark, origin: str, position: int, beyond: Mapping[Mark, tuple[int, int]]) -> None:
         """Keep the newest event. What cannot be written is left out: it is a second look, and no run waits for it."""
         if self.file is None:
             return
         listed = [[*mark, *what] for mark, what in beyond.items()]
-        text = json.dumps({"seq": newest[0], "at_us": newest[1], "origin": origin, "beyond": listed})
+        text = json.dumps({"seq": newest[0], "at_us": newest[1], "origin": origin, "position": position, "beyond": listed})
         try:
             if self._descriptor is None:
                 self.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -60,7 +61,7 @@ class LocalHead:
 
     def missing_in(self, connection: Connection, run: str) -> str:
         """Say which event was recorded from here and is not in the ledger, or nothing."""
-        newest, _, _ = self.read()
+        newest, _, _, _ = self.read()
         if newest == NOTHING_KNOWN or holds(connection, run, newest):
             return ""
         return f"the ledger lacks event {newest[0]}, which was recorded from here at {moment_of(newest):%Y-%m-%d %H:%M:%S} UTC"

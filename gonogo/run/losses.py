@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+import psycopg
+
 from gonogo.core.engine.decide import needs_loss_count
 from gonogo.core.engine.evolve import default_level, default_reach
 from gonogo.core.engine.state import ROLLING_BACK_STATES, State, Status
@@ -28,8 +30,12 @@ def rows_at_risk(connection: Connection, run: str, plan: Plan, state: State, ste
         since = state.backup.snapshot if state.backup else ""
         tables = data_loss.every_table(connection)
     elif journal := plan.steps[step].journal:
-        row = connection.execute(journal.encode()).fetchone()
         what = plan.steps[step].destroys[0] if plan.steps[step].destroys else plan.steps[step].name
+        try:
+            row = connection.execute(journal.encode()).fetchone()
+        except psycopg.errors.InsufficientPrivilege as error:
+            # such as rows that a policy hides: what cannot be counted is a loss that nobody knows
+            return {what: data_loss.UNKNOWN}, f"{data_loss.JOURNAL}, which cannot be asked: {str(error).splitlines()[0]}"
         return {what: int(row[0] or 0) if row else 0}, data_loss.JOURNAL
     else:
         since = data_loss.since_step(connection, run, step)

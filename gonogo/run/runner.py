@@ -37,8 +37,8 @@ class RecoverableTarget(Target, Protocol):
     def proceed(self) -> None:
         """Let statements begin again: the loop has heard why they were stopped."""
 
-    def may_have_lost(self, moment: datetime) -> bool:
-        """Say whether the server was restarted after a moment, or another one took its place: else it has lost no commit."""
+    def may_have_lost(self) -> bool:
+        """Say whether another server took this one's place, or it was put back: else it lost nothing that it had answered for."""
 
     def recover(self, error: psycopg.Error, known: int) -> list[Event] | None:
         """Come back after a lost connection, and return the events that are newer; None where it was not lost."""
@@ -152,14 +152,15 @@ class Runner:
             known: the number of the newest event that was recorded.
 
         Raises:
-            Refused: the server has been up since before that was recorded, so it lost nothing: somebody removed events.
+            Refused: the server is the same and was not put back, so it lost nothing: somebody removed events.
         """
         self.end_watch()
         there = self.ledger.read()
-        if self.state.at is not None and not self.target.may_have_lost(self.state.at):
+        if not self.target.may_have_lost():
             raise Refused(
-                f"{why}. The server is the same and was not restarted since, so it lost nothing: somebody removed events from"
-                " the ledger, and what they say was done is still there. See `gonogo ledger verify`"
+                f"{why}. The server is the same and was not put back, so it has lost nothing: somebody removed events from the"
+                " ledger, and what they say was done is still there. See `gonogo ledger verify`. Where you know that the whole"
+                f" database was put back to an earlier moment, remove .gonogo/heads/{self.run}.json and go on"
             )
         kept = {continuity.mark(event) for event in there}
         beyond = {step: attempt for mark, (step, attempt) in self.beyond.items() if mark not in kept}

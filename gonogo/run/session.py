@@ -69,6 +69,8 @@ class Session:
 
     #: where that was recorded, as `continuity.origin` tells it
     origin: str = ""
+    #: how far the server's log was written when this runner began
+    position: int = 0
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
@@ -137,7 +139,8 @@ class Session:
             Stopped: the watch cancelled it; nothing of it stayed.
         """
         sql = self.texts[script.sha256] if text is None else text
-        prefix = self._prefix(step) + guard
+        # a script sees what its role sees, as it would by hand; the batches of a backfill see all rows, or say that they cannot
+        prefix = self._prefix(step) + guard + ("" if step.backfill else "SET LOCAL row_security=on;")
         counts = step.rows if body.kind is Kind.DONE and step.row.counts_scripts else ""
         message = f"{prefix}{sql}\n;{self._suffix(script, body, commits=not counts)}".encode()
         blockers: list[str] = []
@@ -188,9 +191,7 @@ class Session:
         if step.statement_timeout != self.plan.sql.statement_timeout:
             limits += f"SET LOCAL statement_timeout={milliseconds(step.statement_timeout)};"
         follows = "" if self.known == continuity.NOTHING_KNOWN else ",{},{}".format(*self.known)
-        # a script sees what its role sees, as it would by hand; the batches of a backfill see all rows, or say that they cannot
-        sees = "" if step.backfill else "SET LOCAL row_security=on;"
-        return f"BEGIN;{sees}{limits}SELECT gonogo.enter({self._quote(self.run)},{self.epoch}{follows});"
+        return f"BEGIN;{limits}SELECT gonogo.enter({self._quote(self.run)},{self.epoch}{follows});"
 
     def _suffix(self, script: Script, body: Body, *, commits: bool = True) -> str:
         written = encode(write_body(body))

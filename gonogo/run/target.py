@@ -224,12 +224,13 @@ class PostgresTarget:
         """Let statements begin again: the loop has heard why they were stopped."""
         self.session.proceed()
 
-    def may_have_lost(self, moment: datetime) -> bool:
-        """Say whether the server was restarted after a moment, or another one took its place: else it has lost no commit."""
-        connection, before = self.session.connection, self.session.origin
-        row = connection.execute("SELECT pg_catalog.pg_postmaster_start_time() > %s", [moment]).fetchone()
-        self.session.origin = continuity.origin(connection)
-        return bool(row and row[0]) or before != self.session.origin
+    def may_have_lost(self) -> bool:
+        """Say whether another server took this one's place, or it was put back: else it lost nothing that it had answered for."""
+        session = self.session
+        before, then = session.origin, session.position
+        session.origin = continuity.origin(session.connection)
+        session.position = continuity.log_position(session.connection)
+        return before != session.origin or session.position < then
 
     def recover(self, error: psycopg.Error, known: int) -> list[Event] | None:
         """Come back after a lost connection, and return the events that are newer; None where it was not lost."""

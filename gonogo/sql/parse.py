@@ -146,10 +146,11 @@ def _refusal(node: str, inner: Any) -> str:
         return "DISCARD ALL cannot run inside a transaction; gonogo resets the session after each script, so leave it out"
     if node == "variable_set_stmt" and label(inner, "kind") == "VAR_RESET_ALL":
         return "RESET ALL would reset what gonogo knows the transaction by; it resets the session itself, so leave it out"
-    if node == "variable_set_stmt" and inner.name in _LIMITS and (label(inner, "kind") != "VAR_SET_VALUE" or _lifts(inner)):
+    if node == "variable_set_stmt" and inner.name.lower() in _LIMITS and _lifts(inner):
+        name = inner.name.lower()
         return (
-            f"SET {inner.name} lifts the limit that keeps a script from standing in everybody's way; leave it out, and write"
-            f" `{inner.name}:` at the step where it needs another one"
+            f"SET {name} lifts the limit that keeps a script from standing in everybody's way; leave it out, and write"
+            f" `{name}:` at the step where it needs another one"
         )
     return ""
 
@@ -159,12 +160,18 @@ _LIMITS = frozenset({"lock_timeout", "statement_timeout"})
 
 
 def _lifts(inner: Any) -> bool:
-    """Say whether a SET makes a limit none: 0 stands for that."""
-    constants = [argument.a_const for argument in inner.args]
-    return any(
-        const.ival.ival == 0 if const.HasField("ival") else bool(re.fullmatch(r"0+\s*\w*", const.sval.sval))
-        for const in constants
-    )
+    """Say whether a SET makes a limit none: what rounds to 0 milliseconds stands for that."""
+    for argument in inner.args:
+        const = argument.a_const
+        text = str(const.ival.ival) if const.HasField("ival") else const.fval.fval or const.sval.sval
+        found = _AMOUNT.fullmatch(text.strip())
+        if found and abs(float(found[1])) * _MILLISECONDS[found[2] or "ms"] < 1:
+            return True
+    return False
+
+
+_AMOUNT = re.compile(r"([+-]?\d*\.?\d+)\s*(us|ms|s|min|h|d)?")
+_MILLISECONDS = {"us": 0.001, "ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
 _SHARED = frozenset(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 from psycopg import sql
-from support.command import environment, gonogo
+from support.command import environment, gonogo, start
 from support.servers import Server
 
 BOOK = """
@@ -84,3 +85,23 @@ def test_an_undo_that_puts_all_back_is_proved(filled: str, make_project: Callabl
     code, said = rolled_back(make_project, filled, "COMMENT ON TABLE item IS 'new';", "COMMENT ON TABLE item IS NULL;")
     assert code == 11, said
     assert "ROLLED BACK" in said.upper()
+
+
+def test_a_row_that_is_written_between_the_count_and_the_undo_is_counted_and_a_person_decides(
+    filled: str, make_project: Callable[..., Path]
+) -> None:
+    root = make_project(BOOK, one__sql="CREATE TABLE new (id int);", one__undo__sql="DROP TABLE new;")
+    env = environment(TEST_URL=filled)
+    assert gonogo("run", "book", "--without-prefect", cwd=root, env=env).returncode == 0
+    waiting = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'new'::regclass"
+    with psycopg.connect(filled) as application, psycopg.connect(filled, autocommit=True) as onlooker:
+        application.execute("INSERT INTO new VALUES (1)")
+        process = start("rollback", "book", "--without-prefect", "--reason", "a test", cwd=root, env=env)
+        while not onlooker.execute(waiting).fetchone():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.02)
+        application.commit()
+    said, _ = process.communicate(timeout=60)
+
+    assert process.returncode == 4, said
+    assert "would destroy rows that were written since" in " ".join(said.split())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,9 @@ from support.servers import Server
 from gonogo import clock
 from gonogo.errors import TargetBusy
 from gonogo.ledger import fence, store
+from gonogo.ledger.schema import ledger_sql
 from gonogo.postgres.connection import Connection, Database
+from gonogo.recovery import data_loss
 
 
 @pytest.fixture
@@ -75,3 +78,9 @@ def test_a_runner_that_cannot_be_ended_is_named_and_waited_for_no_longer_than_st
         connection.close()
         with pytest.raises(TargetBusy, match="book-000000 works on this target"):
             fence.claim(mine, "book-000000", take_over=True, ending=1.0)
+
+
+def test_each_error_of_our_own_has_a_code_of_its_own() -> None:
+    codes = re.findall(r"ERRCODE = '(GN\d+)'", ledger_sql())
+    assert len({*codes, data_loss.GREW}) == len(codes) + 1
+    assert {store.FENCED, store.NO_SUCH_RUN, store.WENT_BACK} <= set(codes)

@@ -234,6 +234,62 @@ def test_a_dump_that_is_restored_has_the_same_fingerprint(rich: Connection, star
     assert [note for note in notes if not note.startswith(("subscription from_far", "the database"))] == []
 
 
+_OF_A_SESSION = (
+    "CREATE TYPE pg_temp.tm AS ENUM ('a')",
+    "CREATE TYPE pg_temp.sp AS RANGE (SUBTYPE = float8)",
+    "CREATE AGGREGATE pg_temp.ag (int) (SFUNC = int4pl, STYPE = int)",
+    "CREATE TEXT SEARCH CONFIGURATION pg_temp.tc (COPY = english)",
+    "CREATE TEMPORARY TABLE pg_class (a int PRIMARY KEY, b serial)",
+)
+
+
+@pytest.mark.parametrize("made", _OF_A_SESSION)
+def test_what_another_session_makes_for_itself_is_no_difference(rich: Connection, start: Fingerprint, made: str) -> None:
+    with psycopg.connect(rich.info.dsn, autocommit=True) as other:
+        other.execute(made.encode())
+        assert told(start, fingerprint(rich)) == []
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        "doc jsonb DEFAULT jsonb_build_object('n', nextval('free'))",
+        "flag boolean DEFAULT nextval('free') > 0",
+        "name text DEFAULT nextval('free')",
+        "id bigserial",
+    ],
+)
+def test_a_sequence_is_compared_with_numbers_only_whatever_takes_its_default_from_it(rich: Connection, column: str) -> None:
+    rich.execute("BEGIN")
+    try:
+        rich.execute(f"CREATE SEQUENCE free; CREATE TABLE taken ({column})".encode())
+        assert fingerprint(rich, sequences=True).behind == ()
+    finally:
+        rich.execute("ROLLBACK")
+
+
+def test_a_sequence_of_rows_that_a_policy_hides_is_named_as_not_seen(rich: Connection) -> None:
+    rich.execute("BEGIN")
+    try:
+        rich.execute(
+            "CREATE TABLE hidden (id bigserial PRIMARY KEY); ALTER TABLE hidden ENABLE ROW LEVEL SECURITY, OWNER TO clerk;"
+            " GRANT ALL ON SCHEMA public TO clerk; ALTER TABLE hidden FORCE ROW LEVEL SECURITY; SET LOCAL ROLE clerk"
+        )
+        assert "how far public.hidden_id_seq is behind its column" in fingerprint(rich, sequences=True).unseen
+    finally:
+        rich.execute("ROLLBACK")
+
+
+def test_names_are_written_alike_whatever_the_database_says_of_quotes(rich: Connection, start: Fingerprint) -> None:
+    name = sql.Identifier(rich.info.dbname)
+    rich.execute(sql.SQL("ALTER DATABASE {} SET quote_all_identifiers = on").format(name))
+    try:
+        with Database(url=f"host={rich.info.host} user={rich.info.user} dbname={rich.info.dbname}").connect("test") as again:
+            assert [note for note in told(start, fingerprint(again)) if not note.startswith("setting of")] == []
+    finally:
+        rich.execute(sql.SQL("ALTER DATABASE {} RESET quote_all_identifiers").format(name))
+
+
 def test_no_two_objects_have_one_name(rich: Connection) -> None:
     rich.execute(
         'CREATE SCHEMA "app.x"; CREATE TABLE "app.x".y (); CREATE TABLE app."x.y" (); CREATE FUNCTION app.f(int) RETURNS int'

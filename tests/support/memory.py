@@ -349,8 +349,7 @@ class MemoryTarget:
 
     # lost connections
 
-    def may_have_lost(self, moment: datetime) -> bool:
-        del moment
+    def may_have_lost(self) -> bool:
         return True
 
     def knows(self, event: Event) -> None:

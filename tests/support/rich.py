@@ -13,7 +13,7 @@ CREATE EXTENSION hstore; CREATE EXTENSION postgres_fdw; CREATE EXTENSION btree_g
 CREATE SCHEMA app; COMMENT ON SCHEMA app IS 'the application'; GRANT USAGE ON SCHEMA app TO clerk;
 SET search_path = app, public;
 CREATE TYPE mood AS ENUM ('calm', 'cross'); CREATE DOMAIN cents AS int NOT NULL DEFAULT 1 CHECK (VALUE >= 0);
-CREATE TYPE pair AS (a int, b text); CREATE TYPE span AS RANGE (SUBTYPE = float8);
+CREATE TYPE pair AS (a int, b text); CREATE TYPE trio AS (a int, b int, c int); CREATE TYPE span AS RANGE (SUBTYPE = float8);
 CREATE COLLATION bytewise FROM "C";
 CREATE FUNCTION plus(i int, more int DEFAULT 1) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 + $2';
 CREATE FUNCTION said() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
@@ -59,6 +59,8 @@ CREATE TABLE vip (since date) INHERITS (person);
 CREATE UNLOGGED TABLE pad (i int); CREATE TABLE heap2 (i int) USING pile;
 CREATE TABLE event (at date, kind text, n int) PARTITION BY RANGE (at, lower(kind));
 CREATE TABLE event_old PARTITION OF event FOR VALUES FROM ('2020-01-01', 'a') TO ('2021-01-01', 'z');
+CREATE TABLE keyed (id int PRIMARY KEY, n int, UNIQUE (id, n)) PARTITION BY RANGE (id);
+CREATE TABLE keyed_low PARTITION OF keyed FOR VALUES FROM (0) TO (10);
 CREATE TABLE event_rest PARTITION OF event DEFAULT; CREATE INDEX event_n ON event (n);
 CREATE VIEW owing WITH (security_barrier) AS SELECT id, name FROM person WHERE owed > 0 WITH LOCAL CHECK OPTION;
 CREATE MATERIALIZED VIEW sums AS SELECT count(*) AS n FROM person; CREATE MATERIALIZED VIEW empty AS SELECT 1 AS n WITH NO DATA;
@@ -84,6 +86,11 @@ COMMENT ON COLUMN app.bill.paid IS 'x'  -- column app.bill.paid
 COMMENT ON INDEX app.person_lower IS 'x'  -- index app.person_lower
 COMMENT ON CONSTRAINT later ON app.bill IS 'x'  -- constraint app.bill later
 COMMENT ON TYPE app.mood IS 'x'  -- type app.mood
+COMMENT ON TYPE app.bill IS 'x'  -- type app.bill
+GRANT USAGE ON TYPE app.bill TO clerk WITH GRANT OPTION  -- type app.bill
+ALTER TYPE app.trio DROP ATTRIBUTE a; ALTER TYPE app.trio ADD ATTRIBUTE a int  -- column app.trio.b
+ALTER ROLE clerk SET work_mem = '9MB'  -- setting of clerk
+ALTER ROLE ALL SET work_mem = '9MB'  -- setting of everyone
 COMMENT ON DATABASE {database} IS 'x'  -- the database
 COMMENT ON SCHEMA public IS 'x'  -- schema public
 COMMENT ON FUNCTION pg_catalog.lower(text) IS 'x'  -- what PostgreSQL itself has in pg_description

@@ -357,8 +357,12 @@ def test_the_parser_is_postgresqls_own() -> None:
         "SET lock_timeout = '0'",
         "SET LOCAL statement_timeout TO 0",
         "SET statement_timeout = '0ms'",
-        "RESET lock_timeout",
-        "SET lock_timeout TO DEFAULT",
+        "SET lock_timeout = '0.0'",
+        "SET lock_timeout = ' 0 '",
+        "SET lock_timeout = 0.3",
+        "SET lock_timeout = '400us'",
+        "SET lock_timeout = '-0'",
+        'SET "LOCK_TIMEOUT" = 0',
     ],
 )
 def test_a_script_does_not_lift_the_limits_that_let_others_through(sql: str) -> None:
@@ -366,6 +370,16 @@ def test_a_script_does_not_lift_the_limits_that_let_others_through(sql: str) -> 
         split(f"SELECT 1; {sql};", "a.sql")
 
 
-@pytest.mark.parametrize("sql", ["SET lock_timeout = '500ms'", "SET LOCAL statement_timeout = 60000", "SET work_mem = 0"])
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SET lock_timeout = '500ms'",
+        "SET LOCAL statement_timeout = 60000",
+        "SET work_mem = 0",
+        "SET lock_timeout = '05s'",
+        "RESET lock_timeout",
+        "SET lock_timeout TO DEFAULT",
+    ],
+)
 def test_a_script_may_set_another_limit(sql: str) -> None:
     assert len(split(f"{sql};", "a.sql")) == 1

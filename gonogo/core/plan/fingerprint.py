@@ -60,7 +60,10 @@ def _changed(before: str, after: str) -> tuple[str, str]:
     """Return what two texts of an object say differently."""
     was, now = _said(before), _said(after)
     left, new = [line for line in was if line not in now], [line for line in now if line not in was]
-    return _one_line("; ".join(left) or "without that"), _one_line("; ".join(new) or "without that")
+    if not left and not new:
+        return "in one order", f"in another: {_one_line('; '.join(now))}"
+    before_, after_ = _one_line("; ".join(left) or "without that"), _one_line("; ".join(new) or "without that")
+    return (before_, after_) if before_ != after_ else (before_, f"{after_}, but for its spaces or its end")
 
 
 def _said(text: str) -> list[str]:

@@ -221,9 +221,10 @@ def _taken_over(scene: Scene[events.TakenOver]) -> str:
 
 @LINES.of(events.LossCounted)
 def _loss_counted(scene: Scene[events.LossCounted]) -> str:
-    rows = sum(scene.body.rows.values())
+    rows = list(scene.body.rows.values())
+    count = "an unknown number of rows" if min(rows, default=0) < 0 else counted(sum(rows), "row")
     what = describe_loss_step(scene.plan, scene.body.step)
-    return f"{what} destroys {counted(rows, 'row')} that {'was' if rows == 1 else 'were'} written since" if rows else ""
+    return f"{what} destroys {count} that {'was' if rows == [1] else 'were'} written since" if any(rows) else ""
 
 
 @LINES.of(events.UndoDone)
