@@ -94,7 +94,7 @@ def run_on_copy(run: RehearsalRun, plan: Plan, url: str) -> Iterator[LiveRunner]
         name,
         actor=run.actor,
         keys=keys_of(run.project),
-        where=Where(state_folder=run.project.state, root=run.project.files),
+        where=Where(state_folder=run.project.state, root=run.project.files, keeps_head=False),
         session_type=lock_recorder.ObservedSession,
     )
     runner.session.say = run.say

@@ -82,6 +82,8 @@ class Where:
     state_folder: Path = Path(".gonogo")
     #: the project, in which programs run and whose own checks are asked
     root: Path = Path()
+    #: whether the newest event is kept beside the ledger, too; not of a copy, which is thrown away
+    keeps_head: bool = True
 
 
 def acquire_run(
@@ -144,7 +146,7 @@ def _runner(session: Session, keys: Keys, where: Where | None, events: list[Even
         watch_for=partial(_watch, session, target),
         session=session,
         postgres=target,
-        local=LocalHead(file=where.state_folder / "heads" / f"{session.run}.json" if where else None),
+        local=LocalHead(file=where.state_folder / "heads" / f"{session.run}.json" if where and where.keeps_head else None),
     )
 
 
