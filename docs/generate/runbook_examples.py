@@ -150,6 +150,7 @@ sql:
   statement_timeout: 10m
   attempts: 20
   ask_rights: true                # at each gate, before anything changes
+  search_path: app, public
 """
 PHASE = """\
 phases:

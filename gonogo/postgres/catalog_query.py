@@ -6,13 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from gonogo.core.plan.fingerprint import ALWAYS_UNSEEN
+from gonogo.core.plan.fingerprint import ALWAYS_UNSEEN, BUILT_IN
 from gonogo.postgres import not_compared as known
 
 #: the first number of what was made after the server was set up
 _FIRST_MADE = 16384
-#: how the digest over the rows of a catalog that every server has is called
-BUILT_IN = "what PostgreSQL itself has in "
 
 # what is not the application's: the ledger, temporary tables (which come and go beside us), what the server keeps beside a table
 _HIDDEN = """

@@ -32,7 +32,6 @@ _SETTINGS: Mapping[str, str] = {
     "row_security": "off",
     # what was answered as committed is on disk, whatever the database or the role says
     "synchronous_commit": "on",
-    "search_path": "public",
     "timezone": "UTC",
     "datestyle": "ISO",
     "intervalstyle": "postgres",
@@ -49,6 +48,8 @@ class Database:
 
     url: str
     role: str = ""
+    #: the schemas in which names without one are found; without it, those that the role has in that database
+    search_path: str = ""
 
     def __repr__(self) -> str:
         return f"Database({safe_url(self.url)})"
@@ -69,8 +70,7 @@ class Database:
             "statement_timeout": f"{milliseconds(limits.statement_timeout)}ms",
             **_SETTINGS,
         }
-        if self.role:
-            options["role"] = self.role
+        options |= {name: value for name in ("role", "search_path") if (value := getattr(self, name))}
         given = conninfo_to_dict(self.url)
         ours = " ".join(f"-c {key}={_escape(value)}" for key, value in options.items())
         parameters: dict[str, Any] = {
@@ -90,6 +90,16 @@ class Database:
             why = f"cannot reach {safe_url(self.url)}: {str(error).strip()}"
             slow = isinstance(error, psycopg.errors.ConnectionTimeout)
             raise (ConnectionsDisabled if not slow and self._takes_no_connections() else Unreachable)(why) from None
+
+    def own_search_path(self) -> str:
+        """Return the schemas in which names without one are found.
+
+        Raises:
+            Unreachable: the server does not answer, or refuses the login.
+        """
+        with self.connect("gonogo/path") as connection:
+            row = connection.execute("SELECT pg_catalog.current_setting('search_path')").fetchone()
+        return str(row[0]) if row else ""
 
     def _takes_no_connections(self) -> bool:
         """Ask, through another database of the server, whether this one takes no connections.

@@ -23,9 +23,8 @@ import psycopg
 from gonogo import clock, private_files
 from gonogo.core.engine.events import BackupProof
 from gonogo.core.model.rollback import Backup
-from gonogo.core.plan.fingerprint import differences
+from gonogo.core.plan.fingerprint import BUILT_IN, differences
 from gonogo.errors import StepError
-from gonogo.postgres.catalog_query import BUILT_IN
 from gonogo.postgres.checksum import checksum, sequence_positions
 from gonogo.postgres.connection import Connection, Database, identify
 from gonogo.postgres.fingerprint import fingerprint
@@ -215,7 +214,7 @@ def restored(backup: BackupFolder, room: ScratchServer, say: Say) -> Iterator[tu
             folder=str(backup.folder),
             taken_at=backup.manifest.taken_at,
             tables=len(backup.manifest.tables),
-            objects=len(backup.manifest.fingerprint.objects),
+            objects=backup.manifest.fingerprint.count,
             bytes=backup.size,
             restored_in=seconds,
             uncovered=tuple(uncovered),

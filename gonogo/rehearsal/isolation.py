@@ -10,7 +10,7 @@ from gonogo.core.engine.rehearsal import GOOD, Restores, verdict
 from gonogo.core.engine.state import State, Status
 from gonogo.core.model.rollback import Rollback
 from gonogo.core.plan.plan import Plan
-from gonogo.postgres.connection import Connection, Database
+from gonogo.postgres.connection import Connection
 from gonogo.postgres.inventory import Snapshot, compare_snapshot, snapshot_differences, take_snapshot
 from gonogo.recovery import dump
 from gonogo.recovery.manifest import BackupFolder
@@ -79,7 +79,7 @@ def rehearse_steps(run: RehearsalRun, made: BackupFolder) -> dict[str, Undone]:
             if not step.row.changes:
                 continue
             alone = only_step(on_a_copy(run.plan), number)
-            with inspect_copy(Database(url=url, role=run.database.role)) as looking:
+            with inspect_copy(run.copy(url)) as looking:
                 before = take_snapshot(looking)
                 if step.undo:
                     with run_on_copy(run, alone, url) as runner:
@@ -93,7 +93,7 @@ def rehearse_steps(run: RehearsalRun, made: BackupFolder) -> dict[str, Undone]:
                     found[step.name] = Undone(Restores.FAILS, (why,))
                     break
             if step.undo == ():
-                with inspect_copy(Database(url=url, role=run.database.role)) as looking:
+                with inspect_copy(run.copy(url)) as looking:
                     left = snapshot_differences(before, take_snapshot(looking))
                 found[step.name] = Undone(verdict(left, ()), tuple(left))
     return found
@@ -124,7 +124,7 @@ def up_and_back(run: RehearsalRun, alone: Plan, url: str) -> Undone:
         alone: the plan that does only this step.
         url: the database.
     """
-    with inspect_copy(Database(url=url, role=run.database.role)) as looking:
+    with inspect_copy(run.copy(url)) as looking:
         before = take_snapshot(looking)
         with run_on_copy(run, alone, url) as runner:
             return _up_and_back(runner, before, looking)

@@ -224,7 +224,7 @@ class _RoundTrip:
             return
         self.run.say("measuring the old and the new in turn")
         with dump.restored(made, self.run.room, self.run.say) as (url, _):
-            old = Database(url=url, role=self.run.database.role)
+            old = self.run.copy(url)
             with inspect_copy(old) as before, inspect_copy(runner.session.database) as after:
                 for side in (before, after):
                     side.execute("ANALYZE")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import cached_property
 
 from gonogo.core.model.runbook import Updates
 from gonogo.core.model.schedule import Budgets
@@ -33,6 +34,15 @@ class RehearsalRun:
     actor: str
     say: Say
     each_step: bool = False
+
+    @cached_property
+    def search_path(self) -> str:
+        """Where the target finds names without a schema: a copy is another database, and has no setting of its own for that."""
+        return self.database.own_search_path()
+
+    def copy(self, url: str) -> Database:
+        """Return how a copy is reached: as the role, and with the path, of the target."""
+        return Database(url=url, role=self.database.role, search_path=self.search_path)
 
     @property
     def room(self) -> scratch.ScratchServer:
@@ -79,7 +89,7 @@ def _step_on_a_copy(step: PlannedStep) -> PlannedStep:
 @contextmanager
 def run_on_copy(run: RehearsalRun, plan: Plan, url: str) -> Iterator[LiveRunner]:
     """Open a run on a copy, ready to go."""
-    copy = Database(url=url, role=run.database.role)
+    copy = run.copy(url)
     with copy.connect("gonogo/rehearse") as connection:
         connection.execute("ANALYZE")
         store.create(connection)

@@ -57,21 +57,26 @@ class LaunchRequest:
 
 
 def begin(
-    connection: Connection, prepared: Prepared, actor: str, *, again: bool = False, sign: Sign | None = None
-) -> tuple[str, FoundRun | None]:
-    """Open a run, or find the one to go on with; return its id, and what it is when it is not new.
+    connection: Connection, prepared: Prepared, actor: str, *, again: bool = False, sign: Sign | None = None, only: str = ""
+) -> tuple[str, FoundRun | None, int]:
+    """Open a run, or find the one to go on with; nothing is opened that cannot be launched.
+
+    Returns:
+        Its id, what it is when it is not new, and how many phases it goes through.
 
     Raises:
-        Occupied: a runner works on the target.
-        Refused: a run of the runbook is unfinished, or it was done in another form.
+        TargetBusy: a runner works on the target.
+        Refused: a run of the runbook is unfinished, it was done in another form, or the one phase that is named is not the next.
     """
     store.create(connection)
     plan = prepared.plan.model_copy(update={"identity": identify(connection)})
     with transaction(connection):
         fence.reserve(connection)
         run, found = _open_or_find(connection, plan, prepared.texts, actor, again=again, sign=sign)
+        state = found.state if found else State()
+        phases = 0 if state.status is Status.DONE else phases_to_do(plan, state, only)
         fence.hold(connection, run)
-    return run, found
+    return run, found, phases
 
 
 def require_phase(runbook: Runbook, phase: str) -> None:
@@ -102,7 +107,7 @@ def look(opened: OpenedRunbook, database: Database, inputs: Mapping[str, Any]) -
 def _open_or_find(
     connection: Connection, plan: Plan, texts: Mapping[str, str], actor: str, *, again: bool, sign: Sign | None
 ) -> tuple[str, FoundRun | None]:
-    name = plan.runbook
+    name, where = plan.runbook, f"{plan.runbook} --target {plan.target}"
     if not plan.protected and (protected := store.protected_as(connection)):
         raise Refused(f"this database is protected: runs on it were begun as the target {protected!r}; {plan.target!r} is not")
     if not store.runs(connection, name):
@@ -113,14 +118,14 @@ def _open_or_find(
     if state.held or state.status not in (Status.READY, Status.DONE, Status.NO_GO, Status.ROLLED_BACK):
         raise Refused(
             f"the run {found.run} of this runbook is not finished ({'held' if state.held else state.status});"
-            f" go on with `gonogo resume {name}`, or roll it back with `gonogo rollback {name}`"
+            f" go on with `gonogo resume {where}`, or roll it back with `gonogo rollback {where}`"
             + (f". The files have changed since, but the run goes on only as it was begun:{changed}" if changed else "")
         )
     if state.status is Status.ROLLED_BACK and state.rollback.level in SWITCH_LEVELS:
         deeper = [level for level in state.rules.levels if level not in SWITCH_LEVELS]
         raise Refused(
             f"the run {found.run} was rolled back by the level {state.rollback.level}, and what it did is still there; roll it"
-            f" back fully first: gonogo rollback {name} --level {' or '.join(deeper)}"
+            f" back fully first: gonogo rollback {where} --level {' or '.join(deeper)}"
         )
     if state.status is Status.ROLLED_BACK or (state.status is Status.NO_GO and not state.changed):
         return store.open_run(connection, plan, texts, actor, sign), None
@@ -131,7 +136,7 @@ def _open_or_find(
     if not same:
         raise Refused(
             f"the runbook, a template, an input or a limit has changed since the run {found.run} began; a run goes on only"
-            f" as it was begun. Restore the old files, or roll the run back with `gonogo rollback {name}`{changed}"
+            f" as it was begun. Restore the old files, or roll the run back with `gonogo rollback {where}`{changed}"
         )
     return found.run, found
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from gonogo.core.engine.events import Event, PhaseStarted, ResumeAsked, ScriptDone, ScriptNotDone, UndoDone
-from gonogo.core.engine.state import State, Status
+from gonogo.core.engine.state import Status
 from gonogo.planning.open import OpenedRunbook
 from gonogo.planning.prepared import Prepared
 from gonogo.postgres.connection import Database
@@ -59,10 +59,9 @@ def granted(opened: OpenedRunbook, database: Database, prepared: Prepared, reque
             flow_run=request.flow_run,
         )
         # this connection keeps the target until the run's own session has claimed it
-        run, found = begin.begin(connection, prepared, request.actor, again=request.again, sign=signatures.signer(plan, keys))
-        state = found.state if found else State()
-        done = state.status is Status.DONE
-        phases = 0 if done else begin.phases_to_do(plan, state, request.phase)
+        sign = signatures.signer(plan, keys)
+        run, found, phases = begin.begin(connection, prepared, request.actor, again=request.again, sign=sign, only=request.phase)
+        done = found is not None and found.state.status is Status.DONE
         yield Launch(run=run, phases=phases, done=done, details=details, at_once=request.at_once)
 
 

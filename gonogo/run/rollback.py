@@ -148,12 +148,12 @@ def _prove_as_before(context: Context, judged: Sequence[Judgement]) -> Outcome:
     failing = not_passing(judged)
     if differing or failing:
         why = "; ".join([*differing, *failing])
-        return events.RollbackNotProved(why=why, judged=tuple(judged), differences=differing, objects=len(before.objects))
+        return events.RollbackNotProved(why=why, judged=tuple(judged), differences=differing, objects=before.count)
     took = say_duration(context.now() - state.changed_at) if state.changed_at else ""
     back_to = state.rollback.back_to
     phase = context.plan.phases[back_to]
     where = f" of phase {phase.name}" if back_to else ""
-    why = f"{counted(len(before.objects), 'schema object')} as before, {counted(len(judged), 'check')} as at the start{where}"
+    why = f"{counted(before.count, 'schema object')} as before, {counted(len(judged), 'check')} as at the start{where}"
     shared = tuple(differences(before.shared, now.shared))
     if shared:
         why += f"; on the server, shared with its other databases and so not judged: {'; '.join(shared)}"
@@ -165,7 +165,7 @@ def _prove_as_before(context: Context, judged: Sequence[Judgement]) -> Outcome:
         proof_took=took,
         step=phase.first,
         judged=tuple(judged),
-        objects=len(before.objects),
+        objects=before.count,
         shared=shared,
         unseen=now.unseen,
     )

@@ -30,8 +30,10 @@ def reach(opened: OpenedRunbook) -> Database:
     """
     chosen = opened.chosen
     if chosen.database == "embedded":
-        return Database(url=embedded.start(opened.project.state / "postgres", database="target"), role=chosen.role)
-    return Database(url=resolve_url(chosen.database), role=chosen.role)
+        url = embedded.start(opened.project.state / "postgres", database="target")
+    else:
+        url = resolve_url(chosen.database)
+    return Database(url=url, role=chosen.role, search_path=opened.runbook.sql.search_path)
 
 
 def connect_recovering(database: Database, name: str) -> Connection:

@@ -231,3 +231,12 @@ def test_checks_that_import_from_checks_own_go_on_working_and_are_told_what_to_w
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert "`from checks.own import Ask, check` is now `from gonogo import Ask, check`" in done.stderr
+
+
+def test_a_launch_of_a_phase_that_is_not_the_next_opens_no_run(book: Path, old_url: str) -> None:
+    more = "  - {phase: two, tasks: [{task: later, steps: [{sql: ready.sql, undo: nothing}]}]}\nchecks:\n"
+    book.write_text(book.read_text(encoding="utf-8").replace("checks:\n", more), encoding="utf-8")
+    with pytest.raises(Refused, match="the next phase is 'one'; 'two' cannot be launched now"):
+        launch(load(book), phase="two")
+    with psycopg.connect(old_url) as connection:
+        assert connection.execute("SELECT count(*) FROM gonogo.run").fetchone() == (0,)

@@ -67,7 +67,7 @@ def in_postgres(server: Server, project: Path) -> Iterator[Kept]:
     database = Database(url=server.database())
     prepared = prepare(load_runbook(file), file, Project(root=project))
     with database.connect("gonogo/begin") as connection:
-        run, _ = begin(connection, prepared, "tester")
+        run, *_ = begin(connection, prepared, "tester")
     keys = Keys(file=project / "keys.json")
     runner = acquire_run(database, run, actor="tester", keys=keys)
 

@@ -95,7 +95,7 @@ class Run:
         self.seconds = 0.0
         self.sender: Sender | None = None
         with self.database.connect("gonogo/begin") as connection:
-            self.id, _ = begin_run(connection, self.prepared, "tester")
+            self.id, *_ = begin_run(connection, self.prepared, "tester")
 
     @contextmanager
     def carried(self, *, told: bool = True, patience: float = 15.0, **how: Any) -> Iterator[LiveRunner]:
@@ -252,7 +252,7 @@ def test_a_run_has_one_root_message_updated_in_place_and_its_story_in_the_thread
 def test_a_second_run_has_a_message_of_its_own(slack: SlackServer, begin: Callable[..., Run]) -> None:
     first = begin().to_the_end()
     with first.database.connect("gonogo/begin") as connection:
-        first.id, _ = begin_run(connection, first.prepared, "tester", again=True)
+        first.id, *_ = begin_run(connection, first.prepared, "tester", again=True)
     first.to_the_end()
     one, other = slack.channel.roots
     texts = [[m.source for m in slack.channel.thread(root)] for root in (one, other)]

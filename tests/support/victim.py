@@ -26,7 +26,7 @@ def main() -> None:
     opened, last = open_runbook(sys.argv[1]), int(sys.argv[2])
     database = targets.reach(opened)
     with database.connect("gonogo/begin") as connection:
-        run, _ = begin.begin(connection, prepare(opened), "victim")
+        run, *_ = begin.begin(connection, prepare(opened), "victim")
     runner = acquire_run(database, run, actor="victim", keys=keys_of(opened.project))
 
     def die(_: State, event: Event, __: State) -> None:

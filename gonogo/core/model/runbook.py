@@ -122,6 +122,11 @@ class SqlSettings(Part):
     attempts: Annotated[int, Field(ge=1, le=100)] = Field(
         default=10, description="How often a script is tried when a lock, a deadlock or the connection stops it."
     )
+    search_path: str = Field(
+        default="",
+        description="The schemas in which scripts, queries and checks find what they name without one, such as `app, public`;"
+        " without it, those that the role has in that database.",
+    )
     ask_rights: bool = Field(
         default=True,
         description="Whether a gate asks beforehand which privileges its statements need and the database role lacks; what is"

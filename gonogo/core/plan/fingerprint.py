@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, model_validator
 #: the form in which objects are written; what was written in an older one is compared in that one
 FORM = 2
 _FIRST = 1
+#: how the digest over the rows of a catalog that every server has is called
+BUILT_IN = "what PostgreSQL itself has in "
 #: what nobody is shown, whoever asks
 ALWAYS_UNSEEN = ("passwords of roles",)
 #: how much of a text a difference shows
@@ -38,6 +40,11 @@ class Fingerprint(BaseModel):
         if isinstance(data, Mapping) and data and all(isinstance(value, str) for value in data.values()):
             return {"form": _FIRST, "objects": data}
         return data
+
+    @property
+    def count(self) -> int:
+        """How many objects somebody made, or may have changed."""
+        return sum(not name.startswith(BUILT_IN) for name in self.objects)
 
     def written(self) -> str:
         """Return what the digest that people's answers stand for is made of: what is the database's own."""

@@ -51,7 +51,7 @@ def _phase_started(scene: Scene[events.PhaseStarted]) -> str:
 
 @LINES.of(events.BaselineMeasured)
 def _baseline(scene: Scene[events.BaselineMeasured]) -> str:
-    checks, objects = len(scene.body.measurements), len(scene.body.fingerprint.objects)
+    checks, objects = len(scene.body.measurements), scene.body.fingerprint.count
     notes = f"the baseline is measured: {counted(checks, 'check')}, {counted(objects, 'schema object')}"
     return notes if checks else ""
 
