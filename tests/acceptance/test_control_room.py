@@ -367,7 +367,8 @@ def test_a_run_whose_process_was_killed_shows_crashed_and_a_retry_goes_on_where_
     os.kill(int(holder.split()[1]), signal.SIGKILL)
 
     room.await_state(run, "Crashed")
-    assert "(its process is gone)" in room.command("status", "killed").stdout
+    # its backend notices within half a second that nobody is there any more
+    until(lambda: "(its process is gone)" in room.command("status", "killed").stdout, 30)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("CREATE TABLE hurry ()")
     menu(page, room, run, "Retry")
