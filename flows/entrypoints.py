@@ -30,7 +30,6 @@ from gonogo.planning.open import OpenedRunbook, open_runbook
 from gonogo.planning.planner import prepare
 from gonogo.planning.prepared import Prepared
 from gonogo.postgres.connection import Database
-from gonogo.postgres.server_clock import server_time
 from gonogo.rehearsal import rehearse as rehearsing
 from gonogo.run import begin, launch, loop, rollback_request, runs, signatures, targets, votes
 from gonogo.run.acquire import LiveRunner, working_on
@@ -89,7 +88,7 @@ def run(
         flow_run=str(this_run.id),
     )
     with database.connect("gonogo/begin") as connection:
-        starts = server_time(connection).replace(microsecond=0) if opened.runbook.schedule.start == "now" else None
+        starts = begin.starts_now(connection, opened)
     with launch.granted(opened, database, _prepare(opened, inputs, starts), request) as launched:
         if launched.done:
             return Completed(

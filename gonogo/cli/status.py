@@ -255,7 +255,7 @@ def ledger_verify(runbook: RunbookArg, target: TargetOption = "", run_id: RunOpt
     """
     with named_run(runbook, target, run_id) as (opened, connection, run):
         count, problems = chain.verify(connection, run)
-        if gone := local_head(opened.project, run).missing_in(connection, run):
+        if gone := local_head(opened.project.state, run).missing_in(connection, run):
             problems.append(gone)
     if json:
         as_json({"run": run, "events": count, "ok": not problems, "problems": problems})

@@ -59,7 +59,7 @@ def _sign(connection: Connection, run: str, *, epochs: int) -> None:
 
 
 @lru_cache(maxsize=1)
-def _me(process: int = 0) -> str:
+def _me(process: int) -> str:
     # two containers can have one name, and both a process 1: a word of its own tells every process from any other
     return f"process {process} on {platform.node()} ({secrets.token_hex(4)})"
 

@@ -23,7 +23,7 @@ from gonogo.postgres.connection import Database, identify, require_same
 from gonogo.project import Project
 from gonogo.run import signatures
 from gonogo.run.context import no_return_passed
-from gonogo.run.local_head import LocalHead
+from gonogo.run.local_head import LocalHead, local_head
 from gonogo.run.records import RunLedger
 from gonogo.run.runner import Runner
 from gonogo.run.session import Session
@@ -146,7 +146,7 @@ def _runner(session: Session, keys: Keys, where: Where | None, events: list[Even
         watch_for=partial(_watch, session, target),
         session=session,
         postgres=target,
-        local=LocalHead(file=where.state_folder / "heads" / f"{session.run}.json" if where and where.keeps_head else None),
+        local=local_head(where.state_folder, session.run) if where and where.keeps_head else LocalHead(file=None),
     )
 
 

@@ -90,6 +90,11 @@ def require_phase(runbook: Runbook, phase: str) -> None:
         raise BadInput(f"the runbook has no phase {phase!r}; there are {', '.join(names)}")
 
 
+def starts_now(connection: Connection, opened: OpenedRunbook) -> datetime | None:
+    """Return when a runbook starts, by the target's clock, where it does so now; None where it names its own time."""
+    return server_time(connection).replace(microsecond=0) if opened.runbook.schedule.start == "now" else None
+
+
 def look(opened: OpenedRunbook, database: Database, inputs: Mapping[str, Any]) -> tuple[str, datetime | None]:
     """Look at a target before anything is planned.
 
@@ -100,7 +105,7 @@ def look(opened: OpenedRunbook, database: Database, inputs: Mapping[str, Any]) -
     with targets.connect_recovering(database, "gonogo/begin") as connection:
         identify(connection)
         run, made_from = runs.newest_done(connection, opened.name)
-        starts = server_time(connection).replace(microsecond=0) if opened.runbook.schedule.start == "now" else None
+        starts = starts_now(connection, opened)
     return (run if run and sources_of(opened, inputs) == made_from else ""), starts
 
 

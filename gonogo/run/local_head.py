@@ -14,12 +14,11 @@ from pathlib import Path
 
 from gonogo.ledger.continuity import NOTHING_KNOWN, Mark, holds, moment_of
 from gonogo.postgres.connection import Connection
-from gonogo.project import Project
 
 
-def local_head(project: Project, run: str) -> LocalHead:
-    """Return where a project keeps the newest event of a run."""
-    return LocalHead(file=project.state / "heads" / f"{run}.json")
+def local_head(state_folder: Path, run: str) -> LocalHead:
+    """Return where a project's folder of state keeps the newest event of a run."""
+    return LocalHead(file=state_folder / "heads" / f"{run}.json")
 
 
 @dataclass(kw_only=True)
