@@ -287,7 +287,7 @@ def _rollback_form(runbook: Runbook) -> dict[str, Any]:
         "asked_by": _people(runbook, "Who asks for it, or agrees to it."),
         "code": _field(_CODE, default="", maxLength=20),
         "take_over": _field("End a runner that is lost but still holds the target.", type="boolean", default=False),
-        "level": _field("The way back; without one, the runbook's first.", enum=["", *runbook.rollback.levels], default=""),
+        "level": _field("The rollback level; without one, the runbook's first.", enum=["", *runbook.rollback.levels], default=""),
         "phase": _field(
             "Only back to the start of this phase; the first one's is the whole run's.",
             enum=["", *(phase.phase for phase in runbook.phases)],

@@ -253,7 +253,7 @@ def _carry(
     resumed: bool,
     take_over: bool = False,
 ) -> Any:
-    """Do something with a run as its runner; a cancelled flow run leaves it held, or on its way back in a run of its own."""
+    """Do something with a run as its runner; a cancelled flow run leaves it held, or rolling back in a run of its own."""
     logger = get_run_logger()
     actor = caller.person or _UI
     with working_on(database, run_id, opened.project, actor=actor, take_over=take_over, resumed=resumed) as runner:

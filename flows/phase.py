@@ -210,7 +210,7 @@ def show_page(name: str, text: str, about: str) -> None:
 
 
 def _show_plan(plan: Plan) -> None:
-    """Show the plan before anything runs: its tasks on the clock, gates, locks, watch, and the way back."""
+    """Show the plan before anything runs: its tasks on the clock, gates, locks, watch, and the rollback."""
     show_page(f"{plan.runbook}-plan", plan_page(plan), "The plan and its timeline")
 
 

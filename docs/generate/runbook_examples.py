@@ -103,7 +103,7 @@ schedule:
 RISK = """\
 risk:
   level: medium
-  why: Every order is rewritten. The way back is rehearsed, and nothing is dropped for four weeks.
+  why: Every order is rewritten. The rollback is rehearsed, and nothing is dropped for four weeks.
 """
 BUDGETS = """\
 budgets:
@@ -197,7 +197,7 @@ approve:
 ITEM = """\
 confirm:
   - item: docs-reviewed
-    title: The plan and the way back are reviewed
+    title: The plan and the rollback are reviewed
     owner: technical_lead
     evidence: true                # whoever confirms it says what shows it
     targets: protected            # a rehearsal on a test database need not ask

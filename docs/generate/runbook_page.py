@@ -286,7 +286,7 @@ SECTIONS: tuple[Section, ...] = (
     ),
     Section(
         model=Rollback,
-        intro="The ways back, who may ask for them, and what proves them: see [Rollback](concepts/rollback.md).",
+        intro="The levels, who may ask for them, and what proves them: see [Rollback](concepts/rollback.md).",
         example=runbook_examples.ROLLBACK,
         path=("rollback",),
     ),

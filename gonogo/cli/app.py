@@ -34,7 +34,7 @@ COMMANDS = {
         module="status",
         function="plan",
         panel=_PREPARE,
-        help="Show what a run would do (a dry run): tasks on the clock, scripts, gates, watch, way back. Touches no database.",
+        help="Show what a run would do (a dry run): tasks on the clock, scripts, gates, watch, rollback. Touches no database.",
     ),
     "rehearse": CommandRow(
         module="rehearse",
@@ -52,7 +52,7 @@ COMMANDS = {
         module="imports",
         function="import_",
         panel=_PREPARE,
-        help="Make a runbook of somebody's migrations: a task for each change, its SQL as templates, its way back if it has one.",
+        help="Make a runbook of somebody's migrations: a task for each change, its SQL as templates, its rollback if it has one.",
     ),
     "run": CommandRow(
         module="run",
@@ -208,7 +208,7 @@ BACKUP = {
 app = typer.Typer(
     name="gonogo",
     cls=group(COMMANDS),
-    help="A PostgreSQL migration, run like a launch: gates, a watch, and a way back that works.",
+    help="A PostgreSQL migration, run like a launch: gates, a watch, and a rollback that works.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -233,7 +233,7 @@ def _version(wanted: bool) -> None:
 def root(
     _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
 ) -> None:
-    """A PostgreSQL migration, run like a launch: gates, a watch, and a way back that works.
+    """A PostgreSQL migration, run like a launch: gates, a watch, and a rollback that works.
 
     Exit codes: 0 done, 2 bad input, 3 cannot reach / locked / refused, 4 holding for a person,
     10 no-go (nothing changed), 11 rolled back, 12 rollback failed.

@@ -73,7 +73,7 @@ def list_(runbook: RunbookArg, json: JsonOption = False) -> None:
         old = ", older than keep: says" if row["outlived"] else ""
         say(f"{row['folder']}: {row['bytes'] / 1e6:,.1f} MB, {say_duration(row['age'])} old{old}")
     if not rows:
-        say("there is none")
+        say(f"no backup of {opened.name} in {opened.project.state / 'backups'}")
 
 
 def prune(

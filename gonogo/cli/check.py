@@ -62,10 +62,10 @@ def check(
         if elsewhere := [check for check in names if check not in plan.checks]:
             only = " or ".join(opened.runbook.checks[elsewhere[0]].only_on)
             raise BadInput(f"the check {elsewhere[0]!r} is asked on {only} only, not on {plan.target}")
-        for asked in names or plan.checks:
-            rule = plan.checks[asked]
-            measured = measure(plan, asked, environment, connection, before.get(asked))
-            judged = judge_all(rule.expectations, rule.breach, measured, before.get(asked), at_least=rule.least)
+        for name in names or plan.checks:
+            rule = plan.checks[name]
+            measured = measure(plan, name, environment, connection, before.get(name))
+            judged = judge_all(rule.expectations, rule.breach, measured, before.get(name), at_least=rule.least)
             notes.append((measured, judged))
     verdict = worst(judged.verdict for _, judged in notes)
     if json:

@@ -16,7 +16,7 @@ import typer
 from flows.control_room import find_control_room
 from gonogo.cli.files import write_report
 from gonogo.cli.output import Display, as_json, say
-from gonogo.cli.status import say_way
+from gonogo.cli.status import say_next
 from gonogo.core.engine.events import Event
 from gonogo.core.engine.state import ENDED, State
 from gonogo.core.text.messages import updates
@@ -89,7 +89,7 @@ class ForegroundRun:
                 with _holding_on_signals(runner, display):
                     what(runner)
             except GonogoError as error:
-                raise type(error)(f"{error}. When that is fixed, go on with `gonogo resume {runner.plan.runbook}`") from None
+                raise type(error)(f"{error}. When that is fixed, go on with `gonogo resume {runner.plan.arguments}`") from None
             finally:
                 if late is not None:
                     late.cancel()
@@ -161,7 +161,10 @@ def _in_prefect(thread: threading.Thread, display: Display) -> Callable[[LiveRun
         # this very interpreter, would be a baseline of a slow moment
         if not any(check.time for check in runner.plan.checks.values()):
             loop.measure_baseline(runner)
-        thread.join()
+        thread.join(1)
+        if thread.is_alive():
+            display.line("Prefect starts, which takes some seconds; the run begins then (--without-prefect does not wait)")
+            thread.join()
         try:
             from flows import phase  # noqa: PLC0415
         except Exception as error:  # noqa: BLE001 - a broken Prefect never stops a migration
@@ -214,5 +217,5 @@ def answer(found: runs.FoundRun, opened: OpenedRunbook, json: bool, text: str, *
         except GonogoError as error:
             say(f"  no report: {error}", "yellow")
     if hint:
-        for way in next_commands(found.plan, found.state, running=found.running):
-            say_way(way.command, way.when)
+        for each in next_commands(found.plan, found.state, running=found.running):
+            say_next(each.command, each.when)

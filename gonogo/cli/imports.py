@@ -59,7 +59,7 @@ def import_(
     path: Annotated[Path, typer.Argument(help="A plan in Markdown, or a folder of migrations.", show_default=False)],
     name: Annotated[str, typer.Option("--name", "-n", help="The runbook's name; without one, that of the file or folder.")] = "",
 ) -> None:
-    """Make a runbook of somebody's migrations: a task for each change, its SQL as templates, its way back if it has one.
+    """Make a runbook of somebody's migrations: a task for each change, its SQL as templates, its rollback if it has one.
 
     Example: [bold]gonogo import db/migrations --name shop-orders[/]
     """
@@ -69,7 +69,7 @@ def import_(
     say(f"{book}: {len(found_changes.changes)} tasks from {found_changes.form}", "green")
     one_way = [change.name for change in found_changes.changes if not change.back]
     if one_way:
-        say(f"{len(one_way)} of them have no way back: {', '.join(one_way[:5])}{' ...' if len(one_way) > 5 else ''}", "yellow")
+        say(f"{len(one_way)} of them have no rollback: {', '.join(one_way[:5])}{' ...' if len(one_way) > 5 else ''}", "yellow")
     for number, text in found_changes.thresholds[:20]:
         say(f"  a line that draws a threshold, for `checks:` (line {number}): {text[:120]}")
     say(f"next: gonogo validate {book.stem}; gonogo doctor {path}")

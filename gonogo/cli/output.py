@@ -87,7 +87,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
 
 
 def plan_table(plan: Plan) -> None:
-    """Print a plan: its tasks on the clock, with their steps and their way back."""
+    """Print a plan: its tasks on the clock, with their steps and their rollback."""
     zone = ZoneInfo(plan.zone)
     for number, phase in enumerate(plan.phases):
         rows = []
@@ -100,7 +100,7 @@ def plan_table(plan: Plan) -> None:
             for step in plan.steps[task.first : task.last + 1]:
                 rows.append(["", "", f"  {step.name.split('.', 1)[1]}", _what(step), _way_back(step)])
         title = f"{phase.title}: {phase.start.astimezone(zone):%Y-%m-%d %H:%M %Z} to {phase.end.astimezone(zone):%H:%M %Z}"
-        table(title, ["clock", "takes", "task", "owner / does", "way back"], rows)
+        table(title, ["clock", "takes", "task", "owner / does", "rollback"], rows)
         say(f"  gate: {_gate(phase)}")
         say(f"  verify: {', '.join(phase.verify) or 'nothing'}")
         watched = f"{', '.join(phase.watch)} every {say_duration(phase.every)}, soak {say_duration(phase.soak)}"
@@ -136,7 +136,9 @@ def schedule_table(plan: Plan, rows: Sequence[Row]) -> None:
     """Print planned beside actual or expected times."""
     zone = ZoneInfo(plan.zone)
 
-    def span(start: datetime, end: datetime) -> str:
+    def span(start: datetime | None, end: datetime | None) -> str:
+        if start is None or end is None:
+            return ""
         return f"{start.astimezone(zone):%H:%M:%S} to {end.astimezone(zone):%H:%M:%S}"
 
     table(

@@ -145,7 +145,7 @@ def resume(
             answer(found, opened, json, f"nothing to resume: the run {found.run} is over ({found.state.status})")
             raise typer.Exit(runs.exit_code(found.state))
         if found.state.status is Status.READY and not found.state.held:
-            raise Refused(f"the run {found.run} waits for its next phase; launch it with `gonogo run {runbook}`")
+            raise Refused(f"the run {found.run} waits for its next phase; launch it with `gonogo run {found.plan.arguments}`")
         settled = begin.settlement(found, settle) if settle else None
     foreground = ForegroundRun(without_prefect, quiet=json, patient=not no_wait)
     foreground.work_on(
@@ -172,7 +172,7 @@ def hold(
         begin.request(database, found, HoldAsked(why=tidy(reason)), actor or targets.whoami())
         say(f"asked {found.run} to hold before its next step")
         if not fence.holder_alive(connection, found.run):
-            say("no process works on it now; it stays held until `gonogo resume`")
+            say(f"no process works on it now; it stays held until `gonogo resume {found.plan.arguments}`")
 
 
 def abort(
@@ -190,8 +190,8 @@ def abort(
 
     Example: [bold]gonogo abort guardian-multi-credit --reason "window is over"[/]
     """
-    asked = RollbackRequest(abort=True, reason=reason)
-    _roll_back(asked, runbook, target, run_id, take_over, without_prefect, caller_of(actor, code), json)
+    request = RollbackRequest(abort=True, reason=reason)
+    _roll_back(request, runbook, target, run_id, take_over, without_prefect, caller_of(actor, code), json)
 
 
 def rollback(
@@ -219,12 +219,12 @@ def rollback(
 
     Example: [bold]gonogo rollback guardian-multi-credit --reason "billing is wrong"[/]
     """
-    asked = RollbackRequest(reason=reason, level=level, accept_loss=accept_loss, go_on=go_on)
-    _roll_back(asked, runbook, target, run_id, take_over, without_prefect, caller_of(actor, code), json, phase)
+    request = RollbackRequest(reason=reason, level=level, accept_loss=accept_loss, go_on=go_on)
+    _roll_back(request, runbook, target, run_id, take_over, without_prefect, caller_of(actor, code), json, phase)
 
 
 def _roll_back(
-    asked: RollbackRequest,
+    request: RollbackRequest,
     name: str,
     target: str,
     run_id: str,
@@ -240,46 +240,49 @@ def _roll_back(
 
     who = caller.person or targets.whoami()
     with found_run(name, target, run_id) as (opened, database, connection, found):
-        asked = replace(asked, back_to=rollback_request.phase_number(found.plan, phase))
-        rollback_request.refuse_rollback_where_over(asked, found)
-        by_authority = rollback_request.needs_approval(found, asked)
-        _say_loss(connection, found, asked)
-        if asked.accept_loss and not by_authority:
+        request = replace(request, back_to=rollback_request.phase_number(found.plan, phase))
+        rollback_request.refuse_rollback_where_over(request, found)
+        by_authority = rollback_request.needs_approval(found, request)
+        _say_loss(connection, found, request)
+        if request.accept_loss and not by_authority:
             votes.accept_loss(found.plan, keys_of(opened.project), ask_code(found.plan, caller))
-        if by_authority and (lacks := _approve(connection, found, opened, caller, asked)):
+        if by_authority and (lacks := _approve(connection, found, opened, caller, request)):
             say(f"{caller.person} approves: {lacks}")
-            say(f"next: gonogo rollback {name} --target {found.plan.target} --as PERSON")
+            say(f"next: gonogo rollback {found.plan.arguments} --as PERSON")
             raise typer.Exit(Exit.HOLDING)
         if found.running and not take_over:
             if not by_authority:
-                begin.request(database, found, asked.body, who)
-            say(f"asked {found.run} to {asked.kind}; it does so when its running step ends: gonogo status {name} --watch")
+                begin.request(database, found, request.body, who)
+            say(f"asked {found.run} to {request.kind}; it does so when its running step ends")
+            say(f"next: gonogo status {found.plan.arguments} --watch")
             return
 
     foreground = ForegroundRun(without_prefect, quiet=json)
 
     def turn(runner: LiveRunner) -> None:
-        rollback_request.begin_rollback(runner, asked, by_authority=by_authority)
+        rollback_request.begin_rollback(runner, request, by_authority=by_authority)
         foreground.run_phase(runner)
 
     foreground.work_on(opened, database, found.run, who, turn, take_over=take_over, resumed=True)
 
 
-def _say_loss(connection: Connection, found: runs.FoundRun, asked: RollbackRequest) -> None:
-    """Say beforehand what a way back would destroy."""
+def _say_loss(connection: Connection, found: runs.FoundRun, request: RollbackRequest) -> None:
+    """Say beforehand what a rollback would destroy."""
     from gonogo.run.losses import losses  # noqa: PLC0415 - see the top
 
-    for what, notes in losses(connection, found.run, found.plan, found.state, asked.level, asked.back_to):
+    for what, notes in losses(connection, found.run, found.plan, found.state, request.level, request.back_to):
         say(f"would be lost: {what}: {notes}", "yellow")
 
 
-def _approve(connection: Connection, found: runs.FoundRun, opened: OpenedRunbook, caller: Caller, asked: RollbackRequest) -> str:
+def _approve(
+    connection: Connection, found: runs.FoundRun, opened: OpenedRunbook, caller: Caller, request: RollbackRequest
+) -> str:
     rule = found.plan.rollback.authority
     if not caller.person:
         waits = missing_votes(rule, found.plan.people, found.state.approvals) if rule else ""
         raise Refused(f"this runbook's rollback needs approval ({waits}). Say who you are with --as PERSON")
     caller = ask_code(found.plan, caller)
-    return votes.agree(connection, found, keys_of(opened.project), caller, asked.reason, asked.level, asked.back_to)
+    return votes.agree(connection, found, keys_of(opened.project), caller, request.reason, request.level, request.back_to)
 
 
 def go(
@@ -319,19 +322,19 @@ def no_go(
 def _vote(decision: str, name: str, gate: str, target: str, run_id: str, comment: str, caller: Caller, json: bool) -> None:
     require_person(caller)
     with found_run(name, target, run_id) as (opened, _, connection, found):
-        asked = ask_code(found.plan, caller)
-        lacks = votes.vote(connection, found, keys_of(opened.project), asked, decision, gate=gate, comment=comment)
+        proven = ask_code(found.plan, caller)
+        lacks = votes.vote(connection, found, keys_of(opened.project), proven, decision, gate=gate, comment=comment)
         running = found.running
-    proved = "proved" if asked.code else "not proved"
+    proved = "proved" if proven.code else "not proved"
     if json:
-        as_json({"run": found.run, "person": caller.person, "decision": decision, "proved": bool(asked.code), "lacks": lacks})
+        as_json({"run": found.run, "person": caller.person, "decision": decision, "proved": bool(proven.code), "lacks": lacks})
         return
     say(f"{caller.person} ({proved}) says {decision}", "bold green" if decision == GO else "bold red")
     if decision == GO and lacks:
         say(f"  {lacks}")
     elif not running:
-        way = f"gonogo resume {found.plan.runbook} --target {found.plan.target}"
-        say(f"  the gate has all it needs, and no process works on the run: {way}")
+        command = f"gonogo resume {found.plan.arguments}"
+        say(f"  the gate has all it needs, and no process works on the run: {command}")
 
 
 def confirm(
@@ -354,4 +357,4 @@ def confirm(
         running = found.running
     say(f"{caller.person} confirms {item}", "green")
     if not running:
-        say(f"  no process works on the run: gonogo resume {found.plan.runbook} --target {found.plan.target}")
+        say(f"  no process works on the run: gonogo resume {found.plan.arguments}")

@@ -15,7 +15,7 @@ from gonogo.cli.output import as_json, complain, console, plan_table, say, sched
 from gonogo.core.engine.budgets import describe, spent
 from gonogo.core.engine.commands import Wait
 from gonogo.core.engine.decide import decide, recent_approvals, waits_for_votes
-from gonogo.core.engine.forecast import actual_times, expected_end, forecast, fraction
+from gonogo.core.engine.forecast import Row, actual_times, expected_end, forecast, fraction
 from gonogo.core.engine.rehearsal import last_safe_start
 from gonogo.core.engine.state import ENDED, ROLLING_BACK_STATES, State, Status, outcome
 from gonogo.core.model.people import missing_votes
@@ -26,6 +26,8 @@ from gonogo.core.text.plain import counted
 from gonogo.errors import BadInput, Exit, GonogoError
 from gonogo.ledger import chain, store
 from gonogo.planning.open import open_runbook
+from gonogo.postgres.connection import Connection
+from gonogo.postgres.server_clock import server_time
 from gonogo.run import runs
 from gonogo.run.local_head import local_head
 from gonogo.run.open import found_run, moment, named_run, read_inputs
@@ -74,7 +76,7 @@ def plan(
     sql: Annotated[bool, typer.Option("--sql", help="Print the rendered scripts, forward and back.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Show what a run would do (a dry run): tasks on the clock, scripts, gates, watch, way back. Touches no database.
+    """Show what a run would do (a dry run): tasks on the clock, scripts, gates, watch, rollback. Touches no database.
 
     Example: [bold]gonogo plan guardian-multi-credit --start 2025-10-12T18:53[/]
     """
@@ -116,13 +118,14 @@ def status(
     with found_run(runbook, target, run_id) as (opened, _, connection, first):
         found = first
         while True:
-            shown = _status(found)
+            now = _as_of(found.state, connection)
+            shown, rows = _status(found, now)
             if json:
                 as_json(shown)
             else:
                 if watch and console.is_terminal:
                     console.clear()
-                _print_status(found, shown)
+                _print_status(found, shown, rows, now)
             if not watch or found.state.at_rest or not found.running:
                 break
             clock.sleep(1.0)
@@ -131,17 +134,17 @@ def status(
             raise typer.Exit(runs.exit_code(found.state))
 
 
-def _as_of(state: State) -> datetime:
-    """Return the moment to show a run at: now, or when it ended."""
-    return state.at if state.status in ENDED and state.at is not None else clock.now()
+def _as_of(state: State, connection: Connection) -> datetime:
+    """Return the moment to show a run at: now, by the target's clock, or when it ended."""
+    return state.at if state.status in ENDED and state.at is not None else server_time(connection)
 
 
-def _status(found: runs.FoundRun) -> dict[str, Any]:
+def _status(found: runs.FoundRun, now: datetime) -> tuple[dict[str, Any], list[Row]]:
     plan, state = found.plan, found.state
-    rows = forecast(plan, state, _as_of(state), actual_times(plan, found.events))
-    next_ways = next_commands(plan, state, running=found.running)
+    rows = forecast(plan, state, now, actual_times(plan, found.events))
+    commands = next_commands(plan, state, running=found.running)
     live = state.status not in ENDED
-    return {
+    shown = {
         "run": found.run,
         "runbook": plan.runbook,
         "target": plan.target,
@@ -150,36 +153,37 @@ def _status(found: runs.FoundRun) -> dict[str, Any]:
         "cause": state.rollback.cause,
         "rollback_failed": state.rollback.failed,
         "running": found.running,
-        "waits": waits_for(plan, state),
+        "waits": waits_for(plan, state, now),
         "phase": plan.phases[min(state.phase, len(plan.phases) - 1)].name,
         "done": round(fraction(plan, state), 4),
         "events": state.seq,
-        "expected_end": expected_end(plan, rows) if live else None,
+        "expected_end": expected_end(plan, rows) if live and state.status not in ROLLING_BACK_STATES else None,
         "last_safe_start": last_safe_start(plan, state) if live else None,
-        "budgets": {name: known.as_data() for name, known in spent(plan, state, _as_of(state)).items()},
+        "budgets": {name: known.as_data() for name, known in spent(plan, state, now).items()},
         "schedule": [vars(row) for row in rows],
-        "ways": [vars(way) for way in next_ways],
-        "next": next_ways[0].command,
+        "ways": [vars(each) for each in commands],
+        "next": commands[0].command,
         "exit_code": int(runs.exit_code(state)),
     }
+    return shown, rows
 
 
-def waits_for(plan: Plan, state: State) -> str:
+def waits_for(plan: Plan, state: State, now: datetime) -> str:
     """Return what a run waits for people to say, or nothing."""
     notes = []
-    if isinstance(waits := decide(plan, state, clock.now()), Wait) and state.status is Status.GATING:
+    if isinstance(waits := decide(plan, state, now), Wait) and state.status is Status.GATING:
         notes.append(f"{waits.why}: {waits.until.astimezone(ZoneInfo(plan.zone)):%Y-%m-%d %H:%M %Z}")
     if state.status is Status.DECIDING and not state.held:
         notes.append(waits_for_votes(plan, state))
     elif not state.held:
         notes += [f"{name} is not confirmed" for name in items_to_confirm(plan, state)]
-    given = recent_approvals(plan, state, clock.now())
+    given = recent_approvals(plan, state, now)
     if plan.rollback.authority is not None and given and state.status not in ROLLING_BACK_STATES | {Status.ROLLED_BACK}:
         notes.append(f"a rollback: {missing_votes(plan.rollback.authority, plan.people, given)}")
     return "; ".join(filter(None, notes))
 
 
-def _print_status(found: runs.FoundRun, shown: dict[str, Any]) -> None:
+def _print_status(found: runs.FoundRun, shown: dict[str, Any], rows: list[Row], now: datetime) -> None:
     plan, state = found.plan, found.state
     lost = not found.running and not state.at_rest and state.status is not Status.DECIDING
     say(f"{plan.title} on {plan.target}", "bold")
@@ -194,15 +198,14 @@ def _print_status(found: runs.FoundRun, shown: dict[str, Any]) -> None:
         say(f"expected end {clock_time(shown['expected_end'], plan.zone)}, planned {clock_time(plan.ends, plan.zone)}")
     if shown["last_safe_start"]:
         say(f"a rollback must begin by {clock_time(shown['last_safe_start'], plan.zone)}")
-    for name, known in spent(plan, state, _as_of(state)).items():
+    for name, known in spent(plan, state, now).items():
         say(describe(name, known), "yellow" if known.over else "")
-    rows = forecast(plan, state, _as_of(state), actual_times(plan, found.events))
     schedule_table(plan, rows)
-    for way in shown["ways"]:
-        say_way(way["command"], way["when"])
+    for each in shown["ways"]:
+        say_next(each["command"], each["when"])
 
 
-def say_way(command: str, when: str) -> None:
+def say_next(command: str, when: str) -> None:
     """Say what to type next, and when."""
     say(f"next: {command}" + (f"   ({when})" if when else ""))
 

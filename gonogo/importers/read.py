@@ -1,4 +1,4 @@
-"""Reads migrations that others wrote, as changes with a way back: a plan in Markdown, or a folder of SQL files.
+"""Reads migrations that others wrote, as changes with a rollback: a plan in Markdown, or a folder of SQL files.
 
 Folders of golang-migrate, Flyway, dbmate, goose, diesel and sqitch are recognised, plainly numbered files, and what Alembic
 writes with `--sql`. Nothing is run here, and nothing is guessed beyond the conventions that those tools document.
@@ -44,7 +44,7 @@ class Migrations:
     changes: list[Change] = field(default_factory=list)
     #: queries that change nothing
     queries: list[Piece] = field(default_factory=list)
-    #: ways back that belong to no change
+    #: rollbacks that belong to no change
     loose: list[Piece] = field(default_factory=list)
     #: boxes of checklists
     boxes: list[str] = field(default_factory=list)
@@ -161,7 +161,7 @@ def _label(block: _Block) -> str:
 
 
 def _change_of(block: _Block, sections: dict[str, Change]) -> Change | None:
-    """Return the change that a way back reverses: the one of the same label, else the newest one above it."""
+    """Return the change that a rollback reverses: the one of the same label, else the newest one above it."""
     first = block.piece.text.strip().splitlines()[0]
     for text in (block.lead, first, *reversed(block.headings)):
         if found := _LABEL.search(text):
@@ -302,8 +302,8 @@ def _alembic(files: Iterable[Path]) -> Migrations:
             body = kept[mark.end() : after.start() if after else len(kept)]
             line = kept[: mark.end()].count("\n") + 1
             pieces = [_piece(file, body, line)] if _COMMENT.sub("", body).strip() else []
-            way, source, target, title = mark.groups()
-            if way == "upgrade":
+            direction, source, target, title = mark.groups()
+            if direction == "upgrade":
                 name = target.strip()
                 changes[name] = Change(name=name, title=title or "", forward=pieces)
             else:

@@ -1,4 +1,4 @@
-"""Makes a runbook of what was read: one task for each change, its SQL as templates, and its way back where it has one."""
+"""Makes a runbook of what was read: one task for each change, its SQL as templates, and its rollback where it has one."""
 
 from __future__ import annotations
 

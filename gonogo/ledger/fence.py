@@ -30,7 +30,7 @@ def reserve(connection: Connection) -> None:
     except psycopg.errors.LockNotAvailable:
         raise TargetBusy("another runner is starting or working on this target; see `gonogo status`") from None
     if row and _alive(connection, row[0], row[1]):
-        raise TargetBusy(_say_holder(row[2], row[3], row[0]))
+        raise TargetBusy(_say_holder(connection, row[2], row[3], row[0]))
 
 
 def hold(connection: Connection, run: str) -> None:
@@ -111,7 +111,7 @@ def _claim_once(connection: Connection, run: str) -> int:
     epoch, pid, since, held_run, holder = row or (0, None, None, "", "")
     # what this very process holds for this run is its own
     if (held_run, holder) != (run, _me(os.getpid())) and _alive(connection, pid, since):
-        raise TargetBusy(_say_holder(held_run, holder, pid))
+        raise TargetBusy(_say_holder(connection, held_run, holder, pid))
     _sign(connection, run, epochs=1)
     return int(epoch) + 1
 
@@ -155,7 +155,7 @@ def end_holder(connection: Connection, seconds: float = 5.0) -> None:
 
 def _holder(connection: Connection) -> str:
     row = connection.execute("SELECT run, holder, pid FROM gonogo.fence WHERE id = 1").fetchone()
-    return _say_holder(*(row or ("", "", 0)))
+    return _say_holder(connection, *(row or ("", "", 0)))
 
 
 def holder_alive(connection: Connection, run: str) -> bool:
@@ -168,8 +168,12 @@ def holder_alive(connection: Connection, run: str) -> bool:
     return row is not None
 
 
-def _say_holder(run: str, holder: str, pid: int) -> str:
+def _say_holder(connection: Connection, run: str, holder: str, pid: int) -> str:
+    plan = connection.execute(
+        "SELECT body->'plan'->>'runbook', body->'plan'->>'target' FROM gonogo.event WHERE run = %s ORDER BY seq LIMIT 1", [run]
+    ).fetchone()
+    where = f"{plan[0]} --target {plan[1]}" if plan else "RUNBOOK"
     return (
-        f"the run {run} works on this target: {holder}, backend {pid}. Wait for it, ask it to stop with `gonogo hold`,"
-        " or, if that process is lost, go on with `gonogo resume --take-over`"
+        f"the run {run} works on this target: {holder}, backend {pid}. Wait for it, ask it to stop with `gonogo hold {where}`,"
+        f" or, if that process is lost, go on with `gonogo resume {where} --take-over`"
     )

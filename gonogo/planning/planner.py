@@ -84,8 +84,8 @@ def _plan_work(draft: Draft, begins: datetime) -> _Work:
 def _plan_of(draft: Draft, project: Project, work: _Work) -> Plan:
     """Put what was planned, and what the runbook says of the whole run, together."""
     runbook, target = draft.runbook, draft.runbook.targets[draft.target]
-    asked = {name: _check(draft, name, runbook.checks[name]) for name in draft.asked(runbook.checks)}
-    questions = {name: script for name, check in asked.items() if (script := _question(draft, name, check, project))}
+    checks = {name: _check(draft, name, runbook.checks[name]) for name in draft.on_target(runbook.checks)}
+    questions = {name: script for name, check in checks.items() if (script := _question(draft, name, check, project))}
     return Plan(
         runbook=runbook.runbook,
         title=runbook.title or runbook.runbook,
@@ -108,8 +108,8 @@ def _plan_of(draft: Draft, project: Project, work: _Work) -> Plan:
         backup=next(iter(draft.here([runbook.backup])), None),
         rehearsal=next(iter(draft.here([runbook.rehearsal])), None),
         rehearse_on=target.rehearse_on,
-        baseline=draft.asked(runbook.baseline),
-        checks=asked,
+        baseline=draft.on_target(runbook.baseline),
+        checks=checks,
         questions=questions,
         phases=work.phases,
         tasks=work.tasks,
@@ -122,22 +122,22 @@ def _plan_of(draft: Draft, project: Project, work: _Work) -> Plan:
 
 
 def _rollback(draft: Draft) -> Rollback:
-    """Return the ways back that there are on the target that is planned for."""
+    """Return the rollback levels that there are on the target that is planned for."""
     rollback = draft.runbook.rollback
     backup = next(iter(draft.here([draft.runbook.backup])), None)
     levels = tuple(level for level in rollback.levels if level != "restore" or (backup and not backup.waived))
     authority = next(iter(draft.here([rollback.authority])), None)
-    changed: dict[str, Any] = {"levels": levels or ("undo",), "authority": authority, "prove": draft.asked(rollback.prove)}
+    changed: dict[str, Any] = {"levels": levels or ("undo",), "authority": authority, "prove": draft.on_target(rollback.prove)}
     for name in ("feature", "data"):
         if switch := getattr(rollback, name):
-            changed[name] = switch.model_copy(update={"prove": draft.asked(switch.prove)})
+            changed[name] = switch.model_copy(update={"prove": draft.on_target(switch.prove)})
     return rollback.model_copy(update=changed)
 
 
 def _monitor(draft: Draft) -> Monitor | None:
     """Return what is looked at, on the target that is planned for, when no run is under way."""
     monitor = draft.runbook.monitor
-    return monitor and monitor.model_copy(update={"alerts": tuple(a for a in monitor.alerts if draft.asked([a.check]))})
+    return monitor and monitor.model_copy(update={"alerts": tuple(a for a in monitor.alerts if draft.on_target([a.check]))})
 
 
 def _check(draft: Draft, name: str, check: Check) -> Check:
@@ -249,12 +249,12 @@ def _plan_phase(
     return PlannedPhase(
         name=phase.phase,
         title=phase.title or phase.phase,
-        go_if=draft.asked(name for name in phase.gate.go_if if name not in (BACKUP_PROVED, REHEARSAL_FRESH)),
+        go_if=draft.on_target(name for name in phase.gate.go_if if name not in (BACKUP_PROVED, REHEARSAL_FRESH)),
         before=draft.here(phase.gate.confirm),
         approve=next(iter(draft.here([phase.gate.approve])), None),
         after=draft.here(phase.confirm),
-        verify=draft.asked(phase.verify),
-        watch=draft.asked(phase.watch),
+        verify=draft.on_target(phase.verify),
+        watch=draft.on_target(phase.watch),
         deferred=phase.deferred,
         at=phase.at,
         opens=opens,
@@ -275,7 +275,7 @@ def _plan_task(draft: Draft, phase: int, path: str, task: Task, start: datetime,
     first = len(steps)
     for s, step in enumerate(task.steps):
         elsewhere = bool(step.only_on) and draft.target not in step.only_on
-        if not elsewhere and (step.check is None or draft.asked(step.check)):
+        if not elsewhere and (step.check is None or draft.on_target(step.check)):
             steps.append(plan_step(draft, f"{path}.steps[{s}]", phase, task, s, step))
     return PlannedTask(
         name=task.task,
@@ -315,7 +315,7 @@ def _warn(draft: Draft, begins: datetime, ends: datetime, steps: Sequence[Planne
     draft.warnings += [f"checks.{name}: no one uses this check" for name in runbook.checks if name not in used]
     for p, phase in enumerate(runbook.phases):
         approves = phase.gate.approve is not None and bool(draft.here([phase.gate.approve]))
-        if not (draft.asked(phase.gate.go_if) or approves or draft.here(phase.gate.confirm)):
+        if not (draft.on_target(phase.gate.go_if) or approves or draft.here(phase.gate.confirm)):
             here = f" on {draft.target}" if phase.gate != Gate() else ""
             draft.warnings.append(f"phases[{p}].gate: the gate has no criterion{here}, so it is always go")
     most = runbook.budgets.downtime

@@ -50,7 +50,7 @@ class Draft:
         """Return what people are asked on the target that is planned for."""
         return tuple(part for part in parts if part is not None and (part.targets == "all" or self.protected))
 
-    def asked(self, names: Iterable[str]) -> tuple[str, ...]:
+    def on_target(self, names: Iterable[str]) -> tuple[str, ...]:
         """Return those checks that are asked on the target that is planned for."""
         checks, target = self.runbook.checks, self.target
         return tuple(name for name in names if name not in checks or not checks[name].only_on or target in checks[name].only_on)
@@ -216,11 +216,11 @@ def external_script(draft: Draft, external: Program | Http) -> Script:
     return Script(source=line, sha256=_keep(draft, external.model_dump_json()), transactional=False)
 
 
-def request(draft: Draft, path: str, asked: Http) -> Http:
+def request(draft: Draft, path: str, http: Http) -> Http:
     """Fill the templates in a request: in its address, its headers and the texts of its body."""
-    url, *values = words(draft, path, (asked.url, *asked.headers.values()))
-    headers = dict(zip(asked.headers, values, strict=True))
-    return asked.model_copy(update={"url": url, "headers": headers, "body": _body(draft, path, asked.body)})
+    url, *values = words(draft, path, (http.url, *http.headers.values()))
+    headers = dict(zip(http.headers, values, strict=True))
+    return http.model_copy(update={"url": url, "headers": headers, "body": _body(draft, path, http.body)})
 
 
 def _body(draft: Draft, path: str, body: Any) -> Any:

@@ -44,7 +44,7 @@ def plan_step(draft: Draft, path: str, phase: int, task: Task, number: int, step
         scripts=tuple(forward),
         undo=back.scripts,
         paired=back.paired,
-        checks=draft.asked(step.check or ()),
+        checks=draft.on_target(step.check or ()),
         confirm=draft.here(step.confirm or ()),
         backfill=PlannedBackfill(table=backfill.table, key=backfill.key, batch=backfill.batch) if backfill else None,
         lock_timeout=step.lock_timeout or settings.lock_timeout,
@@ -93,8 +93,8 @@ def _way_back(draft: Draft, path: str, step: Step, sources: int) -> _Back:
             draft.warnings.append(f"{path}: the step has no undo, so the run cannot be rolled back past it; write `undo:`")
         return _Back(None)
     if isinstance(step.undo, Http):
-        asked = request(draft, f"{path}.undo", step.undo)
-        return _Back((external_script(draft, asked),), external=asked)
+        http = request(draft, f"{path}.undo", step.undo)
+        return _Back((external_script(draft, http),), external=http)
     if step.run is not None:
         line = split_line(step.undo[0]) if len(step.undo) == 1 else step.undo
         program = step.run.model_copy(update={"argv": words(draft, f"{path}.undo", tuple(line))})

@@ -1,4 +1,4 @@
-"""Taking stock: all that a database holds at a moment, so that a way back can be seen to lead back to it."""
+"""Taking stock: all that a database holds at a moment, so that a rollback can be seen to lead back to it."""
 
 from __future__ import annotations
 

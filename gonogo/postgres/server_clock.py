@@ -46,6 +46,6 @@ def say_skew(now: datetime) -> str:
     skew = clock.now() - now
     if abs(skew) <= TOLERATED:
         return ""
-    way = "ahead of" if skew > timedelta(0) else "behind"
+    direction = "ahead of" if skew > timedelta(0) else "behind"
     by = f"{abs(skew).total_seconds():,.0f} s"
-    return f"this machine's clock is {by} {way} the target's; waits, windows and deadlines follow the target's"
+    return f"this machine's clock is {by} {direction} the target's; waits, windows and deadlines follow the target's"

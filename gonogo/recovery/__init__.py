@@ -1,1 +1,1 @@
-"""Backups: taken, proved, restored; and what a way back would destroy."""
+"""Backups: taken, proved, restored; and what a rollback would destroy."""

@@ -88,7 +88,7 @@ class RehearsalObserver:
         }
 
     def watch_undo(self, looking: Connection) -> None:
-        """Get ready to look at the way back, on a connection of its own."""
+        """Get ready to look at the rollback, on a connection of its own."""
         self.looking = looking
 
     def on_undo(self, _: State, event: Event, __: State) -> None:

@@ -158,7 +158,7 @@ def _evidence(run: RehearsalRun, made: BackupFolder) -> Rehearsed:
 
 def _rehearse_level(run: RehearsalRun, made: BackupFolder, level: str) -> _RoundTrip:
     """Go forward on a fresh copy, then back by one way."""
-    run.say(f"restoring the backup for the way back by {level}")
+    run.say(f"restoring the backup to rehearse the rollback by {level}")
     room = run.room
     with run.database.connect("gonogo/rehearse") as connection:
         in_place = not restore.may_swap(connection)
@@ -258,7 +258,7 @@ class _RoundTrip:
             self.steps = self._observer.with_undo(self.steps, state)
 
     def _came_to(self, runner: LiveRunner, level: str) -> tuple[Restores, tuple[str, ...]]:
-        """Return what a way back did, and what differs from before."""
+        """Return what a rollback did, and what differs from before."""
         state = runner.state
         if state.status not in (Status.ROLLED_BACK, Status.PROVING):
             return Restores.FAILS, (state.held or str(state.status),)
@@ -272,7 +272,7 @@ class _RoundTrip:
         return verdict(differing, misplaced), (*differing, *misplaced)
 
     def level_evidence(self, level: str) -> LevelEvidence:
-        """Return what was seen of a way back."""
+        """Return what was seen of a rollback."""
         return self.back or LevelEvidence(level=level, verdict=Restores.NOT_REACHED)
 
 

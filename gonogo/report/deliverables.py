@@ -69,10 +69,10 @@ def _checklist(plan: Plan, events: Sequence[Event]) -> str:
 def _scripts(plan: Plan, texts: Mapping[str, str]) -> str:
     lines = [f"# {plan.title}: scripts", "", f"Seal `{plan.seal}`. Each as it was rendered, forward and back.", ""]
 
-    def show(way: str, scripts: Sequence[Script]) -> None:
+    def show(direction: str, scripts: Sequence[Script]) -> None:
         for script in scripts:
             text = texts.get(script.sha256, "").rstrip()
-            lines.extend([f"{way}: `{script.source}` (sha256 `{script.sha256}`)", "", "```sql", text, "```", ""])
+            lines.extend([f"{direction}: `{script.source}` (sha256 `{script.sha256}`)", "", "```sql", text, "```", ""])
 
     for step in plan.steps:
         if step.scripts:

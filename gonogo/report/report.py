@@ -278,7 +278,7 @@ def _scripts(plan: Plan, events: Sequence[Event]) -> list[dict[str, Any]]:
         rows.append(
             {
                 "step": step.name,
-                "way": "forward" if event.kind is Kind.DONE else "back",
+                "direction": "forward" if event.kind is Kind.DONE else "back",
                 "source": script.source,
                 "sha256": script.sha256,
                 "took": say_duration(event.at - event.began) if script.transactional else "",

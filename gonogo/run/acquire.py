@@ -179,9 +179,10 @@ def _read_run(database: Database, run: str) -> tuple[Plan, list[Event], dict[str
             raise Refused("the target has no ledger, so there is no run to work on")
         events = store.read_state(connection, run)
         plan = store.opened_with(run, events)
+        hashes = {script.sha256 for script in (*plan.scripts, *plan.questions.values())}
+        texts = store.read_texts(connection, list(hashes))
         require_same(identity, plan.identity)
-        hashes = {script.sha256 for script in plan.scripts}
-        return plan, events, store.read_texts(connection, [*hashes, *(q.sha256 for q in plan.questions.values())])
+        return plan, events, texts
     finally:
         connection.close()
 
@@ -226,9 +227,9 @@ def working_on(
         runner.session.say(text)  # whoever shows the run may change
 
     try:
-        for kind, _ in ready(runner.plan.updates):
-            runner.senders.append(Sender(database, runner.plan, run, say, kind))
-            runner.senders[-1].start()
+        runner.senders = [Sender(database, runner.plan, run, say, kind) for kind, _ in ready(runner.plan.updates)]
+        for sender in runner.senders:
+            sender.start()
         yield runner
     finally:
         for sender in runner.senders:

@@ -112,12 +112,12 @@ def look(opened: OpenedRunbook, database: Database, inputs: Mapping[str, Any]) -
 def _open_or_find(
     connection: Connection, plan: Plan, texts: Mapping[str, str], actor: str, *, again: bool, sign: Sign | None
 ) -> tuple[str, FoundRun | None]:
-    name, where = plan.runbook, f"{plan.runbook} --target {plan.target}"
+    name, where = plan.runbook, plan.arguments
     if not plan.protected and (protected := store.protected_as(connection)):
         raise Refused(f"this database is protected: runs on it were begun as the target {protected!r}; {plan.target!r} is not")
-    if not store.runs(connection, name):
+    found = find(connection, runbook=name) if store.runs(connection, name) else None
+    if found is None or _opens_another(found.state, again=again):
         return store.open_run(connection, plan, texts, actor, sign), None
-    found = find(connection, runbook=name)
     state, same = found.state, found.plan.seal == plan.seal or _sealed_again(connection, found.plan) == plan.seal
     changed = "" if same else _say_changes(connection, found.plan, plan, texts)
     if state.held or state.status not in (Status.READY, Status.DONE, Status.NO_GO, Status.ROLLED_BACK):
@@ -126,16 +126,12 @@ def _open_or_find(
             f" go on with `gonogo resume {where}`, or roll it back with `gonogo rollback {where}`"
             + (f". The files have changed since, but the run goes on only as it was begun:{changed}" if changed else "")
         )
-    if state.status is Status.ROLLED_BACK and state.rollback.level in SWITCH_LEVELS:
+    if state.status is Status.ROLLED_BACK:
         deeper = [level for level in state.rules.levels if level not in SWITCH_LEVELS]
         raise Refused(
             f"the run {found.run} was rolled back by the level {state.rollback.level}, and what it did is still there; roll it"
             f" back fully first: gonogo rollback {where} --level {' or '.join(deeper)}"
         )
-    if state.status is Status.ROLLED_BACK or (state.status is Status.NO_GO and not state.changed):
-        return store.open_run(connection, plan, texts, actor, sign), None
-    if state.status is Status.DONE and again:
-        return store.open_run(connection, plan, texts, actor, sign), None
     if not same and state.status is Status.DONE:
         raise Refused(f"this runbook was done here as {found.run}, and has changed since; run it again with --again{changed}")
     if not same:
@@ -144,6 +140,15 @@ def _open_or_find(
             f" as it was begun. Restore the old files, or roll the run back with `gonogo rollback {where}`{changed}"
         )
     return found.run, found
+
+
+def _opens_another(state: State, *, again: bool) -> bool:
+    """Return whether nothing is left of the newest run that another one would meet."""
+    if state.held:
+        return False
+    if state.status is Status.ROLLED_BACK:
+        return state.rollback.level not in SWITCH_LEVELS
+    return (state.status is Status.NO_GO and not state.changed) or (state.status is Status.DONE and again)
 
 
 def _sealed_again(connection: Connection, plan: Plan) -> str:

@@ -119,7 +119,7 @@ def judge_gate(context: Context, _: commands.JudgeGate) -> Iterator[Outcome]:
         yield events.NoGo(why=f"{against[0].person} says no-go: {comment or 'no reason given'}")
         return
     if state.status is Status.DECIDING:
-        # the way back leads to just before the first change, not to where it was when people were asked
+        # the rollback leads to just before the first change, not to where it was when people were asked
         yield from measure_baseline(context, commands.MeasureBaseline())
     judged = (*_own_criteria(context), *judge(context, phase.go_if))
     if why := "; ".join([*_unusable(context), *not_passing(judged)]):
@@ -153,20 +153,20 @@ def _unusable(context: Context) -> list[str]:
         notes.append(why)
     elif plan.end_by and now > plan.end_by:
         notes.append(f"the window ended at {say_clock(plan.end_by, plan.zone)}")
-    notes += _missing_rights(context)
+    notes += _missing_privileges(context)
     if not state.gate.override and (shut := closed(plan.windows, plan.freezes, plan.zone, now)):
         notes.append(f"outside the launch window: {shut}")
     return notes + (context.ledger.problems() if plan.protected else [])
 
 
-def _missing_rights(context: Context) -> list[str]:
+def _missing_privileges(context: Context) -> list[str]:
     """Say which rights the phase needs, forward and back, that the role does not have."""
     plan, phase = context.plan, context.plan.phases[context.state.phase]
     if not plan.sql.ask_rights:
         return []
     steps = plan.steps[phase.first : phase.last + 1]
     needs = [need for step in steps for script in (*step.scripts, *(step.undo or ())) for need in script.needs]
-    return [f"privileges: {lack}" for lack in context.target.missing_rights(needs)]
+    return [f"privileges: {lack}" for lack in context.target.missing_privileges(needs)]
 
 
 def _ask_people(context: Context, judged: Sequence[Judgement]) -> events.PeopleAsked | events.Go:

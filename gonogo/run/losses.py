@@ -65,12 +65,12 @@ def losses(
     """
     to = default_reach(state) if back_to is None else back_to
     same = state.status in ROLLING_BACK_STATES and to == state.rollback.back_to
-    way = level or (state.rollback.level if same else default_level(state, to))
+    taken = level or (state.rollback.level if same else default_level(state, to))
     state = replace(state, status=Status.ROLLING_BACK, rollback=replace(state.rollback, back_to=to))
     steps: list[int] = []
-    if way == "restore" and state.backup:
+    if taken == "restore" and state.backup:
         steps = [len(plan.steps)]
-    elif way == "undo":
+    elif taken == "undo":
         first = plan.phases[to].first
         steps = [n for n, step in enumerate(plan.steps[: state.work.step]) if n >= first and needs_loss_count(step)]
     for step in steps:

@@ -35,8 +35,8 @@ def prepare(session: Session, script: Script) -> None:
     if builder:
         raise ScriptFailed(f"{script.source}: backend {builder} builds the index {script.object} now; wait for it, or end it")
     if probe(session, script):
-        way = "drop it first, or leave this step out"
-        raise ScriptFailed(f"{script.source}: the index {script.object} is there already, and this run did not make it; {way}")
+        advice = "drop it first, or leave this step out"
+        raise ScriptFailed(f"{script.source}: the index {script.object} is there already, and this run did not make it; {advice}")
 
 
 def run_alone(session: Session, step: PlannedStep, script: Script) -> None:

@@ -180,13 +180,13 @@ class Target(Protocol):
     def fingerprint(self, form: int = FORM) -> Fingerprint:
         """Return the definitions of the schema, object by object."""
 
-    def missing_rights(self, needs: Sequence[tuple[str, str]]) -> list[str]:
+    def missing_privileges(self, needs: Sequence[tuple[str, str]]) -> list[str]:
         """Return which rights the role does not have."""
 
     def measure(self, name: str, baseline: Measurement | None) -> Measurement:
         """Ask a check on a connection that runs no steps."""
 
-    # backup and way back
+    # backup and rollback
 
     def take_backup(self, *, after: bool) -> BackupProved:
         """Take a backup, restore it and compare.

@@ -1,4 +1,4 @@
-"""The way back: undo, switch off, restore; each says first what it would destroy, and is proved afterwards."""
+"""The rollback: undo, switch off, restore; each says first what it would destroy, and is proved afterwards."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ def count_loss(context: Context, command: commands.CountLoss) -> Iterator[Outcom
     if context.state.rollback.loss_counted == command.step:
         return
     what = describe_loss_step(plan, command.step)
-    way = f"gonogo rollback {plan.runbook} --target {plan.target} --continue --accept-loss"
+    accept = f"gonogo rollback {plan.arguments} --continue --accept-loss"
     lost = f"{describe_rows(rows)} ({how})"
-    yield events.Held(why=f"{what} would destroy rows that were written since: {lost}. To accept this data loss: {way}")
+    yield events.Held(why=f"{what} would destroy rows that were written since: {lost}. To accept this data loss: {accept}")
 
 
 def undo(context: Context, command: commands.RunUndo) -> Iterator[Outcome]:

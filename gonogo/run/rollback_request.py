@@ -1,4 +1,4 @@
-"""How somebody wants a run rolled back: how far, by which way, who must agree, and when that leads nowhere."""
+"""How somebody wants a run rolled back: how far, by which level, who must agree, and when that leads nowhere."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class RollbackRequest:
     #: whether the run ends for good
     abort: bool = False
     reason: str = ""
-    #: the way back; the first one that counts without it
+    #: the level; the first one that counts without it
     level: str = ""
     #: the phase whose start it leads to; as far as the runbook says without one
     back_to: int | None = None
@@ -52,7 +52,7 @@ def needs_approval(found: FoundRun, back: RollbackRequest) -> bool:
 
 
 def begin_rollback(runner: Runner, back: RollbackRequest, *, by_authority: bool) -> None:
-    """Begin to roll a run back, take another way, or let it go on rolling back.
+    """Begin to roll a run back, take another level, or let it go on rolling back.
 
     Args:
         runner: the run.
@@ -89,10 +89,10 @@ def phase_number(plan: Plan, name: str) -> int | None:
 
 
 def refuse_rollback_where_over(back: RollbackRequest, found: FoundRun) -> None:
-    """Refuse to roll back a run that did nothing, or has been rolled back, or by a way that it does not have.
+    """Refuse to roll back a run that did nothing, or has been rolled back, or by a level that it does not have.
 
     Raises:
-        BadInput: there is no such way.
+        BadInput: there is no such level.
         Refused: there is nothing to roll back.
     """
     state, kind = found.state, back.kind
@@ -111,12 +111,12 @@ def refuse_rollback_where_over(back: RollbackRequest, found: FoundRun) -> None:
         wanted = f"by {back.level}" if back.level else f"to the start of {found.plan.phases[to].name}"
         raise Refused(
             f"the run {found.run} is rolling back by {state.rollback.level}; to roll back {wanted}, hold it first, with"
-            f" `gonogo hold {found.plan.runbook}`, or go on with `gonogo rollback {found.plan.runbook} --continue`"
+            f" `gonogo hold {found.plan.arguments}`, or go on with `gonogo rollback {found.plan.arguments} --continue`"
         )
     nothing_done = state.status is Status.NO_GO and not state.changed
     rolled_back = state.status is Status.ROLLED_BACK and not goes_further(state, back.level)
     if rolled_back or nothing_done or (state.status is Status.DONE and kind is Kind.ABORT):
-        hint = "; `gonogo rollback` rolls it back" if state.status is Status.DONE else ""
+        hint = f"; `gonogo rollback {found.plan.arguments}` rolls it back" if state.status is Status.DONE else ""
         raise Refused(f"the run {found.run} is over ({state.status}), so there is nothing to {kind}{hint}")
 
 
@@ -124,13 +124,13 @@ def _refuse_past_return(back: RollbackRequest, found: FoundRun) -> None:
     """Refuse to undo what cannot be undone any more; a backup can still be restored."""
     state, plan = found.state, found.plan
     to = default_reach(state) if back.back_to is None else back.back_to
-    way = back.level or default_level(state, to)
+    level = back.level or default_level(state, to)
     passed = passed_no_return(plan, state, plan.phases[to].first)
-    if passed and way == "undo" and state.status not in ROLLING_BACK_STATES:
+    if passed and level == "undo" and state.status not in ROLLING_BACK_STATES:
         last = "; --level restore puts the backup back" if "restore" in available_levels(state, to) else ""
         raise Refused(
-            f"the run {found.run} has passed its point of no return ({passed}), so it cannot be undone; go forward with `gonogo"
-            f" resume`{last}"
+            f"the run {found.run} has passed its point of no return ({passed}), so it cannot be undone; go forward with"
+            f" `gonogo resume {plan.arguments}`{last}"
         )
 
 

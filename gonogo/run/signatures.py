@@ -130,11 +130,11 @@ def why_approval_invalid(ledger: Reader, run: str, plan: Plan, keys: Keys, state
     if forged := first_unsigned(ledger, run, plan, keys, asked.votes):
         return forged[1]
     said = [(each, each.body) for each in map(ledger.event, asked.votes)]
-    way = (asked.level, asked.back_to)
+    agreed_on = (asked.level, asked.back_to)
     votes = [
         vote_of(each, body)
         for each, body in said
-        if isinstance(body, VoteCast) and body.on == ROLLBACK and (body.level, body.back_to) == way
+        if isinstance(body, VoteCast) and body.on == ROLLBACK and (body.level, body.back_to) == agreed_on
     ]
     counts = agreed(rule, plan.people, votes) and all(event.at - vote.at <= rule.within for vote in votes)
     return "" if counts else f"the rollback (event {seq}) does not rest on enough signed approvals"

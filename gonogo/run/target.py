@@ -143,7 +143,7 @@ class PostgresTarget:
         """Return the definitions of the schema, object by object."""
         return fingerprint(self.session.connection, form, sequences=True)
 
-    def missing_rights(self, needs: Sequence[tuple[str, str]]) -> list[str]:
+    def missing_privileges(self, needs: Sequence[tuple[str, str]]) -> list[str]:
         """Return which rights the role does not have."""
         return missing(self.session.connection, needs)
 
@@ -168,7 +168,7 @@ class PostgresTarget:
         texts, database = self.session.texts, self.session.database
         return CheckEnvironment(texts=texts, root=self.root, database=database, untrusted=self.untrusted)
 
-    # backup and way back
+    # backup and rollback
 
     def take_backup(self, *, after: bool) -> BackupProved:
         """Take a backup, restore it and compare."""

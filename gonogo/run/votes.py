@@ -120,7 +120,7 @@ def agree(
         keys: what its people prove themselves with.
         caller: who agrees.
         reason: why.
-        level: the way back that they agree to; the runbook's first without one.
+        level: the level that they agree to; the runbook's first without one.
         back_to: the phase whose start it leads to; as far as the runbook says without one.
 
     Raises:

@@ -140,8 +140,8 @@ def _refusal(node: str, inner: Any) -> str:
         name = _TRANSACTION.get(label(inner, "kind"), "transaction control")
         return f"{name} inside a script: gonogo commits each script together with its ledger entry; leave it out"
     if node == "copy_stmt" and not inner.is_program and not inner.filename:
-        way = "FROM STDIN" if inner.is_from else "TO STDOUT"
-        return f"COPY {way} talks to a client: use INSERT, or COPY with a file on the server"
+        direction = "FROM STDIN" if inner.is_from else "TO STDOUT"
+        return f"COPY {direction} talks to a client: use INSERT, or COPY with a file on the server"
     if node == "discard_stmt" and label(inner, "target") == "DISCARD_ALL":
         return "DISCARD ALL cannot run inside a transaction; gonogo resets the session after each script, so leave it out"
     if node == "variable_set_stmt" and label(inner, "kind") == "VAR_RESET_ALL":

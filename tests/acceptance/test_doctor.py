@@ -274,7 +274,7 @@ def test_what_was_read_becomes_a_runbook_that_validates_and_runs(tmp_path: Path,
     env = environment(TEST_URL=url)
     made = gonogo("import", folder, "--name", "shop", cwd=tmp_path, env=env)
     assert made.returncode == 0, made.stdout + made.stderr
-    assert "2 of them have no way back: 2_b, 10_c" in made.stdout
+    assert "2 of them have no rollback: 2_b, 10_c" in made.stdout
     book = tmp_path / "runbooks/shop.yaml"
     book.write_text(book.read_text(encoding="utf-8").replace("database: embedded", "database: $TEST_URL"), encoding="utf-8")
     assert gonogo("validate", "shop", cwd=tmp_path, env=env).returncode == 0

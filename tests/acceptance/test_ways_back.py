@@ -623,7 +623,7 @@ def test_a_rehearsal_names_a_phase_whose_way_back_takes_something_of_an_earlier_
     here = desk(PHASES, **{**FINE, **greedy})
     done = here("rehearse", "book")
     assert done.returncode == 10, done.stdout + done.stderr
-    assert "the way back of the phase two by itself does not restore" in done.stdout
+    assert "the rollback of the phase two by itself does not restore" in done.stdout
     assert "column public.item.colour is missing" in done.stdout
 
     good = desk(PHASES, **FINE)("rehearse", "book", "--json")

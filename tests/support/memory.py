@@ -310,7 +310,7 @@ class MemoryTarget:
             return start.fingerprint if start else Fingerprint(form=form)
         return Fingerprint(form=form, objects={"table a": str(self.schema)})
 
-    def missing_rights(self, needs: Sequence[tuple[str, str]]) -> list[str]:
+    def missing_privileges(self, needs: Sequence[tuple[str, str]]) -> list[str]:
         del needs
         return []
 

@@ -435,6 +435,31 @@ def test_a_task_that_is_undone_is_shown_so() -> None:
     assert [r.state for r in forecast(made, world.state, world.now, actual_times(made, world.events))] == ["undone", "undone"]
 
 
+def test_a_task_that_a_rollback_keeps_from_beginning_is_never_shown_as_next() -> None:
+    made = plan(phase(task(sql(), takes=MINUTE), task(sql(), sql(), takes=MINUTE), task(sql(), takes=MINUTE)))
+    world = World(plan=made)
+    world.launch()
+    world.go_on(until=lambda state: state.work.step == 2)
+    world.tell(Kind.ROLL_BACK, "ben")
+
+    def shown() -> list[tuple[str, bool]]:
+        rows = forecast(made, world.state, world.now, actual_times(made, world.events))
+        return [(row.state, row.start is not None and row.end is not None) for row in rows]
+
+    assert shown() == [("done", True), ("rolling back", True), ("not begun", False)]
+    world.go_on()
+    assert shown() == [("undone", True), ("undone", True), ("not begun", False)]
+
+
+def test_a_task_in_which_a_run_holds_is_held_and_not_under_way() -> None:
+    made = plan(phase(task(sql(), sql(), takes=MINUTE), task(sql(), takes=MINUTE)))
+    world = World(plan=made)
+    world.launch()
+    world.go_on(until=lambda state: state.work.step == 1)
+    world.tell(Kind.HOLD, "ben")
+    assert [row.state for row in forecast(made, world.state, world.now, actual_times(made, world.events))] == ["held", "next"]
+
+
 def test_a_task_ends_with_its_last_script_and_begins_with_its_first_fact() -> None:
     made = plan(phase(task(sql(alone=True), backfill(), sql(count=2))))
     world = World(plan=made)
@@ -478,7 +503,7 @@ def test_a_task_without_steps_that_is_behind_the_run_is_over() -> None:
     world.go_on()
     rows = forecast(made, world.state, world.now, actual_times(made, world.events))
     assert [r.state for r in rows] == ["done"] * 4
-    assert all(r.start <= r.end <= world.now for r in rows)
+    assert all(r.start and r.end and r.start <= r.end <= world.now for r in rows)
 
 
 def test_a_task_that_took_longer_in_the_rehearsal_moves_all_that_come_after_it() -> None:
@@ -487,5 +512,5 @@ def test_a_task_that_took_longer_in_the_rehearsal_moves_all_that_come_after_it()
 
     rows = forecast(made, rehearsed, START, {})
 
-    assert [row.end - row.start for row in rows] == [25 * MINUTE, 10 * MINUTE]
+    assert [row.end - row.start for row in rows if row.start and row.end] == [25 * MINUTE, 10 * MINUTE]
     assert expected_end(made, rows) - expected_end(made, forecast(made, State(), START, {})) == 15 * MINUTE

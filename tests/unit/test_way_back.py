@@ -103,8 +103,8 @@ RESTORED = {"level": "restore", "verdict": "restores exactly", "took": 5, "diffe
         ({}, ("undo",), ""),
         ({"forward": {"outcome": "rolled back", "why": "b failed"}}, ("undo",), "it did not go forward: b failed"),
         ({"levels": [BROKEN]}, ("undo",), "no rollback level restored what was there (undo does not restore)"),
-        ({"levels": [RESTORED, BROKEN]}, ("restore", "undo"), "the way back by undo does not restore; table a is new"),
-        ({}, ("undo", "restore"), "the way back by restore was not rehearsed"),
+        ({"levels": [RESTORED, BROKEN]}, ("restore", "undo"), "the rollback by undo does not restore; table a is new"),
+        ({}, ("undo", "restore"), "the rollback by restore was not rehearsed"),
     ],
 )
 def test_a_rehearsal_that_does_not_stand_says_why(found: dict[str, Any], levels: tuple[Any, ...], said: str) -> None:

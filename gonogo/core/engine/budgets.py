@@ -22,7 +22,7 @@ _BEGINNINGS = frozenset({Kind.STARTED, Kind.UNDO_STARTED, Kind.BATCH, Kind.ASKED
 _SPEAKS = _BEGINNINGS | {Kind.DONE, Kind.UNDONE, Kind.FAILED, Kind.HELD}
 #: what ends a statement that ran alone
 _LOCK_ENDS = frozenset({Kind.DONE, Kind.NOT_DONE, Kind.FAILED, Kind.UNDONE, Kind.UNDO_FAILED})
-#: when a phase, or its way back, is over, so is what it did to people
+#: when a phase, or its rollback, is over, so is what it did to people
 _OVER = frozenset({Kind.WORK_DONE, Kind.PROVED, Kind.PHASE_PROVED})
 
 

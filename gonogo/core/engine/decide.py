@@ -104,7 +104,7 @@ def rollback_approved(plan: Plan, state: State, now: datetime) -> bool:
 
 
 def recent_approvals(plan: Plan, state: State, now: datetime) -> tuple[Vote, ...]:
-    """Return who agreed to the way back that was named last, not too long ago, and not before the rollback began."""
+    """Return who agreed to the rollback that was named last, not too long ago, and not before the rollback began."""
     rule = plan.rollback.authority
     given = [
         vote for vote in state.approvals if rule is not None and now - vote.at <= rule.within and vote.seq > state.rollback.seq
@@ -206,12 +206,12 @@ def _next_undo(plan: Plan, state: State) -> Command:
     if ahead := sorted(lost for lost in state.lost if lost > (-1 if step is None else step)):
         named = ", ".join(plan.steps[lost].name for lost in ahead)
         why = f"the ledger lost what it held of {named}, which acted beyond the database: see whether that is there"
-        return Record(events.Held(why=f"{why}, undo it by hand, then: gonogo resume"))
+        return Record(events.Held(why=f"{why}, undo it by hand, then: gonogo resume {plan.arguments}"))
     if step is None:
         return Record(events.AllUndone())
     undo = plan.steps[step].undo
     if undo is None:
-        why = f"{plan.steps[step].name} has no undo; undo it by hand, then: gonogo resume --settle done"
+        why = f"{plan.steps[step].name} has no undo; undo it by hand, then: gonogo resume {plan.arguments} --settle done"
         return Record(events.UndoFailed(why=why, step=step))
     if needs_loss_count(plan.steps[step]) and state.rollback.loss_counted != step:
         return CountLoss(step)

@@ -545,7 +545,7 @@ class AlertCleared(AlertRaised):
     kind = Kind.CLEARED
 
 
-# the way back
+# the rollback
 
 
 class LossCounted(Body):
@@ -710,7 +710,7 @@ class StepEvidence(Value):
 
 
 class LevelEvidence(Value):
-    """What a way back did."""
+    """What a rollback did."""
 
     level: str
     took: Seconds = 0.0

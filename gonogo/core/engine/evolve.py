@@ -378,7 +378,7 @@ def _phase_done(state: State, _: Event, __: events.PhaseDone) -> State:
     return replace(state, phase=state.phase + 1, phase_at=None)
 
 
-# the way back
+# the rollback
 
 
 @_changes(events.LossCounted)

@@ -20,9 +20,9 @@ class Row:
     task: str
     planned_start: datetime
     planned_end: datetime
-    #: what is now expected, or what happened
-    start: datetime
-    end: datetime
+    #: what is now expected, or what happened; None for what will not happen in this run any more
+    start: datetime | None
+    end: datetime | None
     state: str
 
 
@@ -58,7 +58,9 @@ def forecast(plan: Plan, state: State, now: datetime, actual: Mapping[str, tuple
         now: the time.
         actual: for each task that began, when it did, and when it ended if it has.
     """
-    rows, moved, phase = [], plan.start, 0
+    rows: list[Row] = []
+    moved, phase = plan.start, 0
+    back = state.status in ROLLING_BACK_STATES | {Status.ROLLED_BACK}
     phase_start = {p: state.phase_at for p in [state.phase] if state.phase_at}
     for task in plan.tasks:
         while phase < task.phase:
@@ -67,8 +69,8 @@ def forecast(plan: Plan, state: State, now: datetime, actual: Mapping[str, tuple
         began, ended = actual.get(task.name, (None, None))
         if began is not None:
             start, end = began, ended or max(now, began + takes)
-            undone = state.status in ROLLING_BACK_STATES | {Status.ROLLED_BACK} and state.work.step <= task.first
-            label = "undone" if undone else "done" if ended else "now"
+            going = "rolling back" if back else "held" if state.held else "now"
+            label = "undone" if back and state.work.step <= task.first else "done" if ended else going
         else:
             opens = phase_start.get(task.phase, plan.phases[task.phase].start)
             if not state.gate.at_once:
@@ -85,6 +87,11 @@ def forecast(plan: Plan, state: State, now: datetime, actual: Mapping[str, tuple
                 start, label = max(moved, opens, now), "next"
                 end = start + takes
         moved = end
+        if back and label == "next":
+            rows.append(
+                Row(task=task.name, planned_start=task.start, planned_end=task.end, start=None, end=None, state="not begun")
+            )
+            continue
         rows.append(Row(task=task.name, planned_start=task.start, planned_end=task.end, start=start, end=end, state=label))
     return rows
 
@@ -98,7 +105,7 @@ def expected_duration(task: PlannedTask, state: State) -> timedelta:
 
 def expected_end(plan: Plan, rows: list[Row]) -> datetime:
     """Return when the run will end, the last soak included."""
-    last = rows[-1].end if rows else plan.start
+    last = max((row.end for row in rows if row.end), default=plan.start)
     return last + plan.phases[-1].soak
 
 

@@ -15,7 +15,7 @@ from gonogo.core.plan.plan import Plan
 
 
 class Restores(StrEnum):
-    """What a way back was seen to do."""
+    """What a rollback was seen to do."""
 
     EXACTLY = "restores exactly"
     BUT_FOR_ORDER = "restores but for column order"
@@ -31,19 +31,19 @@ GOOD = frozenset({Restores.EXACTLY, Restores.BUT_FOR_ORDER, Restores.CHECKS_PASS
 
 
 def verdict(differing: Sequence[str], misplaced: Sequence[str]) -> Restores:
-    """Return what a way back did, by what differs from before and which columns only stand elsewhere."""
+    """Return what a rollback did, by what differs from before and which columns only stand elsewhere."""
     if differing:
         return Restores.NOT
     return Restores.BUT_FOR_ORDER if misplaced else Restores.EXACTLY
 
 
 def why_not_ready(plan: Plan, state: State, now: datetime) -> str:
-    """Say why a phase must not begin now, by the rehearsal and the clock of the way back; or nothing."""
+    """Say why a phase must not begin now, by the rehearsal and the clock of the rollback; or nothing."""
     rule, found = plan.rehearsal, state.known.rehearsed
     if rule is not None and not rule.waived and not state.changed:
         if found is None or found.at is None or found.why:
             why = found.why if found else "it was not looked up"
-            return f"rehearsal: {why}; rehearse it: gonogo rehearse {plan.runbook} --target {plan.target}"
+            return f"rehearsal: {why}; rehearse it: gonogo rehearse {plan.arguments}"
         age = now - found.at
         if age > rule.fresh_for:
             return f"rehearsal: it is {say_duration(age)} old, and {say_duration(rule.fresh_for)} is the most"
@@ -61,7 +61,7 @@ def rollback_takes(plan: Plan, state: State) -> timedelta | None:
 
 
 def last_safe_start(plan: Plan, state: State) -> datetime | None:
-    """Return the last minute to start a phase, or to begin to roll back, so that the way back ends in the window."""
+    """Return the last minute to start a phase, or to begin to roll back, so that the rollback ends in the window."""
     takes = rollback_takes(plan, state)
     return plan.end_by - takes if plan.end_by is not None and takes is not None else None
 
@@ -111,13 +111,13 @@ def shortcomings(plan: Plan, shown: Rehearsed) -> str:
     if unproved := [name for name in plan.rollback.levels if name not in proved]:
         rehearsed = [each for each in shown.levels if each.level == unproved[0]]
         why = "; ".join([rehearsed[0].verdict, *rehearsed[0].differences[:3]]) if rehearsed else "was not rehearsed"
-        return f"the way back by {unproved[0]} {why}"
+        return f"the rollback by {unproved[0]} {why}"
     slower = [(query.check, query.latency) for query in shown.queries if query.latency is not None and query.latency.slower]
     if slower:
         return f"{slower[0][0]} would roll it back: {slower[0][1].says}"
     if wrong := [phase for phase in shown.phases if phase.verdict not in GOOD]:
         why = "; ".join([wrong[0].verdict, *wrong[0].differences[:3]])
-        return f"the way back of the phase {wrong[0].phase} by itself {why}"
+        return f"the rollback of the phase {wrong[0].phase} by itself {why}"
     if plan.rehearsal is not None and plan.rehearsal.each_step:
         return _shortcomings_of_steps(shown)
     return ""
@@ -132,6 +132,6 @@ def _shortcomings_of_steps(shown: Rehearsed) -> str:
 
 def describe(found: RehearsalFound, now: datetime) -> str:
     """Say what is known of a rehearsal that counts."""
-    ways = [f"{level} in {say_duration(known.took)} ({known.verdict})" for level, known in found.levels.items()]
+    levels = [f"{level} in {say_duration(known.took)} ({known.verdict})" for level, known in found.levels.items()]
     age = say_duration(max(timedelta(0), now - found.at)) if found.at else "?"
-    return f"{age} ago on {found.on}, forward and back: {', '.join(ways)}"
+    return f"{age} ago on {found.on}, forward and back: {', '.join(levels)}"

@@ -115,7 +115,7 @@ EDGES: tuple[Edge, ...] = (
     Edge(_S.ROLLING_BACK, _K.LOSS_COUNTED, _S.ROLLING_BACK, "the rows that the next undo or restore would destroy are counted"),
     Edge(_S.ROLLING_BACK, _K.SWITCHED, _S.ROLLING_BACK, "a script of the level committed, together with this event"),
     Edge(_S.ROLLING_BACK, _K.RESTORED, _S.PROVING, "the backup was restored in place of the database"),
-    Edge(_S.ROLLING_BACK, _K.ROLL_BACK, _S.ROLLING_BACK, "a person takes another way back"),
+    Edge(_S.ROLLING_BACK, _K.ROLL_BACK, _S.ROLLING_BACK, "a person takes another level"),
     Edge(_S.PROVING, _K.ROLL_BACK, _S.ROLLING_BACK, "the proof failed, and a person rolls back by another level"),
     Edge(_S.ROLLED_BACK, _K.ROLL_BACK, _S.ROLLING_BACK, "what the run did is still there, and a person rolls back further"),
     Edge(_S.ROLLING_BACK, _K.UNDO_STARTED, _S.ROLLING_BACK, "an undo that cannot be transactional is about to run"),
@@ -177,7 +177,7 @@ class Alarm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanRules:
-    """What the plan says of the way back."""
+    """What the plan says of the rollback."""
 
     #: a person's rollback needs others to approve
     authority: bool = False
@@ -329,7 +329,7 @@ class State:
 
     @property
     def start(self) -> BaselineMeasured | None:
-        """What was measured where the way back leads to."""
+        """What was measured where the rollback leads to."""
         return self.known.starts.get(self.rollback.back_to) if self.rollback.back_to else self.known.baseline
 
     @property
@@ -363,7 +363,7 @@ def takes_effect(state: State, event: Event) -> bool:
 
 
 def goes_further(state: State, level: str, back_to: int | None = None) -> bool:
-    """Say whether a run that rolls back, or has been switched off, can take another way back.
+    """Say whether a run that rolls back, or has been switched off, can take another level.
 
     Args:
         state: where it stands.

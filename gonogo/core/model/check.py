@@ -78,7 +78,7 @@ class Asks(Part):
         default=None, description="How many objects are missing, or there although they must not be."
     )
     structure: Annotated[
-        Structure | None, CheckKind(external=False, compares=lambda asked: not asked.like, template=lambda asked: asked.like)
+        Structure | None, CheckKind(external=False, compares=lambda check: not check.like, template=lambda check: check.like)
     ] = Field(default=None, description="How many objects of the schema differ.")
     same_type: Annotated[tuple[tuple[Column, Column], ...] | None, CheckKind(external=False)] = Field(
         default=None, description="How many of these pairs of columns have different types, so that no key could join them."
@@ -100,7 +100,7 @@ class Asks(Part):
         " and later).",
     )
     throughput: Annotated[
-        Throughput | None, CheckKind(external=True, template=lambda asked: asked.script, metrics=("latency", "failed"))
+        Throughput | None, CheckKind(external=True, template=lambda check: check.script, metrics=("latency", "failed"))
     ] = Field(default=None, description="How many transactions a second pgbench makes.")
     activity: Annotated[Literal[ACTIVITIES] | None, CheckKind(external=False)] = Field(  # type: ignore[valid-type]
         default=None,

@@ -62,7 +62,7 @@ class Vote:
     person: str
     proved: bool
     at: datetime
-    #: the way back that they agree to, where it is about that and they named one; and the phase whose start it leads to
+    #: the level that they agree to, where it is about that and they named one; and the phase whose start it leads to
     level: str = ""
     back_to: int | None = None
 

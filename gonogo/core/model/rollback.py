@@ -1,4 +1,4 @@
-"""The way back, as a runbook defines it: what is saved, what is rehearsed, and how a run is rolled back."""
+"""The rollback, as a runbook defines it: what is saved, what is rehearsed, and how a run is rolled back."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ Level = Literal["feature", "undo", "data", "restore"]
 
 
 class Switch(Part):
-    """A level of the way back that is scripts of its own, and the checks that show it did what it is for."""
+    """A level of the rollback that is scripts of its own, and the checks that show it did what it is for."""
 
     sql: Names = Field(description="The templates that do it, in this order.", min_length=1)
     prove: Names = Field(description="The checks that must pass afterwards.", min_length=1)
@@ -70,13 +70,13 @@ class Rollback(Part):
     levels: tuple[Level, ...] = Field(
         default=("undo",),
         min_length=1,
-        description="The ways back, the first choice first: `feature` (switch off), `undo` (reverse each step), `data` (put rows"
+        description="The levels, the first choice first: `feature` (switch off), `undo` (reverse each step), `data` (put rows"
         " back), `restore` (the backup). A trip takes the first one that the rehearsal proved.",
     )
     reach: Literal["run", "phase"] = Field(
         default="run",
         description="How far it is rolled back where nobody says otherwise: all of the `run`, or only the `phase` that is under"
-        " way, which can then be launched again. By phase there are the ways `undo` and `restore`.",
+        " way, which can then be launched again. By phase there are the levels `undo` and `restore`.",
     )
     feature: Switch | None = Field(default=None, description="What the level `feature` does.")
     data: Switch | None = Field(default=None, description="What the level `data` does.")

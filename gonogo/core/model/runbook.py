@@ -245,7 +245,9 @@ class Runbook(Part):
     baseline: Names = Field(default=(), description="The checks that are measured before the first change.")
     phases: tuple[Phase, ...] = Field(min_length=1, description="Its phases, in order.")
     checks: dict[Identifier, Check] = Field(default={}, description="Its checks, with their thresholds.")
-    rollback: Rollback = Field(default=Rollback(), description="The way back.")
+    rollback: Rollback = Field(
+        default=Rollback(), description="The rollback plan: its levels, who may ask for it, what proves it."
+    )
     success: tuple[Criterion, ...] = Field(
         default=(), description="The success criteria; the report says of each whether it was met, not met, or is unknown."
     )

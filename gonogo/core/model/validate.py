@@ -44,7 +44,7 @@ def find_problems(runbook: Runbook) -> Iterator[tuple[Path_, str]]:
 
 
 def _way_back_problems(runbook: Runbook) -> Iterator[tuple[Path_, str]]:
-    """Yield the ways back that cannot be taken, and the criteria that nothing could meet."""
+    """Yield the rollback levels that cannot be taken, and the criteria that nothing could meet."""
     backup, levels = runbook.backup, runbook.rollback.levels
     if "restore" in levels and (backup is None or backup.waived):
         yield ("rollback", "levels"), "the level `restore` needs a `backup:` to restore"

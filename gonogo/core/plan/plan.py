@@ -236,6 +236,11 @@ class Plan(RunSettings):
         return {item.item: item for item in (*found.before, *(i for step in steps for i in step.confirm), *found.after)}
 
     @property
+    def arguments(self) -> str:
+        """How a command names the runbook and its target."""
+        return f"{self.runbook} --target {self.target}"
+
+    @property
     def reaches_out(self) -> bool:
         """Whether anything of it acts beyond the database: programs, pgbench's scripts, code and addresses of the project."""
         return any(check.row.external for check in self.checks.values()) or any(

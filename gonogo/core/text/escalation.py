@@ -23,8 +23,8 @@ def due(plan: Plan, state: State, now: datetime) -> list[Update]:
     alarm = state.alarm
     if alarm is None:
         return []
-    way = f"gonogo ack {plan.runbook} --target {plan.target} --as PERSON"
-    return list(_levels(plan.updates, alarm.seq, alarm.at, alarm.why, way, now, contacts(plan, alarm.checks)))
+    command = f"gonogo ack {plan.arguments} --as PERSON"
+    return list(_levels(plan.updates, alarm.seq, alarm.at, alarm.why, command, now, contacts(plan, alarm.checks)))
 
 
 def due_of_alert(plan: Plan, name: str, seq: int, at: datetime, why: str, now: datetime) -> list[Update]:
@@ -38,17 +38,17 @@ def due_of_alert(plan: Plan, name: str, seq: int, at: datetime, why: str, now: d
         why: the sentence with its numbers.
         now: the time.
     """
-    way = f"gonogo ack {plan.runbook} {name} --target {plan.target} --as PERSON"
-    return list(_levels(plan.updates, seq, at, f"{name}: {why}", way, now, ()))
+    command = f"gonogo ack {plan.runbook} {name} --target {plan.target} --as PERSON"
+    return list(_levels(plan.updates, seq, at, f"{name}: {why}", command, now, ()))
 
 
 def _levels(
-    updates: Updates, seq: int, at: datetime, why: str, way: str, now: datetime, known: tuple[str, ...]
+    updates: Updates, seq: int, at: datetime, why: str, command: str, now: datetime, known: tuple[str, ...]
 ) -> Iterator[Update]:
     for number, level in enumerate(updates.escalate, 1):
         if now - at < level.after:
             return
         waited = f"for {say_duration(level.after)} " if level.after else ""
-        text = f"⏰ Level {number}: nobody has acknowledged {waited}that {first_line(why)}. To acknowledge it: `{way}`"
+        text = f"⏰ Level {number}: nobody has acknowledged {waited}that {first_line(why)}. To acknowledge it: `{command}`"
         mention = tuple(dict.fromkeys((*level.to, *(known if number == 1 else ()))))
         yield Update(key=f"{seq}:level {number}", text=text, loud=True, mention=mention)

@@ -35,7 +35,7 @@ def gate_page(plan: Plan, state: State, asked: PeopleAsked, run: str) -> str:
         parts += [f"**{asked.why}**"]
     judged = [(j.check, j.sentence, str(j.verdict)) for j in asked.judged] or [("none", "", "")]
     parts += ["", "## Criteria", "", *table(("check", "measured", "verdict"), judged)]
-    parts += ["", "## What will be done", "", *_work(plan, phase), "", "## The way back", "", *_back(plan, state)]
+    parts += ["", "## What will be done", "", *_work(plan, phase), "", "## Rollback plan", "", *_back(plan, state)]
     parts += ["", "## Who decides", "", *_deciders(plan, state), *_boxes(plan, state)]
     return "\n".join(parts)
 

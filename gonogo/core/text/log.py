@@ -71,12 +71,12 @@ def _asked(scene: Scene[events.PeopleAsked]) -> str:
     """Say who is asked for what, and what they type."""
     plan, body, after = scene.plan, scene.body, scene.after
     if body.items:
-        way = f"gonogo confirm {plan.runbook} {body.items[0]} --target {plan.target} --as PERSON"
-        return f"waits for people to confirm {', '.join(body.items)}: {way}"
+        command = f"gonogo confirm {plan.runbook} {body.items[0]} --target {plan.target} --as PERSON"
+        return f"waits for people to confirm {', '.join(body.items)}: {command}"
     again = f"{body.why}; every vote is void. " if body.why else ""
     until = f" by {clock(body.deadline, plan.zone)}" if body.deadline else ""
-    way = f"gonogo go {plan.runbook} {plan.phases[after.phase].name} --target {plan.target} --as PERSON"
-    return f"ASKED: {again}{waits_for_votes(plan, after)}{until}: {way}"
+    command = f"gonogo go {plan.runbook} {plan.phases[after.phase].name} --target {plan.target} --as PERSON"
+    return f"ASKED: {again}{waits_for_votes(plan, after)}{until}: {command}"
 
 
 @LINES.of(events.VoteCast)
@@ -216,7 +216,7 @@ def _taken_over(scene: Scene[events.TakenOver]) -> str:
     return f"{scene.actor} took over the run (epoch {scene.body.epoch})"
 
 
-# the way back
+# the rollback
 
 
 @LINES.of(events.LossCounted)

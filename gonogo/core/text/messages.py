@@ -288,7 +288,7 @@ def _phase_rolled_back(scene: Scene[events.PhaseRollbackProved]) -> str:
 
 
 def _lost(state: State) -> str:
-    """Say what the way back destroyed."""
+    """Say what the rollback destroyed."""
     rows = describe_rows(state.rollback.lost)
     return f" Data loss, as accepted: rows that were written since, {rows}." if rows else ""
 

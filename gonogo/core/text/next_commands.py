@@ -26,7 +26,7 @@ def next_commands(plan: Plan, state: State, *, running: bool) -> list[NextComman
         state: where it stands.
         running: whether a process works on it.
     """
-    where = f"{plan.runbook} --target {plan.target}"
+    where = plan.arguments
     if (items := items_to_confirm(plan, state)) and not state.held:
         return [NextCommand(command=f"gonogo confirm {plan.runbook} {items[0]} --target {plan.target} --as PERSON")]
     if state.status is Status.DECIDING and not state.held:

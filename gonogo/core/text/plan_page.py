@@ -1,4 +1,4 @@
-"""The plan as a page of Markdown, as it is shown before anything runs: what, when, with which locks, and the way back."""
+"""The plan as a page of Markdown, as it is shown before anything runs: what, when, with which locks, and the rollback."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def plan_page(plan: Plan) -> str:
     parts = [f"# {plan.title}", f"Target **{plan.target}**{protected}, seal `{plan.seal[:16]}`", *_risk(plan), "", *_gantt(plan)]
     for number, phase in enumerate(plan.phases):
         parts += ["", f"## {phase.title}", "", *gate_lines(phase), "", *_tasks(plan, number), "", *_watch(plan, phase)]
-    return "\n".join([*parts, "", "## The way back", "", *rollback_lines(plan)])
+    return "\n".join([*parts, "", "## Rollback plan", "", *rollback_lines(plan)])
 
 
 def _gantt(plan: Plan) -> list[str]:
@@ -55,7 +55,7 @@ def _tasks(plan: Plan, number: int) -> list[str]:
         cells = [clock(task.start, plan.zone), _task(task), task.owner, "<br>".join(describe_step(step) for step in steps)]
         cells += ["<br>".join(list(locks)[:10]), "<br>".join([*missing, *back])]
         rows.append(cells)
-    return table(("clock", "task", "owner", "does", "locks", "way back"), rows)
+    return table(("clock", "task", "owner", "does", "locks", "rollback"), rows)
 
 
 def _task(task: PlannedTask) -> str:
@@ -86,11 +86,11 @@ def rollback_lines(plan: Plan) -> list[str]:
     lines = [f"- by {', else '.join(levels)}{takes}: {'; '.join(_LEVELS[level] for level in levels)}"]
     lines += _budgets(plan)
     if (last := last_safe_start(plan, State())) is not None:
-        lines.append(f"- the last safe start, of a phase or of the way back, is {clock(last, plan.zone)}")
+        lines.append(f"- the last safe start, of a phase or of the rollback, is {clock(last, plan.zone)}")
     lines += _before(plan)
     lines.append(f"- then it is measured: the schema object by object, and {', '.join(plan.proof()) or 'no check'}")
     if without := [step.name for step in plan.steps if step.undo is None and not step.no_return]:
-        lines.append(f"- **no way back** past {', '.join(without)}")
+        lines.append(f"- **no rollback** past {', '.join(without)}")
     if returns := [step.name for step in plan.steps if step.no_return]:
         lines.append(f"- **point of no return**: {', '.join(returns)}; from there on nothing rolls back by itself")
     if rule := plan.rollback.authority:

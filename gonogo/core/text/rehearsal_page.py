@@ -28,7 +28,7 @@ def rehearsal_page(title: str, shown: Rehearsed) -> str:
         "",
         f"Forward: {forward.outcome}{why}, in {say_duration(forward.took)}.",
         "",
-        *table(("way back", "verdict", "took", "difference"), [_way(each.level, each) for each in shown.levels]),
+        *table(("rollback by", "verdict", "took", "difference"), [_way(each.level, each) for each in shown.levels]),
         "",
         *table(_STEP, [_step(each) for each in shown.steps]),
     ]
