@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,6 +23,19 @@ settings.load_profile("gonogo")
 os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
 os.environ.pop("SLACK_BOT_TOKEN", None)
 os.environ.pop("PREFECT_API_URL", None)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep temporary folders in one that is this session's alone.
+
+    pytest's own, of a user, is closed to other users as every session begins: a server of a test, which runs as such a user where
+    root runs the tests, would lose its files in the middle of the session beside.
+    """
+    if config.option.basetemp is None:
+        folder = tempfile.mkdtemp(prefix="gonogo-tests-")
+        config.option.basetemp = folder
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
