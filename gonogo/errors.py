@@ -16,6 +16,7 @@ GonogoError
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -109,7 +110,17 @@ class ScriptFailed(StepError):
 
 
 class RowsWritten(ScriptFailed):
-    """Somebody wrote after it was counted what an undo or a restore would destroy; nothing of it was done."""
+    """An undo or a restore would destroy rows that somebody wrote, and that nobody accepted; nothing of it was done.
+
+    Args:
+        message: what was seen.
+        sqlstate: PostgreSQL's five characters, where a statement of gonogo's saw it.
+        rows: the rows by table, where they were measured.
+    """
+
+    def __init__(self, message: str, *, sqlstate: str = "", rows: Mapping[str, int] | None = None) -> None:
+        self.rows = rows
+        super().__init__(message, sqlstate=sqlstate)
 
 
 class RestoreFailed(StepError):

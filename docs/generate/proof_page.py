@@ -8,6 +8,8 @@ from gonogo.core.engine.events import Kind
 from gonogo.core.engine.rehearsal import GOOD, Restores
 from gonogo.core.text.plain import cell
 from gonogo.postgres import not_compared
+from gonogo.recovery.data_loss import ESTIMATE, JOURNAL
+from gonogo.run.losses import AS_IT_RUNS, MEASURED
 
 _INTRO = """\
 # What is proved
@@ -54,8 +56,14 @@ WORDS: Mapping[Kind, tuple[str, str]] = {
         ),
     ),
     Kind.UNDONE: (
-        "the undo committed together with this event",
-        "whether it put back what was there: *rollback proved* says that",
+        (
+            "the undo committed together with this event; `lost` has the rows that it destroyed of those that others wrote "
+            "since, measured in its own transaction, or as the step's journal says"
+        ),
+        (
+            "whether it put back what was there: *rollback proved* says that; of an undo that cannot be in a transaction, "
+            "what it destroyed is an estimate"
+        ),
     ),
     Kind.SWITCHED: ("the script of the level committed", "what the run did before, which is still there"),
     Kind.PROVED: (
@@ -86,11 +94,33 @@ _RESTORES: Mapping[Restores, str] = {
     Restores.BUT_FOR_ORDER: "the same, but columns are in another order",
     Restores.CHECKS_PASS: "the level has scripts of its own: its checks pass, and the rest was not compared",
 }
+#: how it is known what a rollback destroys: what that rests on, and what it does not cover
+LOSS: Mapping[str, tuple[str, str]] = {
+    MEASURED: (
+        (
+            "the undo ran, and the rows that others wrote since the step were compared with what was there after it; beforehand "
+            "in a transaction that was taken back, and again as it ran for good"
+        ),
+        (
+            "rows that the application deleted and the undo brings back; a row that the run itself wrote again after the "
+            "application did; the content of large objects, foreign tables and other databases; sequences; what "
+            "acts beyond the database. Rows that are copied elsewhere before they go count as lost, and so do values that only "
+            "read differently"
+        ),
+    ),
+    AS_IT_RUNS: ("nothing beforehand, for the reason that is given; the undo is measured as it runs, and taken back", "the same"),
+    JOURNAL: ("the answer of the step's `journal:` query", "what the query does not ask"),
+    ESTIMATE: (
+        "the rows that others wrote since, in the tables that the undo's statements name; for a restore, in all tables",
+        "rows that go by cascade, trigger or function; rows that were deleted since; what the undo leaves alone is counted, too",
+    ),
+}
 
 
 def proof_page() -> str:
     """Return the page, as Markdown."""
     words = [f"| *{kind}* | {cell(measured)} | {cell(not_covered)} |" for kind, (measured, not_covered) in WORDS.items()]
+    losses = [f"| *{how}* | {cell(rests)} | {cell(not_covered)} |" for how, (rests, not_covered) in LOSS.items()]
     ways = [f"| *{word}* | {cell(_RESTORES[word])} |" for word in Restores if word in GOOD]
     catalogs = [f"| `{name}` | {cell(why)} |" for name, why in not_compared.CATALOGS.items()]
     columns = [f"| `{name}` | {_grouped(reasons)} |" for name, reasons in not_compared.COLUMNS.items()]
@@ -101,6 +131,9 @@ def proof_page() -> str:
             *words,
             "\n## Words of a rehearsal\n\n| Word | What was measured |\n| --- | --- |",
             *ways,
+            "\n## What a rollback destroys\n",
+            "| How it is known | What that rests on | What it does not cover |\n| --- | --- | --- |",
+            *losses,
             "\n## What the fingerprint leaves out\n\nEverything else in the system catalogs counts.\n",
             "| Catalog | Why |\n| --- | --- |",
             *catalogs,

@@ -243,7 +243,8 @@ def _roll_back(
         request = replace(request, back_to=rollback_request.phase_number(found.plan, phase))
         rollback_request.refuse_rollback_where_over(request, found)
         by_authority = rollback_request.needs_approval(found, request)
-        _say_loss(connection, found, request)
+        if by_authority:
+            _say_loss(connection, found, request)
         if request.accept_loss and not by_authority:
             votes.accept_loss(found.plan, keys_of(opened.project), ask_code(found.plan, caller))
         if by_authority and (lacks := _approve(connection, found, opened, caller, request)):
@@ -267,11 +268,11 @@ def _roll_back(
 
 
 def _say_loss(connection: Connection, found: runs.FoundRun, request: RollbackRequest) -> None:
-    """Say beforehand what a rollback would destroy."""
+    """Say to those who must agree what a rollback may destroy; its runner measures it."""
     from gonogo.run.losses import losses  # noqa: PLC0415 - see the top
 
     for what, notes in losses(connection, found.run, found.plan, found.state, request.level, request.back_to):
-        say(f"would be lost: {what}: {notes}", "yellow")
+        say(f"may be lost: {what}: {notes}", "yellow")
 
 
 def _approve(

@@ -38,11 +38,15 @@ SELECT pg_catalog.format('%I.%I', n.nspname, c.relname)
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind = 'r' AND {USERS_SCHEMAS} ORDER BY 1
 """
-#: the row's 32 bits, with the epoch that they are of; 1 and 2 are older than everything
+#: which transaction wrote a row last: the row's 32 bits, with the epoch that they are of; 1 and 2 are older than everything
+WROTE = (
+    "((next.id >> 32) - CASE WHEN t.xmin::text::bigint > (next.id & 4294967295) THEN 1 ELSE 0 END << 32) + t.xmin::text::bigint"
+)
+#: whether it was one of the run's own
+OF_THE_RUN = "EXISTS (SELECT FROM gonogo.event e WHERE e.run = {run} AND e.xmin = t.xmin)"
 _WRITTEN_SINCE = (
-    "t.xmin::text::bigint > 2 AND NOT pg_catalog.pg_visible_in_snapshot((((next.id >> 32) - CASE WHEN t.xmin::text::bigint >"
-    " (next.id & 4294967295) THEN 1 ELSE 0 END << 32) + t.xmin::text::bigint)::text::xid8, {since}::pg_catalog.pg_snapshot)"
-    " AND NOT EXISTS (SELECT FROM gonogo.event e WHERE e.run = {run} AND e.xmin = t.xmin)"
+    f"t.xmin::text::bigint > 2 AND NOT pg_catalog.pg_visible_in_snapshot(({WROTE})::text::xid8,"
+    f" {{since}}::pg_catalog.pg_snapshot) AND NOT {OF_THE_RUN}"
 )
 _COUNT = (
     "SELECT pg_catalog.count(*) FROM {table} AS t,"

@@ -91,7 +91,8 @@ def report(plan: Plan, events: Sequence[Event], run: str) -> dict[str, Any]:
         "budgets": [{"name": name, **known.as_data(), "says": describe(name, known)} for name, known in budgets.items()],
         "backups": _backups(events),
         "locks": _locks(plan, events),
-        "lost": state.rollback.lost,
+        "lost": state.rollback.loss.lost,
+        "loss_accepted_by": state.rollback.loss.accepted_by,
         "story": [_tell(event, zone) for event in events if event.kind not in _QUIET and event.kind is not Kind.RUN_OPENED],
     }
 

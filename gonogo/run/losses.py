@@ -1,23 +1,171 @@
-"""What a rollback would destroy, asked on a connection: by its runner before it acts, and by people before they ask for it."""
+"""What a rollback would destroy: measured by its runner before it acts, estimated for people who only ask."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 
 import psycopg
 
-from gonogo.core.engine.decide import needs_loss_count
+from gonogo import clock
+from gonogo.core.engine.decide import counts_loss, first_undo, steps_to_undo
+from gonogo.core.engine.events import Event, StepLoss, UndoDone
 from gonogo.core.engine.evolve import default_level, default_reach
 from gonogo.core.engine.state import ROLLING_BACK_STATES, State, Status
-from gonogo.core.plan.plan import Plan, Script
+from gonogo.core.plan.plan import Plan, PlannedStep, Script
 from gonogo.core.text.messages import describe_loss_step, describe_rows
-from gonogo.postgres.connection import Connection
+from gonogo.postgres.connection import Connection, transaction
 from gonogo.recovery import data_loss
+from gonogo.recovery.measured_loss import CannotMeasure, ScriptRefused, Touched, UndoScript, measure
+from gonogo.run.session import Session, sees
+from gonogo.sql.alone import BY_ACT
+
+MEASURED, AS_IT_RUNS = "measured", "measured only as it runs"
+#: how often it is tried to measure a rollback beforehand
+_TRIES = 5
+#: what a script would do twice where it ran twice: the transaction does not take it back
+_OUTSIDE = re.compile(r"\b(dblink\w*|lo_import|lo_export|pg_file_\w+)\s*\(|\bCOPY\b[^;]*\b(TO|PROGRAM)\s*'", re.IGNORECASE)
+#: a lock that was not to be had, a limit that was reached: then it is not measured beforehand
+_NOT_NOW = frozenset({"55P03", "40P01", "40001", "57014"})
+
+
+@dataclass(kw_only=True)
+class LossMeter:
+    """Counts what the undos of a run destroy, and runs them so that nothing goes that nobody accepted."""
+
+    session: Session
+    #: of the scripts that were looked at, by step and script: the tables that each touches
+    _touched: dict[tuple[int, int], Touched] = field(default_factory=dict, init=False)
+    #: what was counted of the steps that cannot be measured
+    _estimates: dict[int, StepLoss] = field(default_factory=dict, init=False)
+
+    def count(self, state: State, step: int) -> tuple[StepLoss, ...]:
+        """Return what every undo of a rollback would destroy, from a step on; past the last one, what the restore would.
+
+        All of them run in one transaction, which is taken back.
+        """
+        session = self.session
+        plan, connection = session.plan, session.connection
+        if step >= len(plan.steps):
+            rows, how = rows_at_risk(connection, session.run, plan, state, step)
+            return (StepLoss(step=step, rows=rows, how=how),)
+        found: dict[int, StepLoss] = {}
+        scripts: dict[tuple[int, int], UndoScript] = {}
+        for number in (n for n in steps_to_undo(plan, state) if counts_loss(plan.steps[n])):
+            made = self._scripts(state, number)
+            why = made if isinstance(made, str) else data_loss.JOURNAL if plan.steps[number].journal else ""
+            found[number] = self._estimate(state, number, why) if why else StepLoss(step=number, rows={}, how=MEASURED)
+            # what has a journal runs, too: a later script may need that it has run
+            scripts |= {} if isinstance(made, str) else made
+        self._estimates = {number: loss for number, loss in found.items() if loss.how != MEASURED}
+        if scripts:
+            losses, touched, why = self._measure(list(scripts.values()))
+            self._touched = dict(zip(scripts, touched, strict=False))
+            for (number, _), rows in zip_longest(scripts, losses):
+                if number in self._estimates:
+                    continue
+                if rows is None:
+                    found[number] = found[number].replace(how=f"{AS_IT_RUNS}: {why}")
+                else:
+                    found[number] = found[number].replace(rows=added(found[number].rows, rows))
+        return tuple(found.values())
+
+    def _measure(self, scripts: list[UndoScript]) -> tuple[list[dict[str, int]], list[Touched], str]:
+        """Measure as many of some scripts as can be measured beforehand; say why it is not all of them."""
+        session, why = self.session, ""
+        for attempt in range(_TRIES):
+            try:
+                with transaction(session.connection, keep=False):
+                    return *measure(session.connection, session.run, scripts, for_real=False), why
+            except ScriptRefused as error:
+                # what comes before it can be measured
+                why, scripts = str(error), scripts[: error.number]
+            except CannotMeasure as error:
+                why, scripts = str(error), []
+            except psycopg.Error as error:
+                if session.lost(error) or (error.sqlstate or "") not in _NOT_NOW:
+                    raise
+                why = str(error).splitlines()[0]
+                clock.sleep(min(1.0, 0.05 * 2**attempt))
+            if not scripts:
+                break
+        session.say(f"it cannot be measured beforehand what the rollback destroys, but only as each undo runs: {why}")
+        return [], [], why
+
+    def undo(self, state: State, number: int, index: int, script: Script, done: UndoDone) -> Event:
+        """Run one undo script together with its event; nothing of it stays where it destroys what nobody accepted.
+
+        Raises:
+            ScriptFailed: the server refused it; nothing of it stayed.
+            RowsWritten: it would destroy rows that nobody accepted; nothing of it stayed.
+        """
+        session, allows = self.session, state.rollback.loss.allows
+        step = session.plan.steps[number]
+        made = self._scripts(state, number)
+        if not isinstance(made, str) and not step.journal:
+            try:
+                return session.run_undo(step, script, done, made[number, index], self._touched.get((number, index)), allows)
+            except CannotMeasure as error:
+                session.say(f"what the undo of {step.name} destroys cannot be measured: {error}; it is estimated")
+        guard = "" if state.rollback.loss.accepted else self._guard(number, script)
+        return session.run_script(step, script, self.with_estimate(number, done), guard=guard)
+
+    def with_estimate(self, number: int, done: UndoDone) -> UndoDone:
+        """Return the event of an undo, with what its step was estimated to destroy."""
+        known = self._estimates.get(number)
+        return done.replace(lost=dict(known.rows)) if known and done.last else done
+
+    def _scripts(self, state: State, number: int) -> dict[tuple[int, int], UndoScript] | str:
+        """Return the undo scripts of a step that are still to run; or why what they destroy cannot be measured."""
+        session, step = self.session, self.session.plan.steps[number]
+        since = data_loss.since_step(session.connection, session.run, number)
+        if not since:
+            return "nothing was noted as the step began"
+        made = {}
+        for index, script in enumerate(step.undo or ()):
+            if index < first_undo(session.plan, state, number):
+                continue
+            text = session.texts[script.sha256]
+            if not script.transactional:
+                if script.act not in BY_ACT:
+                    return f"{script.source} cannot run in a transaction"
+                text = BY_ACT[script.act].stands_in(text)
+            if _OUTSIDE.search(text):
+                return f"{script.source} acts beyond the database"
+            settings = session.limits(step) + sees(step)
+            made[number, index] = UndoScript(text=text, since=since, keeps=step.keeps, settings=settings, sets=script.sets)
+        return made
+
+    def _estimate(self, state: State, number: int, why: str) -> StepLoss:
+        session = self.session
+        step = session.plan.steps[number]
+        if step.keeps and not step.journal:
+            return StepLoss(step=number, rows={}, how=data_loss.ESTIMATE)
+        rows, how = rows_at_risk(session.connection, session.run, session.plan, state, number)
+        return StepLoss(step=number, rows=rows, how=how if step.journal else f"{how}: {why}")
+
+    def _guard(self, number: int, script: Script) -> str:
+        """Return SQL that fails, in the undo's own transaction, where rows were written since they were counted."""
+        session, step = self.session, self.session.plan.steps[number]
+        if step.keeps and not step.journal:
+            return ""
+        since = data_loss.since_step(session.connection, session.run, number)
+        tables = data_loss.expand(session.connection, script.destroys) if since else []
+        return data_loss.guard(session.run, tables, since, step.journal)
+
+
+def added(rows: Mapping[str, int], more: Mapping[str, int]) -> dict[str, int]:
+    """Return the sum of rows by table; a number that cannot be known stays so."""
+    return {
+        table: data_loss.UNKNOWN if min(rows.get(table, 0), more.get(table, 0)) < 0 else rows.get(table, 0) + more.get(table, 0)
+        for table in {**rows, **more}
+    }
 
 
 def rows_at_risk(connection: Connection, run: str, plan: Plan, state: State, step: int) -> tuple[dict[str, int], str]:
-    """Return the rows, by table, that the application wrote since and that would be lost; and how that is known.
+    """Return the rows, by table, that the application wrote since and that may be lost, and how that is known: an estimate.
 
     Args:
         connection: where.
@@ -43,17 +191,10 @@ def rows_at_risk(connection: Connection, run: str, plan: Plan, state: State, ste
     return (data_loss.written_since(connection, run, tables, since) if since else {}), data_loss.ESTIMATE
 
 
-def loss_guard(connection: Connection, run: str, plan: Plan, step: int, script: Script) -> str:
-    """Return SQL that fails, in the undo's own transaction, where rows were written since they were counted."""
-    since = data_loss.since_step(connection, run, step)
-    tables = data_loss.expand(connection, script.destroys) if since else []
-    return data_loss.guard(run, tables, since, plan.steps[step].journal)
-
-
 def losses(
     connection: Connection, run: str, plan: Plan, state: State, level: str, back_to: int | None
 ) -> Iterator[tuple[str, str]]:
-    """Yield what a rollback would destroy before it begins: what does it, and the rows.
+    """Yield what a rollback may destroy, for people who are asked whether it may begin: what does it, and the rows.
 
     Args:
         connection: where.
@@ -71,9 +212,12 @@ def losses(
     if taken == "restore" and state.backup:
         steps = [len(plan.steps)]
     elif taken == "undo":
-        first = plan.phases[to].first
-        steps = [n for n, step in enumerate(plan.steps[: state.work.step]) if n >= first and needs_loss_count(step)]
+        steps = [n for n in steps_to_undo(plan, state) if _may_destroy(plan.steps[n])]
     for step in steps:
         rows, how = rows_at_risk(connection, run, plan, state, step)
         if notes := describe_rows(rows):
             yield describe_loss_step(plan, step), f"{notes} ({how})"
+
+
+def _may_destroy(step: PlannedStep) -> bool:
+    return bool(step.destroys or step.journal) and not step.keeps

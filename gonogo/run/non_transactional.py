@@ -15,7 +15,8 @@ from gonogo import clock
 from gonogo.core.plan.plan import PlannedStep, Script
 from gonogo.errors import ScriptFailed
 from gonogo.postgres.connection import milliseconds
-from gonogo.run.session import Session, Stopped, explain, transient
+from gonogo.run.explain import explain
+from gonogo.run.session import Session, Stopped, transient
 from gonogo.sql.alone import BY_ACT, AloneStatement
 
 _BUILDER = "SELECT pid FROM pg_catalog.pg_stat_progress_create_index WHERE index_relid = pg_catalog.to_regclass(%s)"
@@ -81,7 +82,7 @@ def _row(script: Script) -> AloneStatement:
 
 
 #: a statement of a plan that a newer gonogo made: nothing is known of it
-_UNKNOWN = AloneStatement(act="", node="", refuses=lambda _: None)
+_UNKNOWN = AloneStatement(act="", node="", refuses=lambda _: None, stands_in=lambda text: text)
 
 
 def _execute(session: Session, step: PlannedStep, sql: str, blockers: list[str], number: int) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
-from gonogo.core.engine.events import BackupProved, BackupRestored, BatchDone, Body, Event, Rehearsed
+from gonogo.core.engine.events import BackupProved, BackupRestored, BatchDone, Body, Event, Rehearsed, StepLoss, UndoDone
 from gonogo.core.engine.state import State
 from gonogo.core.engine.verdict import Measurement
 from gonogo.core.model.check_kinds import Http, Program
@@ -204,13 +204,28 @@ class Target(Protocol):
             RestoreFailed: it cannot be restored; what was there is still there.
         """
 
-    def rows_at_risk(self, state: State, step: int) -> tuple[dict[str, int], str]:
-        """Return the rows, by table, that an undo or a restore would destroy, and how that is known.
+    def losses(self, state: State, step: int) -> Sequence[StepLoss]:
+        """Return what every undo of a rollback would destroy of what somebody wrote since.
 
         Args:
             state: where the run stands.
-            step: the step whose undo is meant; past the last one, the restore.
+            step: the step whose undo is next; past the last one, the restore.
         """
 
-    def loss_guard(self, step: int, script: Script) -> str:
-        """Return SQL that fails, in the undo's own transaction, where rows were written since they were counted."""
+    def undo(self, state: State, step: int, index: int, script: Script, done: UndoDone) -> Event:
+        """Run a transactional undo script together with its event, which says what it destroyed.
+
+        Args:
+            state: where the run stands; it says which loss was accepted.
+            step: the step that is undone.
+            index: which of its undo scripts it is.
+            script: the script.
+            done: its event.
+
+        Raises:
+            ScriptFailed: the server refused it; nothing of it stayed.
+            RowsWritten: it would destroy rows that nobody accepted; nothing of it stayed.
+        """
+
+    def with_estimate(self, step: int, done: UndoDone) -> UndoDone:
+        """Return the event of an undo that cannot be transactional, with what it was estimated to destroy."""

@@ -17,6 +17,7 @@ from gonogo.errors import RestoreFailed, RowsWritten, ScriptFailed
 from gonogo.run import steps
 from gonogo.run.context import Context
 from gonogo.run.judge import describe_judged, forged, judge, not_passing
+from gonogo.run.losses import MEASURED, added
 from gonogo.run.steps import Outcome
 
 
@@ -40,19 +41,33 @@ def begin(context: Context, _: commands.BeginRollback) -> Iterator[Outcome]:
 
 def count_loss(context: Context, command: commands.CountLoss) -> Iterator[Outcome]:
     """Count what would be destroyed; where rows of the application would be, a person must accept that first."""
-    plan, backup = context.plan, context.state.backup
-    restores = command.step >= len(plan.steps)
+    backup = context.state.backup
+    restores = command.step >= len(context.plan.steps)
     if restores and backup is not None and (others := context.ledger.later_runs(backup.taken_at)):
         named = " and ".join(f"the run {run}" for run in others)
         yield events.UndoFailed(why=f"restore: {named} changed this database after the backup; roll that back first")
         return
-    rows, how = context.target.rows_at_risk(context.state, command.step)
-    yield events.LossCounted(step=command.step, rows=rows, how=how)
-    if context.state.rollback.loss_counted == command.step:
+    found = context.target.losses(context.state, command.step)
+    yield from _tell_loss(context, command.step, found, whole=not restores)
+
+
+def _tell_loss(context: Context, step: int, found: Sequence[events.StepLoss], *, whole: bool) -> Iterator[Outcome]:
+    """Say what would be destroyed; where a person has yet to accept that, hold."""
+    plan = context.plan
+    rows: dict[str, int] = {}
+    for each in found:
+        rows = added(rows, each.rows)
+    losing = [each for each in found if any(each.rows.values())]
+    how = "; ".join(dict.fromkeys(each.how for each in losing or found))
+    yield events.LossCounted(step=step, rows=rows, how=how, steps=tuple(found) if whole else (), whole=whole)
+    if not context.state.rollback.loss.pending:
         return
-    what = describe_loss_step(plan, command.step)
     accept = f"gonogo rollback {plan.arguments} --continue --accept-loss"
-    lost = f"{describe_rows(rows)} ({how})"
+    what = describe_loss_step(plan, losing[0].step) if len(losing) == 1 else "the rollback"
+    lost = "; ".join(
+        f"{describe_rows(each.rows)}{f' by {describe_loss_step(plan, each.step)}' if len(losing) > 1 else ''} ({each.how})"
+        for each in losing
+    )
     yield events.Held(why=f"{what} would destroy rows that were written since: {lost}. To accept this data loss: {accept}")
 
 
@@ -61,9 +76,13 @@ def undo(context: Context, command: commands.RunUndo) -> Iterator[Outcome]:
     step = context.plan.steps[command.step]
     try:
         yield from steps.of(step.kind).undo(context, command)
-    except RowsWritten:
-        # somebody wrote after it was counted: it is counted again, and a person decides
-        yield from count_loss(context, commands.CountLoss(command.step))
+    except RowsWritten as found:
+        # more than was counted: a person decides
+        if found.rows is None:
+            yield from count_loss(context, commands.CountLoss(command.step))
+        else:
+            loss = events.StepLoss(step=command.step, rows=found.rows, how=MEASURED)
+            yield from _tell_loss(context, command.step, [loss], whole=False)
     except ScriptFailed as failure:
         if step.undo_external is not None:
             # it has ended, so it may run again once what it met is fixed
@@ -99,7 +118,7 @@ def restore(context: Context, _: commands.RestoreBackup) -> Iterator[Outcome]:
     first = context.plan.phases[rollback.back_to].first
     body = events.BackupRestored(folder=backup.folder, taken_at=backup.taken_at, step=first)
     try:
-        context.target.restore(backup, body, accepts_loss=rollback.accepts_loss)
+        context.target.restore(backup, body, accepts_loss=rollback.loss.accepted)
     except RowsWritten:
         context.sync()
         if context.state.status is Status.ROLLING_BACK:

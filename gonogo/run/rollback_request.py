@@ -65,13 +65,13 @@ def begin_rollback(runner: Runner, back: RollbackRequest, *, by_authority: bool)
     state = runner.state
     if state.status in ROLLING_BACK_STATES and not goes_further(state, back.level, back.back_to):
         if state.held:
-            runner.append(ResumeAsked(accept_loss=back.accept_loss))
+            runner.append(ResumeAsked(why=tidy(back.reason), accept_loss=back.accept_loss))
     elif by_authority:
         runner.attempt(BeginRollback())
         if runner.state.rollback.seq == state.rollback.seq:
             raise Refused("the approval is invalid: it is not signed by the people it names; approve again")
         if back.accept_loss:
-            runner.append(ResumeAsked(accept_loss=True))
+            runner.append(ResumeAsked(why=tidy(back.reason), accept_loss=True))
     else:
         runner.append(back.body)
 

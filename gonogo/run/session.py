@@ -7,7 +7,7 @@ and then the ledger is asked.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
@@ -18,16 +18,17 @@ from psycopg.pq import Escaping
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from gonogo import clock
-from gonogo.core.engine.events import Body, Event, Kind, write_body
+from gonogo.core.engine.events import Body, Event, Kind, UndoDone, write_body
 from gonogo.core.model.threshold import parse_threshold
 from gonogo.core.plan.plan import Plan, PlannedStep, Script
-from gonogo.core.text.plain import indented, point_at
 from gonogo.errors import Refused, RowsWritten, ScriptFailed, Unreachable
 from gonogo.ledger import continuity, fence, store
 from gonogo.ledger.encoding import encode
 from gonogo.postgres.blockers import blocking
 from gonogo.postgres.connection import Connection, Database, identify, milliseconds, require_same
-from gonogo.recovery import data_loss
+from gonogo.recovery import data_loss, measured_loss
+from gonogo.recovery.measured_loss import CannotMeasure, Touched, UndoScript
+from gonogo.run.explain import explain
 
 QUERY_CANCELED = "57014"
 #: what the server undoes by itself and a second try may pass: locks, deadlocks, serialization
@@ -139,13 +140,55 @@ class Session:
             Stopped: the watch cancelled it; nothing of it stayed.
         """
         sql = self.texts[script.sha256] if text is None else text
-        # a script sees what its role sees, as it would by hand; the batches of a backfill see all rows, or say that they cannot
-        prefix = self._prefix(step) + guard + ("" if step.backfill else "SET LOCAL row_security=on;")
+        prefix = self._prefix(step) + guard + sees(step)
         counts = step.rows if body.kind is Kind.DONE and step.row.counts_scripts else ""
         message = f"{prefix}{sql}\n;{self._suffix(script, body, commits=not counts)}".encode()
+        return self._told(step, script, sql, len(prefix), body, lambda: self._send(message, body, counts))
+
+    def run_undo(
+        self,
+        step: PlannedStep,
+        script: Script,
+        body: UndoDone,
+        undo: UndoScript,
+        touched: Touched | None,
+        allows: Callable[[Iterable[str]], bool],
+    ) -> Event:
+        """Run an undo script together with its event, which says what it destroyed of what somebody wrote since.
+
+        Args:
+            step: whose limits apply.
+            script: what to run.
+            body: what its event says beside that.
+            undo: the script, as it is measured.
+            touched: the tables that it touches, where that is known.
+            allows: whether rows of some tables may be destroyed.
+
+        Raises:
+            ScriptFailed: the server refused it; nothing of it stayed.
+            RowsWritten: it would have destroyed rows that nobody accepted; nothing of it stayed.
+            CannotMeasure: it cannot be measured what it destroys; nothing of it stayed.
+            Stopped: the watch cancelled it; nothing of it stayed.
+        """
+
+        def once() -> Event:
+            with self._whole_or_nothing():
+                self.connection.execute(self._prefix(step).encode())
+                known = None if touched is None else [touched]
+                (lost,), _ = measured_loss.measure(self.connection, self.run, [undo], touched=known, for_real=True)
+                if not allows(lost):
+                    raise RowsWritten("it would destroy rows that were written since", rows=lost)
+                done = body.replace(lost=lost)
+                cursor = self.connection.execute(self._suffix(script, done).encode())
+            return store.recorded(_answers(cursor)[1], done, self.actor)
+
+        return self._told(step, script, undo.text, len(undo.prefix), body, once)
+
+    def _told(self, step: PlannedStep, script: Script, sql: str, offset: int, body: Body, once: Callable[[], Event]) -> Event:
+        """Do it, again where that is safe; what the server refuses is told with the place in the script."""
         blockers: list[str] = []
         try:
-            return self._retrying(step, blockers, lambda: self.survive(body, lambda: self._send(message, body, counts)))
+            return self._retrying(step, blockers, lambda: self.survive(body, once))
         except psycopg.Error as error:
             store.raise_if_fenced(error)
             if self.was_stopped(error):
@@ -153,23 +196,33 @@ class Session:
             if self.lost(error):
                 # whether it happened is the ledger's to say, never this error's
                 raise Unreachable(f"the connection was lost: {str(error).strip()}") from None
-            story = explain(error, script, sql, blockers, offset=len(prefix))
+            story = explain(error, script, sql, blockers, offset=offset)
             failed = RowsWritten if error.sqlstate == data_loss.GREW else ScriptFailed
             raise failed(story, sqlstate=error.sqlstate or "") from None
 
     def _send(self, message: bytes, body: Body, counts: str) -> Event:
+        with self._whole_or_nothing():
+            cursor = self.connection.execute(message)
+            rows, answer = _answers(cursor)
+            if counts:
+                self._commit_if(counts, rows)
+        return store.recorded(answer, body, self.actor)
+
+    @contextmanager
+    def _whole_or_nothing(self) -> Iterator[None]:
+        """Let the watch cancel what runs inside; where it fails, its transaction is rolled back.
+
+        Raises:
+            Stopped: the watch was first.
+        """
         try:
             with self.cancellable():
-                cursor = self.connection.execute(message)
-                rows, answer = _answers(cursor)
-                if counts:
-                    self._commit_if(counts, rows)
-        except psycopg.Error:
+                yield
+        except (psycopg.Error, CannotMeasure, RowsWritten):
             with suppress(psycopg.Error):
                 if not self.connection.closed:
                     self.connection.execute("ROLLBACK")
             raise
-        return store.recorded(answer, body, self.actor)
 
     def _commit_if(self, counts: str, rows: int) -> None:
         """Commit what changed as many rows as it must; else nothing of it stays.
@@ -184,14 +237,18 @@ class Session:
             raise ScriptFailed(f"it changed {rows:,} rows, and {counts} was expected; its transaction was rolled back")
         self.connection.execute("COMMIT")
 
-    def _prefix(self, step: PlannedStep) -> str:
+    def limits(self, step: PlannedStep) -> str:
+        """Return what sets a step's own limits in its transaction."""
         limits = ""
         if step.lock_timeout != self.plan.sql.lock_timeout:
             limits += f"SET LOCAL lock_timeout={milliseconds(step.lock_timeout)};"
         if step.statement_timeout != self.plan.sql.statement_timeout:
             limits += f"SET LOCAL statement_timeout={milliseconds(step.statement_timeout)};"
+        return limits
+
+    def _prefix(self, step: PlannedStep) -> str:
         follows = "" if self.known == continuity.NOTHING_KNOWN else ",{},{}".format(*self.known)
-        return f"BEGIN;{limits}SELECT gonogo.enter({self._quote(self.run)},{self.epoch}{follows});"
+        return f"BEGIN;{self.limits(step)}SELECT gonogo.enter({self._quote(self.run)},{self.epoch}{follows});"
 
     def _suffix(self, script: Script, body: Body, *, commits: bool = True) -> str:
         written = encode(write_body(body))
@@ -321,6 +378,11 @@ class Session:
         )
 
 
+def sees(step: PlannedStep) -> str:
+    """Let a script see what its role sees, as it would by hand; a backfill sees all rows, or says that it cannot."""
+    return "" if step.backfill else "SET LOCAL row_security=on;"
+
+
 def _answers(cursor: psycopg.Cursor[Any]) -> tuple[int, str]:
     """Return how many rows were changed, and what the last statement with an answer said: that of gonogo.append."""
     row, changed = None, 0
@@ -334,29 +396,3 @@ def _answers(cursor: psycopg.Cursor[Any]) -> tuple[int, str]:
     if row is None:  # pragma: no cover - the server answers it or raises
         raise Refused("the server did not answer the ledger's event")
     return changed, str(row[0])
-
-
-def explain(error: psycopg.Error, script: Script, sql: str, blockers: list[str], *, offset: int = 0) -> str:
-    """Tell the whole story of a refused script: place, line, caret, SQLSTATE, hint, who blocked.
-
-    Args:
-        error: what the server said.
-        script: what it refused.
-        sql: its text.
-        blockers: the sessions that it waited for.
-        offset: how many characters of gonogo's own stood before it.
-    """
-    diag = error.diag
-    message = indented((diag.message_primary or str(error)).strip()[:2000], 8)
-    lines = [f"{script.source}: {error.sqlstate or type(error).__name__} {message}"]
-    position = (int(diag.statement_position) if diag.statement_position else 0) - offset
-    if 0 < position <= len(sql):
-        before = sql[: position - 1]
-        number = before.count("\n")
-        lines[0] = f"{script.source}, rendered line {number + script.line}: {error.sqlstate} {message}"
-        lines.append(point_at(sql.split("\n")[number], len(before) - before.rfind("\n") - 1))
-    for word, text in (("detail", diag.message_detail), ("hint", diag.message_hint), ("context", diag.context)):
-        if text:
-            lines.append(f"    {word}: {indented(text.strip()[:1000], 8)}")
-    lines += [f"    blocked by {blocker}" for blocker in dict.fromkeys(blockers)]
-    return "\n".join(lines)

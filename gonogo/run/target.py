@@ -12,7 +12,7 @@ import psycopg
 from checks.kind import CheckEnvironment
 from checks.measure import measure
 from gonogo import clock
-from gonogo.core.engine.events import BackupProved, BackupRestored, Body, Event
+from gonogo.core.engine.events import BackupProved, BackupRestored, Body, Event, StepLoss, UndoDone
 from gonogo.core.engine.state import State
 from gonogo.core.engine.verdict import Measurement
 from gonogo.core.model.check_kinds import Http, Program
@@ -28,8 +28,9 @@ from gonogo.postgres.connection import Connection
 from gonogo.postgres.fingerprint import fingerprint
 from gonogo.postgres.server_clock import ServerClock
 from gonogo.recovery import data_loss, dump, manifest, restore
-from gonogo.run import losses, non_transactional
+from gonogo.run import non_transactional
 from gonogo.run.backfill import TableBatches, keyset
+from gonogo.run.losses import LossMeter
 from gonogo.run.ports import Batches
 from gonogo.run.session import Session
 from gonogo.sql.privileges import missing
@@ -62,6 +63,10 @@ class PostgresTarget:
     in_place: bool = False
     _asker: Connection | None = field(default=None, init=False)
     _clock: ServerClock = field(default_factory=ServerClock, init=False)
+    _meter: LossMeter = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._meter = LossMeter(session=self.session)
 
     def say(self, text: str) -> None:
         """Tell whoever looks on."""
@@ -206,13 +211,17 @@ class PostgresTarget:
         finally:
             session.reconnect()
 
-    def rows_at_risk(self, state: State, step: int) -> tuple[dict[str, int], str]:
-        """Return the rows, by table, that an undo or a restore would destroy, and how that is known."""
-        return losses.rows_at_risk(self.session.connection, self.session.run, self.session.plan, state, step)
+    def losses(self, state: State, step: int) -> Sequence[StepLoss]:
+        """Return what every undo of a rollback would destroy of what somebody wrote since."""
+        return self._meter.count(state, step)
 
-    def loss_guard(self, step: int, script: Script) -> str:
-        """Return SQL that fails, in the undo's own transaction, where rows were written since they were counted."""
-        return losses.loss_guard(self.session.connection, self.session.run, self.session.plan, step, script)
+    def undo(self, state: State, step: int, index: int, script: Script, done: UndoDone) -> Event:
+        """Run a transactional undo script together with its event, which says what it destroyed."""
+        return self._meter.undo(state, step, index, script, done)
+
+    def with_estimate(self, step: int, done: UndoDone) -> UndoDone:
+        """Return the event of an undo that cannot be transactional, with what it was estimated to destroy."""
+        return self._meter.with_estimate(step, done)
 
     # lost connections, and the end
 

@@ -6,6 +6,7 @@ PostgreSQL's manual says of each is in the "Notes" of its page.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,9 @@ class AloneStatement:
     #: returns the object that an interrupted one is asked about (quoted; empty where nobody could find it again), or None
     #: where this very statement may run in a transaction
     refuses: Callable[[Any], str | None]
+    #: returns what a transaction that is taken back may run instead, to see what an undo destroys; empty where it changes no row,
+    #: and nothing that a later statement needs
+    stands_in: Callable[[str], str]
     #: why it needs a name, if it does: without one, an unfinished one could not be found again
     needs_name: str = ""
     #: running it twice does no harm
@@ -85,29 +89,53 @@ def _always(_: Any) -> str:
     return ""
 
 
+def _no_row(_: str) -> str:
+    return ""
+
+
+def _at_once(text: str) -> str:
+    """Return the statement without the word by which it refuses a transaction: a reserved one, so a name would be quoted."""
+    return re.sub(r"\bCONCURRENTLY\b", "", text, count=1, flags=re.IGNORECASE)
+
+
 STATEMENTS: tuple[AloneStatement, ...] = (
     AloneStatement(
         act="create index",
         node="index_stmt",
         refuses=_index,
+        stands_in=_no_row,
         needs_name="name the index: without a name, an unfinished one could not be found again",
         probe=_VALID,
         makes_index=True,
     ),
-    AloneStatement(act="drop index", node="drop_stmt", refuses=_drop, probe=_GONE),
-    AloneStatement(act="reindex", node="reindex_stmt", refuses=_reindex, repeatable=True, leftovers=_LEFTOVERS),
-    AloneStatement(act="detach", node="alter_table_stmt", refuses=_detach),
-    AloneStatement(act="vacuum", node="vacuum_stmt", refuses=lambda s: "" if s.is_vacuumcmd else None, repeatable=True),
-    AloneStatement(act="cluster", node="cluster_stmt", refuses=lambda s: None if s.HasField("relation") else "", repeatable=True),
-    AloneStatement(act="alter system", node="alter_system_stmt", refuses=_always, repeatable=True),
-    AloneStatement(act="alter database", node="alter_database_stmt", refuses=_tablespace),
-    AloneStatement(act="create database", node="createdb_stmt", refuses=_always),
-    AloneStatement(act="drop database", node="dropdb_stmt", refuses=_always),
-    AloneStatement(act="create tablespace", node="create_table_space_stmt", refuses=_always),
-    AloneStatement(act="drop tablespace", node="drop_table_space_stmt", refuses=_always),
-    AloneStatement(act="create subscription", node="create_subscription_stmt", refuses=_always),
-    AloneStatement(act="alter subscription", node="alter_subscription_stmt", refuses=_subscription),
-    AloneStatement(act="drop subscription", node="drop_subscription_stmt", refuses=_always),
+    AloneStatement(act="drop index", node="drop_stmt", refuses=_drop, stands_in=_at_once, probe=_GONE),
+    AloneStatement(
+        act="reindex", node="reindex_stmt", refuses=_reindex, stands_in=_no_row, repeatable=True, leftovers=_LEFTOVERS
+    ),
+    AloneStatement(act="detach", node="alter_table_stmt", refuses=_detach, stands_in=_at_once),
+    AloneStatement(
+        act="vacuum",
+        node="vacuum_stmt",
+        refuses=lambda s: "" if s.is_vacuumcmd else None,
+        stands_in=_no_row,
+        repeatable=True,
+    ),
+    AloneStatement(
+        act="cluster",
+        node="cluster_stmt",
+        refuses=lambda s: None if s.HasField("relation") else "",
+        stands_in=_no_row,
+        repeatable=True,
+    ),
+    AloneStatement(act="alter system", node="alter_system_stmt", refuses=_always, stands_in=_no_row, repeatable=True),
+    AloneStatement(act="alter database", node="alter_database_stmt", refuses=_tablespace, stands_in=_no_row),
+    AloneStatement(act="create database", node="createdb_stmt", refuses=_always, stands_in=_no_row),
+    AloneStatement(act="drop database", node="dropdb_stmt", refuses=_always, stands_in=_no_row),
+    AloneStatement(act="create tablespace", node="create_table_space_stmt", refuses=_always, stands_in=_no_row),
+    AloneStatement(act="drop tablespace", node="drop_table_space_stmt", refuses=_always, stands_in=_no_row),
+    AloneStatement(act="create subscription", node="create_subscription_stmt", refuses=_always, stands_in=_no_row),
+    AloneStatement(act="alter subscription", node="alter_subscription_stmt", refuses=_subscription, stands_in=_no_row),
+    AloneStatement(act="drop subscription", node="drop_subscription_stmt", refuses=_always, stands_in=_no_row),
 )
 BY_NODE: Mapping[str, AloneStatement] = {row.node: row for row in STATEMENTS}
 BY_ACT: Mapping[str, AloneStatement] = {row.act: row for row in STATEMENTS}

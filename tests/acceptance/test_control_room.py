@@ -6,7 +6,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from support.browser import CHROMIUM, QUIET_CHROMIUM
 from support.control_room import ScratchServer, answer, choose, logged_in, menu, open_form, require_chromium, submit
 from support.servers import Server, open_folder
+from support.waiting import until
 
 pytestmark = pytest.mark.browser
 PICTURES = Path(__file__).parents[2] / "docs" / "images"
@@ -141,13 +142,6 @@ def ask(url: str, query: str) -> object:
     return row[0] if row else None
 
 
-def until(true: Callable[[], object], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-
-
 def code_of(device: pyotp.TOTP) -> str:
     """Return a code that counts now and in half a minute: a form takes a while."""
     return device.at(int(time.time()) + 20)
@@ -202,7 +196,7 @@ def test_a_phase_is_launched_by_its_form_and_two_people_decide_one_in_the_form_a
     expect(page.get_by_role("dialog").get_by_text("0 is = 0")).to_be_visible(timeout=30_000)
     take(page, "gate")
     answer(page, room, run, answer="go", who="lead", words="fine")
-    until(lambda: "1 of 2 said go" in room.command("status", "form").stdout, 30)
+    until(lambda: "1 of 2 said go" in room.command("status", "form").stdout)
     said = room.command("go", "form", "migrate", "--as", "owner")
     assert said.returncode == 0, said.stderr
 
@@ -296,14 +290,14 @@ def test_cancelling_a_flow_run_stops_its_statement_at_once_and_holds_the_run(
     url = urls["cancelled"]
     open_form(page, room, "cancelled: run")
     run = submit(page)
-    until(lambda: ask(url, f"SELECT count(*) FROM ({SLEEPING}) AS s") == 1, 60)
+    until(lambda: ask(url, f"SELECT count(*) FROM ({SLEEPING}) AS s") == 1)
 
     menu(page, room, run, "Cancel")
     page.get_by_role("button", name="Cancel Flow Run").click()
 
     until(lambda: ask(url, f"SELECT count(*) FROM ({SLEEPING}) AS s") == 0, 10)
     room.await_state(run, "Cancelled")
-    until(lambda: ask(url, "SELECT body->>'why' FROM gonogo.event WHERE kind = 'held'") == "cancelled in Prefect", 30)
+    until(lambda: ask(url, "SELECT body->>'why' FROM gonogo.event WHERE kind = 'held'") == "cancelled in Prefect")
     assert ask(url, "SELECT to_regclass('made')::text") == "made", "what was done stays done"
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("CREATE TABLE hurry ()")
@@ -319,13 +313,13 @@ def test_pausing_a_flow_run_holds_the_run_before_its_next_step(room: ScratchServ
         "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(15)%' AND datname = current_database()"
         " AND pid <> pg_backend_pid()"
     )
-    until(lambda: ask(url, napping) == 1, 60)
+    until(lambda: ask(url, napping) == 1)
 
     menu(page, room, run, "Pause")
     page.get_by_role("button", name="Pause Flow Run").click()
 
-    until(lambda: ask(url, "SELECT count(*) FROM gonogo.event WHERE kind = 'hold'") == 1, 30)
-    until(lambda: '"running": false' in room.command("status", "paused", "--json").stdout, 60)
+    until(lambda: ask(url, "SELECT count(*) FROM gonogo.event WHERE kind = 'hold'") == 1)
+    until(lambda: '"running": false' in room.command("status", "paused", "--json").stdout)
     assert "holding" in room.command("status", "paused").stdout
     assert ask(url, "SELECT to_regclass('made')") is None
     open_form(page, room, "paused: resume")
@@ -339,14 +333,14 @@ def test_cancelling_rolls_back_in_a_flow_run_of_its_own_where_the_phase_says_so(
     url = urls["turning"]
     open_form(page, room, "turning: run")
     run = submit(page)
-    until(lambda: ask(url, f"SELECT count(*) FROM ({SLEEPING}) AS s") == 1, 60)
+    until(lambda: ask(url, f"SELECT count(*) FROM ({SLEEPING}) AS s") == 1)
 
     menu(page, room, run, "Cancel")
     page.get_by_role("button", name="Cancel Flow Run").click()
 
     room.await_state(run, "Cancelled")
     proved = "SELECT count(*) FROM gonogo.event WHERE kind = 'rollback proved'"
-    until(lambda: ask(url, proved) == 1, 60)
+    until(lambda: ask(url, proved) == 1)
     assert ask(url, "SELECT to_regclass('made')") is None
 
 
@@ -362,18 +356,18 @@ def test_a_run_whose_process_was_killed_shows_crashed_and_a_retry_goes_on_where_
     url = urls["killed"]
     open_form(page, room, "killed: run")
     run = submit(page)
-    until(lambda: ask(url, f"SELECT count(*) FROM ({SLEEPING}) AS s") == 1, 60)
+    until(lambda: ask(url, f"SELECT count(*) FROM ({SLEEPING}) AS s") == 1)
     holder = str(ask(url, "SELECT holder FROM gonogo.fence"))
     os.kill(int(holder.split()[1]), signal.SIGKILL)
 
     room.await_state(run, "Crashed")
     # its backend notices within half a second that nobody is there any more
-    until(lambda: "(its process is gone)" in room.command("status", "killed").stdout, 30)
+    until(lambda: "(its process is gone)" in room.command("status", "killed").stdout)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("CREATE TABLE hurry ()")
     menu(page, room, run, "Retry")
     page.get_by_role("button", name="Retry", exact=True).click()
-    until(lambda: room.flow_run(run)["state"]["name"] != "Crashed", 30)
+    until(lambda: room.flow_run(run)["state"]["name"] != "Crashed")
 
     room.await_state(run, "Done")
     assert ask(url, "SELECT count(*) FROM gonogo.event WHERE kind = 'script done'") == 2, "nothing was done twice"
@@ -387,14 +381,14 @@ def test_what_dies_is_started_again_and_a_gate_that_waits_outlives_the_server(
     room.await_state(run, "Paused")
     for name, again in (("prefect server start", "the Prefect server ended"), ("gonogo serve", "the runbooks' host ended")):
         os.kill(child_of(room, name), signal.SIGKILL)
-        room.until(partial(said, room, again), 30)
-    room.until(lambda: answers(room), 60)
+        room.until(partial(said, room, again))
+    room.until(lambda: answers(room))
 
     answer(page, room, run, answer="go", who="lead")
-    until(lambda: "1 of 2 said go" in room.command("status", "restarted").stdout, 60)
+    until(lambda: "1 of 2 said go" in room.command("status", "restarted").stdout)
     assert room.command("go", "restarted", "--as", "owner").returncode == 0
 
-    until(lambda: ask(urls["restarted"], "SELECT count(*) FROM gonogo.event WHERE kind = 'run done'") == 1, 60)
+    until(lambda: ask(urls["restarted"], "SELECT count(*) FROM gonogo.event WHERE kind = 'run done'") == 1)
 
 
 def said(room: ScratchServer, words: str) -> bool:

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from support.command import environment, gonogo, start, status
 from support.servers import Server
+from support.waiting import until
 
 CREATING = "SELECT 1 FROM pg_stat_activity WHERE query ~ '^(CREATE|DROP) DATABASE' AND state = 'active'"
 Make = Callable[..., Path]
@@ -49,6 +50,8 @@ def book(make_project: Make, name: str, undo: str = "") -> Path:
 
 def kinds(url: str) -> list[str]:
     with psycopg.connect(url, autocommit=True) as connection:
+        if connection.execute("SELECT to_regclass('gonogo.event')").fetchone() == (None,):
+            return []
         return [str(row[0]) for row in connection.execute("SELECT kind FROM gonogo.event ORDER BY seq").fetchall()]
 
 
@@ -209,7 +212,8 @@ def test_a_run_waits_for_its_start_unless_it_is_told_at_once(make_project: Make,
     )  # fmt: skip
     env = environment(TEST_URL=url)
     process = start("run", "book", "--without-prefect", cwd=project, env=env)
-    time.sleep(3)
+    until(lambda: kinds(url)[-1:] == ["phase started"])
+    time.sleep(1)
     assert process.poll() is None
     assert kinds(url)[-1] == "phase started"
     process.send_signal(signal.SIGINT)

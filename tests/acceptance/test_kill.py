@@ -246,7 +246,7 @@ def test_two_runners_never_work_on_one_target(server: Server, guardian: str, pro
     assert all(count == 1 for _, _, count in done)
 
 
-def wait_for_statement(url: str, text: str, seconds: float = 30) -> None:
+def wait_for_statement(url: str, text: str, seconds: float = 60) -> None:
     query = (
         "SELECT 1 FROM pg_stat_activity WHERE query ILIKE %s AND wait_event_type = 'Lock' AND application_name LIKE 'gonogo/%%'"
     )
@@ -258,7 +258,7 @@ def wait_for_statement(url: str, text: str, seconds: float = 30) -> None:
     pytest.fail(f"no statement like {text!r} waits for a lock after {seconds} s")
 
 
-def wait_until_gone(url: str, text: str, seconds: float = 10) -> None:
+def wait_until_gone(url: str, text: str, seconds: float = 60) -> None:
     query = "SELECT 1 FROM pg_stat_activity WHERE query ILIKE %s AND state = 'active' AND application_name LIKE 'gonogo/%%'"
     with psycopg.connect(url, autocommit=True) as connection:
         for _ in range(int(seconds / 0.05)):

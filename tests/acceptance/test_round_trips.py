@@ -99,7 +99,7 @@ def test_forward_and_back_with_live_traffic_every_row_is_accounted_for(
         command = ["rollback", plan.name, "--without-prefect", "--reason", "tried", "--phase", first]
         done = gonogo(*command, cwd=tmp_path, env=env, timeout=200)
         for said in plan.accounted:
-            assert f"would be lost: {said}" in done.stdout
+            assert said in done.stdout, done.stdout[-3000:]
         if plan.accounted:
             assert done.returncode == 4, done.stdout + done.stderr
             done = gonogo(*command, "--continue", "--accept-loss", cwd=tmp_path, env=env, timeout=200)

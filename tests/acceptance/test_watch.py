@@ -213,7 +213,7 @@ def test_past_the_point_of_no_return_a_trip_holds_and_only_a_restore_leads_back(
 
     refused = desk("rollback", "book", "--without-prefect")
     assert refused.returncode == 3, refused.stdout + refused.stderr
-    assert "go forward with `gonogo resume`; --level restore puts the backup back" in refused.stderr
+    assert "go forward with `gonogo resume book --target db`; --level restore puts the backup back" in refused.stderr
     back = desk("rollback", "book", "--without-prefect", "--level", "restore", "--accept-loss")
     assert back.returncode == 11, back.stdout + back.stderr
     with psycopg.connect(desk.url) as connection:

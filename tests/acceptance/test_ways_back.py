@@ -189,8 +189,7 @@ def test_rows_that_the_application_wrote_since_are_named_and_need_a_person(desk:
 
     told = back(here, code=4)
 
-    assert "would be lost: undoing work.second: 7 of public.extra (estimated by transaction numbers)" in told
-    assert "undoing work.second would destroy rows that were written since: 7 of public.extra" in told
+    assert "undoing work.second would destroy rows that were written since: 7 of public.extra (measured)" in told
     assert one(here.url, "SELECT count(*) FROM extra") == 2007, "nothing is destroyed before a person knows"
     assert status("book", here.project, here.env)["status"] == "rolling back"
 
@@ -207,29 +206,110 @@ def test_a_restore_says_how_many_rows_by_table_would_be_lost(desk: Callable[...,
 
     told = back(here, code=4)
 
-    assert "restoring the backup: 3 of public.item, 5 of public.sale" in told
+    assert "restoring the backup would destroy rows that were written since: 3 of public.item, 5 of public.sale" in told
     assert one(here.url, "SELECT count(*) FROM sale") == 505
 
 
 def test_what_keeps_its_rows_elsewhere_and_what_has_a_journal_is_not_guessed(desk: Callable[..., Desk]) -> None:
-    book = BOOK.replace("undo: b.undo.sql}", "undo: b.undo.sql, keeps: every row is in item too}")
+    book = BOOK.replace("undo: b.undo.sql}", "undo: b.undo.sql, keeps: {extra: every row is in item too}}")
     files = {"b__sql": "CREATE TABLE extra (id int);\n"}
     here = desk(book, **files)
     run(here)
-    with psycopg.connect(here.url, autocommit=True) as connection:
-        connection.execute("INSERT INTO extra VALUES (1)")
+    write(here.url, "INSERT INTO extra VALUES (1)")
     back(here)
 
     (here.project / "runbooks/book.yaml").write_text(
         BOOK.replace("undo: b.undo.sql}", 'undo: b.undo.sql, journal: "SELECT count(*) FROM extra WHERE id = 9"}')
     )
     run(here)
-    with psycopg.connect(here.url, autocommit=True) as connection:
-        connection.execute("INSERT INTO extra VALUES (1), (9)")
+    write(here.url, "INSERT INTO extra VALUES (1), (9)")
     assert "1 of extra (by the step's journal)" in back(here, code=4)
-    with psycopg.connect(here.url, autocommit=True) as connection:
-        connection.execute("DELETE FROM extra WHERE id = 9")
+    write(here.url, "DELETE FROM extra WHERE id = 9")
     back(here, "--continue")
+
+
+def test_a_reason_why_old_tables_keep_their_rows_says_nothing_of_a_new_one(desk: Callable[..., Desk]) -> None:
+    book = BOOK.replace("undo: b.undo.sql}", "undo: b.undo.sql, keeps: every row is in item too}")
+    here = desk(
+        book,
+        b__sql="CREATE TABLE extra (id int); ALTER TABLE item ADD COLUMN shade text;\n",
+        b__undo__sql="DROP TABLE extra; ALTER TABLE item DROP COLUMN shade;\n",
+    )
+    run(here)
+    write(here.url, "UPDATE item SET shade = 'red' WHERE id < 4")
+    back(here)
+
+    run(here)
+    write(here.url, "INSERT INTO extra VALUES (1); UPDATE item SET shade = 'red' WHERE id < 4")
+    assert "destroy rows that were written since: 1 of public.extra (measured)" in back(here, code=4)
+
+
+METRICS = """
+CREATE TABLE metric (id int PRIMARY KEY, name text);
+CREATE TABLE event (id serial PRIMARY KEY, metric int REFERENCES metric ON DELETE CASCADE);
+"""
+
+
+def test_what_goes_by_cascade_is_told_before_the_first_undo_and_nothing_is_undone(any_desk: Callable[..., Desk]) -> None:
+    book = BOOK.replace(
+        "- {step: second, sql: b.sql, undo: b.undo.sql}",
+        "- {step: second, sql: b.sql, undo: b.undo.sql}\n          - {step: third, sql: c.sql, undo: c.undo.sql}",
+    )
+    assert "third" in book
+    here = any_desk(
+        book,
+        b__sql="INSERT INTO metric VALUES (1, 'calls');\n",
+        b__undo__sql="DELETE FROM metric WHERE id = 1;\n",
+        c__sql="CREATE VIEW newest AS SELECT 1 AS one;\n",
+        c__undo__sql="DROP VIEW newest;\n",
+    )
+    write(here.url, METRICS)
+    run(here)
+    write(here.url, "INSERT INTO event (metric) VALUES (1), (1), (NULL)")
+
+    told = back(here, "--reason", "wrong price", code=4)
+
+    assert "undoing work.second would destroy rows that were written since: 2 of public.event (measured)" in told
+    assert one(here.url, "SELECT to_regclass('newest')") == "newest", "not one undo has run"
+    assert one(here.url, "SELECT count(*) FROM event") == 3
+
+    told = back(here, "--continue", "--accept-loss", "--reason", "they are only test calls")
+    assert "lost with it, written by others: 2 of public.event" in told
+    assert "only test calls" in told
+    assert one(here.url, "SELECT count(*) FROM event") == 1
+    report = here("report", "book", "--format", "md").stdout
+    assert "- 2 of public.event" in report
+    assert "only test calls" in report
+
+
+def test_columns_in_which_nobody_wrote_are_dropped_without_a_question(any_desk: Callable[..., Desk]) -> None:
+    here = any_desk(
+        BOOK,
+        b__sql="ALTER TABLE item ADD phone text, ADD score int NOT NULL DEFAULT 0, ADD kind text DEFAULT 'a';\n",
+        b__undo__sql="ALTER TABLE item DROP COLUMN phone, DROP COLUMN score, DROP COLUMN kind;\n",
+    )
+    run(here)
+    write(here.url, "UPDATE item SET name = name || '!' WHERE id < 30; INSERT INTO item (id, name) VALUES (9001, 'new')")
+
+    back(here)
+
+    assert one(here.url, "SELECT count(*) FROM item WHERE name LIKE '%!' OR id = 9001") == 30
+
+
+def test_what_cannot_be_measured_is_estimated_and_called_so(desk: Callable[..., Desk]) -> None:
+    book = BOOK.replace("- {step: second, sql: b.sql, undo: b.undo.sql}", "- {step: second, sql: b.sql, undo: b.undo.sql}")
+    here = desk(
+        book,
+        b__sql="CREATE TABLE extra (id int PRIMARY KEY);\n",
+        b__undo__sql="VACUUM item;\nDROP TABLE extra;\n",
+    )
+    run(here)
+    write(here.url, "INSERT INTO extra VALUES (1)")
+
+    told = back(here, code=4)
+
+    assert "1 of public.extra (estimated by transaction numbers: book/b.undo.sql cannot run in a transaction)" in told
+    back(here, "--continue", "--accept-loss")
 
 
 def test_a_trip_waits_for_a_person_where_its_undo_would_destroy_rows(desk: Callable[..., Desk]) -> None:
@@ -447,7 +527,7 @@ def test_a_transaction_that_was_open_as_the_backup_was_taken_and_commits_later_i
         run(here)
         older.commit()
 
-    assert "restoring the backup: 7 of public.sale" in back(here, code=4)
+    assert "restoring the backup would destroy rows that were written since: 7 of public.sale" in back(here, code=4)
     assert one(here.url, "SELECT count(*) FROM sale") == 507
 
 

@@ -37,6 +37,7 @@ from support.slack_server import (
     limited,
     refused,
 )
+from support.waiting import until
 
 from gonogo.core.engine.events import Event, Held, HoldAsked, Kind, RollbackAsked
 from gonogo.core.engine.evolve import evolve
@@ -175,15 +176,6 @@ def begin(make_project: Callable[..., Path], url: str) -> Callable[..., Run]:
     return make
 
 
-def until(what: Callable[[], Any], seconds: float = 10.0) -> Any:
-    """Wait until something holds."""
-    deadline = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < deadline, "it does not come"
-        time.sleep(0.01)
-    return found
-
-
 def told(slack: SlackServer) -> list[str]:
     """What stands in the run's thread."""
     return [m.source for m in slack.channel.thread(only(slack.channel.roots))]
@@ -310,7 +302,7 @@ def test_a_killed_run_is_resumed_in_the_same_thread_and_tells_nothing_twice(
         env=dict(os.environ),
     )
     try:
-        until(lambda: len(told_or_nothing(slack)) == 8 == len(run.rows(DELIVERED)), 30)
+        until(lambda: len(told_or_nothing(slack)) == 8 == len(run.rows(DELIVERED)))
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()

@@ -47,7 +47,7 @@ class ScratchServer:
         log = self.project / ".gonogo/prefect/serve.log"
         return log.read_text() if log.exists() else ""
 
-    def until(self, true: Callable[[], object], seconds: float = 60) -> None:
+    def until(self, true: Callable[[], object], seconds: float = 180) -> None:
         """Wait until something is true, while the room is up."""
         deadline = time.monotonic() + seconds
         while not true():
@@ -69,7 +69,7 @@ class ScratchServer:
         user, password = self.password.split(":")
         return httpx.get(f"{self.address}/api/flow_runs/{run}", auth=(user, password), timeout=30).json()
 
-    def await_state(self, run: str, *names: str, seconds: float = 90) -> Any:
+    def await_state(self, run: str, *names: str, seconds: float = 180) -> Any:
         """Wait until a flow run is in one of some states."""
         deadline = time.monotonic() + seconds
         while (found := self.flow_run(run))["state"]["name"] not in names:

@@ -21,6 +21,7 @@ from gonogo.core.engine.events import (
     Kind,
     Rehearsed,
     ScriptDone,
+    StepLoss,
     SwitchDone,
     UndoDone,
     read_body,
@@ -31,7 +32,7 @@ from gonogo.core.engine.verdict import Measurement
 from gonogo.core.model.check_kinds import Http, Program
 from gonogo.core.plan.fingerprint import FORM, Fingerprint
 from gonogo.core.plan.plan import Plan, PlannedStep, Script
-from gonogo.errors import Fenced, LedgerWentBack, Refused, RestoreFailed, ScriptFailed
+from gonogo.errors import Fenced, LedgerWentBack, Refused, RestoreFailed, RowsWritten, ScriptFailed
 from gonogo.recovery.manifest import BackupFailed
 from support.plans import START
 
@@ -339,13 +340,20 @@ class MemoryTarget:
         self.forget(body.step)
         self.ledger.append(body.replace(how="side by side"))
 
-    def rows_at_risk(self, state: State, step: int) -> tuple[dict[str, int], str]:
+    def losses(self, state: State, step: int) -> Sequence[StepLoss]:
         assert state.status is Status.ROLLING_BACK, step
-        return {"t": 0 if self.choose(("nothing", "rows")) == "nothing" else 3}, "by the step's journal"
+        rows = {"t": 0 if self.choose(("nothing", "rows")) == "nothing" else 3}
+        return [StepLoss(step=step, rows=rows, how="measured")]
 
-    def loss_guard(self, step: int, script: Script) -> str:
-        assert script.transactional, step
-        return ""
+    def undo(self, state: State, step: int, index: int, script: Script, done: UndoDone) -> Event:
+        assert script.transactional, (step, index)
+        if not state.rollback.loss.accepted and self.choose(("nothing", "rows")) == "rows":
+            raise RowsWritten("rows were written since", rows={"t": 1})
+        return self.run_script(self.plan.steps[step], script, done)
+
+    def with_estimate(self, step: int, done: UndoDone) -> UndoDone:
+        del step
+        return done
 
     # lost connections
 

@@ -57,9 +57,10 @@ PLANS = (
             "INSERT INTO portfolios (user_id, name) VALUES ('user-1', 'mine')",
         ),
         accounted=(
-            "undoing analysis.tables: 1 of public.portfolios",
-            "undoing assign.free plan: 2 of public.user_subscriptions",
-            "undoing subscriptions.tables: 3 of public.usage_metrics, 2 of public.user_subscriptions",
+            "1 of public.portfolios by undoing analysis.tables (measured)",
+            # each row once, with the first undo that takes it; one by cascade
+            "2 of public.user_subscriptions, 1 of public.usage_metrics by undoing assign.free plan (measured)",
+            "2 of public.usage_metrics by undoing subscriptions.tables (measured)",
         ),
     ),
     Plan(
@@ -105,15 +106,14 @@ PLANS = (
             "DO $$ BEGIN ASSERT (SELECT count(*) FROM audit_logs) = 2; END $$",
         ),
         accounted=(
-            "undoing people.users: 1 of users",
-            "undoing people.sessions: 1 of sessions",
-            "undoing audio.tables: 1 of public.audio_uploads",
-            "undoing history.columns: 1 of audio_history",
-            # the late user's too, which its trigger made
-            "undoing usage.tables: 2 of public.user_quotas",
-            "undoing api-keys.table: 1 of public.api_key_management",
-            "undoing billing.tables: 1 of public.workspace_subscriptions",
-            "undoing audit.tables: 2 of public.audit_logs",
+            "1 of users by undoing people.users (by the step's journal)",
+            "1 of sessions by undoing people.sessions (by the step's journal)",
+            "1 of public.audio_uploads by undoing audio.tables (measured)",
+            "1 of audio_history by undoing history.columns (by the step's journal)",
+            "1 of public.user_quotas by undoing usage.tables (measured)",
+            "1 of public.api_key_management by undoing api-keys.table (measured)",
+            "1 of public.workspace_subscriptions by undoing billing.tables (measured)",
+            "2 of public.audit_logs by undoing audit.tables (measured)",
         ),
         afterwards={
             "SELECT count(*) FROM users": ROWS + 1,
@@ -147,7 +147,10 @@ PLANS = (
             "RESET ROLE",
             "DO $$ BEGIN ASSERT (SELECT count(*) FROM audit_log WHERE row_id = current_setting('test.order')::uuid) = 2; END $$",
         ),
-        accounted=("undoing foundation.core tables: 1 of public.workflow_runs, 1 of public.workflows, 1 of public.ai_agents",),
+        accounted=(
+            "undoing foundation.core tables would destroy rows",
+            "1 of public.workflows, 1 of public.workflow_runs, 1 of public.ai_agents (measured)",
+        ),
         afterwards={
             "SELECT count(*) FROM tasks WHERE title = 'Late'": 1,
             # one is off as it was, one is on

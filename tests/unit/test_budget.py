@@ -182,6 +182,7 @@ def test_rolling_back_beyond_its_budget_is_told_once_and_goes_on() -> None:
     world.begin()
     world.done(MINUTE)
     world.tell(Kind.FAILED, step=1, why="planted")
+    world.tell(Kind.LOSS_COUNTED, step=0, rows={}, how="measured", whole=True)
     assert isinstance(world.decide(), RunUndo)
     world.now += 3 * MINUTE
     found = world.decide()

@@ -351,6 +351,7 @@ def test_the_fraction_goes_down_as_the_run_goes_back() -> None:
     walk(world)
     world.tell(Kind.ROLL_BACK, "ben")
     shares = []
+    world.once_counted()
     while (command := world.decide()) is not None:
         world.carry_out(command)
         shares.append(fraction(made, world.state))

@@ -256,7 +256,7 @@ def test_what_goes_wrong_while_it_works_rolls_it_back(kind: Kind) -> None:
     world.tell(kind, "ben", why="no")
     assert world.state.status is Status.ROLLING_BACK
     assert world.state.rollback.cause == "no"
-    assert world.decide() == RunUndo(0, 0, True, False)
+    assert world.once_counted() == RunUndo(0, 0, True, False)
 
 
 @pytest.mark.parametrize("why", [{}, {"why": ""}])
@@ -303,7 +303,7 @@ def test_undo_scripts_of_a_step_run_in_their_order() -> None:
     world.go_on()
     world.tell(Kind.ROLL_BACK, "ben")
     undone = []
-    while isinstance(command := world.decide(), RunUndo):
+    while isinstance(command := world.once_counted(), RunUndo):
         undone.append(command)
         world.carry_out(command)
     assert undone == [RunUndo(0, 0, False, False), RunUndo(0, 1, False, False), RunUndo(0, 2, True, False)]
@@ -314,9 +314,9 @@ def test_a_step_that_was_done_in_part_is_undone_too() -> None:
     world.tell(Kind.DONE, step=0, script=0, last=True)
     world.tell(Kind.DONE, step=1, script=0, last=False)
     world.tell(Kind.FAILED, step=1, why="no")
-    assert world.decide() == RunUndo(1, 0, True, False)
+    assert world.once_counted() == RunUndo(1, 0, True, False)
     world.tell(Kind.UNDONE, step=1, script=0, last=True)
-    assert world.decide() == RunUndo(0, 0, True, False)
+    assert world.once_counted() == RunUndo(0, 0, True, False)
     world.tell(Kind.UNDONE, step=0, script=0, last=True)
     assert world.decide() == record(Kind.ALL_UNDONE)
 
@@ -325,14 +325,14 @@ def test_a_step_that_did_nothing_is_not_undone() -> None:
     world = working(plan(phase(task(sql(), sql()))))
     world.tell(Kind.DONE, step=0, script=0, last=True)
     world.tell(Kind.FAILED, step=1, why="no", left=False)
-    assert world.decide() == RunUndo(0, 0, True, False)
+    assert world.once_counted() == RunUndo(0, 0, True, False)
 
 
 def test_a_step_that_failed_and_left_something_is_undone() -> None:
     world = working(plan(phase(task(sql(alone=True)))))
     world.tell(Kind.STARTED, step=0, script=0, last=True)
     world.tell(Kind.FAILED, step=0, why="no", left=True)
-    assert world.decide() == RunUndo(0, 0, True, False)
+    assert world.once_counted() == RunUndo(0, 0, True, False)
 
 
 def test_a_backfill_is_undone_once_it_has_done_a_batch() -> None:
@@ -342,14 +342,14 @@ def test_a_backfill_is_undone_once_it_has_done_a_batch() -> None:
     world = working(plan(phase(task(backfill()))))
     world.tell(Kind.BATCH, step=0, upto=["1"], rows=1)
     world.tell(Kind.FAILED, step=0, why="no")
-    assert world.decide() == RunUndo(0, 0, True, False)
+    assert world.once_counted() == RunUndo(0, 0, True, False)
 
 
 def test_steps_with_nothing_to_undo_are_passed_over() -> None:
     world = working(plan(phase(task(sql(), sql(undo=()), check()))))
     world.go_on()
     world.tell(Kind.ROLL_BACK, "ben")
-    assert world.decide() == RunUndo(0, 0, True, False)
+    assert world.once_counted() == RunUndo(0, 0, True, False)
 
 
 def paired(*, alone: bool = False) -> Plan:
@@ -363,7 +363,7 @@ def test_paired_undo_skips_the_sources_that_were_never_reached(done: int, first:
     for number in range(done):
         world.tell(Kind.DONE, step=0, script=number, last=False)
     world.tell(Kind.FAILED, step=0, why="no")
-    assert world.decide() == RunUndo(0, first, first == 3, False)
+    assert world.once_counted() == RunUndo(0, first, first == 3, False)
 
 
 def test_paired_undo_does_not_skip_the_source_that_failed_and_left_something() -> None:
@@ -371,14 +371,14 @@ def test_paired_undo_does_not_skip_the_source_that_failed_and_left_something() -
     world.tell(Kind.DONE, step=0, script=0, last=False)
     world.tell(Kind.STARTED, step=0, script=1, last=False)
     world.tell(Kind.FAILED, step=0, why="no", left=True)
-    assert world.decide() == RunUndo(0, 1, False, False)
+    assert world.once_counted() == RunUndo(0, 1, False, False)
 
 
 def test_paired_undo_of_a_finished_step_skips_nothing() -> None:
     world = working(paired())
     world.go_on()
     world.tell(Kind.ROLL_BACK, "ben")
-    assert world.decide() == RunUndo(0, 0, False, False)
+    assert world.once_counted() == RunUndo(0, 0, False, False)
 
 
 def test_undo_that_is_not_paired_skips_nothing() -> None:
@@ -386,7 +386,7 @@ def test_undo_that_is_not_paired_skips_nothing() -> None:
     world = working(made)
     world.tell(Kind.DONE, step=0, script=0, last=False)
     world.tell(Kind.FAILED, step=0, why="no")
-    assert world.decide() == RunUndo(0, 0, False, False)
+    assert world.once_counted() == RunUndo(0, 0, False, False)
 
 
 def test_a_step_without_undo_ends_the_way_back_in_rollback_failed() -> None:
@@ -408,7 +408,7 @@ def test_a_step_without_undo_that_was_undone_by_hand_is_undone_and_the_way_back_
     world.go_on()
     assert "task-0.2 has no undo" in world.state.held
     assert world.settle()
-    assert world.decide() == RunUndo(0, 0, True, False)
+    assert world.once_counted() == RunUndo(0, 0, True, False)
     world.go_on()
     assert world.state.status is Status.ROLLED_BACK
 
@@ -432,7 +432,7 @@ def test_an_undo_that_fails_holds_the_run_until_a_person_resumes_it_and_then_it_
     assert world.decide() is None
     world.tell(Kind.RESUME, "ben")
     assert not world.state.rollback.failed
-    assert world.decide() == RunUndo(0, 1, True, False), "what is undone is not undone again"
+    assert world.once_counted() == RunUndo(0, 1, True, False), "what is undone is not undone again"
 
 
 def test_a_rollback_that_is_not_proved_holds_and_is_proved_again_when_resumed() -> None:
@@ -503,7 +503,7 @@ def test_a_held_run_can_be_rolled_back_and_holds_no_more(kind: Kind) -> None:
     world.tell(Kind.HOLD, "ben", why="hm")
     world.tell(kind, "ben", why="no")
     assert world.state.held == ""
-    assert world.decide() == RunUndo(0, 0, True, False)
+    assert world.once_counted() == RunUndo(0, 0, True, False)
 
 
 def test_the_way_back_can_be_held_too() -> None:
@@ -513,7 +513,7 @@ def test_the_way_back_can_be_held_too() -> None:
     world.tell(Kind.HOLD, "ben", why="look first")
     assert world.decide() is None
     world.tell(Kind.RESUME, "ben")
-    assert world.decide() == RunUndo(0, 0, True, False)
+    assert world.once_counted() == RunUndo(0, 0, True, False)
 
 
 def test_a_step_that_fails_where_the_phase_says_hold_is_done_again_when_resumed() -> None:
@@ -611,7 +611,7 @@ def test_a_script_in_doubt_is_asked_about_before_the_way_back_and_undone_if_it_h
     world.tell(Kind.ABORT, "ben")
     assert world.decide() == Resolve(0, 0)
     world.tell(Kind.DONE, step=0, script=0, last=True)
-    assert world.decide() == RunUndo(0, 0, True, False)
+    assert world.once_counted() == RunUndo(0, 0, True, False)
 
 
 def test_a_script_in_doubt_that_did_not_happen_leaves_nothing_to_undo() -> None:
@@ -627,9 +627,9 @@ def test_an_undo_that_had_begun_is_doubtful_until_it_is_done() -> None:
     world.tell(Kind.DONE, step=0, script=0, last=True)
     world.tell(Kind.ABORT, "ben")
     world.tell(Kind.UNDO_STARTED, step=0, script=0, last=False)
-    assert world.decide() == RunUndo(0, 0, False, True)
+    assert world.once_counted() == RunUndo(0, 0, False, True)
     world.tell(Kind.UNDONE, step=0, script=0, last=False)
-    assert world.decide() == RunUndo(0, 1, True, False)
+    assert world.once_counted() == RunUndo(0, 1, True, False)
 
 
 def test_an_undo_of_which_a_person_says_that_it_did_not_happen_is_not_doubtful_any_more() -> None:
@@ -640,7 +640,7 @@ def test_an_undo_of_which_a_person_says_that_it_did_not_happen_is_not_doubtful_a
     world.tell(Kind.UNDO_FAILED, step=0, why="it is in doubt")
     world.tell(Kind.NOT_DONE, step=0, script=0)
     world.tell(Kind.RESUME, "ben")
-    assert world.decide() == RunUndo(0, 0, True, False)
+    assert world.once_counted() == RunUndo(0, 0, True, False)
 
 
 # facts that were on their way when the rollback began: the one who asks does not wait for the script that runs
@@ -650,7 +650,7 @@ def test_a_script_that_commits_after_the_rollback_began_is_undone() -> None:
     world = working(one_step())
     world.tell(Kind.ABORT, "ben")
     world.tell(Kind.DONE, step=0, script=0, last=True)
-    assert world.decide() == RunUndo(0, 0, True, False)
+    assert world.once_counted() == RunUndo(0, 0, True, False)
 
 
 def test_a_first_batch_that_commits_after_the_rollback_began_is_undone() -> None:
@@ -658,7 +658,7 @@ def test_a_first_batch_that_commits_after_the_rollback_began_is_undone() -> None
     world.tell(Kind.ABORT, "ben")
     world.tell(Kind.BATCH, step=0, upto=["1"], rows=1)
     assert world.state.changed
-    assert world.decide() == RunUndo(0, 0, True, False)
+    assert world.once_counted() == RunUndo(0, 0, True, False)
 
 
 def test_a_script_that_began_after_the_rollback_began_is_in_doubt() -> None:
@@ -673,7 +673,7 @@ def test_what_a_script_left_that_failed_after_the_rollback_began_is_undone() -> 
     world.tell(Kind.STARTED, step=0, script=0, last=True)
     world.tell(Kind.ABORT, "ben", why="enough")
     world.tell(Kind.FAILED, step=0, why="cancelled", left=True)
-    assert world.decide() == RunUndo(0, 0, True, False)
+    assert world.once_counted() == RunUndo(0, 0, True, False)
     assert world.state.rollback.cause == "enough"
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pytest
 from support.events import body, record
-from support.plans import START, AStep, phase, plan, script, sql, task
+from support.plans import START, phase, plan, sql, task
 from support.world import World
 
 from gonogo.cli.backup import is_over
@@ -171,7 +171,7 @@ def test_each_way_is_what_its_level_says() -> None:
     made = one_step(rollback=EVERY_WAY, backup=Backup())
     expected = {
         "feature": RunSwitch("feature", 0),
-        "undo": RunUndo(0, 0, True, False),
+        "undo": CountLoss(0),
         "data": RunSwitch("data", 0),
         "restore": CountLoss(1),
     }
@@ -184,15 +184,57 @@ def test_each_way_is_what_its_level_says() -> None:
 
 
 def test_what_an_undo_would_destroy_is_counted_once_and_accepted_by_a_person() -> None:
-    made = plan(phase(task(AStep(scripts=(script(),), undo=(script(),), destroys=("t",)))))
+    made = plan(phase(task(sql())))
     world = done(made)
     world.take_another_way("undo")
     assert world.decide() == CountLoss(0)
-    world.tell(Kind.LOSS_COUNTED, step=0, rows={"t": 3}, how="estimated")
+    world.tell(Kind.LOSS_COUNTED, step=0, rows={"t": 3}, how="measured", whole=True)
     assert world.decide() == CountLoss(0), "rows that would be destroyed are counted again until somebody accepts it"
-    world.tell(Kind.RESUME, "ben", accept_loss=True)
-    world.tell(Kind.LOSS_COUNTED, step=0, rows={"t": 3}, how="estimated")
+    world.tell(Kind.RESUME, "ben", accept_loss=True, why="they are test orders")
+    world.tell(Kind.LOSS_COUNTED, step=0, rows={"t": 3}, how="measured", whole=True)
     assert world.decide() == RunUndo(0, 0, True, False)
+    assert world.state.rollback.loss.accepted_by == "ben: they are test orders"
+    world.tell(Kind.UNDONE, step=0, last=True, lost={"t": 4})
+    assert world.state.rollback.loss.lost == {"t": 4}, "what was destroyed is what was measured"
+
+
+def test_what_every_undo_would_destroy_is_counted_before_the_first_one_and_not_again() -> None:
+    world = done(plan(phase(task(sql(), sql(), sql()))))
+    world.take_another_way("undo")
+    assert world.decide() == CountLoss(2)
+    world.tell(Kind.LOSS_COUNTED, step=2, rows={}, how="measured", whole=True)
+    for step in (2, 1, 0):
+        assert world.decide() == RunUndo(step, 0, True, False)
+        world.tell(Kind.UNDONE, step=step, last=True)
+
+
+def test_who_was_told_which_tables_lose_rows_has_accepted_those_and_no_others() -> None:
+    world = done(plan(phase(task(sql(), sql()))))
+    world.take_another_way("undo")
+    world.tell(Kind.LOSS_COUNTED, step=1, rows={"t": 3}, how="measured", whole=True)
+    world.tell(Kind.RESUME, "ben", accept_loss=True)
+    world.tell(Kind.LOSS_COUNTED, step=1, rows={"t": 9}, how="measured", whole=True)
+    assert world.decide() == RunUndo(1, 0, True, False), "the same table, in which the application goes on writing"
+    world.tell(Kind.LOSS_COUNTED, step=1, rows={"u": 1}, how="measured")
+    assert world.state.rollback.loss.pending
+    world.tell(Kind.RESUME, "ben", accept_loss=True)
+    world.tell(Kind.LOSS_COUNTED, step=1, rows={"t": 9, "u": 1}, how="measured", whole=True)
+    assert world.decide() == RunUndo(1, 0, True, False)
+
+
+def test_who_accepts_any_loss_beforehand_is_not_asked() -> None:
+    world = done(plan(phase(task(sql()))))
+    world.tell(Kind.ROLL_BACK, "ben", accept_loss=True)
+    world.tell(Kind.LOSS_COUNTED, step=0, rows={"t": 3}, how="measured", whole=True)
+    assert world.decide() == RunUndo(0, 0, True, False)
+
+
+def test_what_another_process_counted_is_counted_again() -> None:
+    world = done(plan(phase(task(sql(), sql()))))
+    world.tell(Kind.ROLL_BACK, "ben", accept_loss=True)
+    world.tell(Kind.LOSS_COUNTED, step=1, rows={}, how="measured", whole=True)
+    world.tell(Kind.TAKEN_OVER, epoch=2)
+    assert world.decide() == CountLoss(1)
 
 
 def test_scripts_of_a_level_run_in_their_order_and_once() -> None:
@@ -208,7 +250,7 @@ def test_a_phase_is_rolled_back_by_itself_and_can_be_launched_again() -> None:
     made = plan(phase(task(sql())), phase(task(sql(), sql())), rollback=Rollback(reach="phase"))
     world = done(made)
     world.take_another_way("")
-    assert world.decide() == RunUndo(2, 0, True, False)
+    assert world.once_counted() == RunUndo(2, 0, True, False)
     world.go_on()
     assert (world.state.status, world.state.phase, world.state.work.step) == (Status.READY, 1, 1)
     assert world.went_back == [(2, 0), (1, 0)], "the first phase stays"

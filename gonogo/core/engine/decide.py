@@ -6,7 +6,7 @@ not programs of their own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
 from gonogo.core.engine import budgets, events
@@ -192,7 +192,7 @@ def _next_back(plan: Plan, state: State) -> Command:
     if state.rollback.level == "undo":
         return _next_undo(plan, state)
     if state.rollback.level == "restore":
-        return RestoreBackup() if state.rollback.loss_counted == everything else CountLoss(everything)
+        return RestoreBackup() if state.rollback.loss.covers(everything) else CountLoss(everything)
     back = state.rollback
     if back.switched < len(plan.switches[back.level]):
         return RunSwitch(back.level, back.switched)
@@ -213,25 +213,27 @@ def _next_undo(plan: Plan, state: State) -> Command:
     if undo is None:
         why = f"{plan.steps[step].name} has no undo; undo it by hand, then: gonogo resume {plan.arguments} --settle done"
         return Record(events.UndoFailed(why=why, step=step))
-    if needs_loss_count(plan.steps[step]) and state.rollback.loss_counted != step:
+    if not state.rollback.loss.covers(step) and any(counts_loss(plan.steps[n]) for n in steps_to_undo(plan, state)):
         return CountLoss(step)
-    first = max(state.rollback.undo, _first_undo(plan.steps[step], state) if step == state.work.step else 0)
+    first = first_undo(plan, state, step)
     in_doubt = state.rollback.undo_started or step in state.lost
     return RunUndo(step, first, first >= len(undo) - 1, in_doubt)
 
 
-def needs_loss_count(step: PlannedStep) -> bool:
-    """Say whether it must be counted what the undo of a step would destroy."""
-    return bool(step.destroys or step.journal) and not step.keeps
+def counts_loss(step: PlannedStep) -> bool:
+    """Return whether the undo of a step can destroy rows of the database: whether it is SQL."""
+    return bool(step.undo) and step.undo_external is None
+
+
+def steps_to_undo(plan: Plan, state: State) -> Iterator[int]:
+    """Yield the steps that a rollback undoes from where it stands, the newest first."""
+    newest = state.work.step if state.work.begun else state.work.step - 1
+    return (n for n in range(newest, plan.phases[state.rollback.back_to].first - 1, -1) if plan.steps[n].undo != ())
 
 
 def next_to_undo(plan: Plan, state: State) -> int | None:
     """Return the newest step, of those to be rolled back, that did something and has something to undo or lacks its undo."""
-    newest = state.work.step if state.work.begun else state.work.step - 1
-    for step in range(newest, plan.phases[state.rollback.back_to].first - 1, -1):
-        if plan.steps[step].undo != ():
-            return step
-    return None
+    return next(steps_to_undo(plan, state), None)
 
 
 def passed_no_return(plan: Plan, state: State, first: int = 0) -> str:
@@ -247,9 +249,11 @@ def passed_no_return(plan: Plan, state: State, first: int = 0) -> str:
     return next((step.name for step in plan.steps[first : last + 1] if step.no_return), "")
 
 
-def _first_undo(step: PlannedStep, state: State) -> int:
-    """Skip the undo scripts of sources that were never reached, where each source has its own."""
-    if not step.paired or step.undo is None:
-        return 0
+def first_undo(plan: Plan, state: State, number: int) -> int:
+    """Return the undo script of a step that is next: none that is done, nor of a source that was never reached."""
+    step = plan.steps[number]
+    next_to_do = max(state.rollback.undo, 0) if number == next_to_undo(plan, state) else 0
+    if number != state.work.step or not step.paired or step.undo is None:
+        return next_to_do
     reached = step.scripts[state.work.script if state.work.left else state.work.script - 1].part
-    return next((i for i, script in enumerate(step.undo) if script.part <= reached), 0)
+    return max(next_to_do, next((i for i, script in enumerate(step.undo) if script.part <= reached), 0))

@@ -548,6 +548,16 @@ class AlertCleared(AlertRaised):
 # the rollback
 
 
+class StepLoss(Value):
+    """What the undo of one step would destroy."""
+
+    step: int
+    #: rows by table; -1 where the number cannot be known
+    rows: Mapping[str, int]
+    #: how that is known
+    how: str
+
+
 class LossCounted(Body):
     """It was counted what the next undo, or the restore, would destroy."""
 
@@ -558,6 +568,10 @@ class LossCounted(Body):
     rows: Mapping[str, int]
     #: how that is known
     how: str = ""
+    #: of a whole rollback: what each undo would destroy, the newest step first
+    steps: tuple[StepLoss, ...] = ()
+    #: it speaks of every undo of the rollback from this step on
+    whole: bool = False
 
 
 class UndoStarted(Body):
@@ -581,6 +595,8 @@ class UndoDone(Body):
     took: Seconds | None = None
     output: str = ""
     status: int | None = None
+    #: the rows that it destroyed and that somebody wrote since the step, by table, as measured in its own transaction
+    lost: Mapping[str, int] = {}
 
 
 class UndoFailed(Body):

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from gonogo.core.engine import events
 from gonogo.core.engine.budgets import clocked
 from gonogo.core.engine.events import Body, Event, Kind
+from gonogo.core.engine.loss import LossState
 from gonogo.core.engine.state import (
     ANYWHERE,
     ENDED,
@@ -116,9 +117,7 @@ def _rollback_began(state: State, event: Event) -> State:
         level=_level(state, asked.level, back_to),
         back_to=back_to,
         switched=0,
-        accepts_loss=asked.accept_loss,
-        loss_counted=None,
-        loss_pending=False,
+        loss=state.rollback.loss.after_answer(event.actor, body.why, accepts=asked.accept_loss),
         failed=False,
         over_budget=state.rollback.over_budget and goes_on,
     )
@@ -181,7 +180,8 @@ def _held(state: State, event: Event, body: Body) -> State:
 def _resumed(state: State, event: Event, body: events.ResumeAsked) -> State:
     held_for = event.at - state.held_at if state.held and state.held_at else timedelta(0)
     # time has passed, so what would be lost is counted again
-    rollback = replace(state.rollback, failed=False, accepts_loss=body.accept_loss, loss_counted=None, loss_pending=False)
+    loss = state.rollback.loss.after_answer(event.actor, body.why, accepts=body.accept_loss)
+    rollback = replace(state.rollback, failed=False, loss=loss)
     # whoever goes on with a rollback has seen to what acted beyond the database
     lost = {} if state.status in ROLLING_BACK_STATES else state.lost
     return replace(_later(state, held_for), held="", held_at=None, rollback=rollback, lost=lost)
@@ -190,7 +190,7 @@ def _resumed(state: State, event: Event, body: events.ResumeAsked) -> State:
 @_changes(events.TakenOver)
 def _taken_over(state: State, event: Event, _: events.TakenOver) -> State:
     nobody_for = event.at - state.at if state.at and not state.held else timedelta(0)
-    rollback = replace(state.rollback, loss_counted=None, accepts_loss=False)
+    rollback = replace(state.rollback, loss=state.rollback.loss.out_of_date())
     return replace(_later(state, nobody_for), rollback=rollback)
 
 
@@ -205,7 +205,7 @@ def _later(state: State, by: timedelta) -> State:
 @_changes(events.LedgerLost)
 def _ledger_lost(state: State, _: Event, body: events.LedgerLost) -> State:
     # nobody watched, and what was counted may not be so any more
-    rollback = replace(state.rollback, loss_counted=None, accepts_loss=False)
+    rollback = replace(state.rollback, loss=state.rollback.loss.out_of_date())
     return replace(state, lost={**state.lost, **dict(body.beyond)}, rollback=rollback)
 
 
@@ -286,7 +286,7 @@ def _phase_started(state: State, event: Event, body: events.PhaseStarted) -> Sta
         gate=gate,
         downtime=replace(state.downtime, over_budget=bool(body.budget_override)),
         # a phase that was rolled back by itself begins again
-        rollback=replace(state.rollback, cause="", back_to=0, lost={}),
+        rollback=replace(state.rollback, cause="", back_to=0, loss=LossState()),
     )
 
 
@@ -381,13 +381,13 @@ def _phase_done(state: State, _: Event, __: events.PhaseDone) -> State:
 # the rollback
 
 
+def _with_loss(state: State, loss: LossState) -> State:
+    return replace(state, rollback=replace(state.rollback, loss=loss))
+
+
 @_changes(events.LossCounted)
 def _loss_counted(state: State, _: Event, body: events.LossCounted) -> State:
-    rows = {table: count for table, count in body.rows.items() if count}
-    if rows and not state.rollback.accepts_loss:
-        return replace(state, rollback=replace(state.rollback, loss_counted=None, loss_pending=True))
-    lost = {**state.rollback.lost, **{table: state.rollback.lost.get(table, 0) + count for table, count in rows.items()}}
-    return replace(state, rollback=replace(state.rollback, loss_counted=body.step, loss_pending=False, lost=lost))
+    return _with_loss(state, state.rollback.loss.after_count(body.step, body.rows, whole=body.whole))
 
 
 @_changes(events.SwitchDone)
@@ -420,10 +420,13 @@ def _undo_started(state: State, event: Event, body: events.UndoStarted) -> State
 
 @_changes(events.UndoDone)
 def _undone(state: State, _: Event, body: events.UndoDone) -> State:
+    if body.lost:
+        state = _with_loss(state, state.rollback.loss.after_destroying(body.lost))
     if body.last:
         started = state.work.started
         after = _undone_to(state, body.step)
-        return replace(after, work=replace(after.work, started=started), rollback=replace(after.rollback, loss_counted=None))
+        loss = after.rollback.loss if after.rollback.loss.whole else replace(after.rollback.loss, counted=None)
+        return replace(after, work=replace(after.work, started=started), rollback=replace(after.rollback, loss=loss))
     rollback = replace(state.rollback, undo=body.script + 1, undo_started=False, undo_attempt=0)
     return replace(state, rollback=rollback)
 
@@ -436,5 +439,5 @@ def _phase_proved(state: State, _: Event, body: events.PhaseRollbackProved) -> S
 
 @_changes(events.UndoFailed, events.RollbackNotProved)
 def _rollback_failed(state: State, _: Event, body: Body) -> State:
-    rollback = replace(state.rollback, failed=True, loss_counted=None, accepts_loss=False)
+    rollback = replace(state.rollback, failed=True, loss=state.rollback.loss.out_of_date())
     return replace(state, held=f"rollback failed: {body.why}", rollback=rollback)

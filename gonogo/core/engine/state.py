@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from gonogo.core.engine.events import BackupProved, BaselineMeasured, Event, Kind, RehearsalFound, RollbackAsked
+from gonogo.core.engine.loss import LossState
 from gonogo.core.model.people import NO_GO, Vote
 
 
@@ -265,14 +266,7 @@ class RollbackState:
     undo_attempt: int = 0
     #: how many scripts of a level that has its own are done
     switched: int = 0
-    #: a person accepted the data loss, and the run has not stopped since
-    accepts_loss: bool = False
-    #: what was counted and may be destroyed: a step, or all of it
-    loss_counted: int | None = None
-    #: rows would be destroyed, and a person has yet to accept that
-    loss_pending: bool = False
-    #: the rows that were destroyed, by table, as people accepted
-    lost: Mapping[str, int] = field(default_factory=dict)
+    loss: LossState = field(default_factory=LossState)
     failed: bool = False
     #: people know that it takes longer than its budget
     over_budget: bool = False

@@ -99,10 +99,11 @@ class Step(Part):
     )
     lock_timeout: Duration | None = Field(default=None, description="This step's own lock_timeout.")
     statement_timeout: Duration | None = Field(default=None, description="This step's own statement_timeout.")
-    keeps: str = Field(
+    keeps: str | dict[str, str] = Field(
         default="",
-        description="Why its undo destroys no row that the application wrote since, although it drops or deletes; without it, an"
-        " undo that would destroy such rows waits for a person.",
+        description="Why its undo destroys no row that the application wrote since, although it drops, deletes or overwrites."
+        " One reason speaks of the tables that were there before the step; a mapping of tables to reasons of those, also of new"
+        " ones. Without it, an undo that would destroy such rows waits for a person.",
     )
     journal: str = Field(
         default="",

@@ -86,7 +86,7 @@ class PlannedStep(Planned):
     again: str = ""
     #: the tables that its undo drops or deletes from, and why that loses nothing, or who knows what would be lost
     destroys: tuple[str, ...] = ()
-    keeps: str = ""
+    keeps: str | Mapping[str, str] = ""
     journal: str = ""
     no_return: bool = False
     #: how many rows it must change

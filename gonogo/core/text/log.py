@@ -13,7 +13,7 @@ from gonogo.core.engine.rehearsal import describe
 from gonogo.core.engine.state import State, Status, takes_effect
 from gonogo.core.model.duration import say_duration
 from gonogo.core.plan.plan import Plan
-from gonogo.core.text.messages import clock, describe_backup, describe_loss_step
+from gonogo.core.text.messages import clock, describe_backup, describe_loss_step, describe_rows
 from gonogo.core.text.plain import counted
 from gonogo.core.text.scene import Scene, Tellers
 
@@ -195,7 +195,8 @@ def _person_says(scene: Scene[events.Body]) -> str:
 
 @LINES.of(events.ResumeAsked)
 def _resumed(scene: Scene[events.ResumeAsked]) -> str:
-    return f"{scene.actor} resumed the run"
+    accepts = ", and accepts the data loss" if scene.body.accept_loss else ""
+    return f"{scene.actor} resumed the run{accepts}{f': {scene.body.why}' if scene.body.why else ''}"
 
 
 @LINES.of(events.Acknowledged)
@@ -221,10 +222,11 @@ def _taken_over(scene: Scene[events.TakenOver]) -> str:
 
 @LINES.of(events.LossCounted)
 def _loss_counted(scene: Scene[events.LossCounted]) -> str:
-    rows = list(scene.body.rows.values())
-    count = "an unknown number of rows" if min(rows, default=0) < 0 else counted(sum(rows), "row")
-    what = describe_loss_step(scene.plan, scene.body.step)
-    return f"{what} destroys {count} that {'was' if rows == [1] else 'were'} written since" if any(rows) else ""
+    rows = describe_rows(scene.body.rows)
+    if not rows or scene.after.rollback.loss.pending:
+        return ""  # why it holds says so
+    what = "the rollback" if scene.body.whole else describe_loss_step(scene.plan, scene.body.step)
+    return f"{what} destroys rows that were written since, as accepted: {rows} ({scene.body.how})"
 
 
 @LINES.of(events.UndoDone)
@@ -234,7 +236,8 @@ def _undone(scene: Scene[events.UndoDone]) -> str:
         return f"undone {step.name}: by hand"
     script = step.undo[scene.body.script]
     took = f" in {say_duration(scene.event.at - scene.event.began)}" if script.transactional else ""
-    return f"undone {step.name}: {script.source}{took}"
+    lost = f"; lost with it, written by others: {rows}" if (rows := describe_rows(scene.body.lost)) else ""
+    return f"undone {step.name}: {script.source}{took}{lost}"
 
 
 @LINES.of(events.SwitchDone)

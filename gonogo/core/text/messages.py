@@ -271,7 +271,9 @@ def _holding(scene: Scene[Body]) -> str:
 
 @UPDATES.of(events.ResumeAsked)
 def _resumed(scene: Scene[events.ResumeAsked]) -> str:
-    return f"▶️ {scene.actor} resumed the run."
+    accepts = ", and accepts the data loss" if scene.body.accept_loss else ""
+    why = f": {first_line(scene.body.why)}" if scene.body.why else ""
+    return f"▶️ {scene.actor} resumed the run{accepts}{why}."
 
 
 @UPDATES.of(events.RollbackProved)
@@ -289,8 +291,8 @@ def _phase_rolled_back(scene: Scene[events.PhaseRollbackProved]) -> str:
 
 def _lost(state: State) -> str:
     """Say what the rollback destroyed."""
-    rows = describe_rows(state.rollback.lost)
-    return f" Data loss, as accepted: rows that were written since, {rows}." if rows else ""
+    rows, by = describe_rows(state.rollback.loss.lost), state.rollback.loss.accepted_by
+    return f" Data loss, accepted by {first_line(by)}: rows that were written since, {rows}." if rows else ""
 
 
 @UPDATES.of(events.Acknowledged)

@@ -36,7 +36,7 @@ def next_commands(plan: Plan, state: State, *, running: bool) -> list[NextComman
         return [NextCommand(command=f"gonogo status {where} --watch")]
     if state.rollback.failed:
         return _after_a_failed_rollback(plan, state, where)
-    if state.held and state.status is Status.ROLLING_BACK and state.rollback.loss_pending:
+    if state.held and state.status is Status.ROLLING_BACK and state.rollback.loss.pending:
         return [NextCommand(command=f"gonogo rollback {where} --continue --accept-loss", when="you accept this data loss")]
     if state.status is Status.ROLLED_BACK and state.rollback.level in SWITCH_LEVELS:
         return [

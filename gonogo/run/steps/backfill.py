@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from gonogo import clock
 from gonogo.core.engine.commands import Perform
+from gonogo.core.engine.decide import counts_loss
 from gonogo.core.engine.events import BatchDone, Held
 from gonogo.core.engine.marks import downtime_mark, script_done
 from gonogo.run.context import Context
@@ -26,7 +27,7 @@ def perform(context: Context, number: int, index: int) -> Iterator[Outcome]:
     # by whatever is more urgent it is left: a hold, a trip, people who agreed to roll back
     while context.is_next(Perform(number, 0)):
         cursor = context.state.work.cursor
-        since = context.target.oldest_running() if step.destroys and cursor is None else ""
+        since = context.target.oldest_running() if counts_loss(step) and cursor is None else ""
         seconds = round(clock.monotonic() - began, 3)
         body = BatchDone(step=number, upto=(), rows=0, seconds=seconds, of=batches.estimate, down=down, since=since)
         event = batches.run_next(count, cursor, body)

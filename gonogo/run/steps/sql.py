@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gonogo.core.engine.commands import RunUndo
-from gonogo.core.engine.decide import needs_loss_count
+from gonogo.core.engine.decide import counts_loss
 from gonogo.core.engine.events import UndoDone, UndoFailed, UndoStarted
 from gonogo.core.engine.marks import downtime_mark, script_done, script_started
 from gonogo.run.context import Context
@@ -18,7 +18,7 @@ def perform(context: Context, number: int, index: int) -> Iterator[Outcome]:
     step = context.plan.steps[number]
     script = step.scripts[index]
     # what is written from now on is what its undo would destroy
-    since = context.target.oldest_running() if step.destroys and index == 0 else ""
+    since = context.target.oldest_running() if counts_loss(step) and index == 0 else ""
     done = script_done(context.plan, number, index, since=since)
     if script.transactional:
         yield context.target.run_script(step, script, done)
@@ -36,10 +36,9 @@ def undo(context: Context, command: RunUndo) -> Iterator[Outcome]:
     down = downtime_mark(context.plan, command.step, script, back=True)
     done = UndoDone(step=command.step, script=command.script, last=command.last, down=down)
     if script.transactional:
-        guarded = needs_loss_count(step) and not context.state.rollback.accepts_loss and (script.destroys or step.journal)
-        guard = context.target.loss_guard(command.step, script) if guarded else ""
-        yield context.target.run_script(step, script, done, guard=guard)
+        yield context.target.undo(context.state, command.step, command.script, script, done)
         return
+    done = context.target.with_estimate(command.step, done)
     if command.in_doubt and (happened := context.target.happened(script)) is not False:
         yield done if happened else in_doubt(context, command)
         return

@@ -1,0 +1,256 @@
+"""What an undo destroys, measured by running it twice: once behind a savepoint, to see which tables it touches.
+
+That is taken back, the rows at stake are noted, it runs again, and what is there then is compared with them. The text of a
+statement is never read: cascades, triggers, functions, rules and DO blocks count like the statement itself.
+
+A row is at stake when somebody else than the run wrote it after the step: its xmin names the transaction that wrote it last. It
+is lost when it is gone, when a column of it holds another value, or when a column of it that held a value is gone.
+
+What cannot be seen: what acts beyond the database, rows that the application deleted and the undo brings back, the content of
+large objects and of foreign tables, and a row that the run itself wrote again after the application did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import psycopg
+
+from gonogo import clock
+from gonogo.postgres.connection import Connection
+from gonogo.postgres.schemas import USERS_SCHEMAS
+from gonogo.recovery.data_loss import WROTE
+from gonogo.recovery.rows_at_stake import Stake, lost, note
+
+#: each table, with what a statement can do to it; temporary tables belong to sessions
+_STATE = f"""
+SELECT c.oid::bigint, pg_catalog.format('%I.%I', n.nspname, c.relname), pg_catalog.pg_relation_filenode(c.oid)::bigint,
+  a.columns, i.parents, pg_catalog.pg_stat_get_xact_tuples_updated(c.oid), pg_catalog.pg_stat_get_xact_tuples_deleted(c.oid)
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN (SELECT attrelid, pg_catalog.md5(pg_catalog.string_agg(pg_catalog.concat_ws(' ', attnum, atttypid, atttypmod), ','
+  ORDER BY attnum)) AS columns FROM pg_catalog.pg_attribute WHERE attnum > 0 AND NOT attisdropped GROUP BY attrelid) a
+  ON a.attrelid = c.oid
+LEFT JOIN (SELECT inhrelid, pg_catalog.array_agg(inhparent::bigint ORDER BY inhseqno) AS parents
+  FROM pg_catalog.pg_inherits GROUP BY inhrelid) i ON i.inhrelid = c.oid
+WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND {USERS_SCHEMAS}
+"""
+#: the system columns of a table are written once, as it is made
+_MADE_SINCE = f"""
+SELECT NOT pg_catalog.pg_visible_in_snapshot(({WROTE})::text::xid8, %s::pg_catalog.pg_snapshot)
+FROM pg_catalog.pg_attribute AS t,
+ (SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::bigint AS id) AS next
+WHERE t.attrelid = %s AND t.attnum = -1
+"""
+#: our own queries see every row, and find names where nobody else writes
+OURS = "SET LOCAL search_path = pg_catalog, pg_temp;SET LOCAL row_security = off"
+_LOCKS = """
+SELECT relation::bigint, mode FROM pg_catalog.pg_locks
+WHERE locktype = 'relation' AND pid = pg_catalog.pg_backend_pid() AND granted
+"""
+#: the locks that keep writers out, the weakest first; readers go on under the first two
+_MODES = ("SHARE ROW EXCLUSIVE", "EXCLUSIVE", "ACCESS EXCLUSIVE")
+_MODE_OF = {"ShareRowExclusiveLock": _MODES[0], "ExclusiveLock": _MODES[1], "AccessExclusiveLock": _MODES[2]}
+#: how often locks are tried for
+_TRIES = 20
+#: what another try may pass, and what the watch does
+_PASSING = frozenset({"55P03", "40P01", "40001", "57014"})
+
+
+#: the tables that a script touches, by number, each with the lock that it takes there
+Touched = Mapping[int, str]
+
+
+class CannotMeasure(Exception):
+    """What an undo destroys cannot be measured here; the text says why. The transaction is of no use any more."""
+
+
+class ScriptRefused(CannotMeasure):
+    """One of several scripts is refused by the server, after the ones before it."""
+
+    def __init__(self, message: str, number: int) -> None:
+        self.number = number
+        super().__init__(message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UndoScript:
+    """One script of an undo, and which rows count as written since."""
+
+    text: str
+    #: a snapshot of just before the step that it reverses
+    since: str
+    #: why the tables that were there before the step lose nothing; or why those of these names do, new ones too
+    keeps: str | Mapping[str, str] = ""
+    #: what it runs under, as SQL: its limits, and which rows it sees
+    settings: str = ""
+    #: it sets session parameters, a role among them
+    sets: bool = False
+
+    @property
+    def prefix(self) -> str:
+        """What goes before its text: the path of the session, not ours."""
+        return f"SET LOCAL search_path TO DEFAULT;{self.settings}"
+
+    @property
+    def suffix(self) -> str:
+        """What goes after it: deferred triggers destroy, too."""
+        return f"\n;SET CONSTRAINTS ALL IMMEDIATE;{'RESET SESSION AUTHORIZATION;RESET ROLE;' if self.sets else ''}{OURS}"
+
+
+class _Table(NamedTuple):
+    name: str
+    file: int | None
+    columns: str | None
+    parents: Sequence[int] | None
+    updated: int
+    deleted: int
+
+
+def measure(
+    connection: Connection, run: str, undos: Sequence[UndoScript], *, touched: Sequence[Touched] | None = None, for_real: bool
+) -> tuple[list[dict[str, int]], list[Touched]]:
+    """Run some undo scripts in the open transaction, and say how many rows each destroys that somebody wrote since.
+
+    Args:
+        connection: in a transaction, which the caller commits or rolls back.
+        run: the run whose own rows do not count.
+        undos: the scripts, in the order in which they run.
+        touched: the tables that each of them touches, where that is known already.
+        for_real: whether the scripts must have run at the end, as the caller commits; else they run again only where rows are at
+            stake.
+
+    Returns:
+        For each script, the rows by table, -1 where the number cannot be known; and the tables that each touches.
+
+    Raises:
+        CannotMeasure: it cannot be measured; where a script is refused, as ScriptRefused.
+        psycopg.Error: the server refused a script for real, a lock was not to be had, or the connection is lost.
+    """
+    with _measuring(connection):
+        if connection.execute("SELECT pg_catalog.current_setting('track_counts')").fetchone() != ("on",):
+            raise CannotMeasure("track_counts is off")
+        by_script = _look(connection, undos) if touched is None else list(touched)
+        known: dict[int, str] = {}
+        for each in by_script:
+            known |= {oid: max(mode, known.get(oid, mode), key=_MODES.index) for oid, mode in each.items()}
+        before = _state(connection)
+        tables = {oid: before[oid].name for oid in sorted(known) if oid in before}
+        _lock(connection, {tables[oid]: known[oid] for oid in tables})
+        stakes = note(connection, run, tables, min(undos, key=lambda undo: int(undo.since.split(":")[0])).since)
+        waived = [_waived(connection, undo, stakes) for undo in undos]
+    if not for_real and not any(stake.count for stake in stakes):
+        return [{} for _ in undos], by_script
+    found = []
+    for undo, kept in zip(undos, waived, strict=True):
+        _run(connection, undo, alone=for_real)
+        with _measuring(connection):
+            gone = {stake.name: lost(connection, stake, undo.since) for stake in stakes}
+        found.append({stake.name: gone[stake.name] for stake in stakes if gone[stake.name] and stake.oid not in kept})
+    with _measuring(connection):
+        if more := _touched(before, _state(connection)) - set(known):
+            names = ", ".join(sorted(before[oid].name for oid in more))
+            raise CannotMeasure(f"it touched {names} only when it ran again")
+    return found, by_script
+
+
+@contextmanager
+def _measuring(connection: Connection) -> Iterator[None]:
+    """What goes wrong as it is measured is not the script's fault, and must not fail it."""
+    try:
+        connection.execute(OURS.encode())
+        yield
+    except psycopg.Error as error:
+        if connection.closed or (error.sqlstate or "") in _PASSING:
+            raise
+        raise CannotMeasure(str(error).splitlines()[0]) from None
+
+
+def _run(connection: Connection, undo: UndoScript, *, alone: bool) -> None:
+    """Run a script; one of several begins with nothing that another one set."""
+    connection.execute(f"{'' if alone else 'RESET ALL;'}{undo.prefix}{undo.text}{undo.suffix}".encode())
+
+
+def _look(connection: Connection, undos: Sequence[UndoScript]) -> list[Touched]:
+    """Run scripts behind a savepoint, take that back, and return the tables that each touched."""
+    before, found = _state(connection), list[Touched]()
+    connection.execute("SAVEPOINT gonogo_look")
+    for number, undo in enumerate(undos):
+        try:
+            _run(connection, undo, alone=len(undos) == 1)
+        except psycopg.Error as error:
+            if connection.closed or (error.sqlstate or "") in _PASSING:
+                raise
+            raise ScriptRefused(str(error).splitlines()[0], number) from None
+        after = _state(connection)
+        held = _locks(connection)
+        found.append({oid: held.get(oid, _MODES[0]) for oid in _touched(before, after)})
+        before = after
+    # the locks go with it: whoever waited for them gets in here, and is noted
+    connection.execute("ROLLBACK TO SAVEPOINT gonogo_look;RELEASE SAVEPOINT gonogo_look")
+    connection.execute(OURS.encode())
+    return found
+
+
+def _state(connection: Connection) -> dict[int, _Table]:
+    return {int(row[0]): _Table(*row[1:]) for row in connection.execute(_STATE.encode()).fetchall()}
+
+
+def _touched(before: Mapping[int, _Table], after: Mapping[int, _Table]) -> frozenset[int]:
+    """Return the tables that are gone, have other columns or parents, were written anew, updated, or deleted from.
+
+    The counts hold what was taken back, too: their differences mean something, and they themselves nothing.
+    """
+    return frozenset(oid for oid, was in before.items() if (now := after.get(oid)) is None or was[1:] != now[1:])
+
+
+def _locks(connection: Connection) -> dict[int, str]:
+    """Return the strongest lock that this session holds on each table, of those that keep writers out."""
+    held: dict[int, str] = {}
+    for oid, found in connection.execute(_LOCKS.encode()).fetchall():
+        if mode := _MODE_OF.get(found):
+            held[int(oid)] = max(mode, held.get(int(oid), mode), key=_MODES.index)
+    return held
+
+
+def _lock(connection: Connection, tables: Mapping[str, str]) -> None:
+    """Take at once every lock that the scripts take, so that none waits for the application while the application waits for it.
+
+    Raises:
+        psycopg.errors.LockNotAvailable: it could not be had for seconds.
+    """
+    if not tables:
+        return
+    wanted = ";".join(f"LOCK TABLE ONLY {name} IN {mode} MODE" for name, mode in tables.items())
+    for number in range(_TRIES):
+        connection.execute("SAVEPOINT gonogo_lock")
+        try:
+            # shorter than deadlock_timeout: where they wait for one another, gonogo gives way, and nobody's call dies of it
+            connection.execute(f"SET LOCAL lock_timeout = '200ms';{wanted};SET LOCAL lock_timeout TO DEFAULT".encode())
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+            connection.execute("ROLLBACK TO SAVEPOINT gonogo_lock")
+            if number == _TRIES - 1:
+                raise
+            clock.sleep(0.02 * (number + 1))
+        else:
+            connection.execute("RELEASE SAVEPOINT gonogo_lock")
+            return
+
+
+def _waived(connection: Connection, undo: UndoScript, stakes: Iterable[Stake]) -> frozenset[int]:
+    """Return the tables whose rows a step is said to keep elsewhere: those that it names, or those that were there before it."""
+    if not undo.keeps:
+        return frozenset()
+    if not isinstance(undo.keeps, str):
+        # names are found where the role finds them
+        connection.execute("SET LOCAL search_path TO DEFAULT")
+        named = connection.execute(
+            "SELECT pg_catalog.to_regclass(t)::oid::bigint FROM pg_catalog.unnest(%s::text[]) t", [[*undo.keeps]]
+        )
+        found = frozenset(int(row[0]) for row in named.fetchall() if row[0] is not None)
+        connection.execute(OURS.encode())
+        return found
+    made = {stake.oid: connection.execute(_MADE_SINCE.encode(), [undo.since, stake.oid]).fetchone() for stake in stakes}
+    return frozenset(oid for oid, row in made.items() if row != (True,))
