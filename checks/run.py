@@ -23,6 +23,8 @@ def measure(question: Question, connection: Connection) -> Measurement:  # noqa:
         folder=question.root / asked.folder,
         environment=asked.environment,
         url=question.database.url,
+        url_as=asked.url_as,
+        copy_of=question.database.copy_of,
         limit=question.check.within.total_seconds(),
     )
     notes = (answer.words,) if answer.words else ()

@@ -389,6 +389,7 @@ RUN = """\
 run:
   argv: [k6, run, --summary-export, /dev/stdout, "load/{{ stage }}.js"]
   environment: [K6_TOKEN]
+  url_as: DATABASE_URL                     # where it reads the address of its database
   folder: tests
   field: metrics.http_req_duration.p95     # of its JSON
   pattern: "p95=([0-9.]+)"                 # or where its output is text

@@ -17,8 +17,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
+import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from gonogo import clock, private_files
@@ -39,6 +40,9 @@ _LIBPQ = {
     "dbname": "PGDATABASE",
     "sslmode": "PGSSLMODE",
 }
+#: what would lead a program of libpq to another server, or in as somebody else
+_SERVER = (*_LIBPQ.values(), "PGSERVICE", "PGSERVICEFILE", "PGPASSWORD", "PGPASSFILE")
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 #: seconds between two looks at a program, and that it has to end in peace
 _GLANCE, _KILL_AFTER = 0.05, 2.0
 
@@ -73,6 +77,9 @@ def run_command(
     folder: Path,
     environment: Sequence[str] = (),
     url: str = "",
+    url_as: str = "",
+    copy_of: str = "",
+    options: str = "",
     limit: float,
     stopping: Callable[[], bool] = lambda: False,
 ) -> Answer:
@@ -83,6 +90,9 @@ def run_command(
         folder: where it runs.
         environment: the names of the environment variables that it gets, beside the usual ones.
         url: the database that it may reach, as libpq's own variables; the password is in a file.
+        url_as: the environment variable in which it gets the address of that database as well, password and all.
+        copy_of: the database that this one is a copy of: nothing that names it is handed to the program.
+        options: what its connections run under, as PGOPTIONS.
         limit: the seconds that it may take.
         stopping: says whether it should end now.
 
@@ -95,7 +105,9 @@ def run_command(
         raise NotStarted(f"{argv[0]}: the environment variable {missing[0]} is not set")
     if not folder.is_dir():
         raise NotStarted(f"{argv[0]}: there is no folder {folder}")
-    with _prepared(environment, url) as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+    if copy_of:
+        _require_no_target(argv, environment, url_as, copy_of)
+    with _prepared(environment, url, url_as, options) as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         began = clock.monotonic()
         process = _start(argv, folder, given, out, err)
         try:
@@ -150,17 +162,73 @@ def redactor(environment: Sequence[str], url: str) -> Callable[[str], str]:
 
 
 @contextmanager
-def _prepared(environment: Sequence[str], url: str) -> Iterator[dict[str, str]]:
+def _prepared(environment: Sequence[str], url: str, url_as: str, options: str) -> Iterator[dict[str, str]]:
     """Make a program's environment; the password of the database is in a file that only this account may read."""
     given = {name: os.environ[name] for name in (*_KNOWN, *environment) if name in os.environ}
     if not url:
         yield given
         return
+    # which server it reaches is not for its own variables to say
+    given = {name: value for name, value in given.items() if name not in _SERVER}
     parts = conninfo_to_dict(url)
+    # what its author names goes last, and counts
+    if limits := " ".join(filter(None, (str(parts.get("options") or ""), options, given.get("PGOPTIONS", "")))):
+        given["PGOPTIONS"] = limits
+    if url_as:
+        given[url_as] = _address(parts)
     given |= {variable: str(parts[word]) for word, variable in _LIBPQ.items() if parts.get(word)}
     with tempfile.TemporaryDirectory(prefix="gonogo-") as folder:
         passfile = private_files.write_password(Path(folder), str(parts.get("password") or ""))
         yield {**given, "PGPASSFILE": str(passfile)}
+
+
+def _address(parts: Mapping[str, Any]) -> str:
+    """Return the address of a database as programs read it: `postgresql://user:password@host:port/database?...`."""
+    host, rest = str(parts.get("host") or ""), dict(parts)
+    for word in ("user", "password", "port", "dbname", "options"):
+        rest.pop(word, None)
+    if not host.startswith("/"):
+        rest.pop("host", None)
+    who = ":".join(quote(str(parts[word]), safe="") for word in ("user", "password") if parts.get(word))
+    where = "" if host.startswith("/") else (f"[{host}]" if ":" in host else host)
+    port = f":{parts['port']}" if parts.get("port") and where else ""
+    if parts.get("port") and not where:
+        rest["port"] = str(parts["port"])
+    query = f"?{urlencode(rest)}" if rest else ""
+    return f"postgresql://{f'{who}@' if who else ''}{where}{port}/{quote(str(parts.get('dbname') or ''), safe='')}{query}"
+
+
+def _require_no_target(argv: Sequence[str], environment: Sequence[str], url_as: str, target: str) -> None:
+    """Refuse to hand a program on a copy what names the target.
+
+    Raises:
+        NotStarted: an argument or a variable does.
+    """
+    handed = {f"the variable {name}": os.environ.get(name, "") for name in environment if name not in (*_SERVER, url_as)}
+    handed |= {f"its argument {number}": word for number, word in enumerate(argv[1:], 1)}
+    for what, value in handed.items():
+        if _names(value, target):
+            raise NotStarted(
+                f"{argv[0]}: {what} names the target, and in a rehearsal a program may reach the copy only. Let it read PGHOST,"
+                " PGDATABASE and the like, or name the variable in which it reads an address with `url_as:`"
+            )
+
+
+def _names(value: str, target: str) -> bool:
+    """Return whether a text holds the address of a database, in libpq's forms or another one."""
+    theirs = _place(target)
+    with suppress(psycopg.Error):
+        if _place(value) == theirs:
+            return True
+    host, _, name = theirs
+    spelled = [each for each in ({*_LOOPBACK} if host in _LOOPBACK else {host}) if each]
+    return bool(name) and any(each in value for each in spelled) and name in value
+
+
+def _place(url: str) -> tuple[str, str, str]:
+    parts = conninfo_to_dict(url)
+    host = str(parts.get("host") or parts.get("hostaddr") or "")
+    return ("localhost" if host in _LOOPBACK else host), str(parts.get("port") or "5432"), str(parts.get("dbname") or "")
 
 
 def _wait(process: subprocess.Popen[bytes], name: str, deadline: float, limit: float, stopping: Callable[[], bool]) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
 
-from gonogo.postgres.connection import Connection
+from gonogo.errors import Unreachable
+from gonogo.postgres.connection import Connection, Database
 
 _WHO = """
 SELECT a.pid, a.usename, a.application_name, a.state,
@@ -54,3 +56,30 @@ def _named(row: Sequence[Any]) -> str:
 
 
 __all__ = ["blocking", "describe_error", "locking"]
+
+
+@contextmanager
+def naming_blockers(waiting: Connection, database: Database, name: str, found: list[str]) -> Iterator[None]:
+    """While a connection may wait for a lock, see on another one who holds it.
+
+    Args:
+        waiting: the connection.
+        database: where it is.
+        name: whose it is, as application_name.
+        found: where those who hold it are put, the newest look alone.
+    """
+    over, pid = threading.Event(), waiting.info.backend_pid
+    thread = threading.Thread(target=_look_out, args=(pid, database, name, over, found), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(timeout=5)
+
+
+def _look_out(pid: int, database: Database, name: str, over: threading.Event, found: list[str]) -> None:
+    with suppress(psycopg.Error, Unreachable), database.connect(f"{name}/lookout") as connection:
+        while not over.wait(0.05):
+            if blockers := blocking(connection, pid):
+                found[:] = blockers

@@ -50,6 +50,8 @@ class Database:
     role: str = ""
     #: the schemas in which names without one are found; without it, those that the role has in that database
     search_path: str = ""
+    #: the address of the target that this is a copy of, where it is one
+    copy_of: str = ""
 
     def __repr__(self) -> str:
         return f"Database({safe_url(self.url)})"

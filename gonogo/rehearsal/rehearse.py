@@ -29,12 +29,14 @@ from gonogo.core.engine.evolve import evolve
 from gonogo.core.engine.forecast import actual_times
 from gonogo.core.engine.rehearsal import Restores, shortcomings, verdict
 from gonogo.core.engine.state import SWITCH_LEVELS, State, Status, outcome
+from gonogo.core.plan.fingerprint import differences
 from gonogo.core.plan.plan import Identity, Plan
 from gonogo.core.plan.seal import evidence_seal
 from gonogo.ledger import store
 from gonogo.ledger.encoding import encode
 from gonogo.planning.prepared import Prepared
 from gonogo.postgres.connection import Database, identify
+from gonogo.postgres.fingerprint import fingerprint
 from gonogo.postgres.inventory import Snapshot, compare_snapshot
 from gonogo.project import Project
 from gonogo.recovery import dump, restore
@@ -76,6 +78,7 @@ def rehearse(
     with targets.connect_recovering(database, "gonogo/rehearse") as connection:
         identity = identify(connection)
         store.create(connection)
+        before = fingerprint(connection)
     plan = prepared.plan.model_copy(update={"identity": identity})
     made = read(folder) if folder else _take(plan, database, project, say)
     _require_of(made, identity)
@@ -89,6 +92,11 @@ def rehearse(
         each_step=each_step or bool(plan.rehearsal and plan.rehearsal.each_step),
     )
     shown = _evidence(run, made)
+    with database.connect("gonogo/rehearse") as connection:
+        # a program, a foreign server or dblink may have reached it; or somebody else changed it
+        touched = tuple(differences(before.objects, fingerprint(connection).objects))
+    shown = shown.replace(target_changed=touched)
+    shown = shown.replace(shortcomings=shortcomings(plan, shown))
     if plan.protected:
         # as the ledger holds it, so that it is the same when it is read again
         written = json.loads(encode(write_body(shown)))
@@ -133,7 +141,7 @@ def _evidence(run: RehearsalRun, made: BackupFolder) -> Rehearsed:
     alone = rehearse_steps(run, made) if run.each_step else {}
     seen = undone or first
     steps = tuple(alone[step.step].put_into(step) if step.step in alone else step for step in (seen.steps if seen else ()))
-    shown = Rehearsed(
+    return Rehearsed(
         # what is known is as old as what it was rehearsed on
         at=made.manifest.taken_at,
         took=round((clock.now() - began).total_seconds(), 1),
@@ -153,7 +161,6 @@ def _evidence(run: RehearsalRun, made: BackupFolder) -> Rehearsed:
         queries=first.queries if first else (),
         each_step=run.each_step,
     )
-    return shown.replace(shortcomings=shortcomings(run.plan, shown))
 
 
 def _rehearse_level(run: RehearsalRun, made: BackupFolder, level: str) -> _RoundTrip:

@@ -42,7 +42,7 @@ class RehearsalRun:
 
     def copy(self, url: str) -> Database:
         """Return how a copy is reached: as the role, and with the path, of the target."""
-        return Database(url=url, role=self.database.role, search_path=self.search_path)
+        return Database(url=url, role=self.database.role, search_path=self.search_path, copy_of=self.database.url)
 
     @property
     def room(self) -> scratch.ScratchServer:

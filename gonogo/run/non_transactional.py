@@ -6,7 +6,6 @@ dropped and built again, never waved through by `IF NOT EXISTS`.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -87,13 +86,10 @@ _UNKNOWN = AloneStatement(act="", node="", refuses=lambda _: None, stands_in=lam
 
 def _execute(session: Session, step: PlannedStep, sql: str, blockers: list[str], number: int) -> None:
     limits = f"SET lock_timeout={milliseconds(step.lock_timeout)};SET statement_timeout={milliseconds(step.statement_timeout)}"
-    session.connection.execute(limits.encode())
-    try:
+    with session.leaving_nothing():
+        session.connection.execute(limits.encode())
         with session.cancellable(), session.naming_blockers(blockers, wanted=number > 1):
             session.connection.execute(sql.encode())
-    finally:
-        with suppress(psycopg.Error):
-            session.connection.execute("RESET lock_timeout;RESET statement_timeout")
 
 
 def probe(session: Session, script: Script) -> bool | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -24,7 +24,7 @@ from gonogo.core.plan.plan import Plan, PlannedStep, Script
 from gonogo.errors import Refused, RowsWritten, ScriptFailed, Unreachable
 from gonogo.ledger import continuity, fence, store
 from gonogo.ledger.encoding import encode
-from gonogo.postgres.blockers import blocking
+from gonogo.postgres.blockers import naming_blockers
 from gonogo.postgres.connection import Connection, Database, identify, milliseconds, require_same
 from gonogo.recovery import data_loss, measured_loss
 from gonogo.recovery.measured_loss import CannotMeasure, Touched, UndoScript
@@ -35,6 +35,11 @@ QUERY_CANCELED = "57014"
 TRANSIENT = frozenset({"55P03", "40P01", "40001"})
 #: the command tags of what changes rows
 _CHANGES = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "COPY"})
+#: what outlives a transaction: cursors, prepared statements, advisory locks, temporary tables, settings; and what is listened to
+_CLEAR = (
+    "CLOSE ALL;DEALLOCATE ALL;DISCARD TEMP;DISCARD SEQUENCES;RESET SESSION AUTHORIZATION;RESET ALL;UNLISTEN *;LISTEN gonogo;"
+    "SELECT pg_catalog.pg_advisory_unlock_all()"
+)
 _LOST = frozenset({"57P01", "57P02", "57P03", "08006", "08003", "08000"})
 
 
@@ -122,6 +127,19 @@ class Session:
             with self._lock:
                 self._busy_with = None
 
+    @contextmanager
+    def leaving_nothing(self) -> Iterator[None]:
+        """Clear what a script leaves in the session, so that it reaches no other script, and nobody waits for its locks."""
+        # what is prepared by the driver would go with what a script prepared
+        self.connection.prepare_threshold = None
+        try:
+            yield
+        finally:
+            # a connection that is lost has nothing any more
+            with suppress(psycopg.Error):
+                if not self.connection.closed:
+                    self.connection.execute(f"{_CLEAR};SET application_name = {self._quote(self.name[:63])}".encode())
+
     # scripts
 
     def run_script(self, step: PlannedStep, script: Script, body: Body, *, text: str | None = None, guard: str = "") -> Event:
@@ -188,7 +206,8 @@ class Session:
         """Do it, again where that is safe; what the server refuses is told with the place in the script."""
         blockers: list[str] = []
         try:
-            return self._retrying(step, blockers, lambda: self.survive(body, once))
+            with self.leaving_nothing():
+                return self._retrying(step, blockers, lambda: self.survive(body, once))
         except psycopg.Error as error:
             store.raise_if_fenced(error)
             if self.was_stopped(error):
@@ -350,26 +369,9 @@ class Session:
         fence.end_holder(self.connection)
         fence.reclaim(self.connection, self.run, self.epoch)
 
-    @contextmanager
-    def naming_blockers(self, found: list[str], *, wanted: bool) -> Iterator[None]:
+    def naming_blockers(self, found: list[str], *, wanted: bool) -> AbstractContextManager[None]:
         """While a second attempt waits for its lock, see who holds it."""
-        if not wanted:
-            yield
-            return
-        over, pid = threading.Event(), self.connection.info.backend_pid
-        thread = threading.Thread(target=self._look_out, args=(pid, over, found), daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join(timeout=5)
-
-    def _look_out(self, pid: int, over: threading.Event, found: list[str]) -> None:
-        with suppress(psycopg.Error, Unreachable), self.database.connect(f"{self.name}/lookout") as connection:
-            while not over.wait(0.05):
-                if blockers := blocking(connection, pid):
-                    found[:] = blockers
+        return naming_blockers(self.connection, self.database, self.name, found) if wanted else nullcontext()
 
     def append(self, body: Body) -> Event:
         """Append an event as this run's runner; after a lost connection, only if it is not there yet."""

@@ -24,7 +24,7 @@ from gonogo.external.request import request
 from gonogo.ledger import continuity
 from gonogo.postgres import scratch
 from gonogo.postgres.blockers import describe_error
-from gonogo.postgres.connection import Connection
+from gonogo.postgres.connection import Connection, milliseconds
 from gonogo.postgres.fingerprint import fingerprint
 from gonogo.postgres.server_clock import ServerClock
 from gonogo.recovery import data_loss, dump, manifest, restore
@@ -122,19 +122,24 @@ class PostgresTarget:
             if isinstance(what, Http):
                 reply = request(what, limit=limit, key=key, stopping=stopping)
                 return Called(seconds=reply.seconds, text=reply.text, status=reply.status)
-            return self._run(what, limit, stopping)
+            return self._run(step, what, limit, stopping)
         except EndedEarly as error:
             self.session.proceed()
             raise ScriptFailed(str(error), left=True) from None
         except StepError as error:
             raise ScriptFailed(str(error), left=not isinstance(error, NotStarted)) from None
 
-    def _run(self, program: Program, limit: float, stopping: Callable[[], bool]) -> Called:
+    def _run(self, step: PlannedStep, program: Program, limit: float, stopping: Callable[[], bool]) -> Called:
+        database = self.session.database
+        limits = {"lock_timeout": step.lock_timeout, "statement_timeout": step.statement_timeout}
         answer = run_command(
             program.argv,
             folder=self.root / program.folder,
             environment=program.environment,
-            url=self.session.database.url,
+            url=database.url,
+            url_as=program.url_as,
+            copy_of=database.copy_of,
+            options=" ".join(f"-c {name}={milliseconds(value)}" for name, value in limits.items()),
             limit=limit,
             stopping=stopping,
         )

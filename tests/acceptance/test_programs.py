@@ -216,6 +216,68 @@ def test_a_rehearsal_leaves_programs_out_that_would_reach_beyond_the_copy(desk: 
     assert desk.told == []
 
 
+#: writes down where its address leads, by libpq's variables and by the one that it reads, and what its connections run under
+WHERE = """
+import os, psycopg
+for url in ("", os.environ["DATABASE_URL"]):
+    with psycopg.connect(url) as c:
+        limits = [c.execute(f"SHOW {name}_timeout").fetchone()[0] for name in ("lock", "statement")]
+        print(limits)
+        name = c.info.dbname
+"""
+
+
+def test_in_a_rehearsal_a_program_gets_the_copy_under_the_name_that_it_reads_and_never_the_target(desk: Desk) -> None:
+    (desk.root / "where.py").write_text(WHERE + f"open({str(desk.log)!r}, 'a').write(name + chr(10))\n", encoding="utf-8")
+    program = f"{{argv: [{sys.executable}, {desk.root}/where.py], url_as: DATABASE_URL}}"
+    desk.book(run=program, more="in_rehearsal: true, within: 60s, lock_timeout: 3s, statement_timeout: 7s")
+
+    done = desk("rehearse", "book")
+    assert done.returncode == 0, done.stdout + done.stderr
+    copies, target = set(desk.told), desk.one("SELECT current_database()")
+    assert copies
+    assert target not in copies
+    pages = list((desk.root / ".gonogo/rehearsals").glob("*.md"))
+    assert "The target's schema was the same before and after it." in pages[0].read_text(encoding="utf-8")
+
+    desk.log.unlink()
+    assert desk.run().returncode == 0
+    assert desk.told == [target]
+    kept = desk.one("SELECT body->>'output' FROM gonogo.event WHERE kind = 'script done' AND body->>'output' <> ''")
+    assert kept.count("['3s', '7s']") == 2, "libpq's variables and the address lead to the limits of the step"
+
+
+@pytest.mark.parametrize("names_it", ["argument", "variable", "jdbc"])
+def test_a_program_that_is_told_of_the_target_is_not_run_in_a_rehearsal(desk: Desk, names_it: str) -> None:
+    host, name = (
+        desk.one("SELECT split_part(current_setting('unix_socket_directories'), ',', 1)"),
+        desk.one("SELECT current_database()"),
+    )
+    handed = {"argument": "[sh, {0}/tool.sh, '{1}']", "variable": "{{argv: [sh, {0}/tool.sh, v2], environment: [PROD_URL]}}"}
+    value = f"jdbc:postgresql://{host}:5432/{name}" if names_it == "jdbc" else desk.url
+    desk.book(run=handed.get(names_it, handed["variable"]).format(desk.root, desk.url), more="in_rehearsal: true, within: 20s")
+
+    done = desk("rehearse", "book", PROD_URL=value)
+
+    assert done.returncode == 10, done.stdout + done.stderr
+    assert "names the target, and in a rehearsal a program may reach the copy only" in done.stdout + done.stderr
+    assert desk.told == []
+
+
+def test_a_rehearsal_that_changed_the_target_all_the_same_is_no_evidence(desk: Desk) -> None:
+    # a program that has the address from a place of its own
+    (desk.root / "address").write_text(desk.url, encoding="utf-8")
+    connect = f"psycopg.connect(open('{desk.root}/address').read(), autocommit=True)"
+    sly = f"import psycopg; {connect}.execute('CREATE TABLE IF NOT EXISTS sly ()')"
+    (desk.root / "sly.py").write_text(sly, encoding="utf-8")
+    desk.book(run=f"[{sys.executable}, {desk.root}/sly.py]", more="in_rehearsal: true, within: 60s")
+
+    done = desk("rehearse", "book")
+
+    assert done.returncode == 10, done.stdout + done.stderr
+    assert "the target itself changed while it was rehearsed: table public.sly" in done.stdout
+
+
 def test_a_step_is_done_on_its_targets_only_and_a_wait_waits(desk: Desk) -> None:
     rest = "          - {step: sample, only_on: [other], sql: b.sql, undo: b.undo.sql}\n          - {step: settle, wait: 1500ms}"
     desk.book(rest=rest, b__sql="CREATE TABLE sample (id int);\n", b__undo__sql="DROP TABLE sample;\n")

@@ -775,6 +775,8 @@ class Rehearsed(Body):
     phases: tuple[PhaseEvidence, ...] = ()
     queries: tuple[QueryEvidence, ...] = ()
     each_step: bool
+    #: what is another in the target's schema than before the rehearsal began
+    target_changed: tuple[str, ...] = ()
     shortcomings: str = ""
     signature: str = ""
 

@@ -102,6 +102,8 @@ def summary(shown: Rehearsed, seq: int) -> RehearsalFound:
 
 def shortcomings(plan: Plan, shown: Rehearsed) -> str:
     """Say why a rehearsal does not let a run begin although it is of this very plan, or nothing."""
+    if shown.target_changed:
+        return f"the target itself changed while it was rehearsed: {'; '.join(shown.target_changed[:3])}"
     if shown.forward.outcome != "done":
         return f"it did not go forward: {shown.forward.why}"
     proved = {each.level for each in shown.levels if each.verdict in GOOD}

@@ -174,6 +174,12 @@ class Program(Part):
     environment: Names = Field(
         default=(), description="The environment variables that it gets, beside PATH, HOME, LANG and those that reach the target."
     )
+    url_as: str = Field(
+        default="",
+        pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$",
+        description="The environment variable in which it reads the address of its database, such as DATABASE_URL: it gets the"
+        " target's there, and in a rehearsal the copy's.",
+    )
     folder: str = Field(default="", description="Where it runs; the project's folder without one.")
     field: str = Field(default="", description="A field of its JSON output to take as the number: `metrics.p95`.")
     pattern: str = Field(default="", description="A regular expression whose first group is the number in its output.")

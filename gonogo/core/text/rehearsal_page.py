@@ -26,6 +26,10 @@ def rehearsal_page(title: str, shown: Rehearsed) -> str:
         "",
         f"**{shown.shortcomings or 'It went forward and back.'}**",
         "",
+        "The target's schema was the same before and after it."
+        if not shown.target_changed
+        else "**The target changed meanwhile.**",
+        "",
         f"Forward: {forward.outcome}{why}, in {say_duration(forward.took)}.",
         "",
         *table(("rollback by", "verdict", "took", "difference"), [_way(each.level, each) for each in shown.levels]),
