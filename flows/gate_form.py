@@ -92,7 +92,7 @@ class GateForm:
         form = _form(runner, _description(runner, self._refused))
         asked = runner.state.gate.asked
         deadline = asked.deadline if asked else None
-        left = (deadline - clock.now()) + timedelta(days=1) if deadline else _LONG
+        left = (deadline - runner.target.now()) + timedelta(days=1) if deadline else _LONG
         self._opened += 1
         pause: PrefectState[Any] = Paused(
             timeout_seconds=int(left.total_seconds()), pause_key=f"{asked.seq if asked else 0}-{self._opened}"

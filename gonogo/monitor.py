@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from checks.kind import CheckEnvironment
 from checks.measure import measure
-from gonogo import clock
 from gonogo.core.engine.events import Acknowledged, Sampled, SampledCheck
 from gonogo.core.engine.verdict import Judgement, judge
 from gonogo.core.plan.plan import Plan
@@ -26,6 +25,7 @@ from gonogo.notify.sender import Sender
 from gonogo.planning.open import OpenedRunbook
 from gonogo.planning.prepared import Prepared
 from gonogo.postgres.connection import Connection, Database
+from gonogo.postgres.server_clock import server_time
 from gonogo.run import runs, signatures, targets, votes
 from gonogo.run.votes import Caller
 
@@ -83,7 +83,7 @@ def look(opened: OpenedRunbook, prepared: Prepared, database: Database, say: Say
         _raise_and_clear(connection, chain, plan, judged)
         events = store.read_looks(connection, chain)
         alerts = fold_alerts(events)
-        undelivered = _tell(connection, chain, plan, updates_of(plan, alerts, events, clock.now()), say)
+        undelivered = _tell(connection, chain, plan, updates_of(plan, alerts, events, server_time(connection)), say)
         undelivered += _alarms(connection, database, plan, say)
     return Look(judged=judged, alerts=alerts, undelivered=undelivered)
 
@@ -152,7 +152,7 @@ def _alarms(connection: Connection, database: Database, plan: Plan, say: Say) ->
     if channels := ready(found.plan.updates):
         senders = [Sender(database, found.plan, found.run, say, kind) for kind, _ in channels]
         return [lost for sender in senders for lost in sender.tell_once()]
-    return _say(connection, found.run, due(found.plan, found.state, clock.now()), say)
+    return _say(connection, found.run, due(found.plan, found.state, server_time(connection)), say)
 
 
 def acknowledge(

@@ -12,7 +12,6 @@ from contextlib import suppress
 
 import psycopg
 
-from gonogo import clock
 from gonogo.core.engine.events import Kind
 from gonogo.core.engine.evolve import evolve
 from gonogo.core.engine.state import State
@@ -24,6 +23,7 @@ from gonogo.errors import GonogoError
 from gonogo.ledger import deliveries, store
 from gonogo.notify.channel import NotDelivered, Sent, delivery_key, open_channel, say_undelivered
 from gonogo.postgres.connection import Connection, Database
+from gonogo.postgres.server_clock import ServerClock
 from gonogo.report.report import brief, report
 
 #: seconds to wait after each try
@@ -51,6 +51,8 @@ class Sender(threading.Thread):
         self._reading = threading.Lock()
         self._channel, self._where = open_channel(kind), str(getattr(plan.updates, kind))
         self._state = State()
+        #: events are of the target's time, and so is what is due since
+        self._clock = ServerClock()
         self._root: Sent | None = None
         #: what is to be told, what was, what could not be, and what of that the target has yet to record
         self._waiting: list[tuple[int, Update]] = []
@@ -77,7 +79,7 @@ class Sender(threading.Thread):
                     while self._is_ours(connection):
                         last = self._over.is_set()
                         self._catch_up(connection)
-                        self._escalate()
+                        self._escalate(connection)
                         self._send_waiting(connection)
                         if last:
                             return
@@ -140,10 +142,10 @@ class Sender(threading.Thread):
                 story = [(seq, update) for seq, update in self._waiting if not update.root]
                 self._waiting = [(self._state.seq, root), *story]
 
-    def _escalate(self) -> None:
+    def _escalate(self, connection: Connection) -> None:
         """Queue whom to tell next, as nobody has acknowledged what the run needs people for."""
         queued = {update.key for _, update in self._waiting}
-        for update in due(self.plan, self._state, clock.now()):
+        for update in due(self.plan, self._state, self._clock.now(connection)):
             if self._is_new(update) and update.key not in queued and update.key not in self._failed:
                 self._waiting.append((self._state.seq, update))
 
@@ -153,7 +155,7 @@ class Sender(threading.Thread):
             self._remember(connection)
             self._is_ours(connection)
             self._catch_up(connection)
-            self._escalate()
+            self._escalate(connection)
             self._send_waiting(connection)
         return self.undelivered
 
@@ -161,15 +163,15 @@ class Sender(threading.Thread):
         while self._waiting and not self._enough.is_set() and self._is_ours(connection):
             first = self._waiting[0]
             if self._is_new(first[1]):
-                self._deliver(*first)
+                self._deliver(connection, *first)
                 self._record(connection)
             self._waiting = [waiting for waiting in self._waiting if waiting is not first]
 
-    def _deliver(self, seq: int, update: Update) -> None:
+    def _deliver(self, connection: Connection, seq: int, update: Update) -> None:
         error = ""
         if self._root is None and not update.root:
             # the story needs the message that it hangs from
-            notes = headline(self.plan, self._state, self.run_id, clock.now())
+            notes = headline(self.plan, self._state, self.run_id, self._clock.now(connection))
             error = self._try(seq, Update(key="root", text=notes, root=True))
         error = error or self._try(seq, update)
         if error:

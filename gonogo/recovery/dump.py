@@ -30,6 +30,7 @@ from gonogo.postgres.connection import Connection, Database, identify
 from gonogo.postgres.fingerprint import fingerprint
 from gonogo.postgres.schemas import USERS_SCHEMAS
 from gonogo.postgres.scratch import ScratchServer, scratch
+from gonogo.postgres.server_clock import server_time
 from gonogo.postgres.tools import ProgramFailed, Say, finish, running, without_password
 from gonogo.recovery.manifest import MANIFEST, BackupFailed, BackupFolder, Manifest, read, sums
 
@@ -117,7 +118,8 @@ def _take(database: Database, partial: Path, say: Say, rule: Backup) -> Manifest
         snapshot = str(_one(connection, "SELECT pg_catalog.pg_export_snapshot()"))
         with _dumping(database, partial / "dump", snapshot, [name for name in sizes if name not in chosen]) as process:
             manifest = Manifest(
-                taken_at=clock.now(),
+                # what is known of it is as old as the target's clock says
+                taken_at=server_time(connection),
                 server=int(_one(connection, "SHOW server_version_num")),
                 database=str(_one(connection, "SELECT pg_catalog.current_database()")),
                 system=identity.system_identifier,

@@ -197,7 +197,7 @@ def settlement(found: FoundRun, answer: str) -> ScriptDone | ScriptNotDone | Und
         if answer == "done":
             return script_done(plan, state.work.step, started, why=why)
         return script_not_done(plan, state.work.step, started, why=why)
-    command = decide(plan, replace(state, held=""), clock.now()) if state.rollback.failed else None
+    command = decide(plan, replace(state, held=""), state.at or clock.now()) if state.rollback.failed else None
     if isinstance(command, RunUndo):
         if answer == "done":
             return UndoDone(step=command.step, script=command.script, last=command.last, why=why)
