@@ -4,25 +4,21 @@ from collections.abc import Sequence
 from datetime import timedelta
 from random import Random
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from support.plans import LAUNCHER, PEOPLE, START, APhase, AStep, ATask, backfill, check, confirm, phase, plan, script, task
+from support.schedules import ANYBODY, DECISIONS, WATCHED, WISHES, broken, comes_to_rest, rests, says, wander
 from support.world import World
 
-from gonogo.core.engine.commands import Wait
 from gonogo.core.engine.decide import decide
 from gonogo.core.engine.events import Kind
 from gonogo.core.engine.evolve import fold
 from gonogo.core.engine.state import AT_REST, NEEDS_APPROVAL, SWITCH_LEVELS, Status
-from gonogo.core.model.people import GO, NO_GO, Approve, most_votes
+from gonogo.core.model.people import Approve, most_votes
 from gonogo.core.model.rollback import LEVELS, Backup, Level, Rehearsal, Rollback, Switch
 from gonogo.core.plan.plan import Plan, Script
-
-WISHES = (Kind.HOLD, Kind.RESUME, Kind.ABORT, Kind.ROLL_BACK)
-WATCHED = (Status.WORKING, Status.VERIFYING, Status.SOAKING)
-ANYBODY = (*PEOPLE, "stranger")
-DECISIONS = (GO, GO, GO, GO, NO_GO)
 
 
 @st.composite
@@ -98,45 +94,6 @@ def plans(draw: st.DrawFn) -> Plan:
     made = draw(st.lists(phases(), min_size=1, max_size=3))
     rollback = Rollback(levels=tuple(levels), reach=draw(st.sampled_from(("run", "phase"))), feature=feature, data=data)
     return plan(*made, authority=draw(st.none() | rules()), backup=backup, rehearsal=rehearsal, rollback=rollback)
-
-
-def comes_to_rest(world: World) -> None:
-    """See that, from wherever it is, a run ends once nothing more goes wrong.
-
-    Meanwhile a person settles what it cannot know, and everybody says go and ticks what they are asked to.
-    """
-    scripts = sum(step.units + len(step.undo or ()) for step in world.plan.steps)
-    bound = 30 + 4 * scripts + 2 * len(world.plan.tasks)
-    for _ in range(10 + 3 * len(world.plan.steps)):
-        world.go_on(most=bound, until=lambda _: world.waits_for_people())
-        rests(world)
-        if world.state.held:
-            if not world.settle():
-                world.tell(Kind.RESUME, "ben")
-        elif world.waits_for_people():
-            world.everybody_agrees()
-    assert world.state.status in AT_REST
-    assert not world.state.held
-    assert fold(world.events) == world.state
-
-
-def rests(world: World) -> None:
-    """See that a run that goes no further by itself has ended, holds for a reason, or waits for people and says for what."""
-    if not world.waits_for_people():
-        assert world.state.status in AT_REST or world.state.held.strip()
-        return
-    command = world.decide()
-    assert isinstance(command, Wait)
-    assert command.why.strip()
-    assert all(box in command.why for box in world.boxes)
-
-
-def says(world: World, person: str, decision: str, seal: str | None) -> None:
-    """Let somebody vote, whoever they are; nobody who said no-go says go after it."""
-    if any(vote.person == person and vote.decision == NO_GO for vote in world.state.gate.votes):
-        world.tell(Kind.VOTE_REFUSED, person, person=person, decision=decision, why=f"{person} has voted already")
-    else:
-        world.vote(person, decision, seal=seal)
 
 
 class ARun(RuleBasedStateMachine):
@@ -269,69 +226,22 @@ class ARun(RuleBasedStateMachine):
             comes_to_rest(self.world)
 
 
-def answer(world: World, chance: Random, *ways: str) -> None:
-    """Let somebody say something, whether they may or not."""
-    state, person = world.state, chance.choice(ANYBODY)
-    match chance.choice(("vote", "vote", "tick", "tick", "agree", "change", "everybody", *ways)):
-        case "vote":
-            says(world, person, chance.choice(DECISIONS), chance.choice((None, None, None, world.seal_of(0))))
-        case "tick" if items := sorted(world.plan.items(state.phase)):
-            world.confirm(chance.choice(items))
-        case "agree":
-            world.agree(person)
-        case "refuse" if world.answers:
-            world.refuse(chance.choice(world.answers))
-        case "change":
-            world.schema += 1
-        case _ if world.waits_for_people():
-            world.everybody_agrees()
-
-
-def wander(made: Plan, chance: Random) -> World:
-    """Let anything happen to a run, some sixty times."""
-    world = World(plan=made, now=START - timedelta(minutes=chance.choice((0, 0, 30))))
-    world.launch(at_once=chance.random() < 0.3)
-
-    def choose(options: Sequence[str]) -> str:
-        return options[0] if chance.random() < 0.5 else chance.choice(options)
-
-    def between() -> None:
-        if chance.random() < 0.08:
-            world.tell(chance.choice(WISHES), "ben")
-        if chance.random() < 0.08:
-            answer(world, chance)  # nothing is refused meanwhile: whoever refuses is the runner itself
-        if chance.random() < 0.03 and world.state.status in WATCHED:
-            world.tell(Kind.TRIPPED, "watch", why="c: 3 of 5")
-
-    for _ in range(60):
-        if chance.random() < 0.1:
-            chance.choice((world.refold, lambda: world.lose(chance.randint(1, 8))))()
-        command = world.decide()
-        if world.waits_for_people() and chance.random() < 0.9:
-            answer(world, chance, "refuse")
-        elif command is not None:
-            world.carry_out(command, choose, between)
-        else:
-            prod(world, chance)
-    return world
-
-
-def prod(world: World, chance: Random) -> None:
-    """Let a person do something about a run that goes no further by itself."""
-    if world.state.status in (Status.READY, Status.NO_GO):
-        world.launch()
-    elif chance.random() < 0.5:
-        world.settle()
-    else:
-        world.tell(chance.choice((Kind.RESUME, Kind.RESUME, *WISHES)), "ben")
-
-
 @given(plans(), st.integers(0, 2**32))
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_whatever_happens_nothing_is_done_twice_or_left_behind_and_the_run_comes_to_rest(made: Plan, seed: int) -> None:
     chance = Random(seed)  # noqa: S311 - it is a test
     for _ in range(5):
         comes_to_rest(wander(made, chance))
+
+
+def test_schedules_that_are_told_by_their_seeds_break_no_rule() -> None:
+    assert broken(range(300)) == []
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+def test_a_hundred_thousand_schedules_break_no_rule() -> None:
+    assert broken(range(300, 100_300)) == []
 
 
 ARun.TestCase.settings = settings(
