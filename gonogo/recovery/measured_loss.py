@@ -13,7 +13,7 @@ large objects and of foreign tables, and a row that the run itself wrote again a
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -53,8 +53,13 @@ WHERE locktype = 'relation' AND pid = pg_catalog.pg_backend_pid() AND granted
 #: the locks that keep writers out, the weakest first; readers go on under the first two
 _MODES = ("SHARE ROW EXCLUSIVE", "EXCLUSIVE", "ACCESS EXCLUSIVE")
 _MODE_OF = {"ShareRowExclusiveLock": _MODES[0], "ExclusiveLock": _MODES[1], "AccessExclusiveLock": _MODES[2]}
-#: how often locks are tried for
-_TRIES = 20
+#: how long a lock is waited for, and how often: less than deadlock_timeout, so that gonogo gives way and no call of theirs dies
+_GIVE_WAY, _TRIES = "200ms", 10
+_TABLE = """
+SELECT c.oid::bigint, pg_catalog.format('%%I.%%I', n.nspname, c.relname)
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.oid = pg_catalog.to_regclass(%s) AND c.relkind IN ('r', 'p')
+"""
 #: what another try may pass, and what the watch does
 _PASSING = frozenset({"55P03", "40P01", "40001", "57014"})
 
@@ -88,6 +93,8 @@ class UndoScript:
     settings: str = ""
     #: it sets session parameters, a role among them
     sets: bool = False
+    #: the locks that its statements are known to take: `ACCESS EXCLUSIVE on orders`
+    locks: Sequence[str] = ()
 
     @property
     def prefix(self) -> str:
@@ -110,7 +117,12 @@ class _Table(NamedTuple):
 
 
 def measure(
-    connection: Connection, run: str, undos: Sequence[UndoScript], *, touched: Sequence[Touched] | None = None, for_real: bool
+    connection: Connection,
+    run: str,
+    undos: Sequence[UndoScript],
+    *,
+    touched: Sequence[Touched] | None = None,
+    within: float | None = None,
 ) -> tuple[list[dict[str, int]], list[Touched]]:
     """Run some undo scripts in the open transaction, and say how many rows each destroys that somebody wrote since.
 
@@ -119,8 +131,8 @@ def measure(
         run: the run whose own rows do not count.
         undos: the scripts, in the order in which they run.
         touched: the tables that each of them touches, where that is known already.
-        for_real: whether the scripts must have run at the end, as the caller commits; else they run again only where rows are at
-            stake.
+        within: the seconds that it may keep others waiting, where the caller rolls it back: then a script runs again only where
+            rows are at stake. Without it, all have run at the end.
 
     Returns:
         For each script, the rows by table, -1 where the number cannot be known; and the tables that each touches.
@@ -132,20 +144,26 @@ def measure(
     with _measuring(connection):
         if connection.execute("SELECT pg_catalog.current_setting('track_counts')").fetchone() != ("on",):
             raise CannotMeasure("track_counts is off")
-        by_script = _look(connection, undos) if touched is None else list(touched)
+        began = clock.monotonic()
+        if touched is None:
+            # a script that acts as another role may take locks that this one may not
+            with suppress(psycopg.errors.InsufficientPrivilege):
+                _lock(connection, _known_locks(connection, undos), patient=within is None)
+        by_script = _look(connection, undos, within) if touched is None else list(touched)
         known: dict[int, str] = {}
         for each in by_script:
             known |= {oid: max(mode, known.get(oid, mode), key=_MODES.index) for oid, mode in each.items()}
         before = _state(connection)
         tables = {oid: before[oid].name for oid in sorted(known) if oid in before}
-        _lock(connection, {tables[oid]: known[oid] for oid in tables})
+        _lock(connection, {tables[oid]: known[oid] for oid in tables}, patient=within is None)
         stakes = note(connection, run, tables, min(undos, key=lambda undo: int(undo.since.split(":")[0])).since)
         waived = [_waived(connection, undo, stakes) for undo in undos]
-    if not for_real and not any(stake.count for stake in stakes):
+    if within is not None and not any(stake.count for stake in stakes):
         return [{} for _ in undos], by_script
     found = []
     for undo, kept in zip(undos, waived, strict=True):
-        _run(connection, undo, alone=for_real)
+        _require_time(began, within)
+        _run(connection, undo, within)
         with _measuring(connection):
             gone = {stake.name: lost(connection, stake, undo.since) for stake in stakes}
         found.append({stake.name: gone[stake.name] for stake in stakes if gone[stake.name] and stake.oid not in kept})
@@ -168,18 +186,29 @@ def _measuring(connection: Connection) -> Iterator[None]:
         raise CannotMeasure(str(error).splitlines()[0]) from None
 
 
-def _run(connection: Connection, undo: UndoScript, *, alone: bool) -> None:
-    """Run a script; one of several begins with nothing that another one set."""
-    connection.execute(f"{'' if alone else 'RESET ALL;'}{undo.prefix}{undo.text}{undo.suffix}".encode())
+def _run(connection: Connection, undo: UndoScript, within: float | None) -> None:
+    """Run a script; one of several begins with nothing that another one set, and gives way where it would have to wait."""
+    if within is None:
+        connection.execute(f"{undo.prefix}{undo.text}{undo.suffix}".encode())
+        return
+    limits = f"SET LOCAL lock_timeout = '{_GIVE_WAY}';SET LOCAL statement_timeout = '{within:g}s';"
+    connection.execute(f"RESET ALL;{undo.prefix}{limits}{undo.text}{undo.suffix}".encode())
 
 
-def _look(connection: Connection, undos: Sequence[UndoScript]) -> list[Touched]:
+def _require_time(began: float, within: float | None) -> None:
+    if within is not None and clock.monotonic() - began > within:
+        raise CannotMeasure(f"it would keep others waiting for more than {within:g} s")
+
+
+def _look(connection: Connection, undos: Sequence[UndoScript], within: float | None) -> list[Touched]:
     """Run scripts behind a savepoint, take that back, and return the tables that each touched."""
     before, found = _state(connection), list[Touched]()
+    began = clock.monotonic()
     connection.execute("SAVEPOINT gonogo_look")
     for number, undo in enumerate(undos):
+        _require_time(began, within)
         try:
-            _run(connection, undo, alone=len(undos) == 1)
+            _run(connection, undo, within)
         except psycopg.Error as error:
             if connection.closed or (error.sqlstate or "") in _PASSING:
                 raise
@@ -215,11 +244,25 @@ def _locks(connection: Connection) -> dict[int, str]:
     return held
 
 
-def _lock(connection: Connection, tables: Mapping[str, str]) -> None:
+def _known_locks(connection: Connection, undos: Iterable[UndoScript]) -> dict[str, str]:
+    """Return the locks that the statements of some scripts are known to take on tables that are there, the strongest of each."""
+    # names are found where the role finds them
+    connection.execute("SET LOCAL search_path TO DEFAULT")
+    found: dict[int, tuple[str, str]] = {}
+    for mode, name in (lock.split(" on ", 1) for undo in undos for lock in undo.locks):
+        row = connection.execute(_TABLE.encode(), [name]).fetchone() if mode in _MODES else None
+        if row is not None:
+            held = found.get(int(row[0]), ("", mode))[1]
+            found[int(row[0])] = (str(row[1]), max(mode, held, key=_MODES.index))
+    connection.execute(OURS.encode())
+    return {name: mode for _, (name, mode) in sorted(found.items())}
+
+
+def _lock(connection: Connection, tables: Mapping[str, str], *, patient: bool) -> None:
     """Take at once every lock that the scripts take, so that none waits for the application while the application waits for it.
 
     Raises:
-        psycopg.errors.LockNotAvailable: it could not be had for seconds.
+        psycopg.errors.LockNotAvailable: it could not be had, again and again.
     """
     if not tables:
         return
@@ -227,10 +270,12 @@ def _lock(connection: Connection, tables: Mapping[str, str]) -> None:
     for number in range(_TRIES):
         connection.execute("SAVEPOINT gonogo_lock")
         try:
-            # shorter than deadlock_timeout: where they wait for one another, gonogo gives way, and nobody's call dies of it
-            connection.execute(f"SET LOCAL lock_timeout = '200ms';{wanted};SET LOCAL lock_timeout TO DEFAULT".encode())
-        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+            limit = f"'{_GIVE_WAY}'" if number < _TRIES - 1 or not patient else "DEFAULT"
+            connection.execute(f"SET LOCAL lock_timeout TO {limit};{wanted};SET LOCAL lock_timeout TO DEFAULT".encode())
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected, psycopg.errors.InsufficientPrivilege) as error:
             connection.execute("ROLLBACK TO SAVEPOINT gonogo_lock")
+            if isinstance(error, psycopg.errors.InsufficientPrivilege):
+                raise
             if number == _TRIES - 1:
                 raise
             clock.sleep(0.02 * (number + 1))

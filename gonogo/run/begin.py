@@ -197,7 +197,10 @@ def settlement(found: FoundRun, answer: str) -> ScriptDone | ScriptNotDone | Und
         if answer == "done":
             return script_done(plan, state.work.step, started, why=why)
         return script_not_done(plan, state.work.step, started, why=why)
-    command = decide(plan, replace(state, held=""), state.at or clock.now()) if state.rollback.failed else None
+    # what would be lost is counted before it is undone, and is no question here
+    counted = replace(state.rollback, loss=replace(state.rollback.loss, counted=len(plan.steps), whole=True))
+    later = replace(state, held="", rollback=counted)
+    command = decide(plan, later, state.at or clock.now()) if state.rollback.failed else None
     if isinstance(command, RunUndo):
         if answer == "done":
             return UndoDone(step=command.step, script=command.script, last=command.last, why=why)

@@ -25,6 +25,9 @@ from gonogo.sql.alone import BY_ACT
 MEASURED, AS_IT_RUNS = "measured", "measured only as it runs"
 #: how often it is tried to measure a rollback beforehand
 _TRIES = 5
+#: the seconds for which others may have to wait meanwhile
+_WAIT = 3.0
+_TOO_LONG = "57014"
 #: what a script would do twice where it ran twice: the transaction does not take it back
 _OUTSIDE = re.compile(r"\b(dblink\w*|lo_import|lo_export|pg_file_\w+)\s*\(|\bCOPY\b[^;]*\b(TO|PROGRAM)\s*'", re.IGNORECASE)
 #: a lock that was not to be had, a limit that was reached: then it is not measured beforehand
@@ -78,7 +81,7 @@ class LossMeter:
         for attempt in range(_TRIES):
             try:
                 with transaction(session.connection, keep=False):
-                    return *measure(session.connection, session.run, scripts, for_real=False), why
+                    return *measure(session.connection, session.run, scripts, within=_WAIT), why
             except ScriptRefused as error:
                 # what comes before it can be measured
                 why, scripts = str(error), scripts[: error.number]
@@ -88,6 +91,8 @@ class LossMeter:
                 if session.lost(error) or (error.sqlstate or "") not in _NOT_NOW:
                     raise
                 why = str(error).splitlines()[0]
+                if error.sqlstate == _TOO_LONG:
+                    break
                 clock.sleep(min(1.0, 0.05 * 2**attempt))
             if not scripts:
                 break
@@ -135,7 +140,9 @@ class LossMeter:
             if _OUTSIDE.search(text):
                 return f"{script.source} acts beyond the database"
             settings = session.limits(step) + sees(step)
-            made[number, index] = UndoScript(text=text, since=since, keeps=step.keeps, settings=settings, sets=script.sets)
+            made[number, index] = UndoScript(
+                text=text, since=since, keeps=step.keeps, settings=settings, sets=script.sets, locks=script.locks
+            )
         return made
 
     def _estimate(self, state: State, number: int, why: str) -> StepLoss:

@@ -193,7 +193,7 @@ class Session:
             with self._whole_or_nothing():
                 self.connection.execute(self._prefix(step).encode())
                 known = None if touched is None else [touched]
-                (lost,), _ = measured_loss.measure(self.connection, self.run, [undo], touched=known, for_real=True)
+                (lost,), _ = measured_loss.measure(self.connection, self.run, [undo], touched=known)
                 if not allows(lost):
                     raise RowsWritten("it would destroy rows that were written since", rows=lost)
                 done = body.replace(lost=lost)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import psycopg
@@ -284,7 +287,7 @@ def now(connection: Connection) -> str:
 def loss(connection: Connection, *undos: UndoScript, for_real: bool = False) -> list[dict[str, int]]:
     connection.execute("BEGIN")
     try:
-        found, _ = measure(connection, "run", undos, for_real=for_real)
+        found, _ = measure(connection, "run", undos, within=None if for_real else 30)
     finally:
         connection.execute("ROLLBACK")
     return [{name.removeprefix("public."): count for name, count in rows.items()} for rows in found]
@@ -375,10 +378,58 @@ def test_readers_go_on_while_the_rows_at_stake_are_noted(here: Connection) -> No
     since = now(here)
     here.execute(WROTE.encode())
     here.execute("BEGIN")
-    measure(here, "run", [UndoScript(text="DELETE FROM book WHERE id = 101", since=since)], for_real=True)
+    measure(here, "run", [UndoScript(text="DELETE FROM book WHERE id = 101", since=since)])
     with psycopg.connect(here.info.dsn, host=here.info.host, autocommit=True) as reader:
         reader.execute("SET lock_timeout = '2s'")
         assert reader.execute("SELECT count(*) FROM book").fetchone() == (103,)
         with pytest.raises(psycopg.errors.LockNotAvailable):
             reader.execute("SET lock_timeout = '100ms'; UPDATE book SET title = 'x' WHERE id = 7")
+    here.execute("ROLLBACK")
+
+
+PAY = "BEGIN; INSERT INTO payment VALUES (DEFAULT, 1); UPDATE account SET total = total + 1 WHERE id = 1; COMMIT"
+
+
+def test_what_is_measured_beside_live_calls_gives_way_and_none_of_them_dies(here: Connection) -> None:
+    here.execute(
+        "CREATE TABLE account (id int PRIMARY KEY, total int); INSERT INTO account SELECT g, 0 FROM generate_series(1, 2000) g;"
+        " CREATE TABLE payment (id serial PRIMARY KEY, account int)"
+    )
+    since, over = now(here), threading.Event()
+
+    def pay() -> int:
+        calls = 0
+        with psycopg.connect(here.info.dsn, host=here.info.host, autocommit=True) as connection:
+            while not over.is_set():
+                connection.execute(PAY.encode())
+                calls += 1
+        return calls
+
+    # each takes its locks in the other order than the calls do
+    texts = ("UPDATE account SET total = 0", "ALTER TABLE payment DROP COLUMN account", "ALTER TABLE account DROP COLUMN total")
+    locks = ((), ("ACCESS EXCLUSIVE on payment",), ("ACCESS EXCLUSIVE on account",))
+    undos = [UndoScript(text=text, since=since, locks=known) for text, known in zip(texts, locks, strict=True)]
+    with ThreadPoolExecutor(3) as callers:
+        paying = [callers.submit(pay) for _ in range(3)]
+        found = []
+        for _ in range(10):
+            try:
+                found.append(loss(here, *undos))
+            except (psycopg.errors.LockNotAvailable, CannotMeasure):
+                continue
+        over.set()
+
+    assert sum(each.result() for each in paying) > 100, "no call died"
+    assert found, "it was measured all the same"
+    assert all(rows[0]["account"] == 1 and rows[1]["payment"] > 0 for rows in found)
+
+
+def test_it_keeps_nobody_waiting_for_longer_than_it_may(here: Connection) -> None:
+    here.execute(BOOKS.encode())
+    undo = UndoScript(text="SELECT pg_sleep(20)", since=now(here))
+    here.execute("BEGIN")
+    began = time.monotonic()
+    with pytest.raises((psycopg.errors.QueryCanceled, CannotMeasure)):
+        measure(here, "run", [undo, undo], within=0.5)
+    assert time.monotonic() - began < 15
     here.execute("ROLLBACK")
