@@ -15,7 +15,7 @@ from gonogo.cli.output import as_json, console, say
 from gonogo.core.engine.events import Rehearsed
 from gonogo.core.engine.rehearsal import GOOD
 from gonogo.core.model.duration import say_duration
-from gonogo.core.text.rehearsal_page import rehearsal_page
+from gonogo.core.text.rehearsal_page import describe_drill, rehearsal_page
 from gonogo.errors import Exit
 from gonogo.planning.open import open_runbook
 from gonogo.planning.planner import prepare
@@ -29,6 +29,9 @@ def rehearse(
     target: TargetOption = "",
     inputs: InputOption = None,
     each_step: Annotated[bool, typer.Option("--each-step", help="Prove each step's undo separately, right after it.")] = False,
+    drill: Annotated[
+        bool, typer.Option("--drill", help="Also let the runner die before and after everything that it does, and go on.")
+    ] = False,
     backup: Annotated[Path | None, typer.Option(help="A backup to rehearse on; by default a new one is taken.")] = None,
     actor: ActorOption = "",
     json: JsonOption = False,
@@ -49,6 +52,7 @@ def rehearse(
         actor=actor or targets.whoami(),
         say=(lambda _: None) if json else lambda text: say(text, "dim"),
         each_step=each_step,
+        with_drill=drill,
         folder=backup,
     )
     file = opened.project.state / "rehearsals" / f"{prepared.plan.runbook}-{shown.at:%Y-%m-%dT%H%M%S}.md"
@@ -75,6 +79,8 @@ def _print(shown: Rehearsed) -> None:
             levels.add_row("", f"  {notes}")
     console.print(steps)
     console.print(levels)
+    if shown.drill is not None:
+        say(describe_drill(shown.drill))
     if shown.shortcomings:
         say(f"the rehearsal failed: {shown.shortcomings}", "bold red")
     else:

@@ -15,7 +15,6 @@ from gonogo import clock
 from gonogo.core.engine.budgets import downtime_by_phase
 from gonogo.core.engine.events import (
     BackupProof,
-    BackupProved,
     Event,
     ForwardEvidence,
     Kind,
@@ -41,13 +40,17 @@ from gonogo.postgres.inventory import Snapshot, compare_snapshot
 from gonogo.project import Project
 from gonogo.recovery import dump, restore
 from gonogo.recovery.manifest import BackupFailed, BackupFolder, read
+from gonogo.rehearsal.drill import drill
 from gonogo.rehearsal.isolation import rehearse_phases, rehearse_steps
 from gonogo.rehearsal.observer import RehearsalObserver, in_turn, key_queries
-from gonogo.rehearsal.sandbox import RehearsalRun, Say, inspect_copy, on_a_copy, run_on_copy
+from gonogo.rehearsal.sandbox import RehearsalRun, Say, inspect_copy, on_a_copy, run_on_copy, run_phase_on_copy
 from gonogo.run import launch, loop, rollback_request, targets
 from gonogo.run.acquire import LiveRunner
 from gonogo.run.runner import Runner
 from gonogo.run.signatures import keys_of
+
+#: the seconds that any drill may take
+_DRILL = 20.0
 
 
 def rehearse(
@@ -58,6 +61,7 @@ def rehearse(
     actor: str,
     say: Say,
     each_step: bool = False,
+    with_drill: bool = False,
     folder: Path | None = None,
 ) -> Rehearsed:
     """Rehearse a plan on a copy of its target, record what it showed on the target, and return it.
@@ -69,6 +73,7 @@ def rehearse(
         actor: who rehearses, for the record.
         say: where its progress is told.
         each_step: whether every step's undo is proved by itself too, right after the step; also where the runbook asks for it.
+        with_drill: whether it is also gone through while the runner dies before and after everything that it does.
         folder: a backup to rehearse on, instead of a new one.
 
     Raises:
@@ -91,7 +96,7 @@ def rehearse(
         say=say,
         each_step=each_step or bool(plan.rehearsal and plan.rehearsal.each_step),
     )
-    shown = _evidence(run, made)
+    shown = _evidence(run, made, with_drill=with_drill)
     with database.connect("gonogo/rehearse") as connection:
         # a program, a foreign server or dblink may have reached it; or somebody else changed it
         touched = tuple(differences(before.objects, fingerprint(connection).objects))
@@ -124,27 +129,29 @@ def _take(plan: Plan, database: Database, project: Project, say: Say) -> BackupF
     return dump.take(database, project.state / "backups" / f"{plan.runbook}-rehearsal-{dump.stamp()}", say)
 
 
-def _evidence(run: RehearsalRun, made: BackupFolder) -> Rehearsed:
-    began = clock.now()
+def _evidence(run: RehearsalRun, made: BackupFolder, *, with_drill: bool) -> Rehearsed:
+    began = clock.monotonic()
     levels: list[LevelEvidence] = []
     first: _RoundTrip | None = None
     undone: _RoundTrip | None = None
     for level in run.plan.rollback.levels:
         trip = _rehearse_level(run, made, level)
         levels.append(trip.level_evidence(level))
-        first = first or trip
-        undone = trip if level == "undo" else undone
+        first, undone = first or trip, trip if level == "undo" else undone
         if trip.forward.outcome != "done":
             break
     went = bool(first and first.forward.outcome == "done")
     phases = rehearse_phases(run, made) if went and run.plan.rollback.reach == "phase" else ()
     alone = rehearse_steps(run, made) if run.each_step else {}
+    # all of it takes three times as long at most; a short one gets its time, too
+    within = max(_DRILL, 2 * (clock.monotonic() - began))
+    drilled = drill(run, made, first.end, within) if first and went and with_drill else None
     seen = undone or first
     steps = tuple(alone[step.step].put_into(step) if step.step in alone else step for step in (seen.steps if seen else ()))
     return Rehearsed(
         # what is known is as old as what it was rehearsed on
         at=made.manifest.taken_at,
-        took=round((clock.now() - began).total_seconds(), 1),
+        took=round(clock.monotonic() - began, 1),
         plan=run.plan.seal,
         seal=evidence_seal(run.plan, made.manifest.fingerprint),
         fingerprint=made.manifest.fingerprint,
@@ -160,6 +167,7 @@ def _evidence(run: RehearsalRun, made: BackupFolder) -> Rehearsed:
         phases=phases,
         queries=first.queries if first else (),
         each_step=run.each_step,
+        drill=drilled,
     )
 
 
@@ -189,6 +197,8 @@ class _RoundTrip:
     where: str
     proof: BackupProof
     start: Snapshot | None = None
+    #: what it held when all was done
+    end: Snapshot | None = None
     forward: ForwardEvidence = field(default_factory=ForwardEvidence)
     steps: tuple[StepEvidence, ...] = ()
     tasks: dict[str, float] = field(default_factory=dict)
@@ -209,6 +219,7 @@ class _RoundTrip:
             launch.go(runner, len(plan.phases), self._run_phase, at_once=True)
             runner.listeners.remove(observer.on_event)
             if runner.state.status is Status.DONE:
+                self.end = observer.before.get(len(plan.steps))
                 after = dict(key_queries(runner, looking))
                 self.queries = tuple(query.replace(after=after.get(query.check)) for query in self.queries)
         state = runner.state
@@ -239,11 +250,7 @@ class _RoundTrip:
         self.queries = tuple(query.replace(latency=found.get(query.check)) for query in self.queries)
 
     def _run_phase(self, runner: Runner) -> None:
-        """Carry a phase; the backup that the copy was made from is the copy's own."""
-        if runner.plan.backup is not None and runner.state.backup is None:
-            here = runner.target.oldest_running()
-            runner.append(BackupProved(**dict(self.proof), snapshot=here))
-        loop.run_until_blocked(runner)
+        run_phase_on_copy(runner, self.proof)
 
     def go_back(self, runner: LiveRunner, level: str) -> None:
         """Roll back by one way, and compare with what there was."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property
 
+from gonogo.core.engine.events import BackupProof, BackupProved
 from gonogo.core.model.runbook import Updates
 from gonogo.core.model.schedule import Budgets
 from gonogo.core.plan.plan import Plan, PlannedStep
@@ -16,7 +17,9 @@ from gonogo.postgres import scratch
 from gonogo.postgres.connection import Connection, Database, identify, transaction
 from gonogo.project import Project
 from gonogo.rehearsal import lock_recorder
+from gonogo.run import loop
 from gonogo.run.acquire import LiveRunner, Where, acquire_run
+from gonogo.run.runner import Runner
 from gonogo.run.signatures import keys_of, signer
 
 Say = Callable[[str], None]
@@ -112,6 +115,14 @@ def run_on_copy(run: RehearsalRun, plan: Plan, url: str) -> Iterator[LiveRunner]
         yield runner
     finally:
         runner.close()
+
+
+def run_phase_on_copy(runner: Runner, proof: BackupProof) -> None:
+    """Carry a phase; the backup that the copy was made from is the copy's own."""
+    if runner.plan.backup is not None and runner.state.backup is None:
+        here = runner.target.oldest_running()
+        runner.append(BackupProved(**dict(proof), snapshot=here))
+    loop.run_until_blocked(runner)
 
 
 @contextmanager

@@ -752,6 +752,19 @@ class ForwardEvidence(Value):
     took: Seconds = 0.0
 
 
+class DrillEvidence(Value):
+    """What became of a run whose runner died before and after everything that it did."""
+
+    #: how often it died, and before how much more it would have, had there been time
+    kills: int
+    left_out: int = 0
+    took: Seconds = 0.0
+    #: the steps of which only a person could say whether they had happened
+    doubts: tuple[str, ...] = ()
+    #: what is not as where nobody died
+    differences: tuple[str, ...] = ()
+
+
 class Rehearsed(Body):
     """What a rehearsal showed."""
 
@@ -775,6 +788,7 @@ class Rehearsed(Body):
     phases: tuple[PhaseEvidence, ...] = ()
     queries: tuple[QueryEvidence, ...] = ()
     each_step: bool
+    drill: DrillEvidence | None = None
     #: what is another in the target's schema than before the rehearsal began
     target_changed: tuple[str, ...] = ()
     shortcomings: str = ""

@@ -120,6 +120,8 @@ def shortcomings(plan: Plan, shown: Rehearsed) -> str:
     if wrong := [phase for phase in shown.phases if phase.verdict not in GOOD]:
         why = "; ".join([wrong[0].verdict, *wrong[0].differences[:3]])
         return f"the rollback of the phase {wrong[0].phase} by itself {why}"
+    if shown.drill is not None and shown.drill.differences:
+        return f"in the drill, in which the runner died {shown.drill.kills} times, {'; '.join(shown.drill.differences[:3])}"
     if plan.rehearsal is not None and plan.rehearsal.each_step:
         return _shortcomings_of_steps(shown)
     return ""

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from gonogo.core.engine.events import LevelEvidence, PhaseEvidence, PlanOfQuery, QueryCost, QueryEvidence, Rehearsed, StepEvidence
+from gonogo.core.engine.events import (
+    DrillEvidence,
+    LevelEvidence,
+    PhaseEvidence,
+    PlanOfQuery,
+    QueryCost,
+    QueryEvidence,
+    Rehearsed,
+    StepEvidence,
+)
 from gonogo.core.model.duration import say_duration
 from gonogo.core.text.plain import table
 
@@ -36,6 +45,8 @@ def rehearsal_page(title: str, shown: Rehearsed) -> str:
         "",
         *table(_STEP, [_step(each) for each in shown.steps]),
     ]
+    if shown.drill is not None:
+        parts += ["", f"Drill: {describe_drill(shown.drill)}"]
     if shown.phases:
         rows = [_way(each.phase, each) for each in shown.phases]
         parts += ["", *table(("phase by itself", "verdict", "took", "difference"), rows)]
@@ -43,6 +54,18 @@ def rehearsal_page(title: str, shown: Rehearsed) -> str:
         heads = ("key query", "plan before", "plan after", "buffers", "median")
         parts += ["", *table(heads, [_query(each) for each in shown.queries])]
     return "\n".join(parts)
+
+
+def describe_drill(shown: DrillEvidence) -> str:
+    """Say what became of a run whose runner died again and again."""
+    result = (
+        "; ".join(shown.differences) or "another one went on each time, nothing was done twice, and all was as where nobody died"
+    )
+    doubts = f". Only a person could say whether it had happened: {', '.join(shown.doubts)}" if shown.doubts else ""
+    left = (
+        f". It did not die at {shown.left_out:,} more, which are alike or for which there was no time" if shown.left_out else ""
+    )
+    return f"the runner died {shown.kills} times in {say_duration(shown.took)}: {result}{doubts}{left}"
 
 
 def _way(name: str, shown: LevelEvidence | PhaseEvidence) -> list[str]:
