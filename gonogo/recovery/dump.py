@@ -64,12 +64,20 @@ JOIN pg_catalog.pg_class c ON c.oid = k.conrelid JOIN pg_catalog.pg_namespace n 
 JOIN pg_catalog.pg_class f ON f.oid = k.confrelid JOIN pg_catalog.pg_namespace fn ON fn.oid = f.relnamespace
 WHERE k.contype = 'f' ORDER BY 1, 2
 """
-_UNCOVERED = """
+_UNCOVERED = f"""
 SELECT 'large objects' WHERE EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata)
 UNION ALL SELECT 'foreign tables (their rows lie elsewhere)' WHERE EXISTS (SELECT FROM pg_catalog.pg_foreign_table)
 UNION ALL SELECT 'subscriptions' WHERE EXISTS (SELECT FROM pg_catalog.pg_stat_subscription)
 UNION ALL SELECT 'indexes that are INVALID' WHERE EXISTS (SELECT FROM pg_catalog.pg_index WHERE NOT indisvalid)
 UNION ALL SELECT 'unlogged tables' WHERE EXISTS (SELECT FROM pg_catalog.pg_class WHERE relkind = 'r' AND relpersistence = 'u')
+UNION ALL SELECT pg_catalog.format('the rows of the materialized view %I.%I, which is computed again', n.nspname, c.relname)
+  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  WHERE c.relkind = 'm' AND c.relispopulated AND {USERS_SCHEMAS}
+UNION ALL SELECT pg_catalog.format('the rows of %I.%I, which the extension %I owns', n.nspname, c.relname, e.extname)
+  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'e'
+  JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
+  WHERE c.relkind = 'r' AND pg_catalog.pg_relation_size(c.oid) > 0
 """
 
 

@@ -348,3 +348,20 @@ def test_a_folder_with_another_backup_than_the_one_that_was_proved_is_not_restor
         require_same(tmp_path, proved)
     with pytest.raises(BackupFailed, match="is not a backup"):
         require_same(tmp_path / "gone", proved)
+
+
+def test_what_is_computed_again_or_belongs_to_an_extension_is_named_as_not_covered(server: Server, tmp_path: Path) -> None:
+    url = server.database()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            "CREATE TABLE sold (n int); INSERT INTO sold VALUES (1); CREATE MATERIALIZED VIEW best AS SELECT * FROM sold;"
+            " CREATE MATERIALIZED VIEW later AS SELECT * FROM sold WITH NO DATA; INSERT INTO sold VALUES (2);"
+            " CREATE TABLE rates (n int); INSERT INTO rates VALUES (1); ALTER EXTENSION plpgsql ADD TABLE rates"
+        )
+
+    made = dump.take(Database(url=url), tmp_path / "b", quietly)
+
+    assert list(made.manifest.uncovered) == [
+        "the rows of the materialized view public.best, which is computed again",
+        "the rows of public.rates, which the extension plpgsql owns",
+    ]
