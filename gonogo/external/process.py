@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -20,6 +19,7 @@ from typing import IO, Any
 from urllib.parse import quote, urlencode
 
 import psycopg
+import regex
 from psycopg.conninfo import conninfo_to_dict
 
 from gonogo import clock, private_files
@@ -43,6 +43,8 @@ _LIBPQ = {
 #: what would lead a program of libpq to another server, or in as somebody else
 _SERVER = (*_LIBPQ.values(), "PGSERVICE", "PGSERVICEFILE", "PGPASSWORD", "PGPASSFILE")
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+#: the seconds that a regular expression may take
+_SEARCH = 2.0
 #: seconds between two looks at a program, and that it has to end in peace
 _GLANCE, _KILL_AFTER = 0.05, 2.0
 
@@ -275,7 +277,11 @@ def number_in(answer: str, field: str, pattern: str) -> tuple[str, str]:
         pattern: or the regular expression whose first group it is.
     """
     if pattern:
-        found = re.search(pattern, answer, re.MULTILINE)
+        try:
+            # one that explodes would keep the whole watch waiting; Python's own has no limit
+            found = regex.search(pattern, answer, regex.MULTILINE, timeout=_SEARCH)
+        except TimeoutError:
+            return "", f"{pattern!r} took longer than {_SEARCH:g} s to look for in its output"
         return (
             (found.group(1), "")
             if found and found.groups() and found.group(1) is not None

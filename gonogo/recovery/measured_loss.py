@@ -30,13 +30,14 @@ _STATE = f"""
 SELECT c.oid::bigint, pg_catalog.format('%I.%I', n.nspname, c.relname), pg_catalog.pg_relation_filenode(c.oid)::bigint,
   a.columns, i.parents, pg_catalog.pg_stat_get_xact_tuples_updated(c.oid), pg_catalog.pg_stat_get_xact_tuples_deleted(c.oid)
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-LEFT JOIN (SELECT attrelid, pg_catalog.md5(pg_catalog.string_agg(pg_catalog.concat_ws(' ', attnum, atttypid, atttypmod), ','
-  ORDER BY attnum)) AS columns FROM pg_catalog.pg_attribute WHERE attnum > 0 AND NOT attisdropped GROUP BY attrelid) a
-  ON a.attrelid = c.oid
-LEFT JOIN (SELECT inhrelid, pg_catalog.array_agg(inhparent::bigint ORDER BY inhseqno) AS parents
-  FROM pg_catalog.pg_inherits GROUP BY inhrelid) i ON i.inhrelid = c.oid
+CROSS JOIN LATERAL (SELECT
+  pg_catalog.string_agg(pg_catalog.concat_ws(' ', attnum, atttypid, atttypmod), ',' ORDER BY attnum) AS columns
+  FROM pg_catalog.pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped) a
+CROSS JOIN LATERAL (SELECT pg_catalog.array_agg(inhparent::bigint ORDER BY inhseqno) AS parents
+  FROM pg_catalog.pg_inherits WHERE inhrelid = c.oid) i
 WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND {USERS_SCHEMAS}
 """
+_OF_THESE = " AND c.oid = ANY (%s::oid[])"
 #: the system columns of a table are written once, as it is made
 _MADE_SINCE = f"""
 SELECT NOT pg_catalog.pg_visible_in_snapshot(({WROTE})::text::xid8, %s::pg_catalog.pg_snapshot)
@@ -49,6 +50,7 @@ OURS = "SET LOCAL search_path = pg_catalog, pg_temp;SET LOCAL row_security = off
 _LOCKS = """
 SELECT relation::bigint, mode FROM pg_catalog.pg_locks
 WHERE locktype = 'relation' AND pid = pg_catalog.pg_backend_pid() AND granted
+  AND mode NOT IN ('AccessShareLock', 'RowShareLock')
 """
 #: the locks that keep writers out, the weakest first; readers go on under the first two
 _MODES = ("SHARE ROW EXCLUSIVE", "EXCLUSIVE", "ACCESS EXCLUSIVE")
@@ -213,18 +215,26 @@ def _look(connection: Connection, undos: Sequence[UndoScript], within: float | N
             if connection.closed or (error.sqlstate or "") in _PASSING:
                 raise
             raise ScriptRefused(str(error).splitlines()[0], number) from None
-        after = _state(connection)
+        # what a script touches, it has locked
         held = _locks(connection)
-        found.append({oid: held.get(oid, _MODES[0]) for oid in _touched(before, after)})
-        before = after
+        here = {oid: table for oid, table in before.items() if oid in held}
+        after = _state(connection, list(here))
+        found.append({oid: held[oid] for oid in _touched(here, after)})
+        before = {**{oid: table for oid, table in before.items() if oid not in here}, **after}
     # the locks go with it: whoever waited for them gets in here, and is noted
     connection.execute("ROLLBACK TO SAVEPOINT gonogo_look;RELEASE SAVEPOINT gonogo_look")
     connection.execute(OURS.encode())
     return found
 
 
-def _state(connection: Connection) -> dict[int, _Table]:
-    return {int(row[0]): _Table(*row[1:]) for row in connection.execute(_STATE.encode()).fetchall()}
+def _state(connection: Connection, these: list[int] | None = None) -> dict[int, _Table]:
+    """Return the tables that are there, or some of them."""
+    if these is None:
+        rows = connection.execute(_STATE.encode()).fetchall()
+    else:
+        # the percent signs of the one form are no parameters, and those of the other are doubled
+        rows = connection.execute((_STATE.replace("%", "%%") + _OF_THESE).encode(), [these]).fetchall()
+    return {int(row[0]): _Table(*row[1:]) for row in rows}
 
 
 def _touched(before: Mapping[int, _Table], after: Mapping[int, _Table]) -> frozenset[int]:
@@ -236,11 +246,12 @@ def _touched(before: Mapping[int, _Table], after: Mapping[int, _Table]) -> froze
 
 
 def _locks(connection: Connection) -> dict[int, str]:
-    """Return the strongest lock that this session holds on each table, of those that keep writers out."""
+    """Return the strongest lock that this session holds on each relation that it may have changed, and that keeps writers out."""
     held: dict[int, str] = {}
     for oid, found in connection.execute(_LOCKS.encode()).fetchall():
-        if mode := _MODE_OF.get(found):
-            held[int(oid)] = max(mode, held.get(int(oid), mode), key=_MODES.index)
+        # who changes rows lets others change theirs: while rows are noted, nobody does
+        mode = _MODE_OF.get(found, _MODES[0])
+        held[int(oid)] = max(mode, held.get(int(oid), mode), key=_MODES.index)
     return held
 
 

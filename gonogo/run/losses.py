@@ -26,7 +26,7 @@ MEASURED, AS_IT_RUNS = "measured", "measured only as it runs"
 #: how often it is tried to measure a rollback beforehand
 _TRIES = 5
 #: the seconds for which others may have to wait meanwhile
-_WAIT = 3.0
+_WAIT = 5.0
 _TOO_LONG = "57014"
 #: what a script would do twice where it ran twice: the transaction does not take it back
 _OUTSIDE = re.compile(r"\b(dblink\w*|lo_import|lo_export|pg_file_\w+)\s*\(|\bCOPY\b[^;]*\b(TO|PROGRAM)\s*'", re.IGNORECASE)

@@ -15,7 +15,6 @@ from datetime import datetime
 import psycopg
 
 from checks.kind import CheckEnvironment
-from checks.measure import measure
 from gonogo import clock
 from gonogo.core.engine import events
 from gonogo.core.engine.decide import PASSED
@@ -26,6 +25,7 @@ from gonogo.errors import Fenced, Unreachable
 from gonogo.ledger import store
 from gonogo.postgres.connection import Connection
 from gonogo.postgres.server_clock import server_time
+from gonogo.run.askers import Askers
 from gonogo.run.session import Session
 
 #: how many times as long as it asked it rests
@@ -34,6 +34,8 @@ _IDLE_FACTOR = 1.0
 _PATIENCE = 30.0
 #: the seconds that it may be without a connection, as the runner may
 _BLIND = 60.0
+#: the seconds for which a hold waits for the answers of others
+_MOMENT = 1.0
 #: what comes first of several
 _ORDER = ("roll back", "hold", "tell")
 
@@ -60,7 +62,8 @@ class Watch(threading.Thread):
         passed_no_return: Callable[[], str],
     ) -> None:
         super().__init__(name=f"watch {phase.name}", daemon=True)
-        self.session, self.phase, self.baseline, self.environment = session, phase, baseline, environment
+        self.session, self.phase, self.baseline = session, phase, baseline
+        self.askers = Askers(session, phase.watch, baseline, environment)
         #: says which point of no return is passed, after which it can only hold and tell
         self.passed_no_return = passed_no_return
         self.over = threading.Event()
@@ -96,6 +99,8 @@ class Watch(threading.Thread):
             return
         except Exception as error:  # noqa: BLE001 - a watch that dies in silence would be a run that nobody watches
             self.died = f"{type(error).__name__}: {str(error).strip()}"
+        finally:
+            self.askers.close()
 
     def stop(self, since: datetime | None = None) -> bool:
         """End it, and wait until its last sample is judged; say whether it took one.
@@ -116,30 +121,44 @@ class Watch(threading.Thread):
         every = self.phase.every.total_seconds()
         due = clock.monotonic()
         while True:
-            began, moment = clock.monotonic(), server_time(connection)
-            samples = {name: self._ask(connection, name) for name in self.phase.watch}
-            brief = {name: _brief(measured, judged) for name, (measured, judged) in samples.items()}
-            self._record(connection, events.Sampled(phase=self.phase.name, samples=brief))
-            self.taken += 1
-            # of several that trip at once, what rolls back comes before what holds
-            found = [trip for measured, judged in samples.values() if (trip := self._trip_of(measured, judged))]
-            for trip in sorted(found, key=lambda trip: _ORDER.index(trip.then)):
-                if self._act(connection, trip):
+            began = clock.monotonic()
+            self.askers.ask(server_time(connection))
+            found: list[_Trip] = []
+            for answers in self.askers.answered(every, self.over):
+                found += self._take(connection, answers) if answers else []
+                # of several that trip at once, what rolls back comes before what holds: that waits for the others for a moment
+                urgent = any(trip.then == _ORDER[0] for trip in found)
+                if (urgent or self.askers.waited > _MOMENT) and self._act_on(connection, found):
                     return
+            if self._act_on(connection, found):
+                return
             ended = clock.monotonic()
             # it must not become the load that it measures: it rests at least so many times as long as it asked
-            due = max(due + every, ended + _IDLE_FACTOR * (ended - began))
+            due = max(due + every, ended + _IDLE_FACTOR * (min(ended - began, every)))
             if self.over.wait(max(0.0, due - clock.monotonic())):
-                if not self._needs_more(moment):
+                if not self._needs_more():
                     return
                 # what may be one of several breaches is looked at again at the interval, as in the middle of a soak
                 clock.sleep(due - clock.monotonic() if self._breached_last() else 0.0)
 
-    def _needs_more(self, moment: datetime) -> bool:
-        """Say whether its last sample is not enough to end on: it began too early, or was a breach that may be one of several."""
+    def _take(self, connection: Connection, answers: Mapping[str, Measurement]) -> list[_Trip]:
+        """Record and judge what some checks answered, and return what that leads to."""
+        samples = {name: (measured, self._judge(name, measured)) for name, measured in answers.items()}
+        brief = {name: _brief(measured, judged) for name, (measured, judged) in samples.items()}
+        self._record(connection, events.Sampled(phase=self.phase.name, samples=brief))
+        self.taken += 1
+        return [trip for measured, judged in samples.values() if (trip := self._trip_of(measured, judged))]
+
+    def _act_on(self, connection: Connection, found: list[_Trip]) -> bool:
+        """Do what some trips lead to, the most urgent first; say whether the watch is over."""
+        trips, found[:] = sorted(found, key=lambda trip: _ORDER.index(trip.then)), []
+        return any(self._act(connection, trip) for trip in trips)
+
+    def _needs_more(self) -> bool:
+        """Say whether it cannot end yet: a sample began too early, or the last one was a breach that may be one of several."""
         if self._since is None:
             return False
-        return moment <= self._since or self._breached_last()
+        return not self.askers.all_since(self._since) or self._breached_last()
 
     def _breached_last(self) -> bool:
         return any(
@@ -147,13 +166,11 @@ class Watch(threading.Thread):
             for name, breaches in self._breaches.items()
         )
 
-    def _ask(self, connection: Connection, name: str) -> tuple[Measurement, Judgement]:
-        plan, check = self.session.plan, self.session.plan.checks[name]
-        before = self.baseline.get(name)
-        measured = measure(plan, name, self.environment, connection, before)
+    def _judge(self, name: str, measured: Measurement) -> Judgement:
+        check = self.session.plan.checks[name]
         if check.breach is None:  # the loader refuses a watched check without one
-            return measured, Judgement(check=name, verdict=Verdict.INCONCLUSIVE, sentence="it has no roll_back_if")
-        return measured, judge(check.breach, measured, before, at_least=check.least, surely=True)
+            return Judgement(check=name, verdict=Verdict.INCONCLUSIVE, sentence="it has no roll_back_if")
+        return judge(check.breach, measured, self.baseline.get(name), at_least=check.least, surely=True)
 
     def _trip_of(self, measured: Measurement, judged: Judgement) -> _Trip | None:
         """Return what a sample leads to, if it is enough of them."""

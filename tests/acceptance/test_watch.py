@@ -174,6 +174,22 @@ def test_a_sample_that_takes_longer_than_the_soak_is_waited_for_and_judged(desk:
     assert done.returncode == 11, done.stdout + done.stderr
 
 
+def test_a_slow_answer_of_one_check_does_not_delay_the_trip_of_another(desk: Desk) -> None:
+    slow = "  slow: {query: 'SELECT 0 FROM pg_sleep(15)', within: 30s, expect: '= 0', roll_back_if: '> 0'}"
+    seen = f'{{query: "{SHARE}", expect: "= 0", roll_back_if: "> 10% in 2 of 3"}}\n{slow}'
+
+    done = desk.run(seen, FAILS, "DELETE FROM call WHERE NOT ok;\n", watch="slow, seen", soak="40s")
+
+    assert done.returncode == 11, done.stdout + done.stderr
+    with psycopg.connect(desk.url, autocommit=True) as connection:
+        took = connection.execute(
+            "SELECT extract(epoch FROM max(at) FILTER (WHERE kind = 'tripped') - max(at) FILTER (WHERE kind = 'verified'))"
+            " FROM gonogo.event"
+        ).fetchone()
+    assert took is not None
+    assert took[0] < 14, "the slow one had not even answered"
+
+
 def test_a_trip_ends_a_backfill_between_its_batches_and_undoes_what_they_did(desk: Desk) -> None:
     seen = '{query: "SELECT count(*) FROM item WHERE pad IS NULL", expect: "= 0", roll_back_if: "> 0 in 2 of 2"}'
     book = BOOK.replace("sql: change.sql", "backfill: {{table: item, sql: change.sql.j2, batch: 100}}")

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -355,12 +356,25 @@ class Service(BaseHTTPRequestHandler):
     answers: ClassVar[dict[str, tuple[int, Any]]] = {}
 
     def do_GET(self) -> None:
+        if self.path.startswith("/drip/"):
+            self._drip()
+            return
         status, body = self.answers.get(self.path.split("?")[0], (404, {}))
         text = json.dumps(body).encode() if not isinstance(body, bytes) else body
         self.send_response(status)
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
         self.wfile.write(text)
+
+    def _drip(self) -> None:
+        """Answer a byte at a time, each well within the time of a read."""
+        self.send_response(200)
+        self.end_headers()
+        with suppress(OSError):
+            for _ in range(200):
+                self.wfile.write(b" ")
+                self.wfile.flush()
+                time.sleep(0.1)
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
@@ -427,6 +441,38 @@ def test_prometheus_answers_one_number_or_none(ask: Ask, service: str, at: str, 
     check = {"prometheus": {"url": f"{service}/{at}", "query": "rate(errors[1m])"}, "expect": "< 50%"}
     found = judged(check, ask(check))
     assert (found.verdict, why in found.sentence) == (verdict, True), found
+
+
+@pytest.mark.parametrize("kind", ["http", "prometheus"])
+def test_a_service_that_answers_a_byte_at_a_time_is_left_when_its_time_is_over(ask: Ask, service: str, kind: str) -> None:
+    asked = {"http": f"{service}/drip/"} if kind == "http" else {"prometheus": {"url": f"{service}/drip", "query": "up"}}
+    began = time.monotonic()
+
+    found = ask(
+        {**asked, "samples": 1, "within": "1s", "expect": "< 1"} if kind == "http" else {**asked, "within": "1s", "expect": "< 1"}
+    )
+
+    assert time.monotonic() - began < 8
+    assert "took longer than 1s" in found.error + str(found.notes)
+
+
+def test_what_a_prometheus_server_says_holds_none_of_its_secrets(ask: Ask, service: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TENANT", "s3cr3t-tenant")
+    Service.answers["/s3cr3t-tenant/api/v1/query"] = (
+        400,
+        {"status": "error", "errorType": "bad_data", "error": "no tenant s3cr3t-tenant"},
+    )
+    found = ask({"prometheus": {"url": f"{service}/$TENANT", "query": "up"}, "expect": "< 1"})
+    assert "no tenant ***" in found.error
+    assert "s3cr3t" not in str(found)
+
+
+@pytest.mark.parametrize(("pattern", "why"), [("(a|aa)+$", "took longer than 2 s to look for"), ("(a+)+$", "nothing like")])
+def test_a_pattern_that_would_look_for_ever_is_given_up(ask: Ask, pattern: str, why: str) -> None:
+    text, began = "a" * 60 + "b", time.monotonic()
+    found = ask({"run": {"argv": [sys.executable, "-c", f"print({text!r})"], "pattern": pattern}})
+    assert why in found.missing
+    assert time.monotonic() - began < 60, "two seconds, on a machine that is not busy"
 
 
 def test_a_program_answers_by_its_exit_code_or_a_number_in_its_output(
