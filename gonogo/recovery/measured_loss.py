@@ -82,6 +82,14 @@ class ScriptRefused(CannotMeasure):
         super().__init__(message)
 
 
+class TouchedMore(CannotMeasure):
+    """A script touched tables that nobody knew it to touch, so what was at stake there was not noted."""
+
+    def __init__(self, tables: Sequence[str]) -> None:
+        self.tables = tables
+        super().__init__(f"it touched {', '.join(tables)} only when it ran again")
+
+
 @dataclass(frozen=True, kw_only=True)
 class UndoScript:
     """One script of an undo, and which rows count as written since."""
@@ -140,7 +148,8 @@ def measure(
         For each script, the rows by table, -1 where the number cannot be known; and the tables that each touches.
 
     Raises:
-        CannotMeasure: it cannot be measured; where a script is refused, as ScriptRefused.
+        CannotMeasure: it cannot be measured; ScriptRefused where a script is refused, TouchedMore where it touches more than was
+            known.
         psycopg.Error: the server refused a script for real, a lock was not to be had, or the connection is lost.
     """
     with _measuring(connection):
@@ -171,8 +180,7 @@ def measure(
         found.append({stake.name: gone[stake.name] for stake in stakes if gone[stake.name] and stake.oid not in kept})
     with _measuring(connection):
         if more := _touched(before, _state(connection)) - set(known):
-            names = ", ".join(sorted(before[oid].name for oid in more))
-            raise CannotMeasure(f"it touched {names} only when it ran again")
+            raise TouchedMore(sorted(before[oid].name for oid in more))
     return found, by_script
 
 

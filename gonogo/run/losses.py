@@ -16,9 +16,10 @@ from gonogo.core.engine.evolve import default_level, default_reach
 from gonogo.core.engine.state import ROLLING_BACK_STATES, State, Status
 from gonogo.core.plan.plan import Plan, PlannedStep, Script
 from gonogo.core.text.messages import describe_loss_step, describe_rows
+from gonogo.errors import RowsWritten
 from gonogo.postgres.connection import Connection, transaction
 from gonogo.recovery import data_loss
-from gonogo.recovery.measured_loss import CannotMeasure, ScriptRefused, Touched, UndoScript, measure
+from gonogo.recovery.measured_loss import CannotMeasure, ScriptRefused, Touched, TouchedMore, UndoScript, measure
 from gonogo.run.session import Session, sees
 from gonogo.sql.alone import BY_ACT
 
@@ -106,16 +107,35 @@ class LossMeter:
             ScriptFailed: the server refused it; nothing of it stayed.
             RowsWritten: it would destroy rows that nobody accepted; nothing of it stayed.
         """
-        session, allows = self.session, state.rollback.loss.allows
+        session = self.session
         step = session.plan.steps[number]
         made = self._scripts(state, number)
         if not isinstance(made, str) and not step.journal:
             try:
-                return session.run_undo(step, script, done, made[number, index], self._touched.get((number, index)), allows)
+                return self._measured(state, made[number, index], (number, index), script, done)
             except CannotMeasure as error:
                 session.say(f"what the undo of {step.name} destroys cannot be measured: {error}; it is estimated")
         guard = "" if state.rollback.loss.accepted else self._guard(number, script)
         return session.run_script(step, script, self.with_estimate(number, done), guard=guard)
+
+    def _measured(self, state: State, undo: UndoScript, key: tuple[int, int], script: Script, done: UndoDone) -> Event:
+        """Run an undo as it is measured; where it touches more than it did beforehand, as when rows came since, look again.
+
+        Raises:
+            CannotMeasure: it cannot be measured.
+            RowsWritten: it would destroy rows that nobody accepted, or touches another table each time.
+        """
+        session, allows = self.session, state.rollback.loss.allows
+        step = session.plan.steps[key[0]]
+        for touched in dict.fromkeys((self._touched.get(key) is not None, False)):
+            try:
+                return session.run_undo(step, script, done, undo, self._touched[key] if touched else None, allows)
+            except TouchedMore as error:
+                if not touched and not allows(error.tables):
+                    raise RowsWritten(str(error), rows=dict.fromkeys(error.tables, data_loss.UNKNOWN)) from None
+                if not touched:
+                    raise
+        raise CannotMeasure("it was not tried")  # pragma: no cover - it is tried once at least
 
     def with_estimate(self, number: int, done: UndoDone) -> UndoDone:
         """Return the event of an undo, with what its step was estimated to destroy."""

@@ -282,6 +282,21 @@ def test_what_goes_by_cascade_is_told_before_the_first_undo_and_nothing_is_undon
     assert "only test calls" in report
 
 
+def test_an_undo_that_touches_another_table_each_time_holds_and_destroys_nothing(desk: Callable[..., Desk]) -> None:
+    fickle = (
+        "DO $$ BEGIN IF nextval('turn') % 2 = 1 THEN DELETE FROM sale WHERE id = 1; ELSE DELETE FROM visit; END IF; END $$;\n"
+    )
+    here = desk(BOOK, b__sql="SELECT 1;\n", b__undo__sql=fickle)
+    write(here.url, "CREATE SEQUENCE turn; CREATE TABLE visit (id int PRIMARY KEY)")
+    run(here)
+    write(here.url, "INSERT INTO visit SELECT generate_series(1, 9)")
+
+    told = back(here, code=4)
+
+    assert "an unknown number of public.visit" in told
+    assert one(here.url, "SELECT count(*) FROM visit") == 9
+
+
 def test_columns_in_which_nobody_wrote_are_dropped_without_a_question(any_desk: Callable[..., Desk]) -> None:
     here = any_desk(
         BOOK,
