@@ -38,3 +38,11 @@ pythons:
 # the figures of benchmarks/README.md
 bench:
     uv run python benchmarks/scripts.py
+
+# break the protocol, one line at a time: a table of what notices (some minutes)
+mutants *ARGS:
+    uv run python tests/support/mutants.py {{ARGS}}
+
+# runs told by their seeds, to which anything happens
+schedules *ARGS:
+    uv run python tests/support/schedules.py {{ARGS}}

@@ -297,6 +297,22 @@ def test_an_undo_that_touches_another_table_each_time_holds_and_destroys_nothing
     assert one(here.url, "SELECT count(*) FROM visit") == 9
 
 
+def test_an_undo_that_destroys_more_as_it_runs_than_beforehand_is_taken_back(desk: Callable[..., Desk]) -> None:
+    # twice beforehand it changes nothing; for good, it deletes
+    late = "UPDATE visit SET id = id; DO $$ BEGIN IF nextval('turn') > 2 THEN DELETE FROM visit; END IF; END $$;\n"
+    here = desk(BOOK, b__sql="SELECT 1;\n", b__undo__sql=late)
+    write(here.url, "CREATE SEQUENCE turn; CREATE TABLE visit (id int PRIMARY KEY)")
+    run(here)
+    write(here.url, "INSERT INTO visit SELECT generate_series(1, 9)")
+
+    told = back(here, code=4)
+
+    assert "undoing work.second would destroy rows that were written since: 9 of public.visit (measured)" in told
+    assert one(here.url, "SELECT count(*) FROM visit") == 9
+    back(here, "--continue", "--accept-loss")
+    assert one(here.url, "SELECT count(*) FROM visit") == 0
+
+
 def test_columns_in_which_nobody_wrote_are_dropped_without_a_question(any_desk: Callable[..., Desk]) -> None:
     here = any_desk(
         BOOK,

@@ -1,0 +1,195 @@
+"""Break the protocol, one line at a time, and see whether the project's own tests notice.
+
+`uv run python tests/support/mutants.py [NAME ...]` makes each mutant in a copy of the project, runs the tests that should
+kill it, and prints a table; it ends with 1 where one survives.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[2]
+_PROTOCOL, _UNIT = "tests/integration/test_protocol.py", "tests/unit"
+
+
+class Mutant(NamedTuple):
+    """A line that is changed, and the tests that must notice."""
+
+    file: str
+    old: str
+    new: str
+    #: arguments of pytest
+    tests: tuple[str, ...]
+
+
+def _protocol(words: str) -> tuple[str, ...]:
+    return (_PROTOCOL, "-k", words)
+
+
+MUTANTS = {
+    "the fence is not looked at": Mutant(
+        "gonogo/ledger/ledger.sql",
+        "AND epoch = p_epoch FOR SHARE;\n  IF NOT FOUND THEN",
+        "AND epoch = p_epoch FOR SHARE;\n  IF FALSE THEN",
+        _protocol("fenced or taken"),
+    ),
+    "the epoch is not raised by a take-over": Mutant(
+        "gonogo/ledger/fence.py",
+        "_sign(connection, run, epochs=1)\n    return int(epoch) + 1",
+        "_sign(connection, run, epochs=0)\n    return int(epoch)",
+        _protocol("taken"),
+    ),
+    "it is tried again without asking the ledger": Mutant(
+        "gonogo/run/session.py",
+        "if e.kind is body.kind and e.actor == self.actor]",
+        "if False]",
+        _protocol("cut"),
+    ),
+    "the old backend is not ended": Mutant(
+        "gonogo/run/session.py",
+        "        fence.end_holder(self.connection)\n",
+        "",
+        _protocol("ended_and_not_waited"),
+    ),
+    "every error is tried again": Mutant(
+        "gonogo/run/session.py",
+        'return isinstance(error, psycopg.Error) and (error.sqlstate or "") in TRANSIENT',
+        "return isinstance(error, psycopg.Error)",
+        _protocol("another_try"),
+    ),
+    "a script may end its own transaction": Mutant(
+        "gonogo/ledger/ledger.sql",
+        "IF p_entered AND current_setting",
+        "IF FALSE AND current_setting",
+        _protocol("ends_its_own"),
+    ),
+    "what a proved backup holds is not compared": Mutant(
+        "gonogo/recovery/dump.py",
+        "        if found[name] != held\n",
+        "        if False\n",
+        _protocol("does_not_hold"),
+    ),
+    "an undo is not guarded": Mutant(
+        "gonogo/run/losses.py",
+        'guard = "" if state.rollback.loss.accepted else self._guard(number, script)',
+        'guard = ""',
+        _protocol("journal"),
+    ),
+    "what a REINDEX left stays": Mutant(
+        "gonogo/run/non_transactional.py",
+        "            _drop_index(session, name)\n    if row.probe",
+        "            pass\n    if row.probe",
+        _protocol("reindex"),
+    ),
+    "another database is as good": Mutant(
+        "gonogo/postgres/connection.py",
+        "    if expected and (found.system_identifier",
+        "    if False and (found.system_identifier",
+        _protocol("another_server"),
+    ),
+    "a measured loss that nobody accepted is let through": Mutant(
+        "gonogo/run/session.py",
+        "                if not allows(lost):",
+        "                if False:",
+        ("tests/acceptance/test_ways_back.py", "-k", "more_as_it_runs"),
+    ),
+    "a loss is not counted beforehand": Mutant(
+        "gonogo/core/engine/decide.py",
+        "    if not state.rollback.loss.covers(step) and any(",
+        "    if False and any(",
+        ("tests/unit/test_way_back.py",),
+    ),
+    "whoever accepted one table accepted all": Mutant(
+        "gonogo/core/engine/loss.py",
+        "(self.accepted_of is None or found <= self.accepted_of)",
+        "True",
+        ("tests/unit/test_way_back.py",),
+    ),
+    "rows that gonogo's own run wrote are lost, too": Mutant(
+        "gonogo/recovery/rows_at_stake.py",
+        " AND NOT {OF_THE_RUN}",
+        "",
+        ("tests/integration/test_measured_loss.py", "-k", "run_wrote"),
+    ),
+    "deferred triggers are not waited for": Mutant(
+        "gonogo/recovery/measured_loss.py",
+        ";SET CONSTRAINTS ALL IMMEDIATE;",
+        ";",
+        ("tests/integration/test_measured_loss.py", "-k", "counts_by_hand"),
+    ),
+    "rows are noted while others write": Mutant(
+        "gonogo/recovery/measured_loss.py",
+        "        _lock(connection, {tables[oid]: known[oid] for oid in tables}, patient=within is None)\n",
+        "",
+        ("tests/integration/test_measured_loss.py", "-k", "readers_go_on"),
+    ),
+    "the session is not cleared": Mutant(
+        "gonogo/run/session.py",
+        'f"{_CLEAR};SET application_name',
+        'f"SET application_name',
+        ("tests/acceptance/test_leftovers.py",),
+    ),
+    "a rehearsal's program may be told of the target": Mutant(
+        "gonogo/external/process.py",
+        "    if copy_of:\n",
+        "    if False:\n",
+        ("tests/acceptance/test_programs.py", "-k", "told_of_the_target"),
+    ),
+    "a ledger that went back is not noticed": Mutant(
+        "gonogo/ledger/ledger.sql",
+        "* 1000000)::bigint = p_at_us;\n  IF NOT FOUND THEN",
+        "* 1000000)::bigint = p_at_us;\n  IF FALSE THEN",
+        ("tests/acceptance/test_failover.py", "-k", "lost_commits"),
+    ),
+    "a slow check is waited for": Mutant(
+        "gonogo/run/askers.py",
+        "_SLOW = 0.5",
+        "_SLOW = 500.0",
+        ("tests/acceptance/test_watch.py", "-k", "slow_answer"),
+    ),
+}
+
+
+def applied(mutant: Mutant, root: Path) -> None:
+    """Change the line in a copy of the project."""
+    file = root / mutant.file
+    text = file.read_text(encoding="utf-8")
+    assert text.count(mutant.old) == 1, f"{mutant.file}: {mutant.old!r} is there {text.count(mutant.old)} times"
+    file.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
+
+
+def killed(mutant: Mutant) -> str:
+    """Return the first test that notices a mutant, or nothing where it survives."""
+    with tempfile.TemporaryDirectory(prefix="gonogo-mutant-") as folder:
+        root = Path(folder) / "copy"
+        ignored = shutil.ignore_patterns(".git", ".venv", "__pycache__", ".gonogo", ".*_cache", "node_modules")
+        shutil.copytree(ROOT, root, ignore=ignored)
+        applied(mutant, root)
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider", *mutant.tests]
+        env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(root)}
+        done = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, timeout=900, check=False)
+    assert done.returncode in (0, 1), done.stdout[-2000:] + done.stderr[-2000:]
+    found = [line.removeprefix("FAILED ").split(" - ")[0] for line in done.stdout.splitlines() if line.startswith("FAILED ")]
+    return found[0] if found else ""
+
+
+def main() -> int:
+    """Make the mutants, and print what noticed each."""
+    wanted = sys.argv[1:] or list(MUTANTS)
+    survivors = 0
+    print("| mutant | killed by |\n| --- | --- |")
+    for name in wanted:
+        by = killed(MUTANTS[name])
+        survivors += not by
+        print(f"| {name} | {by or '**survives**'} |", flush=True)
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
