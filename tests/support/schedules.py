@@ -265,8 +265,8 @@ def _transactional(made: Plan, effect: tuple[int, str]) -> bool:
 def jump(world: World, chance: Random) -> None:
     """Let the server's clock be set, or be that of another server."""
     # set back, a soak that was over goes on: people who were asked for its checklist are asked for nothing meanwhile
-    back = () if world.state.status is Status.SOAKING else (-5, -1)
-    world.now += timedelta(minutes=chance.choice((*back, 1, 29, 31, 24 * 60)))
+    minutes = [1, 29, 31, 24 * 60] if world.state.status is Status.SOAKING else [-5, -1, 1, 29, 31, 24 * 60]
+    world.now += timedelta(minutes=chance.choice(minutes))
 
 
 def schedule(seed: int) -> None:
