@@ -275,10 +275,10 @@ class World:
         del self.history[-lost:]
         for name, value in self.history[-1].items():
             setattr(self.target, name, copy(value))
-        newest = self.events[-1].body
-        if isinstance(newest, events.PhaseRollbackProved):
+        left = self.events[-1].body
+        if isinstance(left, events.PhaseRollbackProved):
             # what was remembered with it is of just before the phase was as if it had never begun
-            self.forget(newest.step)
+            self.forget(left.step)
         # nothing is recorded at the very moment of what is lost
         self.target.now_ += timedelta(seconds=1)
         self.runner.sync()
