@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -151,7 +152,9 @@ def redactor(environment: Sequence[str], url: str) -> Callable[[str], str]:
     values.append(str(conninfo_to_dict(url).get("password") or "") if url else "")
     # as it is, as a file's line, and as JSON, Python and an address write it
     written = (
-        form for value in values for form in (value, value.strip(), json.dumps(value)[1:-1], repr(value)[1:-1], quote(value))
+        form
+        for value in values
+        for form in (value, value.strip(), json.dumps(value)[1:-1], repr(value)[1:-1], quote(value), quote(value, safe=""))
     )
     secrets = sorted({form for form in written if len(form) >= 4}, key=len, reverse=True)
 
@@ -223,6 +226,9 @@ def _names(value: str, target: str) -> bool:
         if _place(value) == theirs:
             return True
     host, _, name = theirs
+    # a copy lies on the target's own server, where its name is enough
+    if name and name in re.split(r"[\s=/:?&,;'\"]+", value):
+        return True
     spelled = [each for each in ({*_LOOPBACK} if host in _LOOPBACK else {host}) if each]
     return bool(name) and any(each in value for each in spelled) and name in value
 

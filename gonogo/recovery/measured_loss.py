@@ -46,7 +46,16 @@ FROM pg_catalog.pg_attribute AS t,
 WHERE t.attrelid = %s AND t.attnum = -1
 """
 #: our own queries see every row, and find names where nobody else writes
-OURS = "SET LOCAL search_path = pg_catalog, pg_temp;SET LOCAL row_security = off"
+OURS = (
+    "SET LOCAL search_path = pg_catalog, pg_temp;SET LOCAL row_security = off;SET LOCAL statement_timeout = '15s';"
+    # a value must not read differently because a script sets how it is written
+    "SET LOCAL TimeZone = 'UTC';SET LOCAL DateStyle = 'ISO';SET LOCAL IntervalStyle = 'postgres';SET LOCAL bytea_output = 'hex'"
+)
+#: what takes that back for a script
+_THEIRS = "".join(
+    f"SET LOCAL {name} TO DEFAULT;"
+    for name in ("search_path", "statement_timeout", "lock_timeout", "TimeZone", "DateStyle", "IntervalStyle", "bytea_output")
+)
 _LOCKS = """
 SELECT relation::bigint, mode FROM pg_catalog.pg_locks
 WHERE locktype = 'relation' AND pid = pg_catalog.pg_backend_pid() AND granted
@@ -57,6 +66,7 @@ _MODES = ("SHARE ROW EXCLUSIVE", "EXCLUSIVE", "ACCESS EXCLUSIVE")
 _MODE_OF = {"ShareRowExclusiveLock": _MODES[0], "ExclusiveLock": _MODES[1], "AccessExclusiveLock": _MODES[2]}
 #: how long a lock is waited for, and how often: less than deadlock_timeout, so that gonogo gives way and no call of theirs dies
 _GIVE_WAY, _TRIES = "200ms", 10
+_PATH = "SET LOCAL search_path = pg_catalog, pg_temp;"
 _TABLE = """
 SELECT c.oid::bigint, pg_catalog.format('%%I.%%I', n.nspname, c.relname)
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -64,6 +74,7 @@ WHERE c.oid = pg_catalog.to_regclass(%s) AND c.relkind IN ('r', 'p')
 """
 #: what another try may pass, and what the watch does
 _PASSING = frozenset({"55P03", "40P01", "40001", "57014"})
+_TOO_LONG = "57014"
 
 
 #: the tables that a script touches, by number, each with the lock that it takes there
@@ -108,8 +119,8 @@ class UndoScript:
 
     @property
     def prefix(self) -> str:
-        """What goes before its text: the path of the session, not ours."""
-        return f"SET LOCAL search_path TO DEFAULT;{self.settings}"
+        """What goes before its text: the settings of the session, not ours, and nothing that an earlier try prepared."""
+        return f"DEALLOCATE ALL;{_THEIRS}{self.settings}"
 
     @property
     def suffix(self) -> str:
@@ -153,20 +164,19 @@ def measure(
         psycopg.Error: the server refused a script for real, a lock was not to be had, or the connection is lost.
     """
     with _measuring(connection):
-        if connection.execute("SELECT pg_catalog.current_setting('track_counts')").fetchone() != ("on",):
-            raise CannotMeasure("track_counts is off")
-        began = clock.monotonic()
+        _require_means(connection)
+        began, patience = clock.monotonic(), (undos[0].settings or ";") if within is None else ""
         if touched is None:
             # a script that acts as another role may take locks that this one may not
             with suppress(psycopg.errors.InsufficientPrivilege):
-                _lock(connection, _known_locks(connection, undos), patient=within is None)
+                _lock(connection, _known_locks(connection, undos), patience)
         by_script = _look(connection, undos, within) if touched is None else list(touched)
         known: dict[int, str] = {}
         for each in by_script:
             known |= {oid: max(mode, known.get(oid, mode), key=_MODES.index) for oid, mode in each.items()}
         before = _state(connection)
         tables = {oid: before[oid].name for oid in sorted(known) if oid in before}
-        _lock(connection, {tables[oid]: known[oid] for oid in tables}, patient=within is None)
+        _lock(connection, {tables[oid]: known[oid] for oid in tables}, patience)
         stakes = note(connection, run, tables, min(undos, key=lambda undo: int(undo.since.split(":")[0])).since)
         waived = [_waived(connection, undo, stakes) for undo in undos]
     if within is not None and not any(stake.count for stake in stakes):
@@ -184,6 +194,22 @@ def measure(
     return found, by_script
 
 
+def _require_means(connection: Connection) -> None:
+    """See that it can be measured here.
+
+    Raises:
+        CannotMeasure: it cannot.
+    """
+    counts, temporary = connection.execute(
+        "SELECT pg_catalog.current_setting('track_counts') = 'on',"
+        " pg_catalog.has_database_privilege(pg_catalog.current_database(), 'TEMPORARY')"
+    ).fetchone() or (False, False)
+    if not counts:
+        raise CannotMeasure("track_counts is off")
+    if not temporary:
+        raise CannotMeasure("the role may not make temporary tables in this database (GRANT TEMPORARY)")
+
+
 @contextmanager
 def _measuring(connection: Connection) -> Iterator[None]:
     """What goes wrong as it is measured is not the script's fault, and must not fail it."""
@@ -191,7 +217,7 @@ def _measuring(connection: Connection) -> Iterator[None]:
         connection.execute(OURS.encode())
         yield
     except psycopg.Error as error:
-        if connection.closed or (error.sqlstate or "") in _PASSING:
+        if connection.closed or ((error.sqlstate or "") in _PASSING and error.sqlstate != _TOO_LONG):
             raise
         raise CannotMeasure(str(error).splitlines()[0]) from None
 
@@ -220,7 +246,7 @@ def _look(connection: Connection, undos: Sequence[UndoScript], within: float | N
         try:
             _run(connection, undo, within)
         except psycopg.Error as error:
-            if connection.closed or (error.sqlstate or "") in _PASSING:
+            if connection.closed or ((error.sqlstate or "") in _PASSING and error.sqlstate != _TOO_LONG):
                 raise
             raise ScriptRefused(str(error).splitlines()[0], number) from None
         # what a script touches, it has locked
@@ -277,7 +303,7 @@ def _known_locks(connection: Connection, undos: Iterable[UndoScript]) -> dict[st
     return {name: mode for _, (name, mode) in sorted(found.items())}
 
 
-def _lock(connection: Connection, tables: Mapping[str, str], *, patient: bool) -> None:
+def _lock(connection: Connection, tables: Mapping[str, str], settings: str) -> None:
     """Take at once every lock that the scripts take, so that none waits for the application while the application waits for it.
 
     Raises:
@@ -289,8 +315,10 @@ def _lock(connection: Connection, tables: Mapping[str, str], *, patient: bool) -
     for number in range(_TRIES):
         connection.execute("SAVEPOINT gonogo_lock")
         try:
-            limit = f"'{_GIVE_WAY}'" if number < _TRIES - 1 or not patient else "DEFAULT"
-            connection.execute(f"SET LOCAL lock_timeout TO {limit};{wanted};SET LOCAL lock_timeout TO DEFAULT".encode())
+            short = f"SET LOCAL lock_timeout TO '{_GIVE_WAY}';"
+            # the last time it waits for as long as its step may
+            limit = short if number < _TRIES - 1 or not settings else f"{_THEIRS}{settings}{_PATH}"
+            connection.execute(f"{limit}{wanted};SET LOCAL lock_timeout TO DEFAULT".encode())
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected, psycopg.errors.InsufficientPrivilege) as error:
             connection.execute("ROLLBACK TO SAVEPOINT gonogo_lock")
             if isinstance(error, psycopg.errors.InsufficientPrivilege):

@@ -86,9 +86,12 @@ def note(connection: Connection, run: str, tables: Mapping[int, str], since: str
 
 
 def _column(connection: Connection, number: int, name: str, kind: str, missing: str | None, constant: str | None) -> _Column:
-    unwritten = [] if missing is None else [missing]
-    if constant is not None:
-        row = connection.execute(sql.SQL("SELECT pg_catalog.to_jsonb({}) #>> '{{}}'").format(sql.SQL(constant))).fetchone()
+    unwritten = []
+    given = [] if missing is None else [sql.SQL("({}::").format(sql.Literal(missing)) + sql.SQL(kind) + sql.SQL(")")]
+    given += [] if constant is None else [sql.SQL("(") + sql.SQL(constant) + sql.SQL(")")]
+    for value in given:
+        # as it reads in a row
+        row = connection.execute(sql.SQL("SELECT pg_catalog.to_jsonb(") + value + sql.SQL(") #>> '{}'")).fetchone()
         unwritten += [] if row is None or row[0] is None else [str(row[0])]
     return _Column(number, name, kind, frozenset(unwritten))
 
@@ -135,8 +138,9 @@ def _by_key(stake: Stake, table: sql.SQL, common: Sequence[tuple[_Column, _Colum
     for was, to in common:
         if was.number in stake.key:
             # by the index where the type is what it was; a value that no longer fits must not fail
-            how = "x.{} = (s.old->>{})::" + was.type if was.type == to.type else "x.{}::text = s.old->>{}"
-            on.append(sql.SQL(how).format(sql.Identifier(to.name), sql.Literal(was.name)))
+            same = was.type == to.type
+            how = sql.SQL("x.{} = (s.old->>{})::" if same else "x.{}::text = s.old->>{}")
+            on.append(how.format(sql.Identifier(to.name), sql.Literal(was.name)) + sql.SQL(was.type if same else ""))
     # as jsonb 1.50 is 1.5, and as text 1 is '1': what is the same either way is no loss
     differs = "(s.old->{0} IS DISTINCT FROM n.r->{1} AND s.old->>{0} IS DISTINCT FROM n.r->>{1})"
     other = [sql.SQL(differs).format(sql.Literal(was.name), sql.Literal(to.name)) for was, to in common]

@@ -30,7 +30,12 @@ _TRIES = 5
 _WAIT = 5.0
 _TOO_LONG = "57014"
 #: what a script would do twice where it ran twice: the transaction does not take it back
-_OUTSIDE = re.compile(r"\b(dblink\w*|lo_import|lo_export|pg_file_\w+)\s*\(|\bCOPY\b[^;]*\b(TO|PROGRAM)\s*'", re.IGNORECASE)
+_OUTSIDE = re.compile(
+    r"\b(dblink\w*|lo_import|lo_export|pg_file_\w+|setval|pg_terminate_backend|pg_cancel_backend|pg_logical_\w+|pg_reload_conf"
+    r"|pg_(create|drop|copy)_\w*replication_slot|pg_replication_\w+|pg_promote|pg_switch_wal)\s*\("
+    r"|\bCOPY\b[^;]*\b(TO|PROGRAM)\s*'",
+    re.IGNORECASE,
+)
 #: a lock that was not to be had, a limit that was reached: then it is not measured beforehand
 _NOT_NOW = frozenset({"55P03", "40P01", "40001", "57014"})
 
@@ -65,7 +70,12 @@ class LossMeter:
             scripts |= {} if isinstance(made, str) else made
         self._estimates = {number: loss for number, loss in found.items() if loss.how != MEASURED}
         if scripts:
-            losses, touched, why = self._measure(list(scripts.values()))
+            with session.leaving_nothing():
+                losses, touched, why = self._measure(list(scripts.values()))
+            if why:
+                session.say(
+                    f"not all of what the rollback destroys can be measured beforehand, but only as each undo runs: {why}"
+                )
             self._touched = dict(zip(scripts, touched, strict=False))
             for (number, _), rows in zip_longest(scripts, losses):
                 if number in self._estimates:
@@ -73,7 +83,8 @@ class LossMeter:
                 if rows is None:
                     found[number] = found[number].replace(how=f"{AS_IT_RUNS}: {why}")
                 else:
-                    found[number] = found[number].replace(rows=added(found[number].rows, rows))
+                    unread = f"{MEASURED}, but for what the role may not read" if min(rows.values(), default=0) < 0 else ""
+                    found[number] = found[number].replace(rows=added(found[number].rows, rows), how=unread or found[number].how)
         return tuple(found.values())
 
     def _measure(self, scripts: list[UndoScript]) -> tuple[list[dict[str, int]], list[Touched], str]:
@@ -82,6 +93,8 @@ class LossMeter:
         for attempt in range(_TRIES):
             try:
                 with transaction(session.connection, keep=False):
+                    # a lock is worth nothing under a snapshot that is older than it
+                    session.connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
                     return *measure(session.connection, session.run, scripts, within=_WAIT), why
             except ScriptRefused as error:
                 # what comes before it can be measured
@@ -97,7 +110,6 @@ class LossMeter:
                 clock.sleep(min(1.0, 0.05 * 2**attempt))
             if not scripts:
                 break
-        session.say(f"it cannot be measured beforehand what the rollback destroys, but only as each undo runs: {why}")
         return [], [], why
 
     def undo(self, state: State, number: int, index: int, script: Script, done: UndoDone) -> Event:
@@ -158,7 +170,7 @@ class LossMeter:
                     return f"{script.source} cannot run in a transaction"
                 text = BY_ACT[script.act].stands_in(text)
             if _OUTSIDE.search(text):
-                return f"{script.source} acts beyond the database"
+                return f"{script.source} does what no transaction takes back"
             settings = session.limits(step) + sees(step)
             made[number, index] = UndoScript(
                 text=text, since=since, keeps=step.keeps, settings=settings, sets=script.sets, locks=script.locks

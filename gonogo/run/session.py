@@ -72,7 +72,6 @@ class Session:
     #: the newest event that the loop knows, as `continuity.mark` tells it; what is newer, and of the kind it waits for, happened
     #: behind a lost connection
     known: continuity.Mark = continuity.NOTHING_KNOWN
-
     #: where that was recorded, as `continuity.origin` tells it
     origin: str = ""
     #: how far the server's log was written when this runner began
@@ -191,7 +190,8 @@ class Session:
 
         def once() -> Event:
             with self._whole_or_nothing():
-                self.connection.execute(self._prefix(step).encode())
+                # a lock is worth nothing under a snapshot that is older than it
+                self.connection.execute(self._prefix(step, " ISOLATION LEVEL READ COMMITTED").encode())
                 known = None if touched is None else [touched]
                 (lost,), _ = measured_loss.measure(self.connection, self.run, [undo], touched=known)
                 if not allows(lost):
@@ -265,9 +265,9 @@ class Session:
             limits += f"SET LOCAL statement_timeout={milliseconds(step.statement_timeout)};"
         return limits
 
-    def _prefix(self, step: PlannedStep) -> str:
+    def _prefix(self, step: PlannedStep, isolation: str = "") -> str:
         follows = "" if self.known == continuity.NOTHING_KNOWN else ",{},{}".format(*self.known)
-        return f"BEGIN;{self.limits(step)}SELECT gonogo.enter({self._quote(self.run)},{self.epoch}{follows});"
+        return f"BEGIN{isolation};{self.limits(step)}SELECT gonogo.enter({self._quote(self.run)},{self.epoch}{follows});"
 
     def _suffix(self, script: Script, body: Body, *, commits: bool = True) -> str:
         written = encode(write_body(body))

@@ -84,7 +84,7 @@ def clinic() -> Iterator[Path]:
 
 
 def doctor(clinic: Path, *command: object, code: int) -> dict[str, Any]:
-    done = gonogo("doctor", *command, "--json", cwd=clinic, env=environment())
+    done = gonogo("doctor", *command, "--json", cwd=clinic, env=environment(), timeout=280)
     assert done.returncode == code, done.stdout + done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found

@@ -247,13 +247,17 @@ def test_in_a_rehearsal_a_program_gets_the_copy_under_the_name_that_it_reads_and
     assert kept.count("['3s', '7s']") == 2, "libpq's variables and the address lead to the limits of the step"
 
 
-@pytest.mark.parametrize("names_it", ["argument", "variable", "jdbc"])
+@pytest.mark.parametrize("names_it", ["argument", "variable", "jdbc", "name"])
 def test_a_program_that_is_told_of_the_target_is_not_run_in_a_rehearsal(desk: Desk, names_it: str) -> None:
     host, name = (
         desk.one("SELECT split_part(current_setting('unix_socket_directories'), ',', 1)"),
         desk.one("SELECT current_database()"),
     )
-    handed = {"argument": "[sh, {0}/tool.sh, '{1}']", "variable": "{{argv: [sh, {0}/tool.sh, v2], environment: [PROD_URL]}}"}
+    handed = {
+        "name": f"[sh, {{0}}/tool.sh, -d, {name}]",
+        "argument": "[sh, {0}/tool.sh, '{1}']",
+        "variable": "{{argv: [sh, {0}/tool.sh, v2], environment: [PROD_URL]}}",
+    }
     value = f"jdbc:postgresql://{host}:5432/{name}" if names_it == "jdbc" else desk.url
     desk.book(run=handed.get(names_it, handed["variable"]).format(desk.root, desk.url), more="in_rehearsal: true, within: 20s")
 

@@ -98,11 +98,14 @@ def test_forward_and_back_with_live_traffic_every_row_is_accounted_for(
         first = re.findall(r"- phase: (\w+)", (tmp_path / "runbooks" / f"{plan.name}.yaml").read_text(encoding="utf-8"))[0]
         command = ["rollback", plan.name, "--without-prefect", "--reason", "tried", "--phase", first]
         done = gonogo(*command, cwd=tmp_path, env=env, timeout=200)
-        for said in plan.accounted:
-            assert said in done.stdout, done.stdout[-3000:]
-        if plan.accounted:
-            assert done.returncode == 4, done.stdout + done.stderr
+        assert (done.returncode == 4) is bool(plan.accounted), done.stdout + done.stderr
+        said = done.stdout
+        while done.returncode == 4:
+            # where a busy machine leaves no time to measure all of it beforehand, the rest is asked as each undo runs
             done = gonogo(*command, "--continue", "--accept-loss", cwd=tmp_path, env=env, timeout=200)
+            said += done.stdout
+        for table in plan.accounted:
+            assert table in said, said[-5000:]
         assert done.returncode == 11, done.stdout + done.stderr
         made = stop()
 

@@ -17,6 +17,7 @@ from psycopg.conninfo import make_conninfo
 from support.command import environment, gonogo, start, status
 from support.desk import BEFORE, BOOK, GOOD, Desk, lay
 from support.servers import Server
+from support.waiting import until
 
 Make = Callable[..., Path]
 WAYS = BOOK.replace(
@@ -327,6 +328,40 @@ def test_columns_in_which_nobody_wrote_are_dropped_without_a_question(any_desk: 
     assert one(here.url, "SELECT count(*) FROM item WHERE name LIKE '%!' OR id = 9001") == 30
 
 
+def test_what_no_transaction_takes_back_is_not_tried_beforehand(desk: Callable[..., Desk]) -> None:
+    here = desk(
+        BOOK,
+        b__sql="CREATE TABLE extra (id serial PRIMARY KEY);\n",
+        b__undo__sql="SELECT setval('turn', 100); DROP TABLE extra;\n",
+    )
+    write(here.url, "CREATE SEQUENCE turn")
+    run(here)
+    write(here.url, "INSERT INTO extra DEFAULT VALUES; SELECT setval('turn', 500)")
+
+    told = back(here, code=4)
+
+    assert "1 of public.extra (estimated by transaction numbers: book/b.undo.sql does what no transaction takes back)" in told
+    assert one(here.url, "SELECT last_value FROM turn") == 500, "nothing is undone, this neither"
+
+
+def test_a_row_that_comes_while_an_undo_waits_is_seen_whatever_isolation_the_database_has(desk: Callable[..., Desk]) -> None:
+    here = desk(BOOK, b__sql="ALTER TABLE item ADD note text;\n", b__undo__sql="ALTER TABLE item DROP COLUMN note;\n")
+    write(
+        here.url,
+        f"ALTER DATABASE {one(here.url, 'SELECT current_database()')} SET default_transaction_isolation = 'repeatable read'",
+    )
+    run(here)
+    with psycopg.connect(here.url) as writer:
+        writer.execute("INSERT INTO item (id, name, note) VALUES (9001, 'late', 'precious')")
+        process = start("rollback", "book", "--without-prefect", cwd=here.project, env=here.env)
+        until(lambda: one(here.url, "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND state = 'active'"))
+        writer.commit()
+    told = process.communicate(timeout=120)[0]
+
+    assert process.returncode == 4, told
+    assert one(here.url, "SELECT note FROM item WHERE id = 9001") == "precious"
+
+
 def test_what_cannot_be_measured_is_estimated_and_called_so(desk: Callable[..., Desk]) -> None:
     book = BOOK.replace("- {step: second, sql: b.sql, undo: b.undo.sql}", "- {step: second, sql: b.sql, undo: b.undo.sql}")
     here = desk(
@@ -339,7 +374,7 @@ def test_what_cannot_be_measured_is_estimated_and_called_so(desk: Callable[..., 
 
     told = back(here, code=4)
 
-    assert "1 of public.extra (estimated by transaction numbers: book/b.undo.sql acts beyond the database)" in told
+    assert "1 of public.extra (estimated by transaction numbers: book/b.undo.sql does what no transaction takes back)" in told
     back(here, "--continue", "--accept-loss")
 
 

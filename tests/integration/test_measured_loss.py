@@ -251,6 +251,32 @@ SHAPES = {
         BOOKS + "CREATE MATERIALIZED VIEW m AS SELECT count(*) FROM book;", WROTE, "DROP MATERIALIZED VIEW m", {}
     ),
     "index": Shape(BOOKS + "CREATE INDEX i ON book (title);", WROTE, "DROP INDEX i", {}),
+    "a type with braces in its name": Shape(
+        "CREATE TYPE \"a{b}\" AS ENUM ('x', 'y'); CREATE TABLE t (id \"a{b}\" PRIMARY KEY, v int);",
+        "INSERT INTO t VALUES ('x', 1), ('y', 2)",
+        "DELETE FROM t WHERE v = 1",
+        {"t": 1},
+    ),
+    "moments that are written otherwise afterwards": Shape(
+        "CREATE TABLE t (id int PRIMARY KEY, at timestamptz);",
+        "INSERT INTO t SELECT g, now() FROM generate_series(1, 9) g",
+        "SET LOCAL timezone = 'Asia/Tokyo'; SET LOCAL datestyle = 'German'; DELETE FROM t WHERE id = 9; UPDATE t SET at = at",
+        {"t": 1},
+    ),
+    "columns that hold their defaults": Shape(
+        "CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t SELECT generate_series(1, 9);"
+        " ALTER TABLE t ADD made timestamptz NOT NULL DEFAULT now(), ADD tags text[] DEFAULT ARRAY['a', 'b'],"
+        " ADD cost numeric(9,2) DEFAULT 0.5, ADD kind text DEFAULT 'it''s';",
+        "UPDATE t SET n = 1 WHERE id < 6",
+        "ALTER TABLE t DROP made, DROP tags, DROP cost, DROP kind",
+        {},
+    ),
+    "a prepared statement": Shape(
+        BOOKS, WROTE, "PREPARE p (int) AS DELETE FROM book WHERE id = $1; EXECUTE p(101); DEALLOCATE p", {"book": 1}
+    ),
+    "a prepared statement that stays": Shape(
+        BOOKS, WROTE, "PREPARE p (int) AS DELETE FROM book WHERE id = $1; EXECUTE p(101)", {"book": 1}
+    ),
     "another answer the second time": Shape(
         BOOKS + "CREATE SEQUENCE s;",
         WROTE,
@@ -371,6 +397,25 @@ def test_rows_that_the_role_may_not_read_are_an_unknown_number(server: Server) -
             "GRANT TRIGGER, REFERENCES, UPDATE (id) ON book TO blind; GRANT DELETE ON book TO blind; SET ROLE blind"
         )
         assert loss(connection, UndoScript(text="SELECT wipe()", since=since)) == [{"book": -1}]
+
+
+def test_what_the_role_may_not_do_is_said_and_nothing_is_called_measured(server: Server) -> None:
+    for connection in fresh(server):
+        row = connection.execute("SELECT current_database()").fetchone()
+        assert row is not None
+        connection.execute(f"REVOKE TEMPORARY ON DATABASE {row[0]} FROM PUBLIC".encode())
+        connection.execute("DROP ROLE IF EXISTS plain; CREATE ROLE plain; SET ROLE plain")
+        with pytest.raises(CannotMeasure, match="GRANT TEMPORARY"):
+            loss(connection, UndoScript(text="SELECT 1", since=now(connection)))
+
+
+def test_a_limit_of_the_step_is_the_scripts_and_not_that_of_measuring_it(here: Connection) -> None:
+    here.execute("CREATE TABLE big AS SELECT g AS id, repeat('x', 50) AS pad FROM generate_series(1, 300000) g")
+    here.execute("ALTER TABLE big ADD PRIMARY KEY (id); ALTER TABLE big ADD note text")
+    since = now(here)
+    here.execute("UPDATE big SET pad = 'y' WHERE id % 2 = 0")
+    undo = UndoScript(text="ALTER TABLE big DROP COLUMN note", since=since, settings="SET LOCAL statement_timeout = '20ms';")
+    assert loss(here, undo, for_real=True) == [{}]
 
 
 def test_readers_go_on_while_the_rows_at_stake_are_noted(here: Connection) -> None:

@@ -125,7 +125,7 @@ MUTANTS = {
     ),
     "rows are noted while others write": Mutant(
         "gonogo/recovery/measured_loss.py",
-        "        _lock(connection, {tables[oid]: known[oid] for oid in tables}, patient=within is None)\n",
+        "        _lock(connection, {tables[oid]: known[oid] for oid in tables}, patience)\n",
         "",
         ("tests/integration/test_measured_loss.py", "-k", "readers_go_on"),
     ),

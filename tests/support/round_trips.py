@@ -148,8 +148,9 @@ PLANS = (
             "DO $$ BEGIN ASSERT (SELECT count(*) FROM audit_log WHERE row_id = current_setting('test.order')::uuid) = 2; END $$",
         ),
         accounted=(
-            "undoing foundation.core tables would destroy rows",
-            "1 of public.workflows, 1 of public.workflow_runs, 1 of public.ai_agents (measured)",
+            "1 of public.workflows",
+            "1 of public.workflow_runs",
+            "1 of public.ai_agents",
         ),
         afterwards={
             "SELECT count(*) FROM tasks WHERE title = 'Late'": 1,
