@@ -153,7 +153,11 @@ def test_a_rewrite_and_a_plan_that_changes_are_seen(any_desk: Callable[..., Desk
         "b__undo__sql": "CREATE INDEX item_name ON item (name);\n",
     }
 
-    evidence = any_desk(book, **files).rehearse()
+    here = any_desk(book, **files)
+    with psycopg.connect(here.url, autocommit=True) as connection:
+        # it takes the empty pages from the end of a rewritten table, at a moment of its own
+        connection.execute("ALTER TABLE item SET (autovacuum_enabled = off)")
+    evidence = here.rehearse()
 
     assert step(evidence, "work.first")["rewrites"] == ["item"]
     assert step(evidence, "work.first")["wal"] > 10_000
