@@ -49,7 +49,7 @@ _WRITTEN_SINCE = (
     f" {{since}}::pg_catalog.pg_snapshot) AND NOT {OF_THE_RUN}"
 )
 _COUNT = (
-    "SELECT pg_catalog.count(*) FROM {table} AS t,"
+    "SELECT {what} FROM {table} AS t,"
     " (SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::bigint AS id) AS next WHERE "
 )
 
@@ -108,9 +108,14 @@ def written_since(connection: Connection, run: str, tables: Sequence[str], since
     return found
 
 
-def _count(run: str, table: str, since: str) -> sql.Composed:
+def written_by_others(run: str, table: str, since: str, what: sql.Composable) -> sql.Composed:
+    """Write the query that asks something of the rows of a table, as `t`, that somebody wrote since, and not the run."""
     query = sql.SQL(_COUNT + _WRITTEN_SINCE)
-    return query.format(table=sql.SQL(table), run=sql.Literal(run), since=sql.Literal(since))
+    return query.format(what=what, table=sql.SQL(table), run=sql.Literal(run), since=sql.Literal(since))
+
+
+def _count(run: str, table: str, since: str) -> sql.Composed:
+    return written_by_others(run, table, since, sql.SQL("pg_catalog.count(*)"))
 
 
 def guard(run: str, tables: Sequence[str], since: str, journal: str = "") -> str:

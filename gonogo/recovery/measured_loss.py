@@ -7,7 +7,7 @@ A row is at stake when somebody else than the run wrote it after the step: its x
 is lost when it is gone, when a column of it holds another value, or when a column of it that held a value is gone.
 
 What cannot be seen: what acts beyond the database, rows that the application deleted and the undo brings back, the content of
-large objects and of foreign tables, and a row that the run itself wrote again after the application did.
+large objects and of foreign tables. What the run itself wrote again after the application did: see `written_over`.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ import psycopg
 from gonogo import clock
 from gonogo.postgres.connection import Connection
 from gonogo.postgres.schemas import USERS_SCHEMAS
+from gonogo.postgres.sqlstates import TRANSIENT
 from gonogo.recovery.data_loss import WROTE
 from gonogo.recovery.rows_at_stake import Stake, lost, note
+from gonogo.recovery.written_over import noted
 
 #: each table, with what a statement can do to it; temporary tables belong to sessions
 _STATE = f"""
@@ -72,10 +74,6 @@ SELECT c.oid::bigint, pg_catalog.format('%%I.%%I', n.nspname, c.relname)
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.oid = pg_catalog.to_regclass(%s) AND c.relkind IN ('r', 'p')
 """
-#: what another try may pass, and what the watch does
-_PASSING = frozenset({"55P03", "40P01", "40001", "57014"})
-_TOO_LONG = "57014"
-
 
 #: the tables that a script touches, by number, each with the lock that it takes there
 Touched = Mapping[int, str]
@@ -106,8 +104,9 @@ class UndoScript:
     """One script of an undo, and which rows count as written since."""
 
     text: str
-    #: a snapshot of just before the step that it reverses
+    #: a snapshot of just before the step that it reverses, and that step
     since: str
+    step: int = 0
     #: why the tables that were there before the step lose nothing; or why those of these names do, new ones too
     keeps: str | Mapping[str, str] = ""
     #: what it runs under, as SQL: its limits, and which rows it sees
@@ -177,16 +176,17 @@ def measure(
         before = _state(connection)
         tables = {oid: before[oid].name for oid in sorted(known) if oid in before}
         _lock(connection, {tables[oid]: known[oid] for oid in tables}, patience)
-        stakes = note(connection, run, tables, min(undos, key=lambda undo: int(undo.since.split(":")[0])).since)
+        first = min(undos, key=lambda undo: int(undo.since.split(":")[0]))
+        stakes = note(connection, run, tables, first.since, min(undo.step for undo in undos), noted(connection, run))
         waived = [_waived(connection, undo, stakes) for undo in undos]
-    if within is not None and not any(stake.count for stake in stakes):
+    if within is not None and all(stake.is_empty for stake in stakes):
         return [{} for _ in undos], by_script
     found = []
-    for undo, kept in zip(undos, waived, strict=True):
+    for undo, kept, mine in zip(undos, waived, by_script, strict=True):
         _require_time(began, within)
         _run(connection, undo, within)
         with _measuring(connection):
-            gone = {stake.name: lost(connection, stake, undo.since) for stake in stakes}
+            gone = {s.name: lost(connection, s, undo.since, undo.step, touched=s.oid in mine) for s in stakes}
         found.append({stake.name: gone[stake.name] for stake in stakes if gone[stake.name] and stake.oid not in kept})
     with _measuring(connection):
         if more := _touched(before, _state(connection)) - set(known):
@@ -217,7 +217,7 @@ def _measuring(connection: Connection) -> Iterator[None]:
         connection.execute(OURS.encode())
         yield
     except psycopg.Error as error:
-        if connection.closed or ((error.sqlstate or "") in _PASSING and error.sqlstate != _TOO_LONG):
+        if connection.closed or (error.sqlstate or "") in TRANSIENT:
             raise
         raise CannotMeasure(str(error).splitlines()[0]) from None
 
@@ -246,7 +246,7 @@ def _look(connection: Connection, undos: Sequence[UndoScript], within: float | N
         try:
             _run(connection, undo, within)
         except psycopg.Error as error:
-            if connection.closed or ((error.sqlstate or "") in _PASSING and error.sqlstate != _TOO_LONG):
+            if connection.closed or (error.sqlstate or "") in TRANSIENT:
                 raise
             raise ScriptRefused(str(error).splitlines()[0], number) from None
         # what a script touches, it has locked

@@ -12,6 +12,7 @@ from gonogo.core.engine.events import BatchDone, Event
 from gonogo.core.plan.plan import PlannedStep
 from gonogo.errors import ScriptFailed
 from gonogo.postgres.connection import Connection
+from gonogo.recovery.written_over import Batch
 from gonogo.run.session import Session
 
 _MARK = re.compile(r"gonogo\.batch\('((?:[^']|'')*)'\)")
@@ -147,7 +148,8 @@ class TableBatches:
         script = self.step.scripts[0]
         text = fill_in(self.session.texts[script.sha256], self.keys, after, upto)
         done = body.replace(upto=upto, rows=rows, batch=number)
-        return self.session.run_script(self.step, script, done, text=text)
+        where = self.keys.between(after, upto, "t")
+        return self.session.run_script(self.step, script, done, text=text, batch=Batch(self.keys.table.as_string(None), where))
 
     def rematches_own_rows(self, done: int) -> bool:
         """Say whether more than twice the table was done."""

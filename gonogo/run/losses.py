@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 
@@ -18,6 +19,7 @@ from gonogo.core.plan.plan import Plan, PlannedStep, Script
 from gonogo.core.text.messages import describe_loss_step, describe_rows
 from gonogo.errors import RowsWritten
 from gonogo.postgres.connection import Connection, transaction
+from gonogo.postgres.sqlstates import QUERY_CANCELED, TRANSIENT
 from gonogo.recovery import data_loss
 from gonogo.recovery.measured_loss import CannotMeasure, ScriptRefused, Touched, TouchedMore, UndoScript, measure
 from gonogo.run.session import Session, sees
@@ -28,7 +30,6 @@ MEASURED, AS_IT_RUNS = "measured", "measured only as it runs"
 _TRIES = 5
 #: the seconds for which others may have to wait meanwhile
 _WAIT = 5.0
-_TOO_LONG = "57014"
 #: what a script would do twice where it ran twice: the transaction does not take it back
 _OUTSIDE = re.compile(
     r"\b(dblink\w*|lo_import|lo_export|pg_file_\w+|setval|pg_terminate_backend|pg_cancel_backend|pg_logical_\w+|pg_reload_conf"
@@ -37,7 +38,7 @@ _OUTSIDE = re.compile(
     re.IGNORECASE,
 )
 #: a lock that was not to be had, a limit that was reached: then it is not measured beforehand
-_NOT_NOW = frozenset({"55P03", "40P01", "40001", "57014"})
+_NOT_NOW = TRANSIENT | {QUERY_CANCELED}
 
 
 @dataclass(kw_only=True)
@@ -73,9 +74,7 @@ class LossMeter:
             with session.leaving_nothing():
                 losses, touched, why = self._measure(list(scripts.values()))
             if why:
-                session.say(
-                    f"not all of what the rollback destroys can be measured beforehand, but only as each undo runs: {why}"
-                )
+                session.say(f"part of what the rollback destroys is measured only as each undo runs: {why}")
             self._touched = dict(zip(scripts, touched, strict=False))
             for (number, _), rows in zip_longest(scripts, losses):
                 if number in self._estimates:
@@ -105,7 +104,7 @@ class LossMeter:
                 if session.lost(error) or (error.sqlstate or "") not in _NOT_NOW:
                     raise
                 why = str(error).splitlines()[0]
-                if error.sqlstate == _TOO_LONG:
+                if error.sqlstate == QUERY_CANCELED:
                     break
                 clock.sleep(min(1.0, 0.05 * 2**attempt))
             if not scripts:
@@ -139,15 +138,15 @@ class LossMeter:
         """
         session, allows = self.session, state.rollback.loss.allows
         step = session.plan.steps[key[0]]
-        for touched in dict.fromkeys((self._touched.get(key) is not None, False)):
-            try:
-                return session.run_undo(step, script, done, undo, self._touched[key] if touched else None, allows)
-            except TouchedMore as error:
-                if not touched and not allows(error.tables):
-                    raise RowsWritten(str(error), rows=dict.fromkeys(error.tables, data_loss.UNKNOWN)) from None
-                if not touched:
-                    raise
-        raise CannotMeasure("it was not tried")  # pragma: no cover - it is tried once at least
+        if known := self._touched.get(key):
+            with suppress(TouchedMore):
+                return session.run_undo(step, script, done, undo, known, allows)
+        try:
+            return session.run_undo(step, script, done, undo, None, allows)
+        except TouchedMore as error:
+            if not allows(error.tables):
+                raise RowsWritten(str(error), rows=dict.fromkeys(error.tables, data_loss.UNKNOWN)) from None
+            raise
 
     def with_estimate(self, number: int, done: UndoDone) -> UndoDone:
         """Return the event of an undo, with what its step was estimated to destroy."""
@@ -160,10 +159,8 @@ class LossMeter:
         since = data_loss.since_step(session.connection, session.run, number)
         if not since:
             return "nothing was noted as the step began"
-        made = {}
-        for index, script in enumerate(step.undo or ()):
-            if index < first_undo(session.plan, state, number):
-                continue
+        made, first = {}, first_undo(session.plan, state, number)
+        for index, script in enumerate((step.undo or ())[first:], first):
             text = session.texts[script.sha256]
             if not script.transactional:
                 if script.act not in BY_ACT:
@@ -173,7 +170,7 @@ class LossMeter:
                 return f"{script.source} does what no transaction takes back"
             settings = session.limits(step) + sees(step)
             made[number, index] = UndoScript(
-                text=text, since=since, keeps=step.keeps, settings=settings, sets=script.sets, locks=script.locks
+                text=text, since=since, step=number, keeps=step.keeps, settings=settings, sets=script.sets, locks=script.locks
             )
         return made
 

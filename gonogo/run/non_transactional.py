@@ -15,7 +15,8 @@ from gonogo.core.plan.plan import PlannedStep, Script
 from gonogo.errors import ScriptFailed
 from gonogo.postgres.connection import milliseconds
 from gonogo.run.explain import explain
-from gonogo.run.session import Session, Stopped, transient
+from gonogo.run.kept_connection import Stopped
+from gonogo.run.session import Session, transient
 from gonogo.sql.alone import BY_ACT, AloneStatement
 
 _BUILDER = "SELECT pid FROM pg_catalog.pg_stat_progress_create_index WHERE index_relid = pg_catalog.to_regclass(%s)"

@@ -21,8 +21,8 @@ from gonogo.ledger import continuity, store
 from gonogo.run import signatures
 from gonogo.run.actions import perform
 from gonogo.run.context import Context
+from gonogo.run.kept_connection import Stopped
 from gonogo.run.ports import Ledger, Target
-from gonogo.run.session import Stopped
 
 Listener: TypeAlias = Callable[[State, Event, State], None]
 _WATCHED = frozenset({Status.WORKING, Status.VERIFYING, Status.SOAKING})

@@ -6,7 +6,6 @@ and then the ledger is asked.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -14,37 +13,28 @@ from decimal import Decimal
 from typing import Any
 
 import psycopg
-from psycopg.pq import Escaping
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from gonogo import clock
-from gonogo.core.engine.events import Body, Event, Kind, UndoDone, write_body
+from gonogo.core.engine.events import BatchDone, Body, Event, Kind, ScriptDone, UndoDone, WrittenOver, write_body
 from gonogo.core.model.threshold import parse_threshold
-from gonogo.core.plan.plan import Plan, PlannedStep, Script
+from gonogo.core.plan.plan import PlannedStep, Script
 from gonogo.errors import Refused, RowsWritten, ScriptFailed, Unreachable
-from gonogo.ledger import continuity, fence, store
+from gonogo.ledger import continuity, store
 from gonogo.ledger.encoding import encode
 from gonogo.postgres.blockers import naming_blockers
-from gonogo.postgres.connection import Connection, Database, identify, milliseconds, require_same
+from gonogo.postgres.connection import milliseconds
+from gonogo.postgres.sqlstates import TRANSIENT
 from gonogo.recovery import data_loss, measured_loss
 from gonogo.recovery.measured_loss import CannotMeasure, Touched, UndoScript
+from gonogo.recovery.written_over import Batch, OverNotes, updated_here
 from gonogo.run.explain import explain
+from gonogo.run.kept_connection import KeptConnection, Stopped
 
-QUERY_CANCELED = "57014"
-#: what the server undoes by itself and a second try may pass: locks, deadlocks, serialization
-TRANSIENT = frozenset({"55P03", "40P01", "40001"})
 #: the command tags of what changes rows
 _CHANGES = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "COPY"})
-#: what outlives a transaction: cursors, prepared statements, advisory locks, temporary tables, settings; and what is listened to
-_CLEAR = (
-    "CLOSE ALL;DEALLOCATE ALL;DISCARD TEMP;DISCARD SEQUENCES;RESET SESSION AUTHORIZATION;RESET ALL;UNLISTEN *;LISTEN gonogo;"
-    "SELECT pg_catalog.pg_advisory_unlock_all()"
-)
-_LOST = frozenset({"57P01", "57P02", "57P03", "08006", "08003", "08000"})
-
-
-class Stopped(Exception):
-    """The watch cancelled the running statement."""
+#: what is gonogo's own finds only what is PostgreSQL's
+_OURS = "SET LOCAL search_path = pg_catalog, pg_temp;"
 
 
 def transient(error: BaseException) -> bool:
@@ -52,96 +42,28 @@ def transient(error: BaseException) -> bool:
     return isinstance(error, psycopg.Error) and (error.sqlstate or "") in TRANSIENT
 
 
-def _silently(_: str) -> None:
-    """Tell nobody."""
-
-
 @dataclass(kw_only=True)
-class Session:
-    """The one connection that changes the target, under one epoch; it can be lost and made again."""
+class Session(KeptConnection):
+    """The one connection that changes the target: it runs scripts."""
 
-    database: Database
-    plan: Plan
-    run: str
-    actor: str
-    connection: Connection
-    epoch: int
     texts: Mapping[str, str]
-    #: where the story of retries and reconnections is told
-    say: Callable[[str], None] = _silently
-    #: the newest event that the loop knows, as `continuity.mark` tells it; what is newer, and of the kind it waits for, happened
-    #: behind a lost connection
-    known: continuity.Mark = continuity.NOTHING_KNOWN
-    #: where that was recorded, as `continuity.origin` tells it
-    origin: str = ""
-    #: how far the server's log was written when this runner began
-    position: int = 0
 
     def __post_init__(self) -> None:
-        self._lock = threading.Lock()
-        self._busy_with: int | None = None
-        self._stopping = threading.Event()
-
-    @property
-    def name(self) -> str:
-        """The session's application_name."""
-        return f"gonogo/{self.run}/{self.epoch}"
-
-    # what the watch does to a running statement
-
-    def stop(self, with_connection: Connection) -> None:
-        """Cancel the running statement, and let no other one begin until `proceed`."""
-        self._stopping.set()
-        with self._lock:
-            if self._busy_with is not None:
-                with_connection.execute("SELECT pg_catalog.pg_cancel_backend(%s)", [self._busy_with])
-
-    def is_stopping(self) -> bool:
-        """Say whether the watch wants what runs to end."""
-        return self._stopping.is_set()
-
-    def proceed(self) -> None:
-        """Let statements begin again: the loop has heard why they were stopped."""
-        with self._lock:
-            self._stopping.clear()
-
-    def was_stopped(self, error: psycopg.Error) -> bool:
-        """Say whether it was the watch that ended a statement."""
-        return self._stopping.is_set() and error.sqlstate == QUERY_CANCELED
-
-    @contextmanager
-    def cancellable(self) -> Iterator[None]:
-        """Let the watch cancel what runs inside.
-
-        Raises:
-            Stopped: the watch was first.
-        """
-        with self._lock:
-            if self._stopping.is_set():
-                raise Stopped
-            self._busy_with = self.connection.info.backend_pid
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._busy_with = None
-
-    @contextmanager
-    def leaving_nothing(self) -> Iterator[None]:
-        """Clear what a script leaves in the session, so that it reaches no other script, and nobody waits for its locks."""
-        # what is prepared by the driver would go with what a script prepared
-        self.connection.prepare_threshold = None
-        try:
-            yield
-        finally:
-            # a connection that is lost has nothing any more
-            with suppress(psycopg.Error):
-                if not self.connection.closed:
-                    self.connection.execute(f"{_CLEAR};SET application_name = {self._quote(self.name[:63])}".encode())
+        super().__post_init__()
+        self._over = OverNotes(self.run)
 
     # scripts
 
-    def run_script(self, step: PlannedStep, script: Script, body: Body, *, text: str | None = None, guard: str = "") -> Event:
+    def run_script(
+        self,
+        step: PlannedStep,
+        script: Script,
+        body: Body,
+        *,
+        text: str | None = None,
+        guard: str = "",
+        batch: Batch | None = None,
+    ) -> Event:
         """Run a transactional script together with its event.
 
         Args:
@@ -150,6 +72,7 @@ class Session:
             body: what its event says.
             text: the SQL, where it is not the script's own (a batch).
             guard: SQL that goes before it in the same transaction.
+            batch: the rows that it works through, where it is one.
 
         Raises:
             ScriptFailed: the server refused it; nothing of it stayed.
@@ -159,8 +82,27 @@ class Session:
         sql = self.texts[script.sha256] if text is None else text
         prefix = self._prefix(step) + guard + sees(step)
         counts = step.rows if body.kind is Kind.DONE and step.row.counts_scripts else ""
-        message = f"{prefix}{sql}\n;{self._suffix(script, body, commits=not counts)}".encode()
-        return self._told(step, script, sql, len(prefix), body, lambda: self._send(message, body, counts))
+
+        def once() -> Event:
+            over: tuple[WrittenOver, ...] = ()
+            opaque, done = False, body
+            if isinstance(body, ScriptDone | BatchDone):
+                over, opaque = self._over.before(self.connection, sql, batch, notes=bool(body.since))
+                done = body.replace(over=over) if over else body
+            rows, message = 0, f"{prefix}{sql}\n;"
+            with self._whole_or_nothing():
+                if opaque:
+                    # what it updates is seen before it is recorded
+                    rows, _ = _answers(self.connection.execute(f"{message}{_OURS}".encode()))
+                    done = done.replace(over=(*over, *updated_here(self.connection)))
+                    message = ""
+                cursor = self.connection.execute(f"{message}{self._suffix(script, done, commits=not counts)}".encode())
+                more, answer = _answers(cursor)
+                if counts:
+                    self._commit_if(counts, rows + more)
+            return store.recorded(answer, done, self.actor)
+
+        return self._told(step, script, sql, len(prefix), body, once)
 
     def run_undo(
         self,
@@ -219,14 +161,6 @@ class Session:
             failed = RowsWritten if error.sqlstate == data_loss.GREW else ScriptFailed
             raise failed(story, sqlstate=error.sqlstate or "") from None
 
-    def _send(self, message: bytes, body: Body, counts: str) -> Event:
-        with self._whole_or_nothing():
-            cursor = self.connection.execute(message)
-            rows, answer = _answers(cursor)
-            if counts:
-                self._commit_if(counts, rows)
-        return store.recorded(answer, body, self.actor)
-
     @contextmanager
     def _whole_or_nothing(self) -> Iterator[None]:
         """Let the watch cancel what runs inside; where it fails, its transaction is rolled back.
@@ -277,9 +211,6 @@ class Session:
         reset = "RESET SESSION AUTHORIZATION;RESET ROLE;" if script.sets else ""
         return f"{reset}{appended}RESET ALL{';COMMIT' if commits else ''}"
 
-    def _quote(self, text: str) -> str:
-        return Escaping(self.connection.pgconn).escape_literal(text.encode()).decode()
-
     # trying again
 
     def _retrying(self, step: PlannedStep, blockers: list[str], once: Callable[[], Event]) -> Event:
@@ -310,74 +241,9 @@ class Session:
                 return once()
         raise Refused("no attempt was made")  # pragma: no cover - there is at least one
 
-    def survive(self, body: Body, once: Callable[[], Event]) -> Event:
-        """Do it; where the connection is lost, find out in the ledger whether it happened, and only then do it again."""
-        for _ in range(self.plan.sql.attempts):
-            known = self.known[0]
-            try:
-                return once()
-            except psycopg.OperationalError as error:
-                if not self.lost(error):
-                    raise
-                self.say("the connection was lost; the ledger will say whether the script happened")
-                newer = self.recover(known)
-                if happened := [e for e in newer if e.kind is body.kind and e.actor == self.actor]:
-                    return happened[-1]
-        raise Unreachable(f"the connection was lost {self.plan.sql.attempts} times in a row")
-
-    def recover(self, known: int) -> list[Event]:
-        """Come back after a lost connection, also when it is lost again meanwhile; return the events that are newer.
-
-        Raises:
-            Unreachable: the server does not come back.
-            Fenced: another runner took over.
-        """
-        for _ in range(self.plan.sql.attempts + 10):
-            try:
-                self.reconnect()
-                return store.read(self.connection, self.run, known)
-            except psycopg.OperationalError:
-                clock.sleep(0.2)
-        raise Unreachable("the connection is lost again and again")
-
-    def lost(self, error: psycopg.Error) -> bool:
-        """Say whether an error took the connection with it."""
-        return bool(self.connection.closed) or (error.sqlstate or "") in _LOST
-
-    def reconnect(self, patience: float = 60.0) -> None:
-        """Make the connection again, end the old backend, and stay the runner.
-
-        Args:
-            patience: how many seconds the server may take to come back.
-
-        Raises:
-            Unreachable: it does not.
-            Fenced: another runner took over.
-        """
-        self.connection.close()
-        deadline = clock.monotonic() + patience
-        while True:
-            try:
-                self.connection = self.database.connect(self.name, self.plan.sql)
-                break
-            except Unreachable:
-                if clock.monotonic() > deadline:
-                    raise
-                clock.sleep(0.5)
-        require_same(identify(self.connection), self.plan.identity)
-        fence.require_mine(self.connection, self.run, self.epoch)
-        fence.end_holder(self.connection)
-        fence.reclaim(self.connection, self.run, self.epoch)
-
     def naming_blockers(self, found: list[str], *, wanted: bool) -> AbstractContextManager[None]:
         """While a second attempt waits for its lock, see who holds it."""
         return naming_blockers(self.connection, self.database, self.name, found) if wanted else nullcontext()
-
-    def append(self, body: Body) -> Event:
-        """Append an event as this run's runner; after a lost connection, only if it is not there yet."""
-        return self.survive(
-            body, lambda: store.append_fenced(self.connection, self.run, self.epoch, body, self.actor, self.known)
-        )
 
 
 def sees(step: PlannedStep) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from gonogo.sql.tree import label, named, quoted, quoted_where_needed, relation_name
+from gonogo.sql.tree import ctes, label, named, quoted, quoted_where_needed, relation_name
 
 #: weakest to strongest; what is weaker than these blocks nobody's reads or writes and is not told
 MODES = (
@@ -75,7 +75,7 @@ def makes(node: str, statement: Any) -> str:
 
 def destroys(node: str, statement: Any) -> list[str]:
     """Return the tables whose rows, or columns, a statement destroys; `schema.*` for all of a schema."""
-    found = list(_in_ctes(statement))
+    found = [table for inner in ctes(statement) for table in destroys(*inner)]
     if node == "delete_stmt":
         found.append(quoted(statement.relation))
     elif node == "truncate_stmt":
@@ -90,15 +90,6 @@ def destroys(node: str, statement: Any) -> list[str]:
         elif kind == "OBJECT_TABLE":
             found += [quoted_where_needed(*named(item.list.items)) for item in statement.objects]
     return found
-
-
-def _in_ctes(statement: Any) -> Iterator[str]:
-    """Yield what the statements in a WITH destroy."""
-    if "with_clause" in statement.DESCRIPTOR.fields_by_name and statement.HasField("with_clause"):
-        for item in statement.with_clause.ctes:
-            query = item.common_table_expr.ctequery
-            inner = query.WhichOneof("node") or ""
-            yield from destroys(inner, getattr(query, inner))
 
 
 def _one(mode: str, field: str = "relation") -> Callable[[Any], Iterator[Lock]]:

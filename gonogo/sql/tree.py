@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 
@@ -35,3 +36,12 @@ def quoted_name(*parts: str) -> str:
 def named(items: Any) -> list[str]:
     """Return the parts of a qualified name in a list of a tree."""
     return [part.string.sval for part in items]
+
+
+def ctes(statement: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the statements in the WITH of a statement: the name that the parser gives each, and its tree."""
+    if "with_clause" in statement.DESCRIPTOR.fields_by_name and statement.HasField("with_clause"):
+        for item in statement.with_clause.ctes:
+            query = item.common_table_expr.ctequery
+            node = query.WhichOneof("node") or ""
+            yield node, getattr(query, node)

@@ -137,7 +137,7 @@ def test_a_phase_with_a_day_of_its_own_waits_for_it(desk: Desk) -> None:
     while process.poll() is None and [desk.status()[word] for word in ("status", "phase")] != ["gating", "lock"]:
         time.sleep(0.2)
     process.terminate()
-    process.communicate(timeout=30)
+    process.communicate(timeout=180)
     assert desk.status()["phase"] == "lock"
 
 

@@ -54,7 +54,7 @@ def test_a_runner_whose_clock_is_off_waits_by_the_targets_and_says_so(
         env=environment(TEST_URL=url),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

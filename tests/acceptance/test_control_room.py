@@ -270,7 +270,7 @@ def test_a_run_resumed_through_the_api_without_a_decision_stays_undecided(
     run = submit(page)
     room.await_state(run, "Paused")
     user, password = room.password.split(":")
-    with httpx.Client(base_url=f"{room.address}/api", auth=(user, password), timeout=30) as api:
+    with httpx.Client(base_url=f"{room.address}/api", auth=(user, password), timeout=180) as api:
         token = api.get("/csrf-token", params={"client": "test"}).json()["token"]
         headers = {"Prefect-Csrf-Token": token, "Prefect-Csrf-Client": "test"}
         assert api.post(f"/flow_runs/{run}/resume", json={}, headers=headers).json()["status"] == "REJECT"

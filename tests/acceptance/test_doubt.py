@@ -72,7 +72,7 @@ def kill_while(url: str, project: Path, env: dict[str, str], kind: str, *words: 
             if made and connection.execute("SELECT 1 FROM gonogo.event WHERE kind = %s", [kind]).fetchone():
                 break
         os.kill(process.pid, signal.SIGKILL)
-        process.communicate(timeout=30)
+        process.communicate(timeout=180)
         for _ in range(200):
             # until the server has seen that nobody is there any more
             if not connection.execute(CREATING).fetchone():
@@ -217,7 +217,7 @@ def test_a_run_waits_for_its_start_unless_it_is_told_at_once(make_project: Make,
     assert process.poll() is None
     assert kinds(url)[-1] == "phase started"
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=30) == 4
+    assert process.wait(timeout=180) == 4
     process.communicate()
     back = gonogo("abort", "book", "--without-prefect", cwd=project, env=env)
     assert back.returncode == 11

@@ -58,7 +58,7 @@ class Pair:
             user=user,
             cwd="/",
             stdout=subprocess.DEVNULL,
-            timeout=60,
+            timeout=180,
         )
 
     def start(self, name: str) -> None:

@@ -103,7 +103,7 @@ def victim(project: Path, url: str, event: int) -> int:
         str(project / "runbooks" / f"{BOOK}.yaml"),
         str(event),
     ]
-    return subprocess.run(command, env=environment(TEST_URL=url), timeout=60, check=False, capture_output=True).returncode
+    return subprocess.run(command, env=environment(TEST_URL=url), timeout=180, check=False, capture_output=True).returncode
 
 
 def without_probes(project: Path) -> None:
@@ -182,7 +182,7 @@ def test_a_run_killed_inside_a_statement_ends_as_an_uninterrupted_one(
             wait_for_statement(counted, waiting)
         finally:
             process.kill()
-            output, _ = process.communicate(timeout=30)
+            output, _ = process.communicate(timeout=180)
             print(output)
         wait_until_gone(counted, waiting)
         if "CONCURRENTLY" in waiting:
@@ -211,7 +211,7 @@ def test_ctrl_c_holds_the_run_says_how_to_go_on_and_resume_ends_it(server: Serve
         process = start("run", BOOK, "--at-once", "--without-prefect", cwd=project, env=env)
         wait_for_statement(url, "ALTER TABLE")
         process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=30)
+        output, _ = process.communicate(timeout=180)
     assert process.returncode == expected_exit, output
     assert "gonogo resume" in output
     assert "Traceback" not in output
@@ -236,7 +236,7 @@ def test_two_runners_never_work_on_one_target(server: Server, guardian: str, pro
             third = gonogo("resume", BOOK, "--take-over", "--without-prefect", cwd=project, env=env)
             assert third.returncode == 0, third.stdout + third.stderr
         finally:
-            output, _ = first.communicate(timeout=60)
+            output, _ = first.communicate(timeout=180)
     # the first one either had ended before it was taken over, or it stopped without changing anything more
     assert first.returncode in (0, 3), output
     with Database(url=url).connect("test") as connection:
@@ -283,7 +283,7 @@ def test_two_runs_that_start_at_the_same_instant_do_the_work_once(server: Server
             connection.execute(ALLOCATED)
         env = environment(TEST_URL=url)
         pair = [start("run", BOOK, "--at-once", "--without-prefect", cwd=project, env=env) for _ in range(2)]
-        outputs = [process.communicate(timeout=60)[0] for process in pair]
+        outputs = [process.communicate(timeout=180)[0] for process in pair]
 
         assert sorted(process.returncode for process in pair) in ([0, 0], [0, 3]), outputs
         with psycopg.connect(url, autocommit=True) as connection:

@@ -63,7 +63,7 @@ class PrefectServer:
 
     def ask(self, what: str, body: dict[str, Any] | None = None) -> Any:
         """Ask its API."""
-        return httpx.post(f"{self.api}/{what}/filter", json=body or {}, timeout=30).json()
+        return httpx.post(f"{self.api}/{what}/filter", json=body or {}, timeout=180).json()
 
     def wait_for(self, what: str, body: dict[str, Any], wanted: Callable[[Any], bool], seconds: float = 180) -> Any:
         """Ask until the answer is as wanted: states and logs reach it a little later."""

@@ -107,7 +107,7 @@ def test_a_trip_ends_a_running_program_at_once(desk: Desk) -> None:
         while process.poll() is None and desk.told != ["slow"]:
             time.sleep(0.05)
         connection.execute("INSERT INTO heard VALUES (1)")
-        told, _ = process.communicate(timeout=60)
+        told, _ = process.communicate(timeout=180)
     assert process.returncode == 11, told
     assert desk.told == ["slow", "back"], "it was ended before it came to its end"
     assert "sh was ended" in told

@@ -101,7 +101,7 @@ def test_a_row_that_is_written_between_the_count_and_the_undo_is_counted_and_a_p
             assert process.poll() is None, process.communicate()
             time.sleep(0.02)
         application.commit()
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=180)
 
     assert process.returncode == 4, said
     assert "would destroy rows that were written since" in " ".join(said.split())

@@ -40,7 +40,7 @@ def traffic(plan: Plan, url: str) -> Iterator[Callable[[], int]]:
         with psycopg.connect(url, autocommit=True) as connection:
             # its clients fail when their sessions end, and it counts what they had done
             connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pgbench'")
-        said, errors = process.communicate(timeout=60)
+        said, errors = process.communicate(timeout=180)
         stopped.append(1)
         assert "terminating connection due to administrator command" in errors, errors
         others = [line for line in errors.splitlines() if "ERROR" in line]

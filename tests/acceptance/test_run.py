@@ -13,6 +13,7 @@ import pytest
 from support.book import BOOK, FILES
 from support.command import environment, gonogo, start, status
 from support.servers import OLD, Server
+from support.waiting import until
 
 from gonogo.ledger import store
 from gonogo.postgres.connection import Database
@@ -233,7 +234,7 @@ def test_a_watch_that_trips_cancels_a_step_of_minutes_and_the_undo_begins_within
             connection.execute("SELECT pg_sleep(1)")
             assert process.poll() is None  # exactly 10 % is not more than 10 %
             connection.execute("INSERT INTO trouble VALUES (101)")
-            output, _ = process.communicate(timeout=60)
+            output, _ = process.communicate(timeout=180)
         finally:
             process.kill()
     assert process.returncode == 11, output
@@ -245,19 +246,37 @@ def test_a_watch_that_trips_cancels_a_step_of_minutes_and_the_undo_begins_within
     assert "trouble: 0.101 is > 0.1, 2 of 3 samples" in output
 
 
+#: a first script that ends when somebody has said hold
+UNTIL_HELD = {
+    **FILES,
+    "010__sql": f"""{FILES["010__sql"]}DO $$ BEGIN
+  FOR n IN 1..1800 LOOP
+    EXIT WHEN EXISTS (SELECT FROM gonogo.event WHERE kind = 'hold');
+    PERFORM pg_sleep(0.1);
+  END LOOP;
+END $$;
+""",
+}
+
+
+def began(url: str) -> bool:
+    """Say whether the first script runs."""
+    return bool(
+        ask(
+            url,
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%pg_sleep(0.1)%'"
+            " AND pid <> pg_backend_pid() AND state = 'active'",
+        )
+    )
+
+
 def test_hold_stops_a_running_run_before_its_next_step_and_abort_rolls_it_back(make_project: Make, old_url: str) -> None:
-    project = make_project(BOOK, **{**FILES, "010__sql": FILES["010__sql"] + "SELECT pg_sleep(3);\n"})
+    project = make_project(BOOK, **UNTIL_HELD)
     before, env = schema_of(old_url), environment(TEST_URL=old_url)
     process = start("run", "book", "--without-prefect", cwd=project, env=env)
-    with psycopg.connect(old_url, autocommit=True) as connection:
-        for _ in range(100):
-            connection.execute("SELECT pg_sleep(0.1)")
-            if connection.execute("SELECT to_regnamespace('gonogo')").fetchone() != (None,) and (
-                connection.execute("SELECT 1 FROM gonogo.event WHERE kind = 'go'").fetchone()
-            ):
-                break
+    until(lambda: began(old_url))
     held = gonogo("hold", "book", "--reason", "wait for me", "--as", "the lead", cwd=project, env=env)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=180)
 
     assert held.returncode == 0, held.stderr
     assert process.returncode == 4, output
@@ -271,19 +290,12 @@ def test_hold_stops_a_running_run_before_its_next_step_and_abort_rolls_it_back(m
 
 
 def test_a_template_edited_while_a_run_is_held_does_not_change_what_the_run_does(make_project: Make, old_url: str) -> None:
-    project = make_project(
-        BOOK.replace("takes: 10m\n        steps:\n          - {sql: 020", "at: T+2s\n        steps:\n          - {sql: 020"),
-        **FILES,
-    )
+    project = make_project(BOOK, **UNTIL_HELD)
     env = environment(TEST_URL=old_url)
     process = start("run", "book", "--without-prefect", cwd=project, env=env)
-    with psycopg.connect(old_url, autocommit=True) as connection:
-        for _ in range(100):
-            connection.execute("SELECT pg_sleep(0.1)")
-            if connection.execute("SELECT to_regclass('new')").fetchone() != (None,):
-                break
-    gonogo("hold", "book", cwd=project, env=env)
-    process.communicate(timeout=60)
+    until(lambda: began(old_url))
+    assert gonogo("hold", "book", cwd=project, env=env).returncode == 0
+    process.communicate(timeout=180)
     make_project(BOOK, **{**FILES, "020__sql": "DROP TABLE old;\n"})
 
     resumed = gonogo("resume", "book", "--without-prefect", cwd=project, env=env)

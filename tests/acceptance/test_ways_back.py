@@ -392,7 +392,7 @@ def test_a_trip_waits_for_a_person_where_its_undo_would_destroy_rows(desk: Calla
         time.sleep(0.1)
     with psycopg.connect(here.url, autocommit=True) as connection:
         connection.execute("INSERT INTO extra VALUES (1); INSERT INTO sale (item) SELECT 1 FROM generate_series(1, 200)")
-    runner.join(timeout=60)
+    runner.join(timeout=180)
 
     assert "TRIPPED" in told[0]
     assert "would destroy rows that were written since: 1 of public.extra" in told[0]
@@ -516,7 +516,7 @@ def test_rows_that_are_committed_while_the_restore_is_built_are_not_lost_without
         while look.execute("SELECT count(*) FROM pg_database WHERE datname LIKE '%\\_restored\\_%'").fetchone() == (0,):
             assert process.poll() is None
         writer.start()
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=180)
     over.set()
     writer.join()
 

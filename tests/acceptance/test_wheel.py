@@ -68,6 +68,6 @@ def test_the_demo_runs_from_the_wheel_in_an_empty_folder_and_a_users_own_flows_d
     assert len(list((open_path / "demo" / ".gonogo" / "reports").glob("*.html"))) == 2
 
     told = "from gonogo import BadInput, launch, load, plan; print(len(plan(load('goodbuy-hq')).plan.tasks))"
-    public = subprocess.run([python, "-c", told], cwd=empty, env=env, capture_output=True, text=True, timeout=60, check=False)
+    public = subprocess.run([python, "-c", told], cwd=empty, env=env, capture_output=True, text=True, timeout=180, check=False)
     assert public.returncode == 0, public.stderr
     assert int(public.stdout) > 0

@@ -63,7 +63,7 @@ class Desk:
             env=env,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
             check=False,
         )
         assert done.returncode == code, done.stdout + done.stderr

@@ -39,7 +39,7 @@ def test_a_process_of_the_same_number_on_a_machine_of_the_same_name_is_another_o
         " from gonogo.ledger import fence; from gonogo.postgres.connection import Database;"
         f" fence.claim(Database(url={database.url!r}).connect('gonogo/book-000000/2'), 'book-000000', patience=0.5)"
     )
-    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=180, check=False)
 
     assert other.returncode != 0
     assert "TargetBusy: the run book-000000 works on this target" in other.stderr

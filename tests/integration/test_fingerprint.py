@@ -223,8 +223,8 @@ def test_a_dump_that_is_restored_has_the_same_fingerprint(rich: Connection, star
     name = f"{rich.info.dbname}_again"
     at = ["-h", rich.info.host, "-U", rich.info.user]
     rich.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
-    subprocess.run([tools / "pg_dump", *at, "-Fc", "-f", tmp_path / "dump", rich.info.dbname], check=True, timeout=60)
-    subprocess.run([tools / "pg_restore", *at, "-d", name, tmp_path / "dump"], check=True, timeout=60)
+    subprocess.run([tools / "pg_dump", *at, "-Fc", "-f", tmp_path / "dump", rich.info.dbname], check=True, timeout=180)
+    subprocess.run([tools / "pg_restore", *at, "-d", name, tmp_path / "dump"], check=True, timeout=180)
 
     with psycopg.connect(host=rich.info.host, user=rich.info.user, dbname=name, autocommit=True) as again:
         notes = told(start, fingerprint(again))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
@@ -13,22 +12,17 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from support.cutting import Cut, cutting
-from support.prepared import prepare
+from support.opened import Opened, open_run
 from support.servers import Server, open_folder
 
 from gonogo.core.engine.events import AllUndone, RollbackAsked, UndoDone, WorkDone
 from gonogo.core.engine.state import Status
 from gonogo.core.plan.plan import Identity, Script
 from gonogo.errors import Fenced, Refused, RowsWritten, ScriptFailed, Unreachable
-from gonogo.keys import Keys
-from gonogo.planning.load import load_runbook
 from gonogo.postgres.connection import Database, require_same
-from gonogo.project import Project
 from gonogo.recovery import dump
 from gonogo.recovery.manifest import BackupFailed
 from gonogo.run import launch, non_transactional
-from gonogo.run.acquire import LiveRunner, acquire_run
-from gonogo.run.begin import begin
 
 STEPS = 12
 STEP = "          - {{step: s{0}, sql: s{0}.sql, undo: nothing}}\n"
@@ -43,37 +37,11 @@ phases:
 """
 
 
-@dataclass(frozen=True, kw_only=True)
-class Opened:
-    """A run that was opened on a database, and how to become its runner."""
-
-    database: Database
-    run: str
-    keys: Keys
-
-    def runner(self, database: Database | None = None, *, take_over: bool = False) -> LiveRunner:
-        return acquire_run(database or self.database, self.run, actor="tester", keys=self.keys, take_over=take_over)
-
-    def rows(self, query: str) -> list[tuple[object, ...]]:
-        with psycopg.connect(self.database.url, autocommit=True) as connection:
-            cursor = connection.execute(query.encode())
-            while cursor.nextset():
-                pass
-            return cursor.fetchall()
-
-
 @pytest.fixture
 def opened(any_server: Server, make_project: Callable[..., Path]) -> Callable[..., Opened]:
     def make(steps: str = STEP.format(1), **files: str) -> Opened:
         project = make_project(BOOK + steps, **(files or {"s1__sql": "SELECT 1"}))
-        file = project / "runbooks" / "book.yaml"
-        database = Database(url=any_server.database())
-        with psycopg.connect(database.url, autocommit=True) as connection:
-            connection.execute("CREATE TABLE done (step int); CREATE TABLE item (id int)")
-        prepared = prepare(load_runbook(file), file, Project(root=project))
-        with database.connect("gonogo/begin") as connection:
-            run, *_ = begin(connection, prepared, "tester")
-        return Opened(database=database, run=run, keys=Keys(file=project / "keys.json"))
+        return open_run(any_server, project, "CREATE TABLE done (step int); CREATE TABLE item (id int)")
 
     return make
 
@@ -120,7 +88,9 @@ def test_the_backend_that_a_lost_connection_left_is_ended_and_not_waited_for(
     opened: Callable[..., Opened], own_folder: Path
 ) -> None:
     # a minute for the backend that is left, however far it came; nothing for the one that comes after it
-    script = "SELECT pg_sleep(CASE WHEN pg_backend_pid() = pid THEN 60 ELSE 0 END) FROM left_behind; INSERT INTO done VALUES (1);\n"
+    script = (
+        "SELECT pg_sleep(CASE WHEN pg_backend_pid() = pid THEN 60 ELSE 0 END) FROM left_behind; INSERT INTO done VALUES (1);\n"
+    )
     run = opened(s1__sql=script)
     turns = itertools.count()
 

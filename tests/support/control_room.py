@@ -67,7 +67,7 @@ class ScratchServer:
     def flow_run(self, run: str) -> Any:
         """Return a flow run as the API knows it."""
         user, password = self.password.split(":")
-        return httpx.get(f"{self.address}/api/flow_runs/{run}", auth=(user, password), timeout=30).json()
+        return httpx.get(f"{self.address}/api/flow_runs/{run}", auth=(user, password), timeout=180).json()
 
     def await_state(self, run: str, *names: str, seconds: float = 180) -> Any:
         """Wait until a flow run is in one of some states."""

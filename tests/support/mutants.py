@@ -46,13 +46,13 @@ MUTANTS = {
         _protocol("taken"),
     ),
     "it is tried again without asking the ledger": Mutant(
-        "gonogo/run/session.py",
+        "gonogo/run/kept_connection.py",
         "if e.kind is body.kind and e.actor == self.actor]",
         "if False]",
         _protocol("cut"),
     ),
     "the old backend is not ended": Mutant(
-        "gonogo/run/session.py",
+        "gonogo/run/kept_connection.py",
         "        fence.end_holder(self.connection)\n",
         "",
         _protocol("ended_and_not_waited"),
@@ -74,6 +74,18 @@ MUTANTS = {
         "        if found[name] != held\n",
         "        if False\n",
         _protocol("does_not_hold"),
+    ),
+    "what is written over is not noted": Mutant(
+        "gonogo/run/session.py",
+        "done = body.replace(over=over) if over else body",
+        "done = body",
+        ("tests/integration/test_written_over.py", "-k", "15 and type"),
+    ),
+    "what is written over is not asked for": Mutant(
+        "gonogo/recovery/rows_at_stake.py",
+        "_lost_again(connection, stake, now, since, step) if stake.again and touched else 0",
+        "0",
+        ("tests/integration/test_written_over.py", "-k", "15 and type"),
     ),
     "an undo is not guarded": Mutant(
         "gonogo/run/losses.py",
@@ -113,8 +125,8 @@ MUTANTS = {
     ),
     "rows that gonogo's own run wrote are lost, too": Mutant(
         "gonogo/recovery/rows_at_stake.py",
-        " AND NOT {OF_THE_RUN}",
-        "",
+        'f"NOT {OF_THE_RUN}"',
+        '"true"',
         ("tests/integration/test_measured_loss.py", "-k", "run_wrote"),
     ),
     "deferred triggers are not waited for": Mutant(
@@ -130,7 +142,7 @@ MUTANTS = {
         ("tests/integration/test_measured_loss.py", "-k", "readers_go_on"),
     ),
     "the session is not cleared": Mutant(
-        "gonogo/run/session.py",
+        "gonogo/run/kept_connection.py",
         'f"{_CLEAR};SET application_name',
         'f"SET application_name',
         ("tests/acceptance/test_leftovers.py",),

@@ -77,7 +77,7 @@ def running_15(folder: Path, language: str = "") -> Iterator[Server]:
             user=user,
             cwd="/",
             stdout=subprocess.DEVNULL,
-            timeout=60,
+            timeout=180,
             env=spoken,
         )
 

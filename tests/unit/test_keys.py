@@ -550,7 +550,7 @@ def test_of_many_processes_that_prove_with_one_code_exactly_one_does(keys: Keys)
         assert process.stdin is not None
         process.stdin.write("\n")
         process.stdin.flush()
-    told = [process.communicate(timeout=60)[0].strip() for process in running]
+    told = [process.communicate(timeout=180)[0].strip() for process in running]
     assert sorted(told) == sorted(["proved", *[STALE] * 4])
 
 

@@ -4,6 +4,7 @@ import postgast
 import pytest
 
 from gonogo.errors import BadInput
+from gonogo.sql.overwrites import may_overwrite, overwrites
 from gonogo.sql.parse import Statement, meaning, split
 
 
@@ -383,3 +384,30 @@ def test_a_script_does_not_lift_the_limits_that_let_others_through(sql: str) -> 
 )
 def test_a_script_may_set_another_limit(sql: str) -> None:
     assert len(split(f"{sql};", "a.sql")) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "tables"),
+    [
+        ("UPDATE shop.item SET price = 1", ('"shop"."item"',)),
+        ("MERGE INTO item USING new ON true WHEN MATCHED THEN UPDATE SET price = 1", ('"item"',)),
+        ("INSERT INTO item VALUES (1) ON CONFLICT (id) DO UPDATE SET price = 1", ('"item"',)),
+        ("INSERT INTO item VALUES (1) ON CONFLICT DO NOTHING", ()),
+        ("INSERT INTO item SELECT 1", ()),
+        ("WITH x AS (UPDATE item SET price = 1 RETURNING 1) INSERT INTO log SELECT * FROM x", ('"item"',)),
+        ('UPDATE a SET b = 1; UPDATE "A" SET b = 1; UPDATE a SET b = 2', ('"a"', '"A"')),
+        ("ALTER TABLE item ALTER price TYPE bigint", ('"item"',)),
+        ("ALTER TABLE item ADD price int", ()),
+        ("ALTER TABLE item ADD price int NOT NULL DEFAULT 1", ()),
+        ("ALTER TABLE item ADD code uuid DEFAULT gen_random_uuid()", ('"item"',)),
+        ("ALTER TABLE item ADD twice int GENERATED ALWAYS AS (price * 2) STORED", ('"item"',)),
+        ("ALTER TABLE item SET UNLOGGED", ('"item"',)),
+        ("DO $$ BEGIN END $$", ("*",)),
+        ("CALL refresh()", ("*",)),
+        ("SELECT refresh()", ("*",)),
+        ("DELETE FROM item; TRUNCATE item; DROP TABLE item; CREATE INDEX ON item (price)", ()),
+    ],
+)
+def test_the_tables_whose_rows_a_script_may_write_again_are_read_from_it(text: str, tables: tuple[str, ...]) -> None:
+    assert overwrites(text) == tables
+    assert may_overwrite(text) or not tables

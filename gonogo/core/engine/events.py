@@ -368,6 +368,18 @@ class ScriptStarted(Body):
     down: str = ""
 
 
+class WrittenOver(Value):
+    """Rows that somebody wrote after the run's first step, and that a script of the run wrote again."""
+
+    #: the table's number, and its name
+    table: int
+    name: str
+    #: how many rows, at most; -1 where nobody knows
+    rows: int
+    #: of these, how many hold a value in each column, by its number
+    columns: Mapping[int, int] = Field(default_factory=dict)
+
+
 class ScriptDone(Body):
     """A script of a step is done, or all that a step of another kind is."""
 
@@ -383,6 +395,8 @@ class ScriptDone(Body):
     rows: int = 0
     #: a snapshot of just before: what it does not show was written later
     since: str = ""
+    #: what it wrote again of what others wrote
+    over: tuple[WrittenOver, ...] = ()
     #: what a program, or a service, answered
     output: str = ""
     status: int | None = None
@@ -414,6 +428,7 @@ class BatchDone(Body):
     of: int = 0
     down: str = ""
     since: str = ""
+    over: tuple[WrittenOver, ...] = ()
 
 
 class StepFailed(Body):

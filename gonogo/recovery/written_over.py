@@ -1,0 +1,185 @@
+"""Rows that the run is about to write again, and that somebody else wrote: noted before, for nobody sees it in them afterwards.
+
+What a rollback destroys is told by who wrote a row last. Where a step writes a row again that the application wrote, that is the
+run. So before such a script runs it is counted how many rows it may meet that somebody wrote since the run's first change, and
+how many of them hold a value in each column. Where nobody but the run wrote anything since, nothing is counted.
+
+Where the text does not name its tables, as in a DO block, it is seen which ones it updated as it ran; how many rows of others
+were among them is not known then.
+
+What is not seen: what somebody writes between this look and the script, and what a trigger writes again in another table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import psycopg
+from psycopg import sql
+
+from gonogo.core.engine.events import WrittenOver
+from gonogo.postgres.connection import Connection, transaction
+from gonogo.postgres.schemas import USERS_SCHEMAS
+from gonogo.recovery.data_loss import UNKNOWN, written_by_others
+from gonogo.sql.overwrites import ANY, may_overwrite, overwrites
+
+#: the first event that noted what was there before, and how many transactions began since that are not the run's
+_FIRST = (
+    "SELECT seq, pg_catalog.split_part(body->>'since', ':', 1)::bigint, body->>'since' FROM gonogo.event"
+    " WHERE run = %s AND kind IN ('script done', 'batch done') AND body->>'since' <> '' ORDER BY seq LIMIT 1"
+)
+_BY_OTHERS = """
+SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::bigint - %s > seq - %s + 1
+FROM gonogo.run WHERE id = %s
+"""
+#: a table's parts hold its rows; each with its columns
+_TABLES = """
+SELECT c.oid::bigint, pg_catalog.format('%%I.%%I', n.nspname, c.relname),
+  (SELECT pg_catalog.array_agg(a.attnum::int ORDER BY a.attnum) FROM pg_catalog.pg_attribute a
+   WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
+  (SELECT pg_catalog.array_agg(a.attname::text ORDER BY a.attnum) FROM pg_catalog.pg_attribute a
+   WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)
+FROM (
+  WITH RECURSIVE part AS (
+    SELECT pg_catalog.to_regclass(%s)::oid AS oid
+    UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN part ON i.inhparent = part.oid)
+  SELECT oid FROM part) p
+JOIN pg_catalog.pg_class c USING (oid) JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'r' AND c.relpersistence <> 't' ORDER BY 1
+"""
+_NOTED = (
+    "SELECT (body->>'step')::int, body->'over' FROM gonogo.event"
+    " WHERE run = %s AND kind IN ('script done', 'batch done') AND body->'over' IS NOT NULL ORDER BY seq"
+)
+#: the tables in which this transaction updated rows, or which it may have rewritten; also what this session updated just before,
+#: where it has locked that table now
+_UPDATED = f"""
+SELECT DISTINCT c.oid::bigint, pg_catalog.format('%I.%I', n.nspname, c.relname)
+FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_class c ON c.oid = l.relation
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = -1
+WHERE l.pid = pg_catalog.pg_backend_pid() AND l.locktype = 'relation' AND l.granted AND c.relkind = 'r'
+  AND c.relpersistence <> 't' AND {USERS_SCHEMAS}
+  AND (pg_catalog.pg_stat_get_xact_tuples_updated(c.oid) > 0 OR l.mode = 'AccessExclusiveLock'
+    AND a.xmin::text <> (pg_catalog.pg_current_xact_id()::text::bigint & 4294967295)::text)
+ORDER BY 1
+"""
+_LIMIT = "SET LOCAL row_security = off;SET LOCAL statement_timeout = '15s'"
+
+
+class Batch(NamedTuple):
+    """The rows that a batch works through: of which table, as SQL, and the condition on its alias `t`."""
+
+    table: str
+    where: sql.Composable
+
+
+class Noted(NamedTuple):
+    """What a step noted of others' rows that it wrote again."""
+
+    step: int
+    over: WrittenOver
+
+
+class First(NamedTuple):
+    """The first event of a run that noted what was there before it."""
+
+    seq: int
+    #: the transaction that was the oldest then
+    oldest: int
+    snapshot: str
+
+
+@dataclass
+class OverNotes:
+    """Notes, before the scripts of a run, what they may write again of what others wrote."""
+
+    run: str
+    #: the run's first change, and whether there may be one that is not known here
+    _first: First | None = None
+    _noted: bool = True
+    #: whether somebody else may have written since
+    _others: bool = False
+
+    def before(
+        self, connection: Connection, text: str, batch: Batch | None, *, notes: bool
+    ) -> tuple[tuple[WrittenOver, ...], bool]:
+        """Return what a script that is about to run may write again, and whether it may do so in tables that it does not name.
+
+        It is nothing where nobody but the run wrote anything.
+
+        Args:
+            connection: where it is about to run, in no transaction.
+            text: the script.
+            batch: of a backfill, the rows that it works through now.
+            notes: whether the script's own event notes what was there before it.
+        """
+        if self._first is None and self._noted:
+            row = connection.execute(_FIRST, [self.run]).fetchone()
+            self._first = First(int(row[0]), int(row[1]), str(row[2])) if row else None
+        self._noted = self._first is not None or notes
+        if self._first is None or not may_overwrite(text):
+            return (), False
+        if not self._others:
+            row = connection.execute(_BY_OTHERS, [self._first.oldest, self._first.seq, self.run]).fetchone()
+            self._others = row is None or bool(row[0])
+        if not self._others:
+            return (), False
+        tables = overwrites(text)
+        names = [name for name in tables if name != ANY]
+        return _written_over(connection, self.run, self._first, names, batch), ANY in tables
+
+
+def _written_over(
+    connection: Connection, run: str, first: First, names: Iterable[str], batch: Batch | None
+) -> tuple[WrittenOver, ...]:
+    """Count the rows of some tables that somebody else than the run wrote since its first change."""
+    found: list[WrittenOver] = []
+    with transaction(connection, read_only=True, keep=False):
+        connection.execute(_LIMIT.encode())
+        for name in names:
+            for oid, table, numbers, columns in connection.execute(_TABLES, [name]).fetchall():
+                found.append(_count(connection, run, first, WrittenOver(table=oid, name=table, rows=0), columns, numbers, batch))
+    return tuple(each for each in found if each.rows)
+
+
+def updated_here(connection: Connection) -> tuple[WrittenOver, ...]:
+    """Return the tables in which the open transaction wrote rows again; how many of them were others' is not known."""
+    rows = connection.execute(_UPDATED.encode()).fetchall()
+    return tuple(WrittenOver(table=oid, name=name, rows=UNKNOWN) for oid, name in rows)
+
+
+def _count(
+    connection: Connection,
+    run: str,
+    first: First,
+    table: WrittenOver,
+    names: Sequence[str],
+    numbers: Iterable[int],
+    batch: Batch | None,
+) -> WrittenOver:
+    if batch is not None and not _is_of(connection, table.table, batch.table):
+        # it would be read whole for each batch
+        return table.replace(rows=UNKNOWN)
+    connection.execute("SAVEPOINT gonogo_over")
+    counts = [sql.SQL("pg_catalog.count(*)"), *(sql.SQL("pg_catalog.count(t.{})").format(sql.Identifier(each)) for each in names)]
+    query = written_by_others(run, table.name, first.snapshot, sql.SQL(", ").join(counts))
+    try:
+        row = connection.execute(query + (sql.SQL(" AND ") + batch.where if batch else sql.SQL(""))).fetchone()
+    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.QueryCanceled):
+        connection.execute("ROLLBACK TO SAVEPOINT gonogo_over")
+        return table.replace(rows=UNKNOWN)
+    rows, *held = row or (0,)
+    return table.replace(rows=rows, columns={number: count for number, count in zip(numbers, held, strict=True) if count})
+
+
+def _is_of(connection: Connection, oid: int, name: str) -> bool:
+    return any(oid == int(row[0]) for row in connection.execute(_TABLES, [name]).fetchall())
+
+
+def noted(connection: Connection, run: str) -> list[Noted]:
+    """Return what the steps of a run noted."""
+    rows = connection.execute(_NOTED, [run]).fetchall()
+    return [Noted(int(step), WrittenOver.model_validate(over)) for step, overs in rows for over in overs]
