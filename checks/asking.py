@@ -5,27 +5,45 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from psycopg import sql
+from psycopg.rows import TupleRow
 
 from checks.kind import Question
 from gonogo.core.engine.verdict import Measurement
 from gonogo.errors import StepError
-from gonogo.postgres.connection import Connection, milliseconds, transaction
+from gonogo.postgres.connection import OURS_FIRST, Connection, milliseconds, transaction
 
+Finds: TypeAlias = Literal["ours", "theirs", "types"]
+_STATEMENTS = b"""
+SELECT n.nspname FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
+WHERE e.extname = 'pg_stat_statements'
+"""
 #: how many of the things that a number counts are told
 FEW = 10
 
 
 @contextmanager
-def asking(question: Question, connection: Connection, *, one_snapshot: bool = False) -> Iterator[None]:
-    """Ask inside one transaction that leaves nothing behind, under the check's own time limit, role and settings."""
+def asking(question: Question, connection: Connection, *, one_snapshot: bool = False, finds: Finds = "ours") -> Iterator[None]:
+    """Ask inside one transaction that leaves nothing behind, under the check's own time limit, role and settings.
+
+    Args:
+        question: what is asked.
+        connection: where, in no transaction.
+        one_snapshot: whether all that is asked sees the same moment.
+        finds: where names and operators are found: `ours` for a query of gonogo's own, `theirs` for one that a project wrote, and
+            `types` for one of gonogo's own that compares values of types that a project made.
+    """
     check = question.check
     with transaction(connection, read_only=not check.writes, keep=False):
         if one_snapshot:
             connection.execute(b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         connection.execute(f"SET LOCAL statement_timeout = {milliseconds(check.within)}".encode())
+        if finds != "ours":
+            connection.execute(b"SET LOCAL search_path TO DEFAULT")
+        if finds == "types":
+            connection.execute(OURS_FIRST)
         for name, value in check.settings.items():
             connection.execute("SELECT pg_catalog.set_config(%s, %s, true)", [name, value])
         if check.role:
@@ -44,6 +62,26 @@ def column_name(text: str) -> tuple[sql.Identifier, sql.Identifier]:
     """Return the table and the column that `table.column` or `schema.table.column` means, quoted."""
     table, _, column = text.rpartition(".")
     return table_name(table), sql.Identifier(column)
+
+
+def busiest(question: Question, connection: Connection, query: str, most: int) -> list[TupleRow]:
+    """Ask pg_stat_statements, which lies in the schema that somebody chose for it.
+
+    Args:
+        question: the check.
+        connection: where.
+        query: with `{view}` where the view's name belongs, and one parameter.
+        most: how many statements at most.
+
+    Raises:
+        StepError: it is not there.
+    """
+    with asking(question, connection):
+        row = connection.execute(_STATEMENTS).fetchone()
+        if row is None:
+            raise StepError("the extension pg_stat_statements is not there; CREATE EXTENSION pg_stat_statements")
+        view = sql.Identifier(str(row[0]), "pg_stat_statements")
+        return connection.execute(sql.SQL(query).format(view=view), [most]).fetchall()
 
 
 def one_number(connection: Connection, text: str) -> tuple[Decimal | float | int | None, int | None, str]:

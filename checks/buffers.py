@@ -15,7 +15,7 @@ from gonogo.postgres.explain import explain
 
 def measure(question: Question, connection: Connection) -> Measurement:
     """Run the query twice, and count what the second call touches."""
-    with asking(question, connection):
+    with asking(question, connection, finds="theirs"):
         explain(connection, question.text)
         found = explain(connection, question.text)
     shape = " > ".join(found.shape)

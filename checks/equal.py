@@ -13,7 +13,7 @@ from gonogo.postgres.connection import Connection
 def measure(question: Question, connection: Connection) -> Measurement:
     """Ask both sides in one snapshot; the number is the first minus the second."""
     sides: list[Decimal] = []
-    with asking(question, connection, one_snapshot=True):
+    with asking(question, connection, one_snapshot=True, finds="theirs"):
         for text in question.check.equal or ():
             value, _, missing = one_number(connection, text)
             if missing or value is None:

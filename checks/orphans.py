@@ -31,7 +31,7 @@ def measure(question: Question, connection: Connection) -> Measurement:
     """Count the rows whose reference leads nowhere; one with a NULL in it refers to nothing on purpose."""
     named = question.check.orphans
     found: dict[str, int] = {}
-    with asking(question, connection, one_snapshot=True):
+    with asking(question, connection, one_snapshot=True, finds="types"):
         if named == "all" or named is None:
             for child, parent, name, from_, to in connection.execute(_KEYS).fetchall():
                 quoted = [[sql.Identifier(str(c)) for c in columns] for columns in (from_, to)]

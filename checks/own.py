@@ -34,7 +34,7 @@ def measure(question: Question, connection: Connection) -> Measurement:
     function = own_checks.registered(name)
     if function is None:
         raise StepError(f'{file} registers no check {name!r}; it has @check("...") before a function')
-    with asking(question, connection):
+    with asking(question, connection, finds="theirs"):
         try:
             answer = function(own_checks.Ask(connection=connection, given=question.check.given))
         except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:

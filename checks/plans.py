@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import psycopg
 
-from checks.asking import asking, listed
+from checks.asking import busiest, listed
 from checks.kind import Question
 from gonogo.core.engine.verdict import Measurement
 from gonogo.errors import StepError
@@ -16,7 +16,7 @@ from gonogo.postgres.connection import Connection, transaction
 from gonogo.postgres.explain import shape_of
 
 _BUSIEST = """
-SELECT queryid::text, query FROM pg_stat_statements
+SELECT queryid::text, query FROM {view}
 WHERE dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) AND queryid IS NOT NULL
   AND query ~* '^\\s*(select|insert|update|delete|with|merge)\\M' AND query !~ 'pg_stat_statements'
 GROUP BY 1, 2 ORDER BY sum(total_exec_time) DESC LIMIT %s
@@ -28,11 +28,7 @@ def measure(question: Question, connection: Connection) -> Measurement:
     if connection.info.server_version < 160000:
         raise StepError("a generic plan is known from PostgreSQL 16 on")
     before = question.baseline.facts if question.baseline else {}
-    try:
-        with asking(question, connection):
-            rows = connection.execute(_BUSIEST, [int(question.check.plans or 1) * (20 if before else 1)]).fetchall()
-    except psycopg.errors.UndefinedTable:
-        raise StepError("the extension pg_stat_statements is not there; CREATE EXTENSION pg_stat_statements") from None
+    rows = busiest(question, connection, _BUSIEST, int(question.check.plans or 1) * (20 if before else 1))
     now: dict[str, tuple[str, str]] = {}
     for key, query in rows:
         if not before or str(key) in before:
@@ -48,6 +44,7 @@ def measure(question: Question, connection: Connection) -> Measurement:
 def _shape(connection: Connection, query: str) -> str:
     try:
         with transaction(connection, read_only=True, keep=False):
+            connection.execute(b"SET LOCAL search_path TO DEFAULT")
             return shape_of(connection, f"EXPLAIN (GENERIC_PLAN, FORMAT JSON) {query}")
     except psycopg.Error as error:
         # what it was asked of may be gone: that is a change, too

@@ -13,7 +13,7 @@ from gonogo.postgres.connection import Connection
 
 def measure(question: Question, connection: Connection) -> Measurement:
     """Ask the query, read-only unless the check writes, under its own time limit."""
-    with asking(question, connection):
+    with asking(question, connection, finds="theirs"):
         value, count, missing = one_number(connection, question.text or question.check.query or "")
     if missing:
         return Measurement(check=question.name, missing=missing, count=count)

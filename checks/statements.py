@@ -6,18 +6,15 @@ worst of the ratios, and rests on the calls since.
 
 from __future__ import annotations
 
-import psycopg
-
-from checks.asking import FEW, asking
+from checks.asking import FEW, busiest
 from checks.kind import Question
 from gonogo.core.engine.verdict import Measurement
-from gonogo.errors import StepError
 from gonogo.postgres.connection import Connection
 
 _BUSIEST = """
 SELECT queryid::text || '/' || userid::text || '/' || toplevel::text, calls, total_exec_time,
   pg_catalog.left(pg_catalog.regexp_replace(query, '\\s+', ' ', 'g'), 60)
-FROM pg_stat_statements
+FROM {view}
 WHERE dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) AND queryid IS NOT NULL
 ORDER BY total_exec_time DESC LIMIT %s
 """
@@ -28,12 +25,8 @@ LEAST = 5
 def measure(question: Question, connection: Connection) -> Measurement:
     """Compare each of the busiest statements of the baseline with what came since."""
     before = {key: said.split(" ") for key, said in question.baseline.facts.items()} if question.baseline else {}
-    try:
-        with asking(question, connection):
-            # what was busy before is looked for among more than were busy then
-            rows = connection.execute(_BUSIEST, [int(question.check.statements or 1) * 20]).fetchall()
-    except psycopg.errors.UndefinedTable:
-        raise StepError("the extension pg_stat_statements is not there; CREATE EXTENSION pg_stat_statements") from None
+    # what was busy before is looked for among more than were busy then
+    rows = busiest(question, connection, _BUSIEST, int(question.check.statements or 1) * 20)
     now = {str(key): (int(calls), float(total), str(text)) for key, calls, total, text in rows}
     if not before:
         kept = dict(list(now.items())[: question.check.statements])

@@ -17,7 +17,7 @@ def measure(question: Question, connection: Connection) -> Measurement:
     if rule is None:
         return Measurement(check=question.name, missing="it names no values")
     found: dict[str, int] = {}
-    with asking(question, connection, one_snapshot=True):
+    with asking(question, connection, one_snapshot=True, finds="types"):
         for said, condition in _conditions(rule):
             query = sql.SQL("SELECT count(*) FROM {} WHERE {}").format(table_name(rule.table), condition)
             row = connection.execute(query).fetchone()

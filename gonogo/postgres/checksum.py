@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from psycopg import sql
 
 from gonogo.errors import StepError
-from gonogo.postgres.connection import Connection
+from gonogo.postgres.connection import Connection, full_name
 
 # How each column goes into the hash of its row. Only a type whose equal values are written alike may be hashed as it is, and
 # int8 and its kin not even then: their hash folds 64 bits to 32. What has a binary form of its own goes by that, which tells
@@ -77,12 +77,13 @@ def columns_of(connection: Connection, table: str) -> list[str]:
 
 def _columns(connection: Connection, table: str) -> list[tuple[str, str]]:
     """Return each column of a table, sorted, with how it goes into the hash of its row."""
-    return [(str(name), str(how)) for name, how in connection.execute(_COLUMNS, [table]).fetchall()]
+    return [(str(name), str(how)) for name, how in connection.execute(_COLUMNS, [full_name(connection, table)]).fetchall()]
 
 
 def _name(connection: Connection, table: str) -> sql.Composable:
     """Return a table's name as the server quotes it."""
-    row = connection.execute("SELECT pg_catalog.to_regclass(%s)::text", [table]).fetchone()
+    found = full_name(connection, table)
+    row = connection.execute("SELECT pg_catalog.to_regclass(%s)::text", [found]).fetchone()
     if not row or row[0] is None:
         raise StepError(f"there is no table {table}")
-    return sql.SQL(str(row[0]))
+    return sql.SQL(found)

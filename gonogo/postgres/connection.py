@@ -24,6 +24,8 @@ Connection: TypeAlias = psycopg.Connection[TupleRow]
 _TCP_USER_TIMEOUT = 15_000
 
 
+#: where gonogo's own statements find tables, functions and operators: where only a superuser makes any
+OWN_PATH = "pg_catalog, pg_temp"
 #: what every session of gonogo's has, whatever the database or the role says
 _SETTINGS: Mapping[str, str] = {
     "idle_in_transaction_session_timeout": "60s",
@@ -59,6 +61,8 @@ class Database:
     def connect(self, name: str, settings: SqlSettings | None = None) -> Connection:
         """Open a connection whose statements cannot outlive this process for long.
 
+        They find what is PostgreSQL's own; for what others wrote, there is `as_the_role_sees`.
+
         Args:
             name: what it is for, as application_name.
             settings: the limits for its statements.
@@ -87,7 +91,7 @@ class Database:
             "options": " ".join(filter(None, (str(given.get("options") or ""), ours))),
         }
         try:
-            return psycopg.connect(make_conninfo(**parameters), autocommit=True)
+            return connect_plainly(make_conninfo(**parameters))
         except psycopg.OperationalError as error:
             why = f"cannot reach {safe_url(self.url)}: {str(error).strip()}"
             slow = isinstance(error, psycopg.errors.ConnectionTimeout)
@@ -99,7 +103,7 @@ class Database:
         Raises:
             Unreachable: the server does not answer, or refuses the login.
         """
-        with self.connect("gonogo/path") as connection:
+        with self.connect("gonogo/path") as connection, as_the_role_sees(connection):
             row = connection.execute("SELECT pg_catalog.current_setting('search_path')").fetchone()
         return str(row[0]) if row else ""
 
@@ -111,13 +115,56 @@ class Database:
         name = str(conninfo_to_dict(self.url).get("dbname") or "")
         other = make_conninfo(self.url, dbname="template1" if name == "postgres" else "postgres", connect_timeout=5)
         try:
-            with psycopg.connect(other, autocommit=True) as connection:
+            with connect_plainly(other) as connection:
                 found = connection.execute(
                     "SELECT datallowconn FROM pg_catalog.pg_database WHERE datname = %s", [name]
                 ).fetchone()
         except psycopg.Error:
             return False
         return found is not None and not found[0]
+
+
+def connect_plainly(url: str, **more: Any) -> Connection:
+    """Open a connection without limits, for statements of gonogo's own."""
+    connection = psycopg.connect(url, autocommit=True, **more)
+    connection.execute(f"SET search_path = {OWN_PATH}".encode())
+    return connection
+
+
+#: what is PostgreSQL's own is found first, whatever the path says
+OURS_FIRST = (
+    b"SELECT pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', 'pg_catalog',"
+    b" nullif(pg_catalog.current_setting('search_path'), '')), true)"
+)
+
+
+@contextmanager
+def as_the_role_sees(connection: Connection) -> Iterator[None]:
+    """Let statements find what the role finds in that database: those that others wrote, and names that they gave.
+
+    A statement of gonogo's own must not: whoever may make an operator in a schema of that path would run as gonogo.
+    """
+    inside = connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE
+    row = connection.execute("SELECT pg_catalog.current_setting('search_path')").fetchone()
+    connection.execute(f"SET {'LOCAL ' if inside else ''}search_path TO DEFAULT".encode())
+    try:
+        yield
+    finally:
+        # what failed in a transaction is rolled back, and the path with it
+        if not connection.closed and connection.info.transaction_status != psycopg.pq.TransactionStatus.INERROR:
+            connection.execute("SELECT pg_catalog.set_config('search_path', %s, %s)", [row[0] if row else OWN_PATH, inside])
+
+
+def full_name(connection: Connection, name: str) -> str:
+    """Return the name, with its schema, of the relation that the role means by a name; the name itself where there is none."""
+    with as_the_role_sees(connection):
+        row = connection.execute("SELECT pg_catalog.to_regclass(%s)::pg_catalog.oid", [name]).fetchone()
+    found = connection.execute(
+        "SELECT pg_catalog.format('%%I.%%I', n.nspname, c.relname) FROM pg_catalog.pg_class c"
+        " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = %s",
+        [row[0] if row else None],
+    ).fetchone()
+    return str(found[0]) if found else name
 
 
 def _escape(value: str) -> str:

@@ -17,7 +17,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from gonogo.errors import Refused
 from gonogo.postgres import embedded
-from gonogo.postgres.connection import Database, resolve_url
+from gonogo.postgres.connection import Database, connect_plainly, resolve_url
 
 #: what gonogo's own server is called
 EMBEDDED = "the embedded PostgreSQL"
@@ -40,7 +40,7 @@ class ScratchServer:
         """Return the URL of the server to use, and what it is, for people."""
         if self.server:
             return self.server, self.called
-        with psycopg.connect(self.database.url, autocommit=True) as beside:
+        with connect_plainly(self.database.url) as beside:
             may = beside.execute(
                 "SELECT rolcreatedb OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user"
             ).fetchone()
@@ -106,7 +106,7 @@ def _made(server: str, where: str, template: sql.Composable, roles: Sequence[str
     """Make a database that other processes know to be of this one, and drop it afterwards; yield its URL."""
     name = f"{_NAME}{os.getpid()}_{secrets.token_hex(3)}"
     try:
-        connection = psycopg.connect(server, autocommit=True)
+        connection = connect_plainly(server)
     except psycopg.OperationalError as error:
         raise Refused(f"{where} cannot be reached: {str(error).strip()}") from None
     with connection:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 import psycopg
 from psycopg import sql
 
-from gonogo.postgres.connection import Connection, transaction
+from gonogo.postgres.connection import OWN_PATH, Connection, full_name, transaction
 from gonogo.postgres.schemas import USERS_SCHEMAS
 
 JOURNAL, ESTIMATE = "by the step's journal", "estimated by transaction numbers"
@@ -76,7 +76,7 @@ def expand(connection: Connection, tables: Iterable[str]) -> list[str]:
     for table in tables:
         schema = table.removesuffix(WHOLE_SCHEMA) if table.endswith(WHOLE_SCHEMA) else None
         bare = table.rsplit('"', 2)[-2].replace('""', '"') if table.endswith('"') else table.rsplit(".", 1)[-1]
-        named = {"name": None if schema else table, "schema": schema, "bare": None if schema else bare}
+        named = {"name": None if schema else full_name(connection, table), "schema": schema, "bare": None if schema else bare}
         found |= {str(row[0]): None for row in connection.execute(_TABLES, named).fetchall()}
     return list(found)
 
@@ -129,9 +129,9 @@ def guard(run: str, tables: Sequence[str], since: str, journal: str = "") -> str
     total = " + ".join(f"coalesce(({count}), 0)" for count in counts)
     lock = f"LOCK TABLE {', '.join(tables)} IN ACCESS EXCLUSIVE MODE; " if tables else ""
     raised = f"RAISE EXCEPTION 'rows were written since they were counted' USING ERRCODE = '{GREW}'"
-    check = f"DO $gonogo$ BEGIN IF {total} > 0 THEN {raised}; END IF; END $gonogo$; "
-    # the session sees all rows, or says that it cannot
-    return f"{lock}{check}"
+    check = f"DO $gonogo$ BEGIN IF {total} OPERATOR(pg_catalog.>) 0 THEN {raised}; END IF; END $gonogo$; "
+    # the session sees all rows, or says that it cannot; a journal is what others wrote
+    return f"{lock}SET LOCAL search_path TO {'DEFAULT' if journal else OWN_PATH}; {check}"
 
 
 def describe(rows: dict[str, int]) -> str:

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import psycopg
 
 from gonogo import clock
-from gonogo.postgres.connection import Connection
+from gonogo.postgres.connection import OWN_PATH, Connection, full_name
 from gonogo.postgres.schemas import USERS_SCHEMAS
 from gonogo.postgres.sqlstates import TRANSIENT
 from gonogo.recovery.data_loss import WROTE
@@ -49,7 +49,7 @@ WHERE t.attrelid = %s AND t.attnum = -1
 """
 #: our own queries see every row, and find names where nobody else writes
 OURS = (
-    "SET LOCAL search_path = pg_catalog, pg_temp;SET LOCAL row_security = off;SET LOCAL statement_timeout = '15s';"
+    f"SET LOCAL search_path = {OWN_PATH};SET LOCAL row_security = off;SET LOCAL statement_timeout = '15s';"
     # a value must not read differently because a script sets how it is written
     "SET LOCAL TimeZone = 'UTC';SET LOCAL DateStyle = 'ISO';SET LOCAL IntervalStyle = 'postgres';SET LOCAL bytea_output = 'hex'"
 )
@@ -68,7 +68,7 @@ _MODES = ("SHARE ROW EXCLUSIVE", "EXCLUSIVE", "ACCESS EXCLUSIVE")
 _MODE_OF = {"ShareRowExclusiveLock": _MODES[0], "ExclusiveLock": _MODES[1], "AccessExclusiveLock": _MODES[2]}
 #: how long a lock is waited for, and how often: less than deadlock_timeout, so that gonogo gives way and no call of theirs dies
 _GIVE_WAY, _TRIES = "200ms", 10
-_PATH = "SET LOCAL search_path = pg_catalog, pg_temp;"
+_PATH = f"SET LOCAL search_path = {OWN_PATH};"
 _TABLE = """
 SELECT c.oid::bigint, pg_catalog.format('%%I.%%I', n.nspname, c.relname)
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -291,15 +291,12 @@ def _locks(connection: Connection) -> dict[int, str]:
 
 def _known_locks(connection: Connection, undos: Iterable[UndoScript]) -> dict[str, str]:
     """Return the locks that the statements of some scripts are known to take on tables that are there, the strongest of each."""
-    # names are found where the role finds them
-    connection.execute("SET LOCAL search_path TO DEFAULT")
     found: dict[int, tuple[str, str]] = {}
     for mode, name in (lock.split(" on ", 1) for undo in undos for lock in undo.locks):
-        row = connection.execute(_TABLE.encode(), [name]).fetchone() if mode in _MODES else None
+        row = connection.execute(_TABLE.encode(), [full_name(connection, name)]).fetchone() if mode in _MODES else None
         if row is not None:
             held = found.get(int(row[0]), ("", mode))[1]
             found[int(row[0])] = (str(row[1]), max(mode, held, key=_MODES.index))
-    connection.execute(OURS.encode())
     return {name: mode for _, (name, mode) in sorted(found.items())}
 
 
@@ -336,13 +333,8 @@ def _waived(connection: Connection, undo: UndoScript, stakes: Iterable[Stake]) -
     if not undo.keeps:
         return frozenset()
     if not isinstance(undo.keeps, str):
-        # names are found where the role finds them
-        connection.execute("SET LOCAL search_path TO DEFAULT")
-        named = connection.execute(
-            "SELECT pg_catalog.to_regclass(t)::oid::bigint FROM pg_catalog.unnest(%s::text[]) t", [[*undo.keeps]]
-        )
-        found = frozenset(int(row[0]) for row in named.fetchall() if row[0] is not None)
-        connection.execute(OURS.encode())
-        return found
+        names = [full_name(connection, table) for table in undo.keeps]
+        named = connection.execute("SELECT pg_catalog.to_regclass(t)::oid::bigint FROM pg_catalog.unnest(%s::text[]) t", [names])
+        return frozenset(int(row[0]) for row in named.fetchall() if row[0] is not None)
     made = {stake.oid: connection.execute(_MADE_SINCE.encode(), [undo.since, stake.oid]).fetchone() for stake in stakes}
     return frozenset(oid for oid, row in made.items() if row != (True,))

@@ -26,7 +26,7 @@ from gonogo.core.engine.events import BackupRestored, write_body
 from gonogo.errors import Refused, RowsWritten
 from gonogo.ledger import store
 from gonogo.ledger.encoding import encode
-from gonogo.postgres.connection import Connection, Database, transaction
+from gonogo.postgres.connection import Connection, Database, connect_plainly, transaction
 from gonogo.postgres.tools import ProgramFailed, Say, finish, running
 from gonogo.recovery import data_loss
 from gonogo.recovery.dump import require_held, restore, write_script
@@ -79,6 +79,7 @@ FROM pg_catalog.pg_db_role_setting s, pg_catalog.unnest(s.setconfig) c
 WHERE s.setdatabase = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
 """
 #: settings that are lists of names, whose stored text is quoted already (as pg_dump treats them)
+_NAME = re.compile(r'"((?:[^"]|"")*)"|([^,"]+)')
 _LISTS = frozenset({"search_path", "temp_tablespaces", "session_preload_libraries", "local_preload_libraries"})
 #: what in a dump belongs to others than the owner of its tables, and is still there when restoring in place
 _NOT_IN_PLACE = (
@@ -238,7 +239,7 @@ def _maintenance(database: Database) -> psycopg.Connection[Any]:
     for other in ("postgres", "template1"):
         if other != conninfo_to_dict(database.url).get("dbname"):
             with suppress(psycopg.OperationalError):
-                return psycopg.connect(make_conninfo(database.url, dbname=other), autocommit=True, application_name="gonogo/swap")
+                return connect_plainly(make_conninfo(database.url, dbname=other), application_name="gonogo/swap")
     raise Refused("no other database of the server lets gonogo in, so the names cannot be swapped")
 
 
@@ -267,9 +268,15 @@ def _make_alike(outside: psycopg.Connection[Any], there: Connection, name: str, 
     for role, setting in there.execute(_SETTINGS).fetchall():
         key, value = setting.split("=", 1)
         whose = sql.SQL("ROLE {} IN ").format(sql.Identifier(role)) if role else sql.SQL("")
-        to = sql.SQL(value) if key in _LISTS else sql.Literal(value)
+        to = sql.SQL(", ").join(map(sql.Literal, names_in(value))) if key in _LISTS else sql.Literal(value)
         named = sql.SQL(".").join(map(sql.Identifier, key.split(".")))
         outside.execute(sql.SQL("ALTER {}DATABASE {} SET {} TO {}").format(whose, database, named, to))
+
+
+def names_in(value: str) -> list[str]:
+    """Return the names in the stored value of a setting that is a list; whoever set it may have written anything into it."""
+    found = (quoted.replace('""', '"') if quoted else bare.strip() for quoted, bare in _NAME.findall(value))
+    return [name for name in found if name] or [""]
 
 
 def _bar(outside: psycopg.Connection[Any], restorer: Restorer) -> None:

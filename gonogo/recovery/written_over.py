@@ -20,7 +20,7 @@ import psycopg
 from psycopg import sql
 
 from gonogo.core.engine.events import WrittenOver
-from gonogo.postgres.connection import Connection, transaction
+from gonogo.postgres.connection import OURS_FIRST, Connection, full_name, transaction
 from gonogo.postgres.schemas import USERS_SCHEMAS
 from gonogo.recovery.data_loss import UNKNOWN, written_by_others
 from gonogo.sql.overwrites import ANY, may_overwrite, overwrites
@@ -140,7 +140,7 @@ def _written_over(
     with transaction(connection, read_only=True, keep=False):
         connection.execute(_LIMIT.encode())
         for name in names:
-            for oid, table, numbers, columns in connection.execute(_TABLES, [name]).fetchall():
+            for oid, table, numbers, columns in connection.execute(_TABLES, [full_name(connection, name)]).fetchall():
                 found.append(_count(connection, run, first, WrittenOver(table=oid, name=table, rows=0), columns, numbers, batch))
     return tuple(each for each in found if each.rows)
 
@@ -167,10 +167,15 @@ def _count(
     counts = [sql.SQL("pg_catalog.count(*)"), *(sql.SQL("pg_catalog.count(t.{})").format(sql.Identifier(each)) for each in names)]
     query = written_by_others(run, table.name, first.snapshot, sql.SQL(", ").join(counts))
     try:
+        if batch:
+            # its keys may be of a type that somebody made
+            connection.execute("SET LOCAL search_path TO DEFAULT")
+            connection.execute(OURS_FIRST)
         row = connection.execute(query + (sql.SQL(" AND ") + batch.where if batch else sql.SQL(""))).fetchone()
     except (psycopg.errors.InsufficientPrivilege, psycopg.errors.QueryCanceled):
-        connection.execute("ROLLBACK TO SAVEPOINT gonogo_over")
         return table.replace(rows=UNKNOWN)
+    finally:
+        connection.execute("ROLLBACK TO SAVEPOINT gonogo_over")
     rows, *held = row or (0,)
     return table.replace(rows=rows, columns={number: count for number, count in zip(numbers, held, strict=True) if count})
 

@@ -26,7 +26,7 @@ from gonogo.core.engine.rehearsal import Restores, verdict
 from gonogo.core.engine.state import State, Status
 from gonogo.core.engine.verdict import Measurement, Verdict, judge
 from gonogo.core.plan.plan import Plan
-from gonogo.postgres.connection import Connection
+from gonogo.postgres.connection import Connection, as_the_role_sees
 from gonogo.postgres.explain import query_plan
 from gonogo.postgres.inventory import Snapshot, compare_snapshot, snapshot_differences, take_snapshot
 from gonogo.rehearsal import lock_recorder
@@ -201,6 +201,8 @@ def key_queries(runner: LiveRunner, looking: Connection) -> Iterator[tuple[str, 
     for name, check in plan.checks.items():
         if (check.time or check.buffers) and name in plan.questions:
             try:
-                yield name, query_plan(looking, runner.session.texts[plan.questions[name].sha256])
+                with as_the_role_sees(looking):
+                    found = query_plan(looking, runner.session.texts[plan.questions[name].sha256])
+                yield name, found
             except Exception as error:  # noqa: BLE001 - a query that cannot be explained is told, and nothing else
                 yield name, PlanOfQuery(shape=(str(error).strip()[:200],))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from psycopg import sql
@@ -11,7 +12,7 @@ from psycopg import sql
 from gonogo.core.engine.events import BatchDone, Event
 from gonogo.core.plan.plan import PlannedStep
 from gonogo.errors import ScriptFailed
-from gonogo.postgres.connection import Connection
+from gonogo.postgres.connection import OURS_FIRST, Connection, full_name, transaction
 from gonogo.recovery.written_over import Batch
 from gonogo.run.session import Session
 
@@ -39,6 +40,18 @@ class Keyset:
     #: rows at the start, by the planner's estimate; 0 when it has none
     estimate: int
 
+    @contextmanager
+    def comparable(self, connection: Connection) -> Iterator[None]:
+        """Let keys of a type that somebody made be compared by the operators that lie beside it."""
+        # PostgreSQL's own types are written without a schema
+        if not any("." in kind for kind in self.types):
+            yield
+            return
+        with transaction(connection, keep=False):
+            connection.execute("SET LOCAL search_path TO DEFAULT")
+            connection.execute(OURS_FIRST)
+            yield
+
     def row(self, alias: str = "") -> sql.Composable:
         """Write the key as a row, of a table alias where there is one."""
         prefix = (alias,) if alias else ()
@@ -65,10 +78,10 @@ def keyset(connection: Connection, step: PlannedStep) -> Keyset:
     """
     if step.backfill is None:
         raise ScriptFailed(f"{step.name}: it names no table to work through")
-    table = step.backfill.table
+    table = full_name(connection, step.backfill.table)
     found = {str(r[0]): (str(r[1]), bool(r[2])) for r in connection.execute(_COLUMNS, [table]).fetchall()}
     if not found:
-        raise ScriptFailed(f"{step.name}: there is no table {table} to work through")
+        raise ScriptFailed(f"{step.name}: there is no table {step.backfill.table} to work through")
     columns = step.backfill.key or tuple(str(r[0]) for r in connection.execute(_PRIMARY_KEY, [table]).fetchall())
     if not columns:
         raise ScriptFailed(f"{step.name}: {table} has no primary key; name the columns to work by with `key:`")
@@ -80,10 +93,8 @@ def keyset(connection: Connection, step: PlannedStep) -> Keyset:
     row = connection.execute(
         "SELECT greatest(reltuples, 0)::bigint FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass(%s)", [table]
     ).fetchone()
-    # the table's own name is used as the runbook writes it, quoted by the server
-    name = connection.execute("SELECT pg_catalog.to_regclass(%s)::text", [table]).fetchone()
     return Keyset(
-        table=sql.SQL(str(name[0]) if name else table),
+        table=sql.SQL(table),
         columns=columns,
         types=tuple(found[c][0] for c in columns),
         estimate=int(row[0]) if row else 0,
@@ -102,7 +113,8 @@ def next_batch(
         "WITH batch AS (SELECT {columns} FROM {table} {where} ORDER BY {columns} LIMIT {size})"
         " SELECT (SELECT pg_catalog.count(*) FROM batch), {texts} FROM batch ORDER BY {newest} LIMIT 1"
     ).format(columns=columns, table=keys.table, where=where, size=sql.Literal(size), texts=texts, newest=newest)
-    row = connection.execute(query).fetchone()
+    with keys.comparable(connection):
+        row = connection.execute(query).fetchone()
     return None if row is None else (int(row[0]), tuple(str(v) for v in row[1:]))
 
 

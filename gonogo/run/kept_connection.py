@@ -15,12 +15,13 @@ from gonogo.core.engine.events import Body, Event
 from gonogo.core.plan.plan import Plan
 from gonogo.errors import Unreachable
 from gonogo.ledger import continuity, fence, store
-from gonogo.postgres.connection import Connection, Database, identify, require_same
+from gonogo.postgres.connection import OWN_PATH, Connection, Database, identify, require_same
 from gonogo.postgres.sqlstates import LOST, QUERY_CANCELED
 
 #: what outlives a transaction: cursors, prepared statements, advisory locks, temporary tables, settings; and what is listened to
 _CLEAR = (
     "CLOSE ALL;DEALLOCATE ALL;DISCARD TEMP;DISCARD SEQUENCES;RESET SESSION AUTHORIZATION;RESET ALL;UNLISTEN *;LISTEN gonogo;"
+    f"SET search_path = {OWN_PATH};"
     "SELECT pg_catalog.pg_advisory_unlock_all()"
 )
 

@@ -18,7 +18,7 @@ from gonogo.core.engine.state import ROLLING_BACK_STATES, State, Status
 from gonogo.core.plan.plan import Plan, PlannedStep, Script
 from gonogo.core.text.messages import describe_loss_step, describe_rows
 from gonogo.errors import RowsWritten
-from gonogo.postgres.connection import Connection, transaction
+from gonogo.postgres.connection import Connection, as_the_role_sees, transaction
 from gonogo.postgres.sqlstates import QUERY_CANCELED, TRANSIENT
 from gonogo.recovery import data_loss
 from gonogo.recovery.measured_loss import CannotMeasure, ScriptRefused, Touched, TouchedMore, UndoScript, measure
@@ -216,7 +216,8 @@ def rows_at_risk(connection: Connection, run: str, plan: Plan, state: State, ste
     elif journal := plan.steps[step].journal:
         what = plan.steps[step].destroys[0] if plan.steps[step].destroys else plan.steps[step].name
         try:
-            row = connection.execute(journal.encode()).fetchone()
+            with as_the_role_sees(connection):
+                row = connection.execute(journal.encode()).fetchone()
         except psycopg.errors.InsufficientPrivilege as error:
             # such as rows that a policy hides: what cannot be counted is a loss that nobody knows
             return {what: data_loss.UNKNOWN}, f"{data_loss.JOURNAL}, which cannot be asked: {str(error).splitlines()[0]}"

@@ -13,7 +13,7 @@ import psycopg
 from gonogo import clock
 from gonogo.core.plan.plan import PlannedStep, Script
 from gonogo.errors import ScriptFailed
-from gonogo.postgres.connection import milliseconds
+from gonogo.postgres.connection import full_name, milliseconds
 from gonogo.run.explain import explain
 from gonogo.run.kept_connection import Stopped
 from gonogo.run.session import Session, transient
@@ -32,7 +32,7 @@ def prepare(session: Session, script: Script) -> None:
     """
     if not _row(script).makes_index:
         return
-    builder = _one(session, _BUILDER, script.object)
+    builder = _one(session, _BUILDER, full_name(session.connection, script.object))
     if builder:
         raise ScriptFailed(f"{script.source}: backend {builder} builds the index {script.object} now; wait for it, or end it")
     if probe(session, script):
@@ -87,6 +87,7 @@ _UNKNOWN = AloneStatement(act="", node="", refuses=lambda _: None, stands_in=lam
 
 def _execute(session: Session, step: PlannedStep, sql: str, blockers: list[str], number: int) -> None:
     limits = f"SET lock_timeout={milliseconds(step.lock_timeout)};SET statement_timeout={milliseconds(step.statement_timeout)}"
+    limits += ";SET search_path TO DEFAULT"
     with session.leaving_nothing():
         session.connection.execute(limits.encode())
         with session.cancellable(), session.naming_blockers(blockers, wanted=number > 1):
@@ -104,10 +105,11 @@ def probe(session: Session, script: Script) -> bool | None:
         for (name,) in session.connection.execute(row.leftovers.encode()).fetchall():
             _drop_index(session, name)
     if row.probe and script.object:
-        answer = _one(session, row.probe, script.object)
+        name = full_name(session.connection, script.object)
+        answer = _one(session, row.probe, name)
         if row.makes_index and answer is False:
             session.say(f"the index {script.object} is INVALID; dropping it")
-            _drop_index(session, script.object)
+            _drop_index(session, name)
         return bool(answer)
     return False if row.repeatable else None
 

@@ -23,7 +23,7 @@ from gonogo.errors import Refused, RowsWritten, ScriptFailed, Unreachable
 from gonogo.ledger import continuity, store
 from gonogo.ledger.encoding import encode
 from gonogo.postgres.blockers import naming_blockers
-from gonogo.postgres.connection import milliseconds
+from gonogo.postgres.connection import OWN_PATH, milliseconds
 from gonogo.postgres.sqlstates import TRANSIENT
 from gonogo.recovery import data_loss, measured_loss
 from gonogo.recovery.measured_loss import CannotMeasure, Touched, UndoScript
@@ -33,8 +33,8 @@ from gonogo.run.kept_connection import KeptConnection, Stopped
 
 #: the command tags of what changes rows
 _CHANGES = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "COPY"})
-#: what is gonogo's own finds only what is PostgreSQL's
-_OURS = "SET LOCAL search_path = pg_catalog, pg_temp;"
+#: a script finds what the role finds in that database; gonogo's own statements only what is PostgreSQL's
+_THEIRS, _OURS = "SET LOCAL search_path TO DEFAULT;", f"SET LOCAL search_path = {OWN_PATH};"
 
 
 def transient(error: BaseException) -> bool:
@@ -80,7 +80,7 @@ class Session(KeptConnection):
             Stopped: the watch cancelled it; nothing of it stayed.
         """
         sql = self.texts[script.sha256] if text is None else text
-        prefix = self._prefix(step) + guard + sees(step)
+        prefix = self._prefix(step) + guard + sees(step) + _THEIRS
         counts = step.rows if body.kind is Kind.DONE and step.row.counts_scripts else ""
 
         def once() -> Event:
@@ -206,10 +206,10 @@ class Session(KeptConnection):
     def _suffix(self, script: Script, body: Body, *, commits: bool = True) -> str:
         written = encode(write_body(body))
         quoted = ",".join(self._quote(text) for text in (self.run, body.kind, self.actor, written))
-        appended = f"SELECT gonogo.append({quoted}::json,true);"
+        appended = f"SELECT gonogo.append({quoted}::pg_catalog.json,true);"
         # what a script sets, also inside a function, must not reach the ledger's own statement or the next script
         reset = "RESET SESSION AUTHORIZATION;RESET ROLE;" if script.sets else ""
-        return f"{reset}{appended}RESET ALL{';COMMIT' if commits else ''}"
+        return f"{reset}{_OURS}{appended}RESET ALL{';COMMIT' if commits else ''}"
 
     # trying again
 

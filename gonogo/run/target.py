@@ -24,7 +24,7 @@ from gonogo.external.request import request
 from gonogo.ledger import continuity
 from gonogo.postgres import scratch
 from gonogo.postgres.blockers import describe_error
-from gonogo.postgres.connection import Connection, milliseconds
+from gonogo.postgres.connection import Connection, as_the_role_sees, milliseconds
 from gonogo.postgres.fingerprint import fingerprint
 from gonogo.postgres.server_clock import ServerClock
 from gonogo.recovery import data_loss, dump, manifest, restore
@@ -101,7 +101,8 @@ class PostgresTarget:
 
     def answers_yes(self, query: str) -> bool | None:
         """Ask a query with one boolean; None where it answers nothing."""
-        row = self.session.connection.execute(query.encode()).fetchone()
+        with as_the_role_sees(self.session.connection):
+            row = self.session.connection.execute(query.encode()).fetchone()
         return bool(row[0]) if row else None
 
     def batches(self, step: PlannedStep) -> Batches:

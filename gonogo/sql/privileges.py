@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from gonogo.postgres.connection import Connection
+from gonogo.postgres.connection import Connection, as_the_role_sees, full_name
 from gonogo.sql.tree import label, quoted
 
 OWN, INSERT, UPDATE, DELETE, TRUNCATE = "own", "insert into", "update", "delete from", "truncate"
@@ -34,8 +34,7 @@ _LACKS = {
     TRUNCATE: _TABLE.format("''", "has_table_privilege(oid, 'TRUNCATE')"),
     TRIGGERS: "SELECT 'those of foreign keys need a superuser; name your own triggers, or DISABLE TRIGGER USER' WHERE EXISTS"
     " (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = pg_catalog.to_regclass(%s) AND tgisinternal)",
-    CREATE_IN: "SELECT '' FROM pg_catalog.pg_namespace WHERE nspname = coalesce(nullif(%s, ''), pg_catalog.current_schema())"
-    " AND NOT pg_catalog.has_schema_privilege(oid, 'CREATE')",
+    CREATE_IN: "SELECT '' FROM pg_catalog.pg_namespace WHERE nspname = %s AND NOT pg_catalog.has_schema_privilege(oid, 'CREATE')",
     SCHEMA: "SELECT '' WHERE NOT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')"
     " AND NOT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = %s)",
     EXTENSION: "SELECT CASE WHEN v.trusted THEN '' ELSE 'it needs a superuser' END FROM pg_catalog.pg_available_extensions e"
@@ -72,13 +71,24 @@ def missing(connection: Connection, needs: Iterable[Need]) -> list[str]:
         return []
     notes = []
     for what, thing in wanted:
-        lack = connection.execute(_LACKS[what].encode(), [thing]).fetchone()
+        lack = connection.execute(_LACKS[what].encode(), [_meant(connection, what, thing)]).fetchone()
         if lack is None:
             continue
         does = {OWN: "alter", ROLE: "make roles"}.get(what, what)
         belongs = f", which belongs to {lack[0]}" if what == OWN else f": {lack[0]}" if lack[0] else ""
         notes.append(f"{row[0]} may not {f'{does} {thing}'.strip()}{belongs}")
     return notes
+
+
+def _meant(connection: Connection, what: str, thing: str) -> str:
+    """Return the full name of what is needed, as the scripts find it."""
+    if what in (OWN, INSERT, UPDATE, DELETE, TRUNCATE, TRIGGERS):
+        return full_name(connection, thing)
+    if what == CREATE_IN and not thing:
+        with as_the_role_sees(connection):
+            row = connection.execute("SELECT pg_catalog.current_schema()").fetchone()
+        return str(row[0]) if row and row[0] else ""
+    return thing
 
 
 def _relation(what: str, field: str = "relation") -> Callable[[Any], Iterator[Need]]:

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 from support.command import environment, gonogo, start, status
-from support.servers import Server
+from support.servers import Server, visit
 
 from gonogo.ledger import chain as hashes
 from gonogo.ledger import store
@@ -80,7 +80,7 @@ def counted(server: Server, guardian: str) -> str:
 
 def end_of(url: str) -> dict[str, Any]:
     """Return all that a run leaves: schema, rows, and how often each thing was done."""
-    with Database(url=url).connect("test") as connection:
+    with visit(Database(url=url)) as connection:
         return {
             "schema": fingerprint(connection).objects,
             "rows": {table: checksum(connection, table) for table in TABLES},
@@ -92,7 +92,7 @@ def end_of(url: str) -> dict[str, Any]:
 
 
 def chain(url: str) -> tuple[int, list[str]]:
-    with Database(url=url).connect("test") as connection:
+    with visit(Database(url=url)) as connection:
         return hashes.verify(connection, store.runs(connection)[0].id)
 
 
@@ -239,7 +239,7 @@ def test_two_runners_never_work_on_one_target(server: Server, guardian: str, pro
             output, _ = first.communicate(timeout=180)
     # the first one either had ended before it was taken over, or it stopped without changing anything more
     assert first.returncode in (0, 3), output
-    with Database(url=url).connect("test") as connection:
+    with visit(Database(url=url)) as connection:
         done = connection.execute(
             "SELECT body->>'step', body->>'script', count(*) FROM gonogo.event WHERE kind = 'script done' GROUP BY 1, 2"
         ).fetchall()

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from support.book import BOOK, FILES
 from support.command import environment, gonogo, start, status
-from support.servers import OLD, Server
+from support.servers import OLD, Server, visit
 from support.waiting import until
 
 from gonogo.ledger import store
@@ -38,7 +38,7 @@ def ask(url: str, query: str) -> object:
 
 
 def schema_of(url: str) -> dict[str, str]:
-    with Database(url=url).connect("test") as connection:
+    with visit(Database(url=url)) as connection:
         return dict(fingerprint(connection).objects)
 
 
@@ -238,7 +238,7 @@ def test_a_watch_that_trips_cancels_a_step_of_minutes_and_the_undo_begins_within
         finally:
             process.kill()
     assert process.returncode == 11, output
-    with Database(url=old_url).connect("test") as connection:
+    with visit(Database(url=old_url)) as connection:
         events = store.read(connection, store.runs(connection)[0].id)
     sample = [e for e in events if e.kind == "sample"][-1]
     undo = next(e for e in events if e.kind == "undo done")

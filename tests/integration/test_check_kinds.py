@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import psycopg
 import pytest
-from support.servers import Server, open_folder
+from support.servers import Server, open_folder, visit
 
 from checks.kind import CheckEnvironment
 from checks.measure import measure
@@ -47,7 +47,7 @@ _roles = itertools.count()
 def database(any_server: Server) -> Iterator[tuple[Connection, Database, str]]:
     url = any_server.database()
     role = f"app_{next(_roles)}"
-    with Database(url=url).connect("test") as connection:
+    with visit(Database(url=url)) as connection:
         connection.execute(SCHEMA.format(role=role).encode())
         yield connection, Database(url=url), role
         connection.execute(f"DROP OWNED BY {role}; DROP ROLE {role}".encode())
@@ -194,7 +194,7 @@ def test_a_sequence_that_a_default_uses_without_owning_it_is_looked_at_and_one_o
 def test_a_role_that_sees_its_own_sessions_only_gets_no_quiet_server(database: tuple[Connection, Database, str]) -> None:
     connection, reached, role = database
     connection.execute(f"ALTER ROLE {role} LOGIN".encode())
-    with Database(url=reached.url, role=role).connect("test") as weak:
+    with visit(Database(url=reached.url, role=role)) as weak:
         plan = Plan.model_construct(checks={"c": Check.model_validate({"activity": "blocked", "expect": "= 0"})}, questions={})
         assert "GRANT pg_monitor" in measure(plan, "c", CheckEnvironment(), weak).error
 
@@ -241,7 +241,7 @@ def test_throughput_is_what_pgbench_says(ask: Ask) -> None:
 
 def test_the_busiest_statements_are_compared_with_what_they_took_before(server_15: Server) -> None:
     url = server_15.database()
-    with Database(url=url).connect("test") as connection:
+    with visit(Database(url=url)) as connection:
         check = Check.model_validate({"statements": 5, "expect": "<= 2"})
         plan = Plan.model_construct(checks={"c": check}, questions={})
         environment = CheckEnvironment()
@@ -266,7 +266,7 @@ def test_a_busy_statement_that_is_planned_otherwise_is_named() -> None:
         data = folder / "pg"
         with embedded.running(data) as url, psycopg.connect(url, autocommit=True) as connection:
             connection.execute("ALTER SYSTEM SET shared_preload_libraries = pg_stat_statements")
-        with embedded.running(data) as url, Database(url=url).connect("test") as connection:
+        with embedded.running(data) as url, visit(Database(url=url)) as connection:
             connection.execute("CREATE EXTENSION pg_stat_statements; CREATE TABLE big AS SELECT generate_series(1, 20000) AS id")
             connection.execute("CREATE INDEX big_id ON big (id)")
             connection.execute("ANALYZE big")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from support.servers import Server
+from support.servers import Server, visit
 
 from checks.kind import CheckEnvironment
 from checks.measure import measure
@@ -34,7 +34,7 @@ ANSWERS = {
 
 @pytest.fixture(scope="module")
 def connection(server: Server) -> Iterator[Connection]:
-    with Database(url=server.database()).connect("test") as connection:
+    with visit(Database(url=server.database())) as connection:
         connection.execute(b"CREATE TABLE kept (id int)")
         yield connection
 

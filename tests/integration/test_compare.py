@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from support.servers import Server
+from support.servers import Server, visit
 
 from gonogo.core.plan.fingerprint import differences
 from gonogo.errors import StepError
@@ -119,7 +119,7 @@ LOSSES = {
 
 @pytest.fixture
 def connection(any_server: Server) -> Iterator[Connection]:
-    with Database(url=any_server.database()).connect("test") as connection:
+    with visit(Database(url=any_server.database())) as connection:
         yield connection
 
 
@@ -196,7 +196,7 @@ FROM (SELECT 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'::uuid) AS gen(u)
 def test_a_checksum_is_the_same_in_another_database_of_another_version(server: Server, server_15: Server) -> None:
     found = []
     for other, before in ((server, ""), (server, "CREATE TYPE another AS ENUM ('x');"), (server_15, "")):
-        with Database(url=other.database()).connect("test") as connection:
+        with visit(Database(url=other.database())) as connection:
             connection.execute((before + EVERY_TYPE).encode())
             found.append(checksum(connection, "every"))
 
@@ -210,7 +210,7 @@ def test_a_table_that_is_not_there_is_an_error_not_an_empty_sum(connection: Conn
 
 def test_a_checksum_sees_letters_that_a_collation_holds_equal(server_15: Server) -> None:
     # the embedded server is built without ICU
-    with Database(url=server_15.database()).connect("test") as connection:
+    with visit(Database(url=server_15.database())) as connection:
         connection.execute(b"CREATE COLLATION blind (provider = icu, locale = 'und-u-ks-level2', deterministic = false)")
         connection.execute(b"CREATE TABLE words (word text COLLATE blind)")
         connection.execute(b"INSERT INTO words VALUES ('Word')")

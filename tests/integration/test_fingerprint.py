@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from psycopg import sql
 from support.rich import CHANGES, drop_subscription, fill
-from support.servers import DEBIAN_15, Server, open_folder, running_15
+from support.servers import DEBIAN_15, Server, open_folder, running_15, visit
 
 from gonogo.core.plan.fingerprint import Fingerprint, differences
 from gonogo.errors import StepError, Unreachable
@@ -27,7 +27,7 @@ from gonogo.postgres.fingerprint import fingerprint
 def rich(request: pytest.FixtureRequest) -> Iterator[Connection]:
     """A rich database, which each test leaves as it was."""
     server: Server = request.getfixturevalue("server" if request.param == "18" else "server_15")
-    with Database(url=server.database()).connect("test") as connection:
+    with visit(Database(url=server.database())) as connection:
         fill(connection)
         yield connection
         drop_subscription(connection)
@@ -118,7 +118,7 @@ def test_each_column_of_each_catalog_counts_unless_somebody_wrote_down_why_not(v
         running = embedded.running(folder / "18") if version == "18" else running_15(folder)
         with running as found:
             database = Database(url=found if isinstance(found, str) else found.url)
-            with database.connect("test") as connection:
+            with visit(database) as connection:
                 fill(connection)
                 start, columns = fingerprint(connection), _columns(connection)
             chosen = columns if os.environ.get("GONOGO_LONG") else columns[:: max(1, len(columns) // 40)]
@@ -152,7 +152,7 @@ def _back(database: Database) -> Connection:
     """Connect, also to a server that is just coming back."""
     for _ in range(100):
         try:
-            return database.connect("test")
+            return visit(database)
         except Unreachable:
             time.sleep(0.1)
     raise AssertionError("the server did not come back")
@@ -284,7 +284,7 @@ def test_names_are_written_alike_whatever_the_database_says_of_quotes(rich: Conn
     name = sql.Identifier(rich.info.dbname)
     rich.execute(sql.SQL("ALTER DATABASE {} SET quote_all_identifiers = on").format(name))
     try:
-        with Database(url=f"host={rich.info.host} user={rich.info.user} dbname={rich.info.dbname}").connect("test") as again:
+        with visit(Database(url=f"host={rich.info.host} user={rich.info.user} dbname={rich.info.dbname}")) as again:
             assert [note for note in told(start, fingerprint(again)) if not note.startswith("setting of")] == []
     finally:
         rich.execute(sql.SQL("ALTER DATABASE {} RESET quote_all_identifiers").format(name))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
-from support.servers import Server
+from support.servers import Server, visit
 
 from gonogo.postgres.connection import Connection, Database
 from gonogo.sql.parse import split
@@ -59,7 +59,7 @@ def weak(any_server: Server) -> Iterator[Connection]:
         connection.execute("DROP ROLE IF EXISTS weak_one")
         connection.execute("CREATE ROLE weak_one LOGIN")
         connection.execute(SCHEMA.encode())
-    with Database(url=url).connect("test") as connection:
+    with visit(Database(url=url)) as connection:
         connection.execute("SET ROLE weak_one")
         yield connection
     with psycopg.connect(url, autocommit=True) as connection:

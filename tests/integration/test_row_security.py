@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import sql
-from support.servers import Server
+from support.servers import Server, visit
 
 from checks.kind import CheckEnvironment
 from checks.measure import measure
@@ -67,13 +67,13 @@ def asked(connection: Connection, database: Database, check: dict[str, Any]) -> 
 )
 def test_a_check_of_rows_that_are_hidden_is_an_error(hidden: tuple[str, str], check: dict[str, Any]) -> None:
     database = Database(url=hidden[0], role=hidden[1])
-    with database.connect("test") as connection:
+    with visit(database) as connection:
         assert HIDDEN in asked(connection, database, check).error
 
 
 def test_a_check_that_is_asked_as_a_role_sees_what_that_role_sees(hidden: tuple[str, str]) -> None:
     database = Database(url=hidden[0], role=hidden[1])
-    with database.connect("test") as connection:
+    with visit(database) as connection:
         found = asked(connection, database, {"query": "SELECT count(*) FROM item", "role": hidden[1], "expect": "= 4"})
     assert (found.error, found.numbers["value"]) == ("", "4")
 
@@ -81,7 +81,7 @@ def test_a_check_that_is_asked_as_a_role_sees_what_that_role_sees(hidden: tuple[
 @pytest.mark.parametrize("count", [count_rows, checksum])
 def test_rows_are_counted_whole_or_not_at_all(hidden: tuple[str, str], count: Callable[[Connection, str], object]) -> None:
     with (
-        Database(url=hidden[0], role=hidden[1]).connect("test") as connection,
+        visit(Database(url=hidden[0], role=hidden[1])) as connection,
         pytest.raises(psycopg.errors.InsufficientPrivilege),
     ):
         count(connection, "item")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.servers import Server
+from support.servers import Server, visit
 
 from checks.kind import CheckEnvironment
 from checks.measure import measure
@@ -100,7 +100,7 @@ CASES = [(line, case) for line, (_, _, cases) in LINES.items() for case in cases
 
 @pytest.fixture(scope="module")
 def connection(server: Server) -> Iterator[Connection]:
-    with Database(url=server.database()).connect("test") as connection:
+    with visit(Database(url=server.database())) as connection:
         yield connection
 
 

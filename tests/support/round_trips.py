@@ -15,7 +15,7 @@ from gonogo.postgres.connection import Database
 from gonogo.postgres.inventory import Snapshot, take_snapshot
 from gonogo.project import ROOT
 from support.command import environment
-from support.servers import Server
+from support.servers import Server, visit
 
 ROWS = 10_000
 #: checks that compare latencies: what two busy cores do to them is not what is tested here
@@ -185,5 +185,5 @@ def lay(plan: Plan, server: Server, project: Path) -> tuple[str, dict[str, str]]
 
 
 def stock(url: str) -> Snapshot:
-    with Database(url=url).connect("test") as connection:
+    with visit(Database(url=url)) as connection:
         return take_snapshot(connection)

@@ -14,6 +14,7 @@ from pathlib import Path
 import psycopg
 
 from gonogo.planning.templates import Templates
+from gonogo.postgres.connection import Connection, Database
 from gonogo.project import ROOT
 
 DEBIAN_15 = Path("/usr/lib/postgresql/15/bin")
@@ -110,3 +111,10 @@ def load_guardian(server: Server, organizations: int) -> str:
             connection.execute(sql.encode())
         connection.execute("VACUUM ANALYZE")
     return url.split("/")[3].split("?")[0]
+
+
+def visit(database: Database) -> Connection:
+    """Connect as gonogo does, and find what the role finds."""
+    connection = database.connect("test")
+    connection.execute("SET search_path TO DEFAULT")
+    return connection
