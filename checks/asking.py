@@ -13,7 +13,7 @@ from psycopg.rows import TupleRow
 from checks.kind import Question
 from gonogo.core.engine.verdict import Measurement
 from gonogo.errors import StepError
-from gonogo.postgres.connection import OURS_FIRST, Connection, milliseconds, transaction
+from gonogo.postgres.connection import Connection, find_ours_first, milliseconds, transaction
 
 Finds: TypeAlias = Literal["ours", "theirs", "types"]
 _STATEMENTS = b"""
@@ -40,10 +40,10 @@ def asking(question: Question, connection: Connection, *, one_snapshot: bool = F
         if one_snapshot:
             connection.execute(b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         connection.execute(f"SET LOCAL statement_timeout = {milliseconds(check.within)}".encode())
-        if finds != "ours":
+        if finds == "theirs":
             connection.execute(b"SET LOCAL search_path TO DEFAULT")
-        if finds == "types":
-            connection.execute(OURS_FIRST)
+        elif finds == "types":
+            find_ours_first(connection)
         for name, value in check.settings.items():
             connection.execute("SELECT pg_catalog.set_config(%s, %s, true)", [name, value])
         if check.role:

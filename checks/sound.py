@@ -6,17 +6,19 @@ from checks.asking import asking, listed
 from checks.kind import Question
 from gonogo.core.engine.verdict import Measurement
 from gonogo.postgres.connection import Connection
-from gonogo.postgres.schemas import USERS_SCHEMAS
+from gonogo.postgres.schemas import SAID, USERS_SCHEMAS
 from gonogo.postgres.sequences import behind_their_columns
 
 _CONSTRAINTS = f"""
-SELECT pg_catalog.format('constraint %s of %s is not validated', k.conname, k.conrelid::pg_catalog.regclass)
+SELECT pg_catalog.format('constraint %s of %s is not validated', k.conname,
+  CASE WHEN k.conrelid = 0 THEN k.contypid::pg_catalog.regtype::text ELSE {SAID} END)
 FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_namespace n ON n.oid = k.connamespace
+LEFT JOIN pg_catalog.pg_class c ON c.oid = k.conrelid
 WHERE NOT k.convalidated AND {USERS_SCHEMAS} ORDER BY 1
 """
 _INDEXES = f"""
-SELECT pg_catalog.format('index %s of %s is not valid', c.relname, i.indrelid::pg_catalog.regclass)
-FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+SELECT pg_catalog.format('index %s of %s is not valid', x.relname, {SAID})
+FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid JOIN pg_catalog.pg_class c ON c.oid = i.indrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE NOT (i.indisvalid AND i.indisready) AND {USERS_SCHEMAS} ORDER BY 1
 """

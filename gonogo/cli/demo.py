@@ -28,7 +28,7 @@ from gonogo.errors import Exit, GonogoError
 from gonogo.planning.open import open_runbook
 from gonogo.planning.templates import Templates
 from gonogo.postgres import embedded
-from gonogo.postgres.connection import Database
+from gonogo.postgres.connection import Database, as_the_role_sees
 from gonogo.project import ROOT, Project
 from gonogo.run import runs
 from gonogo.run.begin import LaunchRequest
@@ -89,7 +89,7 @@ def make_project(root: Path) -> Path:
 def load(database: Database, project: Project, organizations: int) -> None:
     """Make the plan's schema and fill it."""
     templates = Templates(project.template_roots)
-    with database.connect("gonogo/demo") as connection:
+    with database.connect("gonogo/demo") as connection, as_the_role_sees(connection):
         connection.execute(b"DROP SCHEMA IF EXISTS gonogo CASCADE; DROP SCHEMA public CASCADE; CREATE SCHEMA public")
         for name in ("before.sql", "data.sql.j2"):
             connection.execute(templates.render(f"{NAME}/demo/{name}", {"organizations": organizations}).encode())

@@ -11,6 +11,7 @@ import psycopg
 
 from gonogo.errors import Unreachable
 from gonogo.postgres.connection import Connection, Database
+from gonogo.postgres.schemas import SAID
 
 _WHO = """
 SELECT a.pid, a.usename, a.application_name, a.state,
@@ -19,9 +20,10 @@ SELECT a.pid, a.usename, a.application_name, a.state,
 _BLOCKING = f"""{_WHO}
 FROM pg_catalog.unnest(pg_catalog.pg_blocking_pids(%s)) AS b(pid) JOIN pg_catalog.pg_stat_activity a USING (pid)
 """
-_LOCKING = f"""{_WHO}, pg_catalog.string_agg(DISTINCT l.relation::pg_catalog.regclass::text, ', ')
+_LOCKING = f"""{_WHO}, pg_catalog.string_agg(DISTINCT {SAID}, ', ')
 FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a USING (pid)
 JOIN pg_catalog.pg_class c ON c.oid = l.relation AND c.relkind IN ('r', 'p', 'm', 'v')
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE l.granted AND l.mode = 'AccessExclusiveLock' AND l.pid <> pg_catalog.pg_backend_pid()
   AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
 GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 5 DESC NULLS LAST LIMIT 3

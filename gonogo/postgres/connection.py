@@ -131,13 +131,6 @@ def connect_plainly(url: str, **more: Any) -> Connection:
     return connection
 
 
-#: what is PostgreSQL's own is found first, whatever the path says
-OURS_FIRST = (
-    b"SELECT pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', 'pg_catalog',"
-    b" nullif(pg_catalog.current_setting('search_path'), '')), true)"
-)
-
-
 @contextmanager
 def as_the_role_sees(connection: Connection) -> Iterator[None]:
     """Let statements find what the role finds in that database: those that others wrote, and names that they gave.
@@ -153,6 +146,14 @@ def as_the_role_sees(connection: Connection) -> Iterator[None]:
         # what failed in a transaction is rolled back, and the path with it
         if not connection.closed and connection.info.transaction_status != psycopg.pq.TransactionStatus.INERROR:
             connection.execute("SELECT pg_catalog.set_config('search_path', %s, %s)", [row[0] if row else OWN_PATH, inside])
+
+
+def find_ours_first(connection: Connection) -> None:
+    """Let the open transaction find what is PostgreSQL's own first, and then what the role finds: types, and their operators."""
+    connection.execute("SET LOCAL search_path TO DEFAULT")
+    row = connection.execute("SELECT pg_catalog.current_setting('search_path')").fetchone()
+    path = ", ".join(["pg_catalog", *(str(part) for part in row or () if part)])
+    connection.execute("SELECT pg_catalog.set_config('search_path', %s, true)", [path])
 
 
 def full_name(connection: Connection, name: str) -> str:

@@ -26,7 +26,7 @@ from gonogo.core.model.rollback import Backup
 from gonogo.core.plan.fingerprint import BUILT_IN, differences
 from gonogo.errors import StepError
 from gonogo.postgres.checksum import checksum, sequence_positions
-from gonogo.postgres.connection import Connection, Database, identify
+from gonogo.postgres.connection import Connection, Database, full_name, identify
 from gonogo.postgres.fingerprint import fingerprint
 from gonogo.postgres.schemas import USERS_SCHEMAS
 from gonogo.postgres.scratch import ScratchServer, scratch
@@ -170,7 +170,8 @@ def _in_scope(connection: Connection, rule: Backup, names: Iterable[str]) -> lis
 
 def _parts(connection: Connection, table: str) -> list[str]:
     """Return the tables that hold the rows of one: itself, or its partitions."""
-    found = [str(row[0]) for row in connection.execute(_PARTS, [table, table]).fetchall()]
+    name = full_name(connection, table)
+    found = [str(row[0]) for row in connection.execute(_PARTS, [name, name]).fetchall()]
     if not found:
         raise BackupFailed(f"backup.tables: there is no table {table} that holds rows")
     return found

@@ -20,7 +20,7 @@ import psycopg
 from psycopg import sql
 
 from gonogo.core.engine.events import WrittenOver
-from gonogo.postgres.connection import OURS_FIRST, Connection, full_name, transaction
+from gonogo.postgres.connection import Connection, find_ours_first, full_name, transaction
 from gonogo.postgres.schemas import USERS_SCHEMAS
 from gonogo.recovery.data_loss import UNKNOWN, written_by_others
 from gonogo.sql.overwrites import ANY, may_overwrite, overwrites
@@ -169,8 +169,7 @@ def _count(
     try:
         if batch:
             # its keys may be of a type that somebody made
-            connection.execute("SET LOCAL search_path TO DEFAULT")
-            connection.execute(OURS_FIRST)
+            find_ours_first(connection)
         row = connection.execute(query + (sql.SQL(" AND ") + batch.where if batch else sql.SQL(""))).fetchone()
     except (psycopg.errors.InsufficientPrivilege, psycopg.errors.QueryCanceled):
         return table.replace(rows=UNKNOWN)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from gonogo.core.engine.events import Body
 from gonogo.core.plan.plan import Script
-from gonogo.postgres.connection import Connection
-from gonogo.postgres.schemas import USERS_SCHEMAS
+from gonogo.postgres.connection import OWN_PATH, Connection
+from gonogo.postgres.schemas import SAID, USERS_SCHEMAS
 from gonogo.run.session import Session
 from gonogo.sql.locks import MODES
 
@@ -22,7 +22,7 @@ WHERE l.pid = pg_catalog.pg_backend_pid() AND l.granted AND c.relkind IN ('r', '
   AND {USERS_SCHEMAS};
 """
 _FILES = f"""
-SELECT c.oid::bigint, c.oid::pg_catalog.regclass::text, coalesce(pg_catalog.pg_relation_filenode(c.oid), 0)
+SELECT c.oid::bigint, {SAID}, coalesce(pg_catalog.pg_relation_filenode(c.oid), 0)
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'm') AND {USERS_SCHEMAS}
 """
@@ -32,7 +32,11 @@ class ObservedSession(Session):
     """A session whose transactions write down the locks they hold, just before they end."""
 
     def _suffix(self, script: Script, body: Body, *, commits: bool = True) -> str:
-        return _NOTE.format(fact=self._quote(script.sha256)) + super()._suffix(script, body, commits=commits)
+        return (
+            f"SET LOCAL search_path = {OWN_PATH};"
+            + _NOTE.format(fact=self._quote(script.sha256))
+            + super()._suffix(script, body, commits=commits)
+        )
 
 
 @dataclass(frozen=True)

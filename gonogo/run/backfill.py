@@ -12,7 +12,7 @@ from psycopg import sql
 from gonogo.core.engine.events import BatchDone, Event
 from gonogo.core.plan.plan import PlannedStep
 from gonogo.errors import ScriptFailed
-from gonogo.postgres.connection import OURS_FIRST, Connection, full_name, transaction
+from gonogo.postgres.connection import Connection, find_ours_first, full_name, transaction
 from gonogo.recovery.written_over import Batch
 from gonogo.run.session import Session
 
@@ -48,8 +48,7 @@ class Keyset:
             yield
             return
         with transaction(connection, keep=False):
-            connection.execute("SET LOCAL search_path TO DEFAULT")
-            connection.execute(OURS_FIRST)
+            find_ours_first(connection)
             yield
 
     def row(self, alias: str = "") -> sql.Composable:
