@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 import psycopg
@@ -68,6 +69,11 @@ class Row:
     data: dict[str, Any]
     hash: str
 
+    @cached_property
+    def event(self) -> Event:
+        """The event as it is read; once, since a row never changes."""
+        return Event(seq=self.seq, at=self.at, began=self.at, actor=self.actor, body=read_body(self.kind, self.data))
+
 
 @dataclass(kw_only=True)
 class MemoryLedger:
@@ -94,7 +100,7 @@ class MemoryLedger:
         row = Row(seq=len(self.rows) + 1, kind=body.kind, at=self.now(), actor=actor, data=data, hash=self._hash(data))
         self.rows.append(row)
         self.recorded()
-        return _event(row)
+        return row.event
 
     def _hash(self, data: Mapping[str, Any]) -> str:
         before = self.rows[-1].hash if self.rows else ""
@@ -115,7 +121,7 @@ class MemoryLedger:
 
     def read(self, after: int = 0) -> list[Event]:
         """Return the events after a number, in order."""
-        return [_event(row) for row in self.rows if row.seq > after]
+        return [row.event for row in self.rows if row.seq > after]
 
     def newer(self, than: Event) -> list[Event]:
         """Return the events after one that is known."""
@@ -128,7 +134,7 @@ class MemoryLedger:
 
     def event(self, seq: int) -> Event:
         """Return one event."""
-        return _event(self._row(seq))
+        return self._row(seq).event
 
     def data(self, seq: int) -> dict[str, Any]:
         """Return the body of an event just as it lies in the ledger."""
@@ -164,10 +170,6 @@ class MemoryLedger:
     def later_runs(self, since: datetime) -> list[str]:
         """Return the other runs that changed the target since a moment."""
         return sorted({run for at, run in self.others if at > since})
-
-
-def _event(row: Row) -> Event:
-    return Event(seq=row.seq, at=row.at, began=row.at, actor=row.actor, body=read_body(row.kind, row.data))
 
 
 @dataclass(kw_only=True)
