@@ -59,7 +59,7 @@ def read(connection: Connection) -> Reading:
         connection: where; in a transaction of the caller's, it should be REPEATABLE READ.
 
     Raises:
-        StepError: somebody changes the schema all the time.
+        StepError: somebody changes the schema all the time, or the role may not read a catalog without which nothing has a name.
     """
     inside = connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE
     for attempt in range(_TRIES):
@@ -68,6 +68,10 @@ def read(connection: Connection) -> Reading:
                 if not inside:
                     connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
                 return _read(connection)
+        except psycopg.errors.InsufficientPrivilege as error:
+            said = str(error).splitlines()[0]
+            grant = f"GRANT SELECT ON pg_catalog.{said.rpartition(' ')[2]} TO {connection.info.user}"
+            raise StepError(f"the schema cannot be read: {said}; {grant}") from None
         except (psycopg.errors.InternalError_, psycopg.errors.UndefinedTable, psycopg.errors.UndefinedObject) as error:
             if attempt == _TRIES - 1:
                 raise StepError(f"the schema cannot be read while somebody changes it: {str(error).strip()}") from None
@@ -84,8 +88,14 @@ def _read(connection: Connection) -> Reading:
         tuple((catalog, tuple(columns)) for catalog, columns in connection.execute(_KEYS).fetchall()),
     )
     found = _Found()
-    for row in connection.execute(query.text.encode()):
-        found.add(*row)
+    # where the server does not know what its bytes mean, it refuses to send some of them as anything else
+    unknown = connection.info.parameter_status("server_encoding") == "SQL_ASCII"
+    if unknown:
+        connection.execute("SET LOCAL client_encoding = 'SQL_ASCII'")
+    for catalog, of, number, part, name, text, shared in connection.execute(query.text.encode()):
+        found.add(_read_text(catalog) or "", of, number, part, _read_text(name), _read_text(text), shared)
+    if unknown:
+        connection.execute("SET LOCAL client_encoding = 'UTF8'")
     for title, asked in _ELSEWHERE.items():
         found.unseen += _elsewhere(connection, title, asked, found)
     connection.execute("SELECT pg_catalog.set_config('search_path', %s, true)", [before[0] if before else ""])
@@ -94,6 +104,10 @@ def _read(connection: Connection) -> Reading:
         shared=found.written(shared=True),
         unseen=(*query.unseen, *found.unseen),
     )
+
+
+def _read_text(value: str | bytes | None) -> str | None:
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
 
 
 #: what concerns the whole server and is in no catalog

@@ -350,3 +350,34 @@ def test_the_query_is_made_once_for_a_server_and_a_role(rich: Connection) -> Non
     fingerprint(rich)
 
     assert catalog_query.make_query.cache_info().misses == 1
+
+
+def test_bytes_that_are_no_text_are_compared_all_the_same(any_server: Server) -> None:
+    url = any_server.database()
+    with psycopg.connect(url, autocommit=True) as connection:
+        name = f"{connection.info.dbname}_bytes"
+        connection.execute(f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' TEMPLATE template0 LOCALE 'C'".encode())
+    bytes_ = url.replace(f"/{name.removesuffix('_bytes')}?", f"/{name}?")
+    with psycopg.connect(bytes_, autocommit=True) as connection:
+        connection.execute("SET client_encoding = 'SQL_ASCII'")
+        connection.execute(b"CREATE TABLE \"na\xefve\" (note text DEFAULT 'caf\xe9')")
+        with Database(url=bytes_).connect("test") as looking:
+            before = fingerprint(looking)
+            assert before.objects['column public."na\\xefve".note'].startswith("default 'caf\\xe9'::text")
+            connection.execute(b"COMMENT ON TABLE \"na\xefve\" IS '\xff'")
+            assert set(before.objects.items()) ^ set(fingerprint(looking).objects.items())
+
+
+def test_a_role_that_may_not_read_the_schema_is_told_what_to_grant(any_server: Server) -> None:
+    url = any_server.database()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE ROLE nearly_blind LOGIN; REVOKE SELECT ON pg_catalog.pg_sequence FROM PUBLIC")
+        try:
+            weak = url.replace("postgres:@", "nearly_blind:@").replace("postgres@", "nearly_blind@")
+            with (
+                Database(url=weak).connect("test") as looking,
+                pytest.raises(StepError, match=r"GRANT SELECT ON pg_catalog\.pg_sequence TO nearly_blind"),
+            ):
+                fingerprint(looking)
+        finally:
+            connection.execute("GRANT SELECT ON pg_catalog.pg_sequence TO PUBLIC; DROP ROLE nearly_blind")
