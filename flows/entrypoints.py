@@ -23,13 +23,13 @@ from gonogo import monitor as monitoring
 from gonogo.core.engine.events import PhaseStarted
 from gonogo.core.engine.state import Status
 from gonogo.core.text.rehearsal_page import rehearsal_page
-from gonogo.errors import GonogoError, Refused
-from gonogo.keys import Keys
+from gonogo.errors import BadInput, GonogoError, Refused
 from gonogo.planning.load import parse_yaml
 from gonogo.planning.open import OpenedRunbook, open_runbook
 from gonogo.planning.planner import prepare
 from gonogo.planning.prepared import Prepared
 from gonogo.postgres.connection import Database
+from gonogo.project import find_project
 from gonogo.rehearsal import rehearse as rehearsing
 from gonogo.run import begin, launch, loop, rollback_request, runs, signatures, targets, votes
 from gonogo.run.acquire import LiveRunner, working_on
@@ -45,12 +45,24 @@ _P = ParamSpec("_P")
 _HOW: dict[str, Any] = {"retries": 0, "persist_result": False}
 
 
+def _require_name(runbook: object) -> None:
+    """Refuse all but the name of one of this project's runbooks: whoever reaches Prefect's API may send anything, also a path.
+
+    Raises:
+        BadInput: it is none.
+    """
+    served = sorted(file.stem for file in (find_project().root / "runbooks").glob("*.yaml"))
+    if runbook not in served:
+        raise BadInput(f"there is no runbook of that name here; there are {', '.join(served) or 'none'}")
+
+
 def _answering(body: Callable[_P, Any]) -> Callable[_P, Any]:
     """Let what stops gonogo end a flow run with its own words, not with a traceback."""
 
     @wraps(body)
     def answer(*args: _P.args, **kwargs: _P.kwargs) -> Any:
         try:
+            _require_name(args[0] if args else kwargs.get("runbook"))
             return body(*args, **kwargs)
         except GonogoError as error:
             get_run_logger().error("%s", error)
@@ -77,7 +89,8 @@ def run(
     database = targets.reach(opened)
     if mine := _mine(database, opened):
         # a retry of the flow run that launched it: the ledger says where it stands
-        return _carry(opened, database, mine.run, caller, lambda c: launch.go_on(c, mine.events, _here), resumed=True)
+        who = caller.person or _UI
+        return _carry(opened, database, mine.run, who, lambda c: launch.go_on(c, mine.events, _here), resumed=True)
     request = begin.LaunchRequest(
         caller=caller,
         otherwise=_UI,
@@ -94,7 +107,7 @@ def run(
             return Completed(
                 name="Done", message=f"nothing to do: {launched.run} already completed this runbook; set `again` to run it again"
             )
-        return _carry(opened, database, launched.run, caller, lambda c: launched.go(c, _here), resumed=False)
+        return _carry(opened, database, launched.run, caller.person or _UI, lambda c: launched.go(c, _here), resumed=False)
 
 
 @flow(name=REHEARSE, flow_run_name="rehearse {runbook}@{target}", **_HOW)
@@ -150,13 +163,15 @@ def resume(runbook: str, target: str, settle: str = "", take_over: bool = False,
             raise Refused(f"nothing to resume: the run {found.run} is over ({found.state.status})")
         if found.state.status is Status.READY and not found.state.held:
             raise Refused(f"the run {found.run} waits for its next phase; launch it")
-        _prove_if_said(found, signatures.keys_of(opened.project), caller)
+        needs = [*([votes.SETTLE] if settle else []), *([votes.TAKE_OVER] if take_over and found.running else [])]
+        proved = votes.allowed(found.plan, signatures.keys_of(opened.project), caller, *needs)
+        who = votes.shown_as(found.plan, caller, proved=proved, otherwise=_UI)
         settled = begin.settlement(found, settle) if settle else None
     return _carry(
         opened,
         database,
         found.run,
-        caller,
+        who,
         lambda c: launch.go_on(c, found.events, _here, settled),
         resumed=True,
         take_over=take_over,
@@ -184,15 +199,18 @@ def roll_back(
         rollback_request.refuse_rollback_where_over(back, found)
         by_authority = rollback_request.needs_approval(found, back)
         keys = signatures.keys_of(opened.project)
-        if by_authority and (lacks := votes.agree(connection, found, keys, caller, reason, level, back_to)):
-            return Failed(name="Waiting for approval", message=f"{caller.person} approves: {lacks}")
-        if accept_loss and not by_authority:
-            votes.accept_loss(found.plan, keys, caller)
-        elif not by_authority:
-            _prove_if_said(found, keys, caller)
+        proved = False
+        if by_authority:
+            lacks, proved = votes.agree(connection, found, keys, caller, reason, level, back_to)
+            if lacks:
+                return Failed(name="Waiting for approval", message=f"{caller.person} approves: {lacks}")
+        needs = [*([votes.ACCEPT_LOSS] if accept_loss else []), *([votes.TAKE_OVER] if take_over and found.running else [])]
+        if not proved:
+            proved = votes.allowed(found.plan, keys, caller, *needs)
+        who = votes.shown_as(found.plan, caller, proved=proved, otherwise=_UI)
         if found.running and not take_over:
             if not by_authority:
-                begin.request(database, found, back.body, caller.person or _UI)
+                begin.request(database, found, back.body, who)
             return Completed(
                 name="Asked", message=f"{found.run} rolls back when its running step ends; its own flow run shows it"
             )
@@ -201,13 +219,7 @@ def roll_back(
         rollback_request.begin_rollback(runner, back, by_authority=by_authority)
         _here(runner)
 
-    return _carry(opened, database, found.run, caller, turn, resumed=True, take_over=take_over)
-
-
-def _prove_if_said(found: runs.FoundRun, keys: Keys, caller: Caller) -> None:
-    """Check a code that was given; holding back and going on need none."""
-    if caller.code:
-        votes.prove(found.plan, keys, caller)
+    return _carry(opened, database, found.run, who, turn, resumed=True, take_over=take_over)
 
 
 def _mine(database: Database, opened: OpenedRunbook) -> runs.FoundRun | None:
@@ -247,7 +259,7 @@ def _carry(
     opened: OpenedRunbook,
     database: Database,
     run_id: str,
-    caller: Caller,
+    actor: str,
     what: Callable[[LiveRunner], None],
     *,
     resumed: bool,
@@ -255,7 +267,6 @@ def _carry(
 ) -> Any:
     """Do something with a run as its runner; a cancelled flow run leaves it held, or rolling back in a run of its own."""
     logger = get_run_logger()
-    actor = caller.person or _UI
     with working_on(database, run_id, opened.project, actor=actor, take_over=take_over, resumed=resumed) as runner:
         runner.session.say = lambda text: logger.info("%s", text)
         try:

@@ -131,6 +131,7 @@ def resume(
     no_wait: NoWaitOption = False,
     without_prefect: PlainOption = False,
     actor: ActorOption = "",
+    code: CodeOption = "",
     json: JsonOption = False,
 ) -> None:
     """Go on with a run that is held, or whose process was lost: from the ledger alone.
@@ -146,13 +147,15 @@ def resume(
             raise typer.Exit(runs.exit_code(found.state))
         if found.state.status is Status.READY and not found.state.held:
             raise Refused(f"the run {found.run} waits for its next phase; launch it with `gonogo run {found.plan.arguments}`")
+        needs = [*([votes.SETTLE] if settle else []), *([votes.TAKE_OVER] if take_over and found.running else [])]
+        who = _who(found, opened, caller_of(actor, code), *needs)
         settled = begin.settlement(found, settle) if settle else None
     foreground = ForegroundRun(without_prefect, quiet=json, patient=not no_wait)
     foreground.work_on(
         opened,
         database,
         found.run,
-        actor or targets.whoami(),
+        who,
         lambda runner: go_on(runner, found.events, foreground.run_phase, settled),
         take_over=take_over,
         resumed=True,
@@ -160,16 +163,22 @@ def resume(
 
 
 def hold(
-    runbook: RunbookArg, target: TargetOption = "", run_id: RunOption = "", reason: ReasonOption = "", actor: ActorOption = ""
+    runbook: RunbookArg,
+    target: TargetOption = "",
+    run_id: RunOption = "",
+    reason: ReasonOption = "",
+    actor: ActorOption = "",
+    code: CodeOption = "",
 ) -> None:
     """Ask a run to stop before its next step and keep everything.
 
     Example: [bold]gonogo hold guardian-multi-credit --reason "support sees errors"[/]
     """
-    with found_run(runbook, target, run_id) as (_, database, connection, found):
+    with found_run(runbook, target, run_id) as (opened, database, connection, found):
         if found.state.at_rest:
             raise Refused(f"nothing to hold: no step of the run {found.run} is running ({outcome(found.state)})")
-        begin.request(database, found, HoldAsked(why=tidy(reason)), actor or targets.whoami())
+        who = _who(found, opened, caller_of(actor, code))
+        begin.request(database, found, HoldAsked(why=tidy(reason)), who)
         say(f"asked {found.run} to hold before its next step")
         if not fence.holder_alive(connection, found.run):
             say(f"no process works on it now; it stays held until `gonogo resume {found.plan.arguments}`")
@@ -238,19 +247,22 @@ def _roll_back(
     from gonogo.cli.foreground import ForegroundRun  # noqa: PLC0415 - see the top
     from gonogo.run.acquire import LiveRunner  # noqa: PLC0415 - see the top
 
-    who = caller.person or targets.whoami()
     with found_run(name, target, run_id) as (opened, database, connection, found):
         request = replace(request, back_to=rollback_request.phase_number(found.plan, phase))
         rollback_request.refuse_rollback_where_over(request, found)
         by_authority = rollback_request.needs_approval(found, request)
         if by_authority:
             _say_loss(connection, found, request)
-        if request.accept_loss and not by_authority:
-            votes.accept_loss(found.plan, keys_of(opened.project), ask_code(found.plan, caller))
-        if by_authority and (lacks := _approve(connection, found, opened, caller, request)):
-            say(f"{caller.person} approves: {lacks}")
-            say(f"next: gonogo rollback {found.plan.arguments} --as PERSON")
-            raise typer.Exit(Exit.HOLDING)
+        proved = False
+        if by_authority:
+            caller, lacks, proved = _approve(connection, found, opened, caller, request)
+            if lacks:
+                say(f"{caller.person} approves: {lacks}")
+                say(f"next: gonogo rollback {found.plan.arguments} --as PERSON")
+                raise typer.Exit(Exit.HOLDING)
+        needs = [votes.ACCEPT_LOSS] if request.accept_loss else []
+        needs += [votes.TAKE_OVER] if take_over and found.running else []
+        who = _who(found, opened, caller, *needs, proved=proved)
         if found.running and not take_over:
             if not by_authority:
                 begin.request(database, found, request.body, who)
@@ -277,13 +289,22 @@ def _say_loss(connection: Connection, found: runs.FoundRun, request: RollbackReq
 
 def _approve(
     connection: Connection, found: runs.FoundRun, opened: OpenedRunbook, caller: Caller, request: RollbackRequest
-) -> str:
+) -> tuple[Caller, str, bool]:
     rule = found.plan.rollback.authority
     if not caller.person:
         waits = missing_votes(rule, found.plan.people, found.state.approvals) if rule else ""
         raise Refused(f"this runbook's rollback needs approval ({waits}). Say who you are with --as PERSON")
     caller = ask_code(found.plan, caller)
-    return votes.agree(connection, found, keys_of(opened.project), caller, request.reason, request.level, request.back_to)
+    keys = keys_of(opened.project)
+    return caller, *votes.agree(connection, found, keys, caller, request.reason, request.level, request.back_to)
+
+
+def _who(found: runs.FoundRun, opened: OpenedRunbook, caller: Caller, *needs: str, proved: bool = False) -> str:
+    """Return by which name somebody is shown, once it is seen that they may do what they ask for."""
+    if needs and not proved:
+        caller = ask_code(found.plan, caller)
+    proved = proved or votes.allowed(found.plan, keys_of(opened.project), caller, *needs)
+    return votes.shown_as(found.plan, caller, proved=proved, otherwise=targets.whoami())
 
 
 def go(

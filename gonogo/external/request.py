@@ -24,7 +24,8 @@ from gonogo.external.process import KEPT, EndedEarly, NotStarted, in_json, redac
 if TYPE_CHECKING:
     import httpx
 
-_VARIABLE = re.compile(r"\$\{?(\w+)\}?")
+#: a variable that the runbook's author named; two dollars are one, as in what came from an input
+_VARIABLE = re.compile(r"\$(?:\$|\{?(\w+)\}?)")
 #: how much of an answer is read, in bytes, and how much of one value of it is told, in characters
 _MOST, _TOLD = 1_000_000, 200
 #: seconds between two looks at whether a request should go on
@@ -51,14 +52,19 @@ def filled(text: str) -> str:
     Raises:
         NotStarted: one of them is not set.
     """
-    if missing := [name for name in _VARIABLE.findall(text) if name not in os.environ]:
+    if missing := [name for name in _named(text) if name not in os.environ]:
         raise NotStarted(f"the environment variable {missing[0]} is not set")
-    return _VARIABLE.sub(lambda found: os.environ[found.group(1)].rstrip("\r\n"), text)
+    return _VARIABLE.sub(lambda found: os.environ[found[1]].rstrip("\r\n") if found[1] else "$", text)
+
+
+def _named(text: str) -> list[str]:
+    """Return the environment variables that a text names."""
+    return [name for name in _VARIABLE.findall(text) if name]
 
 
 def redactor_of(asked: Http) -> Callable[[str], str]:
     """Return what strikes the values that a request's variables stand for out of a text."""
-    return redactor([name for text in (asked.url, *asked.headers.values()) for name in _VARIABLE.findall(text)], "")
+    return redactor([name for text in (asked.url, *asked.headers.values()) for name in _named(text)], "")
 
 
 def within(limit: float, stopping: Callable[[], bool], work: Callable[[httpx.AsyncClient], Awaitable[_T]]) -> _T:

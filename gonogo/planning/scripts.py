@@ -218,7 +218,7 @@ def external_script(draft: Draft, external: Program | Http) -> Script:
 
 def request(draft: Draft, path: str, http: Http) -> Http:
     """Fill the templates in a request: in its address, its headers and the texts of its body."""
-    url, *values = words(draft, path, (http.url, *http.headers.values()))
+    url, *values = words(draft, path, (http.url, *http.headers.values()), names_variables=True)
     headers = dict(zip(http.headers, values, strict=True))
     return http.model_copy(update={"url": url, "headers": headers, "body": _body(draft, path, http.body)})
 
@@ -231,9 +231,13 @@ def _body(draft: Draft, path: str, body: Any) -> Any:
     return [_body(draft, path, value) for value in body] if isinstance(body, (list, tuple)) else body
 
 
-def words(draft: Draft, path: str, texts: Sequence[str]) -> tuple[str, ...]:
+def words(draft: Draft, path: str, texts: Sequence[str], *, names_variables: bool = False) -> tuple[str, ...]:
     """Fill the templates in some words that are no SQL: the arguments of a program, an address."""
-    return tuple(draft.attempt(path, draft.templates.words, text, draft.variables) or "" for text in texts)
+
+    def fill(text: str) -> str:
+        return draft.templates.words(text, draft.variables, names_variables=names_variables)
+
+    return tuple(draft.attempt(path, fill, text) or "" for text in texts)
 
 
 def _keep(draft: Draft, text: str) -> str:

@@ -77,6 +77,11 @@ def _as_it_is(value: object) -> object:
     return value
 
 
+def _no_variable(value: object) -> object:
+    """Keep a value from naming an environment variable: whoever gives an input must not read gonogo's own."""
+    return str(value).replace("$", "$$")
+
+
 class Templates(Library):
     """Templates that render."""
 
@@ -135,13 +140,18 @@ class Templates(Library):
             raise BadInput(Problem(file=where, line=line, message=f"template: {error}")) from None
         return "".join(pieces)
 
-    def words(self, text: str, variables: Mapping[str, Any]) -> str:
+    def words(self, text: str, variables: Mapping[str, Any], *, names_variables: bool = False) -> str:
         """Return a text that is no SQL, with its variables filled in as they are.
+
+        Args:
+            text: the text.
+            variables: the values.
+            names_variables: whether `$NAME` in the text stands for an environment variable: in a value it does not.
 
         Raises:
             BadInput: a variable is missing, or the syntax is wrong.
         """
-        return self._fill(text, variables, _as_it_is)
+        return self._fill(text, variables, _no_variable if names_variables else _as_it_is)
 
     def query(self, text: str, variables: Mapping[str, Any]) -> str:
         """Return SQL that stands in the runbook itself, with its variables filled in as those of a template are.

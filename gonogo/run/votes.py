@@ -56,16 +56,51 @@ def prove(plan: Plan, keys: Keys, caller: Caller) -> bool:
     return False
 
 
-def accept_loss(plan: Plan, keys: Keys, caller: Caller) -> None:
-    """See that somebody may let rows be destroyed: on a protected target, one of its people who proves it.
+#: what only one of its people may do on a protected target, and proves each time
+ACCEPT_LOSS, TAKE_OVER, SETTLE = "accept the data loss", "take the run over", "settle what is in doubt"
+
+
+def may(plan: Plan, keys: Keys, caller: Caller, what: str) -> bool:
+    """See that somebody may do what needs one of the people on a protected target; say whether they proved who they are.
+
+    Args:
+        plan: whose people, and whether its target is protected.
+        keys: what its people prove themselves with.
+        caller: who speaks.
+        what: what they do: `ACCEPT_LOSS`, `TAKE_OVER` or `SETTLE`.
 
     Raises:
         Refused: they may not.
     """
     if plan.protected and caller.person not in plan.people:
         who = ", ".join(plan.people) or "none"
-        raise Refused(f"the target is protected, so one of its people ({who}) must accept the data loss: --as, --code")
-    prove(plan, keys, caller)
+        raise Refused(f"the target is protected, so one of its people ({who}) must {what}: --as, --code")
+    return prove(plan, keys, caller)
+
+
+def allowed(plan: Plan, keys: Keys, caller: Caller, *whats: str, proved: bool = False) -> bool:
+    """See that somebody may do some things, with one code; say whether they proved who they are.
+
+    Raises:
+        Refused: they may not.
+    """
+    for what in whats:
+        proved = proved or may(plan, keys, caller, what)
+    return proved or (bool(caller.code) and prove(plan, keys, caller))
+
+
+def shown_as(plan: Plan, caller: Caller, *, proved: bool, otherwise: str) -> str:
+    """Return by which name an actor is shown: one that could be proved, and was not, says so.
+
+    Args:
+        plan: whether its target is protected.
+        caller: who speaks.
+        proved: whether they proved it.
+        otherwise: who it is where nobody is named.
+    """
+    if not caller.person:
+        return otherwise
+    return caller.person if proved or not plan.protected else f"{caller.person} (not proved)"
 
 
 def vote(
@@ -111,8 +146,10 @@ def agree(
     reason: str,
     level: str = "",
     back_to: int | None = None,
-) -> str:
+) -> tuple[str, bool]:
     """Agree to a rollback, where the runbook lets nobody ask for one alone; return who else must, or nothing.
+
+    It is also said whether the caller proved who they are: where enough people agreed before, nobody is asked again.
 
     Args:
         connection: where the ledger is.
@@ -132,7 +169,7 @@ def agree(
         raise Refused("the runbook names no authority for its rollback")
     now = server_time(connection)
     if rollback_approved(plan, state, now):
-        return ""  # they have agreed already; only what follows was not done
+        return "", False  # they have agreed already; only what follows was not done
     given = recent_approvals(plan, state, now)
     said = VoteCast(
         on=ROLLBACK,
@@ -144,10 +181,12 @@ def agree(
         back_to=back_to,
     )
     same = [vote for vote in given if (vote.level, vote.back_to) == (level, back_to)]
-    _cast(connection, found, keys, caller, rule, same, said)
+    proved = _cast(connection, found, keys, caller, rule, same, said)
     after = find(connection, run=found.run).state
     now = server_time(connection)
-    return "" if rollback_approved(plan, after, now) else missing_votes(rule, plan.people, recent_approvals(plan, after, now))
+    if rollback_approved(plan, after, now):
+        return "", proved
+    return missing_votes(rule, plan.people, recent_approvals(plan, after, now)), proved
 
 
 def confirm(connection: Connection, found: FoundRun, keys: Keys, caller: Caller, item: str, evidence: str) -> None:
@@ -238,7 +277,7 @@ def launch_details(
 
 def _cast(
     connection: Connection, found: FoundRun, keys: Keys, caller: Caller, rule: Approve, given: Sequence[Vote], said: VoteCast
-) -> None:
+) -> bool:
     # the code first: whatever else is wrong with the vote, the code is used up
     proved = _proved(connection, found, keys, caller, said.decision)
     why = why_vote_rejected(
@@ -254,6 +293,7 @@ def _cast(
     if why:
         raise _refused(connection, found, caller, said.decision, why)
     store.append(connection, found.run, _signed(connection, keys, found, said.replace(proved=proved)), caller.person)
+    return proved
 
 
 def _proved(connection: Connection, found: FoundRun, keys: Keys, caller: Caller, decision: str) -> bool:

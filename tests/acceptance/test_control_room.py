@@ -284,6 +284,35 @@ def test_a_run_resumed_through_the_api_without_a_decision_stays_undecided(
     room.await_state(run, "No-go")
 
 
+def test_the_api_runs_no_file_but_a_runbook_of_the_project(room: ScratchServer, tmp_path: Path) -> None:
+    (tmp_path / "runbooks").mkdir()
+    evil = tmp_path / "runbooks" / "evil.yaml"
+    evil.write_text(
+        f"runbook: evil\ntargets: {{db: {{database: embedded}}}}\nphases:\n  - phase: one\n    tasks:\n      - task: work\n"
+        f"        steps: [{{run: [touch, {tmp_path}/done], undo: nothing}}]\n"
+    )
+    user, password = room.password.split(":")
+    with httpx.Client(base_url=f"{room.address}/api", auth=(user, password), timeout=180) as api:
+        token = api.get("/csrf-token", params={"client": "test"}).json()["token"]
+        headers = {"Prefect-Csrf-Token": token, "Prefect-Csrf-Client": "test"}
+        offered = {found["name"]: found["id"] for found in api.post("/deployments/filter", json={}, headers=headers).json()}
+        tries = [("open: run", tried) for tried in ("../../etc/passwd", "/etc/shadow", "", "open.yaml", 7)]
+        tries += [(f"open: {what}", str(evil)) for what in ("run", "rehearse", "resume", "roll back")]
+        made = []
+        for name, runbook in tries:
+            body = {
+                "parameters": {"runbook": runbook, "target": "db"},
+                "enforce_parameter_schema": False,
+                "state": {"type": "SCHEDULED"},
+            }
+            made.append(api.post(f"/deployments/{offered[name]}/create_flow_run", json=body, headers=headers).json()["id"])
+    for (name, runbook), run in zip(tries, made, strict=True):
+        told = room.ended(run)
+        assert told["type"] == "FAILED", (name, runbook, told)
+        assert "root:" not in str(told["message"])
+    assert not (tmp_path / "done").exists()
+
+
 def test_cancelling_a_flow_run_stops_its_statement_at_once_and_holds_the_run(
     room: ScratchServer, page: Page, urls: dict[str, str]
 ) -> None:

@@ -20,6 +20,7 @@ from support.command import environment, gonogo, start, status
 from gonogo import clock
 from gonogo.core.engine.events import Kind
 from gonogo.keys import Keys, NotProved
+from gonogo.run import runs, votes
 
 Make = Callable[..., Path]
 BOOK = """
@@ -639,3 +640,41 @@ def test_a_rehearsal_whose_record_was_edited_does_not_let_a_protected_run_begin(
 
     assert done.returncode == 10
     assert "its record is not signed with this project's key: somebody else wrote it" in done.stdout, done.stdout
+
+
+def test_whoever_lets_rows_go_proves_it_also_where_others_agreed_to_roll_back(guarded: Desk) -> None:
+    assert guarded.go("owner", "--code", guarded.code("owner")).returncode == 0
+    assert guarded.go("lead", "--code", guarded.code("lead")).returncode == 0
+    done = guarded.resume()
+    assert done.returncode == 0, done.stdout + done.stderr
+    with psycopg.connect(guarded.url, autocommit=True) as connection:
+        connection.execute("INSERT INTO made SELECT generate_series(1, 7)")
+        back = ("rollback", "book", "-t", "guarded", "--without-prefect", "--reason", "wrong")
+        assert guarded(*back, "--as", "lead", "--code", guarded.code("lead")).returncode == 4
+        # the second one agrees, and the process that would act on it never comes
+        found = runs.find(connection, runbook="book")
+        keys = Keys(file=guarded.project / ".gonogo/keys.json")
+        caller = votes.Caller(person="owner", code=guarded.code("owner"))
+        assert votes.agree(connection, found, keys, caller, "wrong") == ("", True)
+
+        for more in (["--as", "mallory"], ["--as", "lead"], ["--as", "lead", "--code", "000000"], []):
+            done = guarded(*back, "--accept-loss", "--take-over", *more)
+            assert done.returncode == 3, done.stdout + done.stderr
+        assert connection.execute("SELECT count(*) FROM made").fetchone() == (7,)
+        assert guarded.bodies(Kind.ROLL_BACK) == []
+
+        done = guarded(*back, "--accept-loss", "--as", "lead", "--code", guarded.code("lead"))
+        assert done.returncode == 11, done.stdout + done.stderr
+    assert not guarded.made()
+
+
+def test_a_name_that_was_not_proved_says_so_and_doubt_is_settled_by_somebody_who_proves_it(guarded: Desk) -> None:
+    done = guarded("resume", "book", "-t", "guarded", "--without-prefect", "--no-wait", "--settle", "done", "--as", "dev")
+    assert done.returncode == 3
+    assert "must prove who they are" in done.stderr
+    done = guarded("resume", "book", "-t", "guarded", "--without-prefect", "--no-wait", "--settle", "done", "--as", "mallory")
+    assert "so one of its people (lead, owner, dev) must settle what is in doubt" in done.stderr
+    assert guarded("hold", "book", "-t", "guarded", "--as", "lead", "--reason", "wait").returncode in (0, 3)
+    done = guarded("resume", "book", "-t", "guarded", "--without-prefect", "--no-wait", "--as", "owner")
+    assert "owner (not proved)" in done.stdout, done.stdout + done.stderr
+    assert guarded("resume", "book", "-t", "guarded", "--as", "owner", "--code", "000000", "--no-wait").returncode == 3

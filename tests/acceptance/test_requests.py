@@ -273,3 +273,11 @@ def test_a_request_that_cannot_be_made_was_not_made(desk: Desk, service: Service
     assert "Traceback" not in done.stdout + done.stderr
     assert service.asked == []
     assert token not in done.stdout
+
+
+def test_an_input_names_no_environment_variable(desk: Desk, service: Service) -> None:
+    desk.book(path="deploy/{{ version }}/$TOKEN")
+    done = desk("run", "book", "--without-prefect", "--input", "version=$TOKEN.${SERVICE}.$$")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert service.paths == ["/deploy/$TOKEN.$%7BSERVICE%7D.$$/t0p-s3cret"]
+    assert service.asked[0][2] == {"version": "$TOKEN.${SERVICE}.$$"}

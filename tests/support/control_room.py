@@ -79,6 +79,14 @@ class ScratchServer:
             time.sleep(0.5)
         return found
 
+    def ended(self, run: str, seconds: float = 180) -> Any:
+        """Wait until a flow run has ended, however it did; return its state."""
+        deadline = time.monotonic() + seconds
+        while (found := self.flow_run(run))["state"]["type"] not in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
+            assert time.monotonic() < deadline, (found["state"], self.served()[-3000:])
+            time.sleep(0.5)
+        return found["state"]
+
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command in the project."""
         return gonogo(*arguments, cwd=self.project, env=self.env)
