@@ -163,7 +163,7 @@ def resume(runbook: str, target: str, settle: str = "", take_over: bool = False,
             raise Refused(f"nothing to resume: the run {found.run} is over ({found.state.status})")
         if found.state.status is Status.READY and not found.state.held:
             raise Refused(f"the run {found.run} waits for its next phase; launch it")
-        needs = [*([votes.SETTLE] if settle else []), *([votes.TAKE_OVER] if take_over and found.running else [])]
+        needs = votes.needs(settle=bool(settle), take_over=take_over and found.running)
         proved = votes.allowed(found.plan, signatures.keys_of(opened.project), caller, *needs)
         who = votes.shown_as(found.plan, caller, proved=proved, otherwise=_UI)
         settled = begin.settlement(found, settle) if settle else None
@@ -204,7 +204,7 @@ def roll_back(
             lacks, proved = votes.agree(connection, found, keys, caller, reason, level, back_to)
             if lacks:
                 return Failed(name="Waiting for approval", message=f"{caller.person} approves: {lacks}")
-        needs = [*([votes.ACCEPT_LOSS] if accept_loss else []), *([votes.TAKE_OVER] if take_over and found.running else [])]
+        needs = votes.needs(accept_loss=accept_loss, take_over=take_over and found.running)
         if not proved:
             proved = votes.allowed(found.plan, keys, caller, *needs)
         who = votes.shown_as(found.plan, caller, proved=proved, otherwise=_UI)

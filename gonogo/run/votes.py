@@ -60,6 +60,12 @@ def prove(plan: Plan, keys: Keys, caller: Caller) -> bool:
 ACCEPT_LOSS, TAKE_OVER, SETTLE = "accept the data loss", "take the run over", "settle what is in doubt"
 
 
+def needs(*, accept_loss: bool = False, take_over: bool = False, settle: bool = False) -> list[str]:
+    """Return what of a request only one of the people may do on a protected target."""
+    asked = {ACCEPT_LOSS: accept_loss, TAKE_OVER: take_over, SETTLE: settle}
+    return [what for what, wanted in asked.items() if wanted]
+
+
 def may(plan: Plan, keys: Keys, caller: Caller, what: str) -> bool:
     """See that somebody may do what needs one of the people on a protected target; say whether they proved who they are.
 
