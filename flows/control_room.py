@@ -41,6 +41,8 @@ class _Child:
     command: list[str]
     environment: Mapping[str, str]
     log: Path
+    #: what it inherits
+    socket: socket.socket | None = None
     process: subprocess.Popen[bytes] | None = None
     deaths: list[float] = field(default_factory=list)
 
@@ -54,6 +56,7 @@ class _Child:
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
+                pass_fds=[self.socket.fileno()] if self.socket else [],
                 start_new_session=True,
                 preexec_fn=end_with_parent,  # noqa: PLW1509 - no other thread of this process holds anything then
             )
@@ -81,8 +84,13 @@ def up(project: Project, say: Say, *, port: int = 4200) -> None:
         Refused: the port is taken, or a child dies again and again.
         Unreachable: the database or the server does not start.
     """
-    _require_free(port)
     _require_alone(project)
+    with _listening(port) as listener:
+        _up(project, say, listener)
+
+
+def _up(project: Project, say: Say, listener: socket.socket) -> None:
+    port = listener.getsockname()[1]
     home = project.state / "prefect"
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     database = home / "postgres"
@@ -91,8 +99,9 @@ def up(project: Project, say: Say, *, port: int = 4200) -> None:
     environment = _environment(project, home, database, port, password)
     server = _Child(
         name="the Prefect server",
-        command=[sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)],
+        command=[sys.executable, "-P", "-m", "flows.prefect_server", str(listener.fileno())],
         environment=environment,
+        socket=listener,
         log=home / "server.log",
     )
     serving = _Child(
@@ -155,13 +164,21 @@ def _environment(project: Project, home: Path, database: Path, port: int, passwo
     }
 
 
-def _require_free(port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+@contextmanager
+def _listening(port: int) -> Iterator[socket.socket]:
+    """Yield the socket that the server will answer on: from now on nobody else can, also while the server is started again.
+
+    Raises:
+        Refused: somebody answers there already.
+    """
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            listener.bind(("127.0.0.1", port))
+            listener.listen(128)
         except OSError:
             raise Refused(f"port {port} is taken; end what uses it, or choose another one with --port") from None
+        yield listener
 
 
 def _require_alone(project: Project) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -159,6 +160,10 @@ def test_the_server_asks_for_the_password_and_serves_no_other_origin(room: Scrat
     assert httpx.get(f"{api}/admin/version").status_code == 401
     user, password = room.password.split(":")
     assert httpx.post(f"{api}/flows/filter", json={}, auth=(user, password)).status_code == 403, "CSRF protection is on"
+    for path in ("/docs", "/redoc", "/openapi.json", "/api/docs", "/api/redoc", "/api/openapi.json"):
+        told = httpx.get(f"{room.address}{path}").text
+        assert "openapi" not in told.lower(), path
+        assert "swagger" not in told.lower(), path
     answered = httpx.get(f"{api}/health", headers={"Origin": "http://evil.example"})
     assert "access-control-allow-origin" not in answered.headers
     assert room.log.read_text().count(password) == 1, "the password is shown once"
@@ -408,8 +413,14 @@ def test_what_dies_is_started_again_and_a_gate_that_waits_outlives_the_server(
     open_form(page, room, "restarted: run")
     run = submit(page)
     room.await_state(run, "Paused")
-    for name, again in (("prefect server start", "the Prefect server ended"), ("gonogo serve", "the runbooks' host ended")):
+    port = int(room.address.rpartition(":")[2])
+    for name, again in (("flows.prefect_server", "the Prefect server ended"), ("gonogo serve", "the runbooks' host ended")):
         os.kill(child_of(room, name), signal.SIGKILL)
+        # what answers there gets the password of whoever asks: it is nobody but the server, also while that is not there
+        with socket.socket() as stranger:
+            stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with pytest.raises(OSError, match="in use"):
+                stranger.bind(("127.0.0.1", port))
         room.until(partial(said, room, again))
     room.until(lambda: answers(room))
 
