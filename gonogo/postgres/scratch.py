@@ -114,8 +114,8 @@ def _made(server: str, where: str, template: sql.Composable, roles: Sequence[str
             _make_roles(connection, roles)
             _sweep(connection)
             connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE ").format(sql.Identifier(name)) + template)
-            mark = sql.Literal(_mark(os.getpid()))
-            connection.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), mark))
+            ours = sql.Literal(mark(os.getpid()))
+            connection.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), ours))
         except psycopg.Error as error:
             raise Refused(f"no scratch database can be made on {where}: {str(error).strip()}") from None
         try:
@@ -127,8 +127,15 @@ def _made(server: str, where: str, template: sql.Composable, roles: Sequence[str
                 connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(each)))
 
 
-def _mark(process: int) -> str:
+def mark(process: int) -> str:
+    """Return what is noted of something that a process makes for itself: whose it is."""
     return f"{_MARK}{process} on {platform.node()}"
+
+
+def left_by_the_dead(comment: str) -> bool:
+    """Say whether something was made by a process of this machine that does not live any more."""
+    process = comment.removeprefix(_MARK).split(" ", 1)[0]
+    return process.isdigit() and comment == mark(int(process)) and not _lives(int(process))
 
 
 def _sweep(connection: psycopg.Connection[Any]) -> None:
@@ -138,8 +145,7 @@ def _sweep(connection: psycopg.Connection[Any]) -> None:
         [_NAME],
     ).fetchall()
     for name, comment in rows:
-        process = str(comment or "").removeprefix(_MARK).split(" ", 1)[0]
-        if process.isdigit() and comment == _mark(int(process)) and not _lives(int(process)):
+        if left_by_the_dead(str(comment or "")):
             # another role's is for that role to sweep
             with suppress(psycopg.Error):
                 connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))

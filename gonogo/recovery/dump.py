@@ -32,6 +32,7 @@ from gonogo.postgres.schemas import USERS_SCHEMAS
 from gonogo.postgres.scratch import ScratchServer, scratch
 from gonogo.postgres.server_clock import server_time
 from gonogo.postgres.tools import ProgramFailed, Say, finish, running, without_password
+from gonogo.recovery.loader import loader, owning, parts_of
 from gonogo.recovery.manifest import MANIFEST, BackupFailed, BackupFolder, Manifest, read, sums
 
 #: connections that dump and restore at a time, and the compression: quick, and a third of the size
@@ -240,16 +241,38 @@ def restore(backup: BackupFolder, url: str, say: Say) -> float:
         BackupFailed: pg_restore fails.
     """
     began = clock.monotonic()
-    command = ["pg_restore", "--format=directory", f"--jobs={_JOBS}", f"--dbname={without_password(url)}"]
     try:
-        if _major(backup.manifest.server) != _major(_version(url)):
-            _restore_definitions(backup, url, say)
-            command += ["--section=data", "--section=post-data"]
-        with running([*command, str(backup.dump)], url, connects=False) as process:
-            finish(process, say, "restoring")
+        with loader(url) as its_url, tempfile.TemporaryDirectory(prefix="gonogo-") as folder:
+            if _major(backup.manifest.server) != _major(_version(url)):
+                _restore_definitions(backup, url, say)
+            else:
+                _restore_part(backup, url, say, "--section=pre-data")
+            if not its_url:
+                _restore_part(backup, url, say, "--section=data", "--section=post-data")
+            else:
+                _restore_guarded(backup, url, its_url, Path(folder), say)
     except ProgramFailed as error:
         raise BackupFailed(str(error)) from None
     return round(clock.monotonic() - began, 1)
+
+
+def _restore_part(backup: BackupFolder, url: str, say: Say, *options: str) -> None:
+    command = ["pg_restore", "--format=directory", f"--jobs={_JOBS}", f"--dbname={without_password(url)}", *options]
+    with running([*command, str(backup.dump)], url, connects=False) as process:
+        finish(process, say, "restoring")
+
+
+def _restore_guarded(backup: BackupFolder, url: str, its_url: str, folder: Path, say: Say) -> None:
+    """Restore the rows, and all that comes after them, so that what the owners of tables wrote does not run as this role."""
+    listed = folder / "list"
+    with running(["pg_restore", "--list", f"--file={listed}", str(backup.dump)], url, connects=False) as process:
+        finish(process, say, "reading the dump")
+    parts = parts_of(listed)
+    _restore_part(backup, its_url, say, "--section=data", f"--use-list={parts.rows}")
+    if parts.owners:
+        with owning(url, its_url, parts.owners):
+            _restore_part(backup, its_url, say, "--section=post-data", f"--use-list={parts.checks}")
+    _restore_part(backup, url, say, "--section=data", "--section=post-data", f"--use-list={parts.rest}")
 
 
 def _restore_definitions(backup: BackupFolder, url: str, say: Say) -> None:

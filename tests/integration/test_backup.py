@@ -16,6 +16,7 @@ from support.servers import Server
 
 from gonogo.core.engine.events import BackupProof
 from gonogo.core.model.rollback import Backup as Rule
+from gonogo.postgres import embedded
 from gonogo.postgres.connection import Database
 from gonogo.postgres.scratch import ScratchServer
 from gonogo.recovery import dump
@@ -365,3 +366,71 @@ def test_what_is_computed_again_or_belongs_to_an_extension_is_named_as_not_cover
         "the rows of the materialized view public.best, which is computed again",
         "the rows of public.rates, which the extension plpgsql owns",
     ]
+
+
+#: all that a table's owner can make a server run while its rows come back, each asking for what a superuser may
+TRAP = """
+CREATE FUNCTION app.sprung(what text) RETURNS boolean LANGUAGE plpgsql AS $f$
+DECLARE tried text;
+BEGIN
+  FOREACH tried IN ARRAY ARRAY['ALTER ROLE {role} SUPERUSER', 'COPY (SELECT 1) TO PROGRAM ''touch {file}''',
+    'SET SESSION AUTHORIZATION DEFAULT', 'SET SESSION AUTHORIZATION postgres', 'SET ROLE postgres', 'GRANT postgres TO {role}',
+    'ALTER ROLE {role} SUPERUSER', 'CREATE ROLE {role}_more SUPERUSER', 'GRANT pg_execute_server_program TO {role}'] LOOP
+    BEGIN EXECUTE tried; EXCEPTION WHEN OTHERS THEN NULL; END;
+  END LOOP;
+  RETURN true;
+END $f$;
+-- what must be immutable is called so, and calls what is not
+CREATE FUNCTION app.trap(what text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $f$ BEGIN RETURN app.sprung(what); END $f$;
+CREATE DOMAIN app.word AS text CHECK (app.sprung(VALUE));
+CREATE TYPE app.pair AS (a int, b text);
+CREATE TABLE app.checked (id int PRIMARY KEY CHECK (app.sprung('check')), word app.word,
+  made boolean GENERATED ALWAYS AS (app.trap(id::text)) STORED, filled boolean DEFAULT app.sprung('default'));
+INSERT INTO app.checked (id, word) VALUES (1, 'a'), (2, 'b');
+CREATE FUNCTION app.of_row(r app.checked) RETURNS boolean LANGUAGE sql AS $$ SELECT app.sprung(r.word::text) $$;
+ALTER TABLE app.checked ADD CONSTRAINT whole CHECK (app.of_row(checked));
+CREATE INDEX trapped ON app.checked (app.trap(id::text));
+CREATE UNIQUE INDEX partly ON app.checked (id) WHERE app.trap(id::text);
+CREATE TABLE app.child (id int REFERENCES app.checked, note text);
+INSERT INTO app.child VALUES (1, 'x');
+CREATE FUNCTION app.fires() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM app.sprung('trigger'); RETURN NEW; END $$;
+CREATE TRIGGER fires BEFORE INSERT OR UPDATE ON app.child FOR EACH ROW EXECUTE FUNCTION app.fires();
+CREATE MATERIALIZED VIEW app.kept AS SELECT id FROM app.checked WHERE app.sprung(id::text);
+CREATE TABLE app.parts (id int CHECK (app.sprung(id::text))) PARTITION BY LIST (id);
+CREATE TABLE app.part PARTITION OF app.parts FOR VALUES IN (1);
+INSERT INTO app.parts VALUES (1);
+ALTER TABLE app.child ADD CONSTRAINT later CHECK (app.sprung(note)) NOT VALID;
+"""
+
+
+@pytest.mark.parametrize("where", ["the target's own server", "a server of gonogo's own"])
+def test_nothing_that_a_tables_owner_wrote_runs_as_gonogo_while_it_is_restored(
+    any_server: Server, tmp_path: Path, open_path: Path, where: str
+) -> None:
+    url, done, role = any_server.database(), open_path / "done", f"owner_{os.getpid()}"
+    open_path.chmod(0o777)
+    own = where.startswith("a server")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {role} LOGIN; CREATE SCHEMA app AUTHORIZATION {role}".encode())
+        with psycopg.connect(url, user=role, autocommit=True) as owner:
+            owner.execute(TRAP.format(role=role, file=done).encode())
+        try:
+            made = dump.take(Database(url=url), tmp_path / "backup", quietly)
+            room = ScratchServer(database=Database(url=url), spare=nowhere)
+            if own:
+                with embedded.running(open_path / "own") as elsewhere:
+                    dump.prove(made, ScratchServer(database=Database(url=url), spare=nowhere, server=elsewhere), quietly)
+                    with psycopg.connect(elsewhere) as there:
+                        powers = "SELECT rolname FROM pg_roles WHERE rolsuper AND oid >= 16384 OR rolname LIKE 'gonogo_loader%'"
+                        assert there.execute(powers.encode()).fetchall() == []
+            else:
+                dump.prove(made, room, quietly)
+            assert not done.exists(), "no program ran"
+            left = connection.execute(
+                "SELECT rolname FROM pg_roles WHERE rolsuper AND oid >= 16384 OR rolname LIKE 'gonogo_loader%%' OR"
+                " rolname = %s AND pg_has_role(oid, 'pg_execute_server_program', 'member')",
+                [role],
+            )
+            assert left.fetchall() == []
+        finally:
+            connection.execute(f"DROP OWNED BY {role} CASCADE; DROP ROLE IF EXISTS {role}_more; DROP ROLE {role}".encode())

@@ -75,6 +75,12 @@ MUTANTS = {
         "        if False\n",
         _protocol("does_not_hold"),
     ),
+    "rows are loaded into a copy by a superuser": Mutant(
+        "gonogo/recovery/loader.py",
+        "if row is None or not row[0]:",
+        "if True:",
+        ("tests/integration/test_backup.py", "-k", "tables_owner"),
+    ),
     "what is written over is not noted": Mutant(
         "gonogo/run/session.py",
         "done = body.replace(over=over) if over else body",
