@@ -11,7 +11,6 @@ import re
 import secrets
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -31,9 +30,9 @@ from gonogo.postgres.fingerprint import fingerprint
 from gonogo.postgres.schemas import USERS_SCHEMAS
 from gonogo.postgres.scratch import ScratchServer, scratch
 from gonogo.postgres.server_clock import server_time
-from gonogo.postgres.tools import ProgramFailed, Say, finish, running, without_password
-from gonogo.recovery.loader import loader, owning, parts_of
+from gonogo.postgres.tools import ProgramFailed, Say, finish, running
 from gonogo.recovery.manifest import MANIFEST, BackupFailed, BackupFolder, Manifest, read, sums
+from gonogo.recovery.pg_restore import major, restore
 
 #: connections that dump and restore at a time, and the compression: quick, and a third of the size
 _JOBS, _COMPRESSION = 2, "gzip:1"
@@ -45,9 +44,6 @@ WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND {USERS_SCHEMAS}
     WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'e')
 ORDER BY 1
 """
-#: what only some versions know: a setting of 17 and later, and a mark that newer releases of old versions put on columns
-_FOREIGN = re.compile(r"SET transaction_timeout = 0;\n|ALTER TABLE ONLY .* ALTER COLUMN .* SET \(pg_attver=\d+\);\n")
-_COPY = re.compile(r"COPY .* FROM stdin;\n")
 _SCHEMAS = """
 SELECT format('%I.%I', n.nspname, c.relname), n.nspname
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r'
@@ -218,9 +214,9 @@ def restored(backup: BackupFolder, room: ScratchServer, say: Say) -> Iterator[tu
         seconds = round(clock.monotonic() - began, 2)
         with Database(url=url).connect("gonogo/prove") as connection:
             require_held(backup, connection)
-            version = _major(connection.info.server_version)
+            version = major(connection.info.server_version)
         uncovered = [*backup.manifest.uncovered, *(f"the rows of {name}" for name in backup.manifest.without_rows)]
-        if version != _major(backup.manifest.server):
+        if version != major(backup.manifest.server):
             uncovered.append(f"definitions but for their names, since the copy is PostgreSQL {version}")
         proof = BackupProof(
             folder=str(backup.folder),
@@ -232,83 +228,6 @@ def restored(backup: BackupFolder, room: ScratchServer, say: Say) -> Iterator[tu
             uncovered=tuple(uncovered),
         )
         yield url, proof
-
-
-def restore(backup: BackupFolder, url: str, say: Say) -> float:
-    """Restore a backup into an empty database; return the seconds it took.
-
-    Raises:
-        BackupFailed: pg_restore fails.
-    """
-    began = clock.monotonic()
-    try:
-        with loader(url) as its_url, tempfile.TemporaryDirectory(prefix="gonogo-") as folder:
-            if _major(backup.manifest.server) != _major(_version(url)):
-                _restore_definitions(backup, url, say)
-            else:
-                _restore_part(backup, url, say, "--section=pre-data")
-            if not its_url:
-                _restore_part(backup, url, say, "--section=data", "--section=post-data")
-            else:
-                _restore_guarded(backup, url, its_url, Path(folder), say)
-    except ProgramFailed as error:
-        raise BackupFailed(str(error)) from None
-    return round(clock.monotonic() - began, 1)
-
-
-def _restore_part(backup: BackupFolder, url: str, say: Say, *options: str) -> None:
-    command = ["pg_restore", "--format=directory", f"--jobs={_JOBS}", f"--dbname={without_password(url)}", *options]
-    with running([*command, str(backup.dump)], url, connects=False) as process:
-        finish(process, say, "restoring")
-
-
-def _restore_guarded(backup: BackupFolder, url: str, its_url: str, folder: Path, say: Say) -> None:
-    """Restore the rows, and all that comes after them, so that what the owners of tables wrote does not run as this role."""
-    listed = folder / "list"
-    with running(["pg_restore", "--list", f"--file={listed}", str(backup.dump)], url, connects=False) as process:
-        finish(process, say, "reading the dump")
-    parts = parts_of(listed)
-    _restore_part(backup, its_url, say, "--section=data", f"--use-list={parts.rows}")
-    if parts.owners:
-        with owning(url, its_url, parts.owners):
-            _restore_part(backup, its_url, say, "--section=post-data", f"--use-list={parts.checks}")
-    _restore_part(backup, url, say, "--section=data", "--section=post-data", f"--use-list={parts.rest}")
-
-
-def _restore_definitions(backup: BackupFolder, url: str, say: Say) -> None:
-    """Restore the definitions on a server of another version, without what only the other one knows."""
-    with tempfile.TemporaryDirectory(prefix="gonogo-") as folder:
-        script = write_script(backup, Path(folder), ["--section=pre-data"], url, say)
-        with running(["psql", "--no-psqlrc", "--quiet", "--output=/dev/null", f"--file={script}"], url) as process:
-            finish(process, say, "restoring")
-
-
-def write_script(backup: BackupFolder, folder: Path, options: Sequence[str], url: str, say: Say) -> Path:
-    """Write a backup, or a part of it, as a script that PostgreSQL 15 and later take; return the file.
-
-    Raises:
-        ProgramFailed: pg_restore fails.
-    """
-    raw, tamed = folder / "raw.sql", folder / "dump.sql"
-    with running(["pg_restore", *options, f"--file={raw}", str(backup.dump)], url, connects=False) as process:
-        finish(process, say, "reading the dump")
-    with raw.open(encoding="utf-8") as lines, open(tamed, "w", encoding="utf-8", opener=private_files.opener) as kept:
-        copying = False
-        for line in lines:
-            if copying or not _FOREIGN.fullmatch(line):
-                kept.write(line)
-            copying = line != "\\.\n" if copying else bool(_COPY.fullmatch(line))
-    raw.unlink()
-    return tamed
-
-
-def _major(version: int) -> int:
-    return version // 10000
-
-
-def _version(url: str) -> int:
-    with Database(url=url).connect("gonogo/restore") as connection:
-        return int(_one(connection, "SHOW server_version_num"))
 
 
 def require_held(backup: BackupFolder, connection: Connection) -> None:
@@ -327,7 +246,7 @@ def require_held(backup: BackupFolder, connection: Connection) -> None:
     ]
     now_there = fingerprint(connection, manifest.fingerprint.form)
     held, there = portable(manifest.fingerprint.objects), portable(now_there.objects)
-    if _major(manifest.server) != _major(connection.info.server_version):
+    if major(manifest.server) != major(connection.info.server_version):
         # versions write the same definition differently: then it is seen that every object is there
         held, there = dict.fromkeys(held, ""), dict.fromkeys(there, "")
     else:

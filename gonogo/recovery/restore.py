@@ -29,8 +29,9 @@ from gonogo.ledger.encoding import encode
 from gonogo.postgres.connection import Connection, Database, connect_plainly, transaction
 from gonogo.postgres.tools import ProgramFailed, Say, finish, running
 from gonogo.recovery import data_loss
-from gonogo.recovery.dump import require_held, restore, write_script
+from gonogo.recovery.dump import require_held
 from gonogo.recovery.manifest import BackupFailed, BackupFolder
+from gonogo.recovery.pg_restore import restore, write_script
 
 #: what the comment of the new database says: that it is being built, or that only the names are left to swap
 _BUILDING, _READY = "builds the restore", "swaps in the restore"
