@@ -65,7 +65,7 @@ monitor: {every: 10m, alerts: [{alert: nobody-ends, check: no_long_transactions,
 TARGETS = """\
 targets:
   test:
-    database: embedded            # gonogo's own PostgreSQL 18, in .gonogo/ of the project
+    database: embedded            # gonogo's own PostgreSQL 18, in .gonogo/; `gonogo psql` looks into it
   staging:
     database: $STAGING_DATABASE_URL
     role: shop_owner

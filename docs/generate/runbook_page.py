@@ -35,7 +35,8 @@ the words mean.
 - `gonogo run hello` reads `runbooks/hello.yaml` of the project, which is the nearest folder above you with a `runbooks/`.
   A path works as well.
 - Templates are looked for in `sql_templates/<name of the runbook>/`, then in `sql_templates/`.
-- A key that is not in these tables is an error. `gonogo validate` tells every problem at once, with line and column.
+- A key that is not in these tables is an error. `gonogo validate` tells every problem at once, with line and column;
+  what names refer to, and the templates, are looked at once the form is right.
 - The YAML is a plain subset: no tags, no dates, one document. `yes` and `12:30` are text. A doubled key is an error.
 - Where a table says *text, or a list*, one value needs no brackets: `verify: totals` is `verify: [totals]`.
 - A **duration** is a number with a unit: `500ms`, `30s`, `15m`, `1h30m`, `2d`, `1w`. A bare number is refused.

@@ -132,6 +132,12 @@ COMMANDS = {
         panel=_LOOK,
         help="Print every object of a target's schema with its definition: what a `structure` check compares with.",
     ),
+    "psql": CommandRow(
+        module="psql",
+        function="psql",
+        panel=_LOOK,
+        help="Start psql on a target, also on the embedded PostgreSQL. What is typed there is no part of a run.",
+    ),
     "monitor": CommandRow(
         module="check",
         function="monitor",

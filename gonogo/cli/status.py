@@ -25,7 +25,7 @@ from gonogo.core.text.next_commands import items_to_confirm, next_commands
 from gonogo.core.text.plain import counted
 from gonogo.errors import BadInput, Exit, GonogoError
 from gonogo.ledger import chain, store
-from gonogo.planning.open import open_runbook
+from gonogo.planning.open import OpenedRunbook, open_runbook, problems_of
 from gonogo.postgres.connection import Connection
 from gonogo.postgres.server_clock import server_time
 from gonogo.run import runs
@@ -47,15 +47,15 @@ def validate(
 
     answers: list[dict[str, Any]] = []
     for name in runbooks:
-        problems: list[dict[str, Any]] = []
-        warnings: tuple[str, ...] = ()
-        try:
-            opened = open_runbook(name, target)
-            warnings = prepare(opened, inputs=read_inputs(inputs or [])).warnings
-        except BadInput as error:
-            problems = [vars(problem) | {"text": str(problem)} for problem in error.problems]
-            if not json:
-                complain(error)
+        warnings: list[str] = []
+
+        def plan_it(opened: OpenedRunbook, warnings: list[str] = warnings) -> None:
+            warnings += prepare(opened, inputs=read_inputs(inputs or [])).warnings
+
+        found = problems_of(name, target, plan_it)
+        problems = [vars(problem) | {"text": str(problem)} for problem in found]
+        if found and not json:
+            complain(BadInput(*found))
         answers.append({"runbook": name, "ok": not problems, "problems": problems, "warnings": warnings})
         if not json:
             for warning in warnings:

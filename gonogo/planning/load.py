@@ -42,6 +42,14 @@ _PLAIN = (
 _PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
+class WrongReferences(BadInput):
+    """A runbook has the right form, and names what is not there, or what does not go together."""
+
+    def __init__(self, runbook: Runbook, *problems: Problem) -> None:
+        self.runbook = runbook
+        super().__init__(*problems)
+
+
 def load_runbook(file: Path) -> Runbook:
     """Read and check a runbook.
 
@@ -93,7 +101,7 @@ def check_runbook(text: str, file: str) -> Runbook:
         raise BadInput(*_sorted(problems)) from None
     problems += [_at(path, message, marks, file) for path, message in find_problems(runbook)]
     if problems:
-        raise BadInput(*_sorted(problems))
+        raise WrongReferences(runbook, *_sorted(problems))
     return runbook
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from gonogo.core.model.runbook import Runbook, Target
-from gonogo.errors import BadInput
-from gonogo.planning.load import load_runbook
+from gonogo.errors import BadInput, Problem
+from gonogo.planning.load import WrongReferences, load_runbook
 from gonogo.project import ROOT, Project, find_project, project_of
 
 
@@ -62,10 +63,35 @@ def open_runbook(name: str, target: str = "") -> OpenedRunbook:
     Raises:
         BadInput: there is none, it has problems, or no such target.
     """
-    here = find_project()
-    file = here.runbook(name)
-    runbook = load_runbook(file)
-    own = project_of(file)
+    file = find_project().runbook(name)
+    return _opened(load_runbook(file), file, target)
+
+
+def problems_of(name: str, target: str, plan: Callable[[OpenedRunbook], object]) -> tuple[Problem, ...]:
+    """Return all that is wrong with a runbook: its form; or what it refers to, and with it its templates.
+
+    Args:
+        name: its name in the project's `runbooks/`, or its path.
+        target: the name of one of its targets; its first without one.
+        plan: plans it, and raises what is wrong with its templates.
+    """
+    try:
+        plan(open_runbook(name, target))
+    except WrongReferences as error:
+        try:
+            plan(_opened(error.runbook, find_project().runbook(name), target))
+        except BadInput as more:
+            return tuple(dict.fromkeys((*error.problems, *more.problems)))
+        except Exception:  # noqa: BLE001 - a plan may rest on what is wrong already; then that is to be put right first
+            return error.problems
+        return error.problems
+    except BadInput as error:
+        return error.problems
+    return ()
+
+
+def _opened(runbook: Runbook, file: Path, target: str) -> OpenedRunbook:
+    here, own = find_project(), project_of(file)
     # a runbook of gonogo's own keeps its state where the user is
     project = Project(root=here.root, home=ROOT) if own.root == ROOT else own
     return OpenedRunbook(runbook=runbook, file=file, project=project, target=target)

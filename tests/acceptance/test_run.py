@@ -465,3 +465,16 @@ def test_what_a_script_sets_inside_a_block_does_not_reach_the_next_one(make_proj
 
     assert code == 0, output
     assert ask(old_url, "SELECT count(*) FROM pg_indexes WHERE indexname = 'new_note' AND schemaname = 'public'") == 1
+
+
+def test_psql_reaches_the_target_that_is_meant_without_its_password_in_sight(make_project: Make, old_url: str) -> None:
+    project = make_project(BOOK, **FILES)
+    env = environment(TEST_URL=old_url.replace("postgres:@", "postgres:S3cr3t-canary@"))
+    done = gonogo("psql", "book", "--", "-tAc", "SELECT count(*) FROM old", cwd=project, env=env)
+    assert (done.returncode, done.stdout.strip()) == (0, "1000"), done.stderr
+    wrong = gonogo("psql", "book", "--", "-c", "SELEC", cwd=project, env=env)
+    assert wrong.returncode == 1
+    assert "syntax error" in wrong.stderr
+    none = gonogo("psql", "book", cwd=project, env={**env, "PATH": str(project)})
+    assert none.returncode == 3
+    assert "there is no psql on the PATH; install" in none.stderr

@@ -13,6 +13,8 @@ from gonogo.core.model.runbook import Runbook
 from gonogo.core.plan.plan import Plan
 from gonogo.errors import BadInput, Exit, Problem
 from gonogo.planning.load import MAX_BYTES, load_runbook
+from gonogo.planning.open import problems_of
+from gonogo.planning.planner import prepare as plan
 from gonogo.planning.prepared import Prepared
 from gonogo.project import Project
 
@@ -71,7 +73,7 @@ def project(root: Path) -> AProject:
 def refused(made: AProject, **given: Any) -> BadInput:
     with pytest.raises(BadInput) as raised:
         made.prepare(**given)
-    assert type(raised.value) is BadInput
+    assert isinstance(raised.value, BadInput)
     assert raised.value.exit is Exit.BAD_INPUT
     assert raised.value.problems
     assert all(problem.message.strip() for problem in raised.value.problems)
@@ -627,3 +629,17 @@ def test_a_byte_order_mark_and_windows_lines_do_no_harm(tmp_path: Path) -> None:
 def test_an_anchor_may_be_used_again(tmp_path: Path) -> None:
     found = loaded(tmp_path, lambda runbook: runbook.replace("[1, 2]", "&two [1, 2]").replace("{a: 1}", "{a: *two}"))
     assert found.inputs["map"].default == {"a": [1, 2]}
+
+
+def test_what_names_refer_to_and_the_templates_are_told_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = RUNBOOK.replace("go_if: [orphans]", "go_if: [elsewhere]").replace("undo: nothing", "undo: gone.sql")
+    files = {"runbooks/r.yaml": text.encode(), "sql_templates/example/a.sql.j2": b"SELEC 1;\n"}
+    AProject(tmp_path, files).write()
+    monkeypatch.chdir(tmp_path)
+
+    found = "\n".join(map(str, problems_of("r", "", plan)))
+
+    assert "the check 'elsewhere' is not defined" in found
+    assert 'syntax error at or near "SELEC"' in found
+    assert "there is no template 'gone.sql'" in found
+    assert "there is no template 'check.sql'" in found
