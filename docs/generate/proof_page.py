@@ -103,9 +103,9 @@ LOSS: Mapping[str, tuple[str, str]] = {
         ),
         (
             "rows that the application deleted and the undo brings back; a row that the application writes in the "
-            "moment between gonogo's look at it and a later step that writes it again, or that only a trigger of such a step "
-            "writes again; the content of large objects, foreign tables and other databases; sequences; what "
-            "acts beyond the database. Rows that are copied elsewhere before they go count as lost, and so do values that only "
+            "moment between gonogo's look at it and a later step that writes it again; the content of large objects, foreign "
+            "tables and other databases; sequences; what acts beyond the database. Rows that are copied elsewhere "
+            "before they go count as lost, and so do values that only "
             "read differently"
         ),
     ),

@@ -4,10 +4,10 @@ What a rollback destroys is told by who wrote a row last. Where a step writes a 
 run. So before such a script runs it is counted how many rows it may meet that somebody wrote since the run's first change, and
 how many of them hold a value in each column. Where nobody but the run wrote anything since, nothing is counted.
 
-Where the text does not name its tables, as in a DO block, it is seen which ones it updated as it ran; how many rows of others
-were among them is not known then.
+What the text does not name, as in a DO block, a trigger or a view, is seen as it ran: the tables that it updated. How many rows
+of others were among them is not known then.
 
-What is not seen: what somebody writes between this look and the script, and what a trigger writes again in another table.
+What is not seen: what somebody writes between this look and the script.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ _NOTED = (
 #: the tables in which this transaction updated rows, or which it may have rewritten; also what this session updated just before,
 #: where it has locked that table now
 _UPDATED = f"""
-SELECT DISTINCT c.oid::bigint, pg_catalog.format('%I.%I', n.nspname, c.relname)
+SELECT c.oid::bigint, pg_catalog.format('%I.%I', n.nspname, c.relname),
+  pg_catalog.bool_or(pg_catalog.pg_stat_get_xact_tuples_updated(c.oid) > 0)
 FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_class c ON c.oid = l.relation
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = -1
@@ -64,8 +65,10 @@ WHERE l.pid = pg_catalog.pg_backend_pid() AND l.locktype = 'relation' AND l.gran
   AND c.relpersistence <> 't' AND {USERS_SCHEMAS}
   AND (pg_catalog.pg_stat_get_xact_tuples_updated(c.oid) > 0 OR l.mode = 'AccessExclusiveLock'
     AND a.xmin::text <> (pg_catalog.pg_current_xact_id()::text::bigint & 4294967295)::text)
-ORDER BY 1
+GROUP BY 1, 2 ORDER BY 1
 """
+#: a table that was rewritten holds no row that another transaction wrote
+_REWRITTEN = "SELECT xmin::text = (pg_catalog.pg_current_xact_id()::text::bigint & 4294967295)::text FROM ONLY {} LIMIT 1"
 _LIMIT = "SET LOCAL row_security = off;SET LOCAL statement_timeout = '15s'"
 
 
@@ -106,7 +109,7 @@ class OverNotes:
     def before(
         self, connection: Connection, text: str, batch: Batch | None, *, notes: bool
     ) -> tuple[tuple[WrittenOver, ...], bool]:
-        """Return what a script that is about to run may write again, and whether it may do so in tables that it does not name.
+        """Return what a script that is about to run may write again, and whether to see what it updates as it runs.
 
         It is nothing where nobody but the run wrote anything.
 
@@ -127,9 +130,8 @@ class OverNotes:
             self._others = row is None or bool(row[0])
         if not self._others:
             return (), False
-        tables = overwrites(text)
-        names = [name for name in tables if name != ANY]
-        return _written_over(connection, self.run, self._first, names, batch), ANY in tables
+        names = [name for name in overwrites(text) if name != ANY]
+        return _written_over(connection, self.run, self._first, names, batch), True
 
 
 def _written_over(
@@ -142,13 +144,23 @@ def _written_over(
         for name in names:
             for oid, table, numbers, columns in connection.execute(_TABLES, [full_name(connection, name)]).fetchall():
                 found.append(_count(connection, run, first, WrittenOver(table=oid, name=table, rows=0), columns, numbers, batch))
-    return tuple(each for each in found if each.rows)
+    return tuple(found)
 
 
-def updated_here(connection: Connection) -> tuple[WrittenOver, ...]:
-    """Return the tables in which the open transaction wrote rows again; how many of them were others' is not known."""
-    rows = connection.execute(_UPDATED.encode()).fetchall()
-    return tuple(WrittenOver(table=oid, name=name, rows=UNKNOWN) for oid, name in rows)
+def all_written_over(connection: Connection, known: Iterable[WrittenOver]) -> tuple[WrittenOver, ...]:
+    """Return what was known to be written again, and the other tables in which the open transaction wrote rows again.
+
+    Of these it is not known how many were others'.
+    """
+    known = tuple(known)
+    found = [each for each in known if each.rows]
+    for oid, name, updated in connection.execute(_UPDATED.encode()).fetchall():
+        if oid in {each.table for each in known}:
+            continue
+        row = None if updated else connection.execute(sql.SQL(_REWRITTEN).format(sql.SQL(name))).fetchone()
+        if updated or (row is not None and row[0]):
+            found.append(WrittenOver(table=oid, name=name, rows=UNKNOWN))
+    return tuple(found)
 
 
 def _count(

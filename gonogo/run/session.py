@@ -27,7 +27,7 @@ from gonogo.postgres.connection import OWN_PATH, milliseconds
 from gonogo.postgres.sqlstates import TRANSIENT
 from gonogo.recovery import data_loss, measured_loss
 from gonogo.recovery.measured_loss import CannotMeasure, Touched, UndoScript
-from gonogo.recovery.written_over import Batch, OverNotes, updated_here
+from gonogo.recovery.written_over import Batch, OverNotes, all_written_over
 from gonogo.run.explain import explain
 from gonogo.run.kept_connection import KeptConnection, Stopped
 
@@ -85,16 +85,15 @@ class Session(KeptConnection):
 
         def once() -> Event:
             over: tuple[WrittenOver, ...] = ()
-            opaque, done = False, body
+            sees_more, done = False, body
             if isinstance(body, ScriptDone | BatchDone):
-                over, opaque = self._over.before(self.connection, sql, batch, notes=bool(body.since))
-                done = body.replace(over=over) if over else body
+                over, sees_more = self._over.before(self.connection, sql, batch, notes=bool(body.since))
             rows, message = 0, f"{prefix}{sql}\n;"
             with self._whole_or_nothing():
-                if opaque:
+                if sees_more:
                     # what it updates is seen before it is recorded
                     rows, _ = _answers(self.connection.execute(f"{message}{_OURS}".encode()))
-                    done = done.replace(over=(*over, *updated_here(self.connection)))
+                    done = body.replace(over=all_written_over(self.connection, over))
                     message = ""
                 cursor = self.connection.execute(f"{message}{self._suffix(script, done, commits=not counts)}".encode())
                 more, answer = _answers(cursor)

@@ -30,6 +30,10 @@ CREATE TABLE item (id int PRIMARY KEY, name text NOT NULL, price numeric NOT NUL
 INSERT INTO item SELECT g, 'item ' || g, g FROM generate_series(1, 100) g;
 CREATE TABLE plain (name text, price int);
 INSERT INTO plain SELECT 'plain ' || g, g FROM generate_series(1, 100) g;
+CREATE VIEW seen AS SELECT id, name FROM item;
+CREATE FUNCTION follow() RETURNS trigger LANGUAGE plpgsql AS
+  'BEGIN UPDATE item SET price = price + 1 WHERE id = 7; RETURN NEW; END';
+CREATE TRIGGER follow AFTER UPDATE ON plain FOR EACH ROW WHEN (NEW.price = 51) EXECUTE FUNCTION follow();
 CREATE TABLE parent (id int PRIMARY KEY, name text) PARTITION BY RANGE (id);
 CREATE TABLE part PARTITION OF parent FOR VALUES FROM (0) TO (1000);
 INSERT INTO parent SELECT g, 'row ' || g FROM generate_series(1, 100) g;
@@ -119,6 +123,16 @@ CASES = {
         "INSERT INTO item VALUES (101, 'new', 500)",
         ("UPDATE item SET name = upper(name)", "UPDATE item SET name = lower(name)"),
         {"item": 1},
+    ),
+    "a view": Case(COLOUR, NEW, ("UPDATE seen SET name = upper(name)", "UPDATE seen SET name = lower(name)"), {"item": 2}),
+    "a trigger": Case(
+        COLOUR,
+        NEW,
+        ("UPDATE plain SET price = price + 1 WHERE price = 50", "UPDATE plain SET price = 50 WHERE price = 51"),
+        {"item": 2},
+    ),
+    "a column that is added without writing": Case(
+        COLOUR, OLD, ("ALTER TABLE item ADD more text; UPDATE item SET more = 'x'", "ALTER TABLE item DROP more"), {}
     ),
     "nobody wrote": Case(COLOUR, "SELECT 1", (f"DO $$ BEGIN {DEARER}; END $$", CHEAPER), {}),
 }

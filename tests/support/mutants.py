@@ -83,7 +83,7 @@ MUTANTS = {
     ),
     "what is written over is not noted": Mutant(
         "gonogo/run/session.py",
-        "done = body.replace(over=over) if over else body",
+        "done = body.replace(over=all_written_over(self.connection, over))",
         "done = body",
         ("tests/integration/test_written_over.py", "-k", "15 and type"),
     ),
