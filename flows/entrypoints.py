@@ -39,6 +39,7 @@ from gonogo.run.votes import Caller
 ALL = "all"
 #: who acts, for the ledger, where nobody is named
 _UI = "the Prefect UI"
+_CANCELLED = "cancelled in Prefect"
 RUN, REHEARSE, RESUME, ROLL_BACK = "gonogo-run", "gonogo-rehearse", "gonogo-resume", "gonogo-roll-back"
 MONITOR = "gonogo-monitor"
 _P = ParamSpec("_P")
@@ -163,7 +164,7 @@ def resume(runbook: str, target: str, settle: str = "", take_over: bool = False,
             raise Refused(f"nothing to resume: the run {found.run} is over ({found.state.status})")
         if found.state.status is Status.READY and not found.state.held:
             raise Refused(f"the run {found.run} waits for its next phase; launch it")
-        needs = votes.needs(settle=bool(settle), take_over=take_over and found.running)
+        needs, take_over = votes.needs(found, settle=bool(settle), take_over=take_over)
         proved = votes.allowed(found.plan, signatures.keys_of(opened.project), caller, *needs)
         who = votes.shown_as(found.plan, caller, proved=proved, otherwise=_UI)
         settled = begin.settlement(found, settle) if settle else None
@@ -204,7 +205,10 @@ def roll_back(
             lacks, proved = votes.agree(connection, found, keys, caller, reason, level, back_to)
             if lacks:
                 return Failed(name="Waiting for approval", message=f"{caller.person} approves: {lacks}")
-        needs = votes.needs(accept_loss=accept_loss, take_over=take_over and found.running)
+        # the rollback of a cancelled flow run comes after it by itself, and its process may not be gone yet
+        cancelled = found.state.held == _CANCELLED
+        needs, take_over = votes.needs(found, accept_loss=accept_loss, take_over=take_over)
+        needs = [what for what in needs if not (cancelled and what == votes.TAKE_OVER)]
         if not proved:
             proved = votes.allowed(found.plan, keys, caller, *needs)
         who = votes.shown_as(found.plan, caller, proved=proved, otherwise=_UI)
@@ -283,10 +287,10 @@ def _cancelled(runner: LiveRunner) -> None:
     """Stop the statement at once; hold the run, or let a flow run of its own roll it back (Prefect kills this one soon)."""
     plan, state = runner.plan, runner.state
     phase = plan.phases[min(state.phase, len(plan.phases) - 1)]
-    runner.hold_now("cancelled in Prefect")
+    runner.hold_now(_CANCELLED)
     if phase.on_cancel == "hold" or plan.rollback.authority is not None:
         return
-    parameters = {"runbook": plan.runbook, "target": plan.target, "reason": "cancelled in Prefect", "take_over": True}
+    parameters = {"runbook": plan.runbook, "target": plan.target, "reason": _CANCELLED, "take_over": True}
     name = f"{ROLL_BACK}/{plan.runbook}: roll back"
     try:
         run_deployment(name, parameters=parameters, timeout=0, as_subflow=False)

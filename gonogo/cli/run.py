@@ -147,7 +147,7 @@ def resume(
             raise typer.Exit(runs.exit_code(found.state))
         if found.state.status is Status.READY and not found.state.held:
             raise Refused(f"the run {found.run} waits for its next phase; launch it with `gonogo run {found.plan.arguments}`")
-        needs = votes.needs(settle=bool(settle), take_over=take_over and found.running)
+        needs, take_over = votes.needs(found, settle=bool(settle), take_over=take_over)
         who = _who(found, opened, caller_of(actor, code), *needs)
         settled = begin.settlement(found, settle) if settle else None
     foreground = ForegroundRun(without_prefect, quiet=json, patient=not no_wait)
@@ -260,7 +260,7 @@ def _roll_back(
                 say(f"{caller.person} approves: {lacks}")
                 say(f"next: gonogo rollback {found.plan.arguments} --as PERSON")
                 raise typer.Exit(Exit.HOLDING)
-        needs = votes.needs(accept_loss=request.accept_loss, take_over=take_over and found.running)
+        needs, take_over = votes.needs(found, accept_loss=request.accept_loss, take_over=take_over)
         who = _who(found, opened, caller, *needs, proved=proved)
         if found.running and not take_over:
             if not by_authority:

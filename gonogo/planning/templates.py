@@ -7,6 +7,7 @@ or `literal` (psycopg's own quoting), or as a number or a boolean; a bare string
 from __future__ import annotations
 
 import math
+import re
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -71,6 +72,10 @@ def _finalize(value: object) -> object:
         return value
     shown = type(value).__name__
     raise UndefinedError(f"a bare {shown} in SQL text; pass it through `| ident` or `| literal`")
+
+
+#: a dollar, or a variable, that a value would lengthen
+_DOLLAR = re.compile(r"\$\{?\w*\{[{%]")
 
 
 def _as_it_is(value: object) -> object:
@@ -151,6 +156,8 @@ class Templates(Library):
         Raises:
             BadInput: a variable is missing, or the syntax is wrong.
         """
+        if names_variables and (found := _DOLLAR.search(text)):
+            raise BadInput(f"{found[0]!r}: a variable's name ends before a template: write a / or another sign between them")
         return self._fill(text, variables, _no_variable if names_variables else _as_it_is)
 
     def query(self, text: str, variables: Mapping[str, Any]) -> str:

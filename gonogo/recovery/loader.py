@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,30 +27,42 @@ from gonogo.recovery.manifest import BackupFailed
 _NAME = "gonogo_loader_"
 #: an entry of a dump's table of contents, as `pg_restore --list` writes it: what it is, and whose
 _ROWS = re.compile(r"\d+; \d+ \d+ TABLE DATA ")
-_CHECK = re.compile(r"\d+; \d+ \d+ CHECK CONSTRAINT .* (\S+)$")
-_OWNERS = "SELECT rolname::text FROM pg_catalog.pg_roles WHERE rolname = ANY (%s) AND NOT rolsuper"
+_CHECK = re.compile(r"\d+; \d+ \d+ CHECK CONSTRAINT ")
+_ROLES = "SELECT rolname::text, rolsuper FROM pg_catalog.pg_roles"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """Lists of a dump's entries: its rows, the constraints that look at rows that are there, and all else."""
+    """Lists of a dump's entries: rows, constraints that look at rows that are there, and all else.
+
+    What a superuser owns belongs to all else: what it calls, a superuser chose.
+    """
 
     rows: Path
     checks: Path
     rest: Path
-    #: who own what the constraints are of
+    #: who own the first two
     owners: tuple[str, ...]
 
 
-def parts_of(listed: Path) -> Parts:
-    """Write the lists of what is restored as whom, beside the list of everything."""
+def parts_of(listed: Path, superusers: Mapping[str, bool]) -> Parts:
+    """Write the lists of what is restored as whom, beside the list of everything.
+
+    Args:
+        listed: the list.
+        superusers: of each role, whether it is one.
+    """
     rows, checks, rest, owners = list[str](), list[str](), list[str](), dict[str, None]()
     for line in listed.read_text(encoding="utf-8").splitlines():
-        if _ROWS.match(line):
+        # an entry ends with its owner, whose name may hold blanks
+        owner = max((role for role in superusers if line.endswith(f" {role}")), key=len, default="")
+        guarded = bool(owner) and not superusers[owner]
+        if guarded and _ROWS.match(line):
             rows.append(line)
-        elif found := _CHECK.match(line):
+            owners[owner] = None
+        elif guarded and _CHECK.match(line):
             checks.append(line)
-            owners[found[1]] = None
+            owners[owner] = None
         else:
             rest.append(line)
     made = Parts(
@@ -93,12 +105,18 @@ def loader(url: str) -> Iterator[str]:
             connection.execute(sql.SQL("DROP ROLE {}").format(role))
 
 
+def superusers(url: str) -> dict[str, bool]:
+    """Return of each role of a server whether it is a superuser."""
+    with connect_plainly(url) as connection:
+        return {str(name): bool(is_one) for name, is_one in connection.execute(_ROLES).fetchall()}
+
+
 @contextmanager
 def owning(url: str, its_url: str, owners: tuple[str, ...]) -> Iterator[None]:
-    """Let the loader have the rights of some owners for a while; those of superusers stay theirs."""
+    """Let the loader have the rights of some owners for a while: what they wrote may need them."""
     name = sql.Identifier(str(conninfo_to_dict(its_url)["user"]))
     with connect_plainly(url) as connection:
-        found = [sql.Identifier(str(row[0])) for row in connection.execute(_OWNERS, [list(owners)]).fetchall()]
+        found = [sql.Identifier(owner) for owner in owners]
         for owner in found:
             connection.execute(sql.SQL("GRANT {} TO {}").format(owner, name))
         try:

@@ -24,7 +24,7 @@ from gonogo.postgres.connection import OWN_PATH, Connection, full_name
 from gonogo.postgres.schemas import USERS_SCHEMAS
 from gonogo.postgres.sqlstates import TRANSIENT
 from gonogo.recovery.data_loss import WROTE
-from gonogo.recovery.rows_at_stake import Stake, lost, note
+from gonogo.recovery.rows_at_stake import CannotFollow, Stake, lost, note
 from gonogo.recovery.written_over import noted
 
 #: each table, with what a statement can do to it; temporary tables belong to sessions
@@ -216,6 +216,8 @@ def _measuring(connection: Connection) -> Iterator[None]:
     try:
         connection.execute(OURS.encode())
         yield
+    except CannotFollow as error:
+        raise CannotMeasure(str(error)) from None
     except psycopg.Error as error:
         if connection.closed or (error.sqlstate or "") in TRANSIENT:
             raise

@@ -29,7 +29,8 @@ CROSS JOIN LATERAL (SELECT pg_catalog.pg_get_expr(d.adbin, d.adrelid) AS text) e
 WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum
 """
 _KEY = """
-SELECT a.attnum FROM pg_catalog.pg_index i JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
+SELECT a.attnum FROM pg_catalog.pg_index i JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid
+  AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1])
 WHERE i.indrelid = %s AND i.indisprimary ORDER BY a.attnum
 """
 _NOTE = f"""
@@ -52,6 +53,18 @@ _AGAIN = {
 #: the rows that somebody else wrote last
 _OTHERS = sql.SQL("s.by IS NULL")
 _ALL = sql.SQL("true")
+
+
+#: whether this transaction wrote a row that is none of those that were noted
+_NEW_KEY = """
+SELECT EXISTS (SELECT FROM ONLY {table} AS x
+  WHERE x.xmin::text = (pg_catalog.pg_current_xact_id()::text::bigint & 4294967295)::text
+  AND NOT EXISTS (SELECT FROM {stake} AS s WHERE {same}))
+"""
+
+
+class CannotFollow(Exception):
+    """What became of some rows cannot be told."""
 
 
 class _Column(NamedTuple):
@@ -233,7 +246,11 @@ def _take_over(connection: Connection, stake: Stake, now: _Now, step: int) -> No
     mine, same = sql.SQL("s.by = {}").format(sql.Literal(step)), _same_key(stake, now.common)
     parts = {"stake": stake.kept_in, "table": now.table, "mine": mine, "same": same}
     gone = sql.SQL("DELETE FROM {stake} AS s WHERE {mine} AND NOT EXISTS (SELECT FROM ONLY {table} AS x WHERE {same})")
-    connection.execute(gone.format(**parts))
+    if connection.execute(gone.format(**parts)).rowcount:
+        # it deleted them, as it should; or gave them another key, and nobody can follow them
+        row = connection.execute(sql.SQL(_NEW_KEY).format(**parts)).fetchone()
+        if row is not None and row[0]:
+            raise CannotFollow(f"it changes the key of rows of {stake.name} that were written again")
     became = sql.SQL("UPDATE {stake} AS s SET old = s.old || {now} FROM ONLY {table} AS x WHERE {mine} AND {same}")
     connection.execute(became.format(**parts, now=_as_it_was(now.common)))
 
@@ -265,8 +282,8 @@ def _same_key(stake: Stake, common: Sequence[tuple[_Column, _Column]]) -> sql.Co
     on: list[sql.Composable] = []
     for was, to in common:
         if was.number in stake.key:
-            # by the index where the type is what it was; a value that no longer fits must not fail
-            same = was.type == to.type
+            # by the index where the type is what it was, and PostgreSQL's own; a value that no longer fits must not fail
+            same = was.type == to.type and "." not in was.type
             how = sql.SQL("x.{} = (s.old->>{})::" if same else "x.{}::text = s.old->>{}")
             on.append(how.format(sql.Identifier(to.name), sql.Literal(was.name)) + sql.SQL(was.type if same else ""))
     return sql.SQL(" AND ").join(on)

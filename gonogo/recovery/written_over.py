@@ -53,17 +53,22 @@ _NOTED = (
     "SELECT (body->>'step')::int, body->'over' FROM gonogo.event"
     " WHERE run = %s AND kind IN ('script done', 'batch done') AND body->'over' IS NOT NULL ORDER BY seq"
 )
+#: updated rows, or deleted some and inserted others
+_WROTE_AGAIN = (
+    "(pg_catalog.pg_stat_get_xact_tuples_updated(c.oid) > 0 OR pg_catalog.pg_stat_get_xact_tuples_deleted(c.oid) > 0"
+    " AND pg_catalog.pg_stat_get_xact_tuples_inserted(c.oid) > 0)"
+)
 #: the tables in which this transaction updated rows, or which it may have rewritten; also what this session updated just before,
 #: where it has locked that table now
 _UPDATED = f"""
 SELECT c.oid::bigint, pg_catalog.format('%I.%I', n.nspname, c.relname),
-  pg_catalog.bool_or(pg_catalog.pg_stat_get_xact_tuples_updated(c.oid) > 0)
+  pg_catalog.bool_or({_WROTE_AGAIN})
 FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_class c ON c.oid = l.relation
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = -1
 WHERE l.pid = pg_catalog.pg_backend_pid() AND l.locktype = 'relation' AND l.granted AND c.relkind = 'r'
   AND c.relpersistence <> 't' AND {USERS_SCHEMAS}
-  AND (pg_catalog.pg_stat_get_xact_tuples_updated(c.oid) > 0 OR l.mode = 'AccessExclusiveLock'
+  AND ({_WROTE_AGAIN} OR l.mode = 'AccessExclusiveLock'
     AND a.xmin::text <> (pg_catalog.pg_current_xact_id()::text::bigint & 4294967295)::text)
 GROUP BY 1, 2 ORDER BY 1
 """

@@ -22,6 +22,7 @@ from gonogo.postgres.connection import Connection, as_the_role_sees, transaction
 from gonogo.postgres.sqlstates import QUERY_CANCELED, TRANSIENT
 from gonogo.recovery import data_loss
 from gonogo.recovery.measured_loss import CannotMeasure, ScriptRefused, Touched, TouchedMore, UndoScript, measure
+from gonogo.recovery.written_over import noted
 from gonogo.run.session import Session, sees
 from gonogo.sql.alone import BY_ACT
 
@@ -225,7 +226,12 @@ def rows_at_risk(connection: Connection, run: str, plan: Plan, state: State, ste
     else:
         since = data_loss.since_step(connection, run, step)
         tables = data_loss.expand(connection, plan.steps[step].destroys)
-    return (data_loss.written_since(connection, run, tables, since) if since else {}), data_loss.ESTIMATE
+    found = data_loss.written_since(connection, run, tables, since) if since else {}
+    for each in noted(connection, run):
+        # what a later step wrote again may be somebody's all the same
+        if each.step > step and each.over.name in tables:
+            found = added(found, {each.over.name: each.over.rows})
+    return found, data_loss.ESTIMATE
 
 
 def losses(

@@ -60,10 +60,14 @@ def prove(plan: Plan, keys: Keys, caller: Caller) -> bool:
 ACCEPT_LOSS, TAKE_OVER, SETTLE = "accept the data loss", "take the run over", "settle what is in doubt"
 
 
-def needs(*, accept_loss: bool = False, take_over: bool = False, settle: bool = False) -> list[str]:
-    """Return what of a request only one of the people may do on a protected target."""
-    asked = {ACCEPT_LOSS: accept_loss, TAKE_OVER: take_over, SETTLE: settle}
-    return [what for what, wanted in asked.items() if wanted]
+def needs(found: FoundRun, *, accept_loss: bool = False, take_over: bool = False, settle: bool = False) -> tuple[list[str], bool]:
+    """Return what of a request only one of the people may do on a protected target; and whether to take the run over.
+
+    Who need not prove it, as nobody works on the run, takes nobody's place: not even that of one who comes in between.
+    """
+    take_over = take_over and (found.running or not found.plan.protected)
+    asked = {ACCEPT_LOSS: accept_loss, TAKE_OVER: take_over and found.running, SETTLE: settle}
+    return [what for what, wanted in asked.items() if wanted], take_over
 
 
 def may(plan: Plan, keys: Keys, caller: Caller, what: str) -> bool:

@@ -434,3 +434,22 @@ def test_nothing_that_a_tables_owner_wrote_runs_as_gonogo_while_it_is_restored(
             assert left.fetchall() == []
         finally:
             connection.execute(f"DROP OWNED BY {role} CASCADE; DROP ROLE IF EXISTS {role}_more; DROP ROLE {role}".encode())
+
+
+def test_what_a_superuser_owns_and_what_only_its_owner_may_call_comes_back_too(any_server: Server, tmp_path: Path) -> None:
+    url, role = any_server.database(), f"odd owner {os.getpid()}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            f"""CREATE ROLE "{role}"; ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
+            CREATE FUNCTION pos(int) RETURNS boolean LANGUAGE plpgsql AS 'BEGIN RETURN $1 > 0; END';
+            CREATE TABLE t (a int CHECK (pos(a))); INSERT INTO t VALUES (1);
+            ALTER TABLE t ADD CONSTRAINT later CHECK (a > 7) NOT VALID;
+            CREATE FUNCTION neg(int) RETURNS boolean LANGUAGE plpgsql AS 'BEGIN RETURN $1 < 0; END';
+            ALTER FUNCTION neg(int) OWNER TO "{role}"; REVOKE ALL ON FUNCTION neg(int) FROM PUBLIC;
+            CREATE TABLE u (a int CHECK (neg(a))); INSERT INTO u VALUES (-1); ALTER TABLE u OWNER TO "{role}";
+            ALTER TABLE u ADD CONSTRAINT later CHECK (a > 7) NOT VALID""".encode()
+        )
+        try:
+            assert prove(dump.take(Database(url=url), tmp_path / "backup", quietly), Database(url=url)).tables == 2
+        finally:
+            connection.execute(f'DROP OWNED BY "{role}" CASCADE; DROP ROLE "{role}"'.encode())

@@ -352,3 +352,14 @@ def test_rendering_is_the_same_each_time(tmp_path: Path) -> None:
     templates = Templates([tmp_path])
     first = templates.render("a.sql.j2", {"m": {"b": 2, "a": 1}})
     assert first == templates.render("a.sql.j2", {"m": {"a": 1, "b": 2}}) == '"a" = 1;"b" = 2;'
+
+
+@pytest.mark.parametrize("text", ["${{ a }}", "$SEC{{ a }}", "${SEC{{ a }}", "x/$NAME{% if a %}1{% endif %}"])
+def test_a_value_lengthens_no_variables_name(tmp_path: Path, text: str) -> None:
+    with pytest.raises(BadInput, match="a variable's name ends before a template"):
+        Templates([tmp_path]).words(text, {"a": "RET"}, names_variables=True)
+
+
+def test_a_value_names_no_variable(tmp_path: Path) -> None:
+    made = Templates([tmp_path]).words("$HOST/{{ a }}", {"a": "$SECRET ${X} $$"}, names_variables=True)
+    assert made == "$HOST/$$SECRET $${X} $$$$"
