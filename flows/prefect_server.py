@@ -11,8 +11,8 @@ import sys
 
 import uvicorn
 from fastapi import FastAPI
+from fastapi.routing import Mount
 from prefect.server.api.server import create_app
-from starlette.routing import Mount
 
 #: paths that describe the API; those below /api ask for the password
 _DESCRIPTIONS = frozenset({"/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"})

@@ -63,5 +63,5 @@ def test_every_library_that_is_imported_is_declared() -> None:
 
 
 def test_every_library_that_is_declared_is_imported() -> None:
-    # fastapi is only held below a version that breaks Prefect's server; zoneinfo reads tzdata where the system has no time zones
-    assert declared() - imported() == {"fastapi", "tzdata"}
+    # zoneinfo reads tzdata where the system has no time zones
+    assert declared() - imported() == {"tzdata"}
