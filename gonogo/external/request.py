@@ -82,7 +82,8 @@ def within(limit: float, stopping: Callable[[], bool], work: Callable[[httpx.Asy
     import httpx  # noqa: PLC0415 - only those who ask a service pay for it
 
     async def watched() -> _T:
-        async with httpx.AsyncClient(timeout=limit, follow_redirects=False) as client:
+        # its own limit comes after this one, which says what happened
+        async with httpx.AsyncClient(timeout=limit + 5, follow_redirects=False) as client:
             task = asyncio.ensure_future(work(client))
             deadline = clock.monotonic() + limit
             while not task.done():

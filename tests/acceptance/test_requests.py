@@ -52,8 +52,8 @@ class Service:
                 length = int(self.headers.get("Content-Length") or 0)
                 body = json.loads(self.rfile.read(length) or b"null")
                 service.asked.append((self.command, self.path, body, dict(self.headers)))
-                if self.path == "/slow":
-                    time.sleep(20)
+                if self.path in ("/slow", "/slower"):
+                    time.sleep(3 if self.path == "/slow" else 20)
                 if self.path == "/drip":
                     service.heard()
                     self.send_response(200)
@@ -141,7 +141,7 @@ def test_a_request_is_made_once_and_reversed_by_its_own_and_shows_no_secret(desk
     [
         ("busy", "status: 200", "POST $SERVICE/busy answered 503"),
         ("deploy", "field: state, equals: ready", "POST $SERVICE/deploy: state is 'deployed', not 'ready'"),
-        ("slow", "status: 200", "POST $SERVICE/slow: took longer than 4s; it may have done its work"),
+        ("slower", "status: 200", "POST $SERVICE/slower: took longer than 4s; it may have done its work"),
         ("drip", "status: 200", "POST $SERVICE/drip: took longer than 4s; it may have done its work"),
     ],
 )
