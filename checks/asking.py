@@ -13,7 +13,7 @@ from psycopg.rows import TupleRow
 from checks.kind import Question
 from gonogo.core.engine.verdict import Measurement
 from gonogo.errors import StepError
-from gonogo.postgres.connection import Connection, find_ours_first, milliseconds, transaction
+from gonogo.postgres.connection import FIND_THEIRS, Connection, find_ours_first, milliseconds, transaction
 
 Finds: TypeAlias = Literal["ours", "theirs", "types"]
 _STATEMENTS = b"""
@@ -41,7 +41,7 @@ def asking(question: Question, connection: Connection, *, one_snapshot: bool = F
             connection.execute(b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         connection.execute(f"SET LOCAL statement_timeout = {milliseconds(check.within)}".encode())
         if finds == "theirs":
-            connection.execute(b"SET LOCAL search_path TO DEFAULT")
+            connection.execute(FIND_THEIRS.encode())
         elif finds == "types":
             find_ours_first(connection)
         for name, value in check.settings.items():

@@ -108,7 +108,7 @@ def run(
             return Completed(
                 name="Done", message=f"nothing to do: {launched.run} already completed this runbook; set `again` to run it again"
             )
-        return _carry(opened, database, launched.run, caller.person or _UI, lambda c: launched.go(c, _here), resumed=False)
+        return _carry(opened, database, launched.run, request.actor, lambda c: launched.go(c, _here), resumed=False)
 
 
 @flow(name=REHEARSE, flow_run_name="rehearse {runbook}@{target}", **_HOW)

@@ -157,7 +157,10 @@ class Templates(Library):
             BadInput: a variable is missing, or the syntax is wrong.
         """
         if names_variables and (found := _DOLLAR.search(text)):
-            raise BadInput(f"{found[0]!r}: a variable's name ends before a template: write a / or another sign between them")
+            raise BadInput(
+                f"{found[0]!r}: a variable's name ends before a template, so that a value could name another variable;"
+                " write a / or another sign between them"
+            )
         return self._fill(text, variables, _no_variable if names_variables else _as_it_is)
 
     def query(self, text: str, variables: Mapping[str, Any]) -> str:

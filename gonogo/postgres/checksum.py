@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from psycopg import sql
 
 from gonogo.errors import StepError
-from gonogo.postgres.connection import Connection, full_name
+from gonogo.postgres.connection import Connection, find, full_name
 
 # How each column goes into the hash of its row. Only a type whose equal values are written alike may be hashed as it is, and
 # int8 and its kin not even then: their hash folds 64 bits to 32. What has a binary form of its own goes by that, which tells
@@ -36,7 +36,7 @@ def sequence_positions(connection: Connection) -> dict[str, int]:
 
 def count_rows(connection: Connection, table: str) -> int:
     """Return how many rows a table has."""
-    row = connection.execute(sql.SQL("SELECT pg_catalog.count(*) FROM {}").format(_name(connection, table))).fetchone()
+    row = connection.execute(sql.SQL("SELECT pg_catalog.count(*) FROM {}").format(sql.SQL(_name(connection, table)))).fetchone()
     return int(row[0]) if row else 0
 
 
@@ -55,7 +55,8 @@ def checksum(connection: Connection, table: str, columns: Sequence[str] = ()) ->
     Raises:
         StepError: there is no such table or column.
     """
-    name, found = _name(connection, table), dict(_columns(connection, table))
+    name = _name(connection, table)
+    found = dict(_columns(connection, name))
     if missing := [c for c in columns if c not in found]:
         raise StepError(f"{table} has no column {missing[0]}")
     chosen = sorted(columns) or list(found)
@@ -65,25 +66,24 @@ def checksum(connection: Connection, table: str, columns: Sequence[str] = ()) ->
     query = sql.SQL(
         "SELECT pg_catalog.count(*)::text || ':' || coalesce(sum(pg_catalog.hashint4extended(0,"
         " pg_catalog.hash_record_extended(ROW({}), 0)))::text, '0') FROM {}"
-    ).format(sql.SQL(", ").join(values), name)
+    ).format(sql.SQL(", ").join(values), sql.SQL(name))
     row = connection.execute(query).fetchone()
     return str(row[0]) if row else ""
 
 
 def columns_of(connection: Connection, table: str) -> list[str]:
     """Return the names of a table's columns, sorted."""
-    return [name for name, _ in _columns(connection, table)]
+    return [name for name, _ in _columns(connection, full_name(connection, table))]
 
 
 def _columns(connection: Connection, table: str) -> list[tuple[str, str]]:
     """Return each column of a table, sorted, with how it goes into the hash of its row."""
-    return [(str(name), str(how)) for name, how in connection.execute(_COLUMNS, [full_name(connection, table)]).fetchall()]
+    return [(str(name), str(how)) for name, how in connection.execute(_COLUMNS, [table]).fetchall()]
 
 
-def _name(connection: Connection, table: str) -> sql.Composable:
+def _name(connection: Connection, table: str) -> str:
     """Return a table's name as the server quotes it."""
-    found = full_name(connection, table)
-    row = connection.execute("SELECT pg_catalog.to_regclass(%s)::text", [found]).fetchone()
-    if not row or row[0] is None:
+    found = find(connection, table)
+    if found is None:
         raise StepError(f"there is no table {table}")
-    return sql.SQL(found)
+    return found

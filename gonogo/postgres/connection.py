@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeAlias
@@ -26,6 +26,10 @@ _TCP_USER_TIMEOUT = 15_000
 
 #: where gonogo's own statements find tables, functions and operators: where only a superuser makes any
 OWN_PATH = "pg_catalog, pg_temp"
+#: what lets a transaction find that, or what the role finds in that database, as SQL
+FIND_OURS, FIND_THEIRS = f"SET LOCAL search_path = {OWN_PATH};", "SET LOCAL search_path TO DEFAULT;"
+#: a name with its schema means the same whatever the path is
+_QUALIFIED = re.compile(r'(?:"(?:[^"]|"")+"|[^".]+)\.(?:"(?:[^"]|"")+"|[^".]+)')
 #: what every session of gonogo's has, whatever the database or the role says
 _SETTINGS: Mapping[str, str] = {
     "idle_in_transaction_session_timeout": "60s",
@@ -150,7 +154,7 @@ def as_the_role_sees(connection: Connection) -> Iterator[None]:
 
 def find_ours_first(connection: Connection) -> None:
     """Let the open transaction find what is PostgreSQL's own first, and then what the role finds: types, and their operators."""
-    connection.execute("SET LOCAL search_path TO DEFAULT")
+    connection.execute(FIND_THEIRS.encode())
     row = connection.execute("SELECT pg_catalog.current_setting('search_path')").fetchone()
     path = ", ".join(["pg_catalog", *(str(part) for part in row or () if part)])
     connection.execute("SELECT pg_catalog.set_config('search_path', %s, true)", [path])
@@ -158,14 +162,24 @@ def find_ours_first(connection: Connection) -> None:
 
 def full_name(connection: Connection, name: str) -> str:
     """Return the name, with its schema, of the relation that the role means by a name; the name itself where there is none."""
-    with as_the_role_sees(connection):
+    return find(connection, name) or name
+
+
+def find(connection: Connection, name: str) -> str | None:
+    """Return the name, with its schema, of the relation that the role means by a name; None where there is none."""
+    with nullcontext() if _QUALIFIED.fullmatch(name) else as_the_role_sees(connection):
         row = connection.execute("SELECT pg_catalog.to_regclass(%s)::pg_catalog.oid", [name]).fetchone()
-    found = connection.execute(
+    return name_of(connection, row[0] if row else None)
+
+
+def name_of(connection: Connection, number: int | None) -> str | None:
+    """Return the name, with its schema, of the relation that has a number; None where there is none."""
+    row = connection.execute(
         "SELECT pg_catalog.format('%%I.%%I', n.nspname, c.relname) FROM pg_catalog.pg_class c"
         " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = %s",
-        [row[0] if row else None],
+        [number],
     ).fetchone()
-    return str(found[0]) if found else name
+    return str(row[0]) if row else None
 
 
 def _escape(value: str) -> str:

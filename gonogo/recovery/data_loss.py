@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 import psycopg
 from psycopg import sql
 
-from gonogo.postgres.connection import OWN_PATH, Connection, full_name, transaction
+from gonogo.postgres.connection import FIND_OURS, FIND_THEIRS, Connection, full_name, transaction
 from gonogo.postgres.schemas import USERS_SCHEMAS
 
 JOURNAL, ESTIMATE = "by the step's journal", "estimated by transaction numbers"
@@ -131,7 +131,7 @@ def guard(run: str, tables: Sequence[str], since: str, journal: str = "") -> str
     raised = f"RAISE EXCEPTION 'rows were written since they were counted' USING ERRCODE = '{GREW}'"
     check = f"DO $gonogo$ BEGIN IF {total} OPERATOR(pg_catalog.>) 0 THEN {raised}; END IF; END $gonogo$; "
     # the session sees all rows, or says that it cannot; a journal is what others wrote
-    return f"{lock}SET LOCAL search_path TO {'DEFAULT' if journal else OWN_PATH}; {check}"
+    return f"{lock}{FIND_THEIRS if journal else FIND_OURS}{check}"
 
 
 def describe(rows: dict[str, int]) -> str:

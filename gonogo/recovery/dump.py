@@ -32,10 +32,10 @@ from gonogo.postgres.scratch import ScratchServer, scratch
 from gonogo.postgres.server_clock import server_time
 from gonogo.postgres.tools import ProgramFailed, Say, finish, running
 from gonogo.recovery.manifest import MANIFEST, BackupFailed, BackupFolder, Manifest, read, sums
-from gonogo.recovery.pg_restore import major, restore
+from gonogo.recovery.pg_restore import JOBS, major, restore
 
-#: connections that dump and restore at a time, and the compression: quick, and a third of the size
-_JOBS, _COMPRESSION = 2, "gzip:1"
+#: quick, and a third of the size
+_COMPRESSION = "gzip:1"
 _TABLES = f"""
 SELECT format('%I.%I', n.nspname, c.relname), pg_catalog.pg_total_relation_size(c.oid)
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -295,7 +295,7 @@ def _plainly(definition: str) -> str:
 
 @contextmanager
 def _dumping(database: Database, folder: Path, snapshot: str, without_rows: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
-    command = ["pg_dump", "--format=directory", f"--jobs={_JOBS}", f"--compress={_COMPRESSION}", f"--snapshot={snapshot}"]
+    command = ["pg_dump", "--format=directory", f"--jobs={JOBS}", f"--compress={_COMPRESSION}", f"--snapshot={snapshot}"]
     command += ["--exclude-schema=gonogo", "--no-subscriptions", "--lock-wait-timeout=30s", f"--file={folder}"]
     command += [f"--exclude-table-data={name}" for name in without_rows]
     if database.role:

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import psycopg
 
 from gonogo import clock
-from gonogo.postgres.connection import OWN_PATH, Connection, full_name
+from gonogo.postgres.connection import FIND_OURS, Connection, full_name
 from gonogo.postgres.schemas import USERS_SCHEMAS
 from gonogo.postgres.sqlstates import TRANSIENT
 from gonogo.recovery.data_loss import WROTE
@@ -49,7 +49,7 @@ WHERE t.attrelid = %s AND t.attnum = -1
 """
 #: our own queries see every row, and find names where nobody else writes
 OURS = (
-    f"SET LOCAL search_path = {OWN_PATH};SET LOCAL row_security = off;SET LOCAL statement_timeout = '15s';"
+    f"{FIND_OURS}SET LOCAL row_security = off;SET LOCAL statement_timeout = '15s';"
     # a value must not read differently because a script sets how it is written
     "SET LOCAL TimeZone = 'UTC';SET LOCAL DateStyle = 'ISO';SET LOCAL IntervalStyle = 'postgres';SET LOCAL bytea_output = 'hex'"
 )
@@ -68,7 +68,6 @@ _MODES = ("SHARE ROW EXCLUSIVE", "EXCLUSIVE", "ACCESS EXCLUSIVE")
 _MODE_OF = {"ShareRowExclusiveLock": _MODES[0], "ExclusiveLock": _MODES[1], "AccessExclusiveLock": _MODES[2]}
 #: how long a lock is waited for, and how often: less than deadlock_timeout, so that gonogo gives way and no call of theirs dies
 _GIVE_WAY, _TRIES = "200ms", 10
-_PATH = f"SET LOCAL search_path = {OWN_PATH};"
 _TABLE = """
 SELECT c.oid::bigint, pg_catalog.format('%%I.%%I', n.nspname, c.relname)
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -316,7 +315,7 @@ def _lock(connection: Connection, tables: Mapping[str, str], settings: str) -> N
         try:
             short = f"SET LOCAL lock_timeout TO '{_GIVE_WAY}';"
             # the last time it waits for as long as its step may
-            limit = short if number < _TRIES - 1 or not settings else f"{_THEIRS}{settings}{_PATH}"
+            limit = short if number < _TRIES - 1 or not settings else f"{_THEIRS}{settings}{FIND_OURS}"
             connection.execute(f"{limit}{wanted};SET LOCAL lock_timeout TO DEFAULT".encode())
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected, psycopg.errors.InsufficientPrivilege) as error:
             connection.execute("ROLLBACK TO SAVEPOINT gonogo_lock")

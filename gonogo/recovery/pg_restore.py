@@ -16,8 +16,8 @@ from gonogo.recovery.manifest import BackupFailed, BackupFolder
 #: what only some versions know: a setting of 17 and later, and a mark that newer releases of old versions put on columns
 _FOREIGN = re.compile(r"SET transaction_timeout = 0;\n|ALTER TABLE ONLY .* ALTER COLUMN .* SET \(pg_attver=\d+\);\n")
 _COPY = re.compile(r"COPY .* FROM stdin;\n")
-#: how many of its processes work at once
-_JOBS = 2
+#: how many of its processes, or of pg_dump's, work at once
+JOBS = 2
 
 
 def restore(backup: BackupFolder, url: str, say: Say) -> float:
@@ -43,7 +43,7 @@ def restore(backup: BackupFolder, url: str, say: Say) -> float:
 
 
 def _restore_part(backup: BackupFolder, url: str, say: Say, *options: str) -> None:
-    command = ["pg_restore", "--format=directory", f"--jobs={_JOBS}", f"--dbname={without_password(url)}", *options]
+    command = ["pg_restore", "--format=directory", f"--jobs={JOBS}", f"--dbname={without_password(url)}", *options]
     with running([*command, str(backup.dump)], url, connects=False) as process:
         finish(process, say, "restoring")
 

@@ -15,7 +15,7 @@ import psycopg
 from psycopg import sql
 
 from gonogo.core.engine.events import WrittenOver
-from gonogo.postgres.connection import Connection
+from gonogo.postgres.connection import Connection, name_of
 from gonogo.recovery.data_loss import OF_THE_RUN, UNKNOWN, WROTE
 from gonogo.recovery.written_over import Noted
 
@@ -182,12 +182,8 @@ def lost(connection: Connection, stake: Stake, since: str, step: int, *, touched
 
 def _now(connection: Connection, stake: Stake) -> _Now | None:
     """Return a table as it is now; None where it is gone."""
-    row = connection.execute(
-        "SELECT pg_catalog.format('%%I.%%I', n.nspname, c.relname) FROM pg_catalog.pg_class c"
-        " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = %s",
-        [stake.oid],
-    ).fetchone()
-    if row is None:
+    name = name_of(connection, stake.oid)
+    if name is None:
         return None
     columns = connection.execute(_COLUMNS.encode(), [stake.oid]).fetchall()
     there = {int(number): _Column(int(number), name, kind, frozenset()) for number, name, kind, *_ in columns}
@@ -195,7 +191,7 @@ def _now(connection: Connection, stake: Stake) -> _Now | None:
     # a column is the same by its number, so that renaming loses nothing; else by its name, as where it was copied to a new one
     successors = [(was, there.get(was.number) or named.get(was.name)) for was in stake.columns]
     common = [(was, to) for was, to in successors if to is not None]
-    return _Now(sql.SQL(str(row[0])), common, [was for was, to in successors if to is None])
+    return _Now(sql.SQL(name), common, [was for was, to in successors if to is None])
 
 
 def _lost_of_others(connection: Connection, stake: Stake, now: _Now | None, since: str) -> int:
@@ -230,10 +226,8 @@ def _gone_again(
     connection: Connection, stake: Stake, now: _Now | None, since: str, rows: sql.Composable, over: WrittenOver
 ) -> int:
     """Return how many rows are destroyed of those that a step wrote again, as far as they may be somebody's."""
-    if now is None:
-        return _mark(connection, stake, rows)
-    if not _has_key(stake, now):
-        # nobody can tell such a row from another one
+    if now is None or not _has_key(stake, now):
+        # they are gone; or nobody can tell such a row from another one
         return _mark(connection, stake, rows)
     theirs = {was.number for was in stake.columns} if over.rows < 0 else set(over.columns)
     emptied = sum(_mark(connection, stake, rows, _held_a_value(was, since)) for was in now.gone if was.number in theirs)

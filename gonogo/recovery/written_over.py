@@ -23,7 +23,7 @@ from gonogo.core.engine.events import WrittenOver
 from gonogo.postgres.connection import Connection, find_ours_first, full_name, transaction
 from gonogo.postgres.schemas import USERS_SCHEMAS
 from gonogo.recovery.data_loss import UNKNOWN, written_by_others
-from gonogo.sql.overwrites import ANY, may_overwrite, overwrites
+from gonogo.sql.overwrites import may_overwrite, overwrites
 
 #: the first event that noted what was there before, and how many transactions began since that are not the run's
 _FIRST = (
@@ -82,6 +82,8 @@ class Batch(NamedTuple):
 
     table: str
     where: sql.Composable
+    #: its keys are of a type that somebody made
+    own_types: bool
 
 
 class Noted(NamedTuple):
@@ -111,12 +113,8 @@ class OverNotes:
     #: whether somebody else may have written since
     _others: bool = False
 
-    def before(
-        self, connection: Connection, text: str, batch: Batch | None, *, notes: bool
-    ) -> tuple[tuple[WrittenOver, ...], bool]:
-        """Return what a script that is about to run may write again, and whether to see what it updates as it runs.
-
-        It is nothing where nobody but the run wrote anything.
+    def before(self, connection: Connection, text: str, batch: Batch | None, *, notes: bool) -> tuple[WrittenOver, ...] | None:
+        """Return what a script that is about to run may write again; None where nobody but the run wrote anything.
 
         Args:
             connection: where it is about to run, in no transaction.
@@ -129,14 +127,11 @@ class OverNotes:
             self._first = First(int(row[0]), int(row[1]), str(row[2])) if row else None
         self._noted = self._first is not None or notes
         if self._first is None or not may_overwrite(text):
-            return (), False
+            return None
         if not self._others:
             row = connection.execute(_BY_OTHERS, [self._first.oldest, self._first.seq, self.run]).fetchone()
             self._others = row is None or bool(row[0])
-        if not self._others:
-            return (), False
-        names = [name for name in overwrites(text) if name != ANY]
-        return _written_over(connection, self.run, self._first, names, batch), True
+        return _written_over(connection, self.run, self._first, overwrites(text), batch) if self._others else None
 
 
 def _written_over(
@@ -184,8 +179,7 @@ def _count(
     counts = [sql.SQL("pg_catalog.count(*)"), *(sql.SQL("pg_catalog.count(t.{})").format(sql.Identifier(each)) for each in names)]
     query = written_by_others(run, table.name, first.snapshot, sql.SQL(", ").join(counts))
     try:
-        if batch:
-            # its keys may be of a type that somebody made
+        if batch and batch.own_types:
             find_ours_first(connection)
         row = connection.execute(query + (sql.SQL(" AND ") + batch.where if batch else sql.SQL(""))).fetchone()
     except (psycopg.errors.InsufficientPrivilege, psycopg.errors.QueryCanceled):

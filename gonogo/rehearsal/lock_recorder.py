@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gonogo.core.engine.events import Body
 from gonogo.core.plan.plan import Script
-from gonogo.postgres.connection import OWN_PATH, Connection
+from gonogo.postgres.connection import FIND_OURS, Connection
 from gonogo.postgres.schemas import SAID, USERS_SCHEMAS
 from gonogo.run.session import Session
 from gonogo.sql.locks import MODES
@@ -32,11 +32,7 @@ class ObservedSession(Session):
     """A session whose transactions write down the locks they hold, just before they end."""
 
     def _suffix(self, script: Script, body: Body, *, commits: bool = True) -> str:
-        return (
-            f"SET LOCAL search_path = {OWN_PATH};"
-            + _NOTE.format(fact=self._quote(script.sha256))
-            + super()._suffix(script, body, commits=commits)
-        )
+        return FIND_OURS + _NOTE.format(fact=self._quote(script.sha256)) + super()._suffix(script, body, commits=commits)
 
 
 @dataclass(frozen=True)

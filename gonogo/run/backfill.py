@@ -40,11 +40,15 @@ class Keyset:
     #: rows at the start, by the planner's estimate; 0 when it has none
     estimate: int
 
+    @property
+    def own_types(self) -> bool:
+        """Whether the key is of a type that somebody made: PostgreSQL's own are written without a schema."""
+        return any("." in kind for kind in self.types)
+
     @contextmanager
     def comparable(self, connection: Connection) -> Iterator[None]:
         """Let keys of a type that somebody made be compared by the operators that lie beside it."""
-        # PostgreSQL's own types are written without a schema
-        if not any("." in kind for kind in self.types):
+        if not self.own_types:
             yield
             return
         with transaction(connection, keep=False):
@@ -152,15 +156,16 @@ class TableBatches:
 
     def run_next(self, number: int, after: Sequence[str] | None, body: BatchDone) -> Event | None:
         """Run the next batch together with its event; None when nothing is left."""
-        batch = next_batch(self.session.connection, self.keys, after, _rows_of(self.step))
-        if batch is None:
+        found = next_batch(self.session.connection, self.keys, after, _rows_of(self.step))
+        if found is None:
             return None
-        rows, upto = batch
+        rows, upto = found
         script = self.step.scripts[0]
         text = fill_in(self.session.texts[script.sha256], self.keys, after, upto)
         done = body.replace(upto=upto, rows=rows, batch=number)
-        where = self.keys.between(after, upto, "t")
-        return self.session.run_script(self.step, script, done, text=text, batch=Batch(self.keys.table.as_string(None), where))
+        table, where = self.keys.table.as_string(None), self.keys.between(after, upto, "t")
+        batch = Batch(table, where, self.keys.own_types)
+        return self.session.run_script(self.step, script, done, text=text, batch=batch)
 
     def rematches_own_rows(self, done: int) -> bool:
         """Say whether more than twice the table was done."""

@@ -23,7 +23,7 @@ from gonogo.errors import Refused, RowsWritten, ScriptFailed, Unreachable
 from gonogo.ledger import continuity, store
 from gonogo.ledger.encoding import encode
 from gonogo.postgres.blockers import naming_blockers
-from gonogo.postgres.connection import OWN_PATH, milliseconds
+from gonogo.postgres.connection import FIND_OURS, FIND_THEIRS, milliseconds
 from gonogo.postgres.sqlstates import TRANSIENT
 from gonogo.recovery import data_loss, measured_loss
 from gonogo.recovery.measured_loss import CannotMeasure, Touched, UndoScript
@@ -33,8 +33,6 @@ from gonogo.run.kept_connection import KeptConnection, Stopped
 
 #: the command tags of what changes rows
 _CHANGES = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "COPY"})
-#: a script finds what the role finds in that database; gonogo's own statements only what is PostgreSQL's
-_THEIRS, _OURS = "SET LOCAL search_path TO DEFAULT;", f"SET LOCAL search_path = {OWN_PATH};"
 
 
 def transient(error: BaseException) -> bool:
@@ -80,19 +78,19 @@ class Session(KeptConnection):
             Stopped: the watch cancelled it; nothing of it stayed.
         """
         sql = self.texts[script.sha256] if text is None else text
-        prefix = self._prefix(step) + guard + sees(step) + _THEIRS
+        prefix = self._prefix(step) + guard + sees(step) + FIND_THEIRS
         counts = step.rows if body.kind is Kind.DONE and step.row.counts_scripts else ""
 
         def once() -> Event:
-            over: tuple[WrittenOver, ...] = ()
-            sees_more, done = False, body
+            over: tuple[WrittenOver, ...] | None = None
+            done = body
             if isinstance(body, ScriptDone | BatchDone):
-                over, sees_more = self._over.before(self.connection, sql, batch, notes=bool(body.since))
+                over = self._over.before(self.connection, sql, batch, notes=bool(body.since))
             rows, message = 0, f"{prefix}{sql}\n;"
             with self._whole_or_nothing():
-                if sees_more:
+                if over is not None:
                     # what it updates is seen before it is recorded
-                    rows, _ = _answers(self.connection.execute(f"{message}{_OURS}".encode()))
+                    rows, _ = _answers(self.connection.execute(f"{message}{FIND_OURS}".encode()))
                     done = body.replace(over=all_written_over(self.connection, over))
                     message = ""
                 cursor = self.connection.execute(f"{message}{self._suffix(script, done, commits=not counts)}".encode())
@@ -208,7 +206,7 @@ class Session(KeptConnection):
         appended = f"SELECT gonogo.append({quoted}::pg_catalog.json,true);"
         # what a script sets, also inside a function, must not reach the ledger's own statement or the next script
         reset = "RESET SESSION AUTHORIZATION;RESET ROLE;" if script.sets else ""
-        return f"{reset}{_OURS}{appended}RESET ALL{';COMMIT' if commits else ''}"
+        return f"{reset}{FIND_OURS}{appended}RESET ALL{';COMMIT' if commits else ''}"
 
     # trying again
 

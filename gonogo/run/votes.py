@@ -88,12 +88,13 @@ def may(plan: Plan, keys: Keys, caller: Caller, what: str) -> bool:
     return prove(plan, keys, caller)
 
 
-def allowed(plan: Plan, keys: Keys, caller: Caller, *whats: str, proved: bool = False) -> bool:
+def allowed(plan: Plan, keys: Keys, caller: Caller, *whats: str) -> bool:
     """See that somebody may do some things, with one code; say whether they proved who they are.
 
     Raises:
         Refused: they may not.
     """
+    proved = False
     for what in whats:
         proved = proved or may(plan, keys, caller, what)
     return proved or (bool(caller.code) and prove(plan, keys, caller))

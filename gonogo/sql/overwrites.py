@@ -1,7 +1,7 @@
 """Which tables hold rows that a script may write again: an UPDATE, a MERGE, an upsert, a change that rewrites the table.
 
-Who wrote such a row before is not to be seen in it any more. Where the text does not say which tables it means, as in a DO
-block, that is said.
+Who wrote such a row before is not to be seen in it any more. What a DO block, a function, a trigger or a view writes is not in
+the text.
 """
 
 from __future__ import annotations
@@ -17,11 +17,7 @@ from gonogo.sql.tree import ctes, label, quoted_name
 _REWRITES = frozenset(
     {"AT_AlterColumnType", "AT_SetExpression", "AT_SetLogged", "AT_SetUnLogged", "AT_SetAccessMethod", "AT_AddIdentity"}
 )
-#: what runs code that is not in the script, or not to be read in it
-_OPAQUE = frozenset({"do_stmt", "call_stmt", "execute_stmt", "select_stmt"})
-#: what stands for tables that the text does not name
-ANY = "*"
-#: a word without which no statement does any of that
+#: a word without which no statement does any of that, nor runs code that is not to be read in it
 _WORDS = re.compile(r"\b(UPDATE|MERGE|ALTER|DO|CALL|EXECUTE|SELECT)\b", re.IGNORECASE)
 
 
@@ -31,7 +27,7 @@ def may_overwrite(text: str) -> bool:
 
 
 def overwrites(text: str) -> tuple[str, ...]:
-    """Return the tables whose rows a script may write again, quoted; `*` among them where its text does not name them all."""
+    """Return the tables that a script names whose rows it may write again, quoted."""
     found: dict[str, None] = {}
     for item in postgast.parse(text).stmts:
         node = item.stmt.WhichOneof("node") or ""
@@ -41,15 +37,11 @@ def overwrites(text: str) -> tuple[str, ...]:
 
 def _of(node: str, statement: Any) -> Iterator[str]:
     for inner, query in ctes(statement):
-        # a SELECT in a WITH is a part of what it serves
-        if inner != "select_stmt":
-            yield from _of(inner, query)
+        yield from _of(inner, query)
     updates = node == "insert_stmt" and label(statement.on_conflict_clause, "action") == "ONCONFLICT_UPDATE"
     rewrites = node == "alter_table_stmt" and any(map(_rewrites, statement.cmds))
     if node in ("update_stmt", "merge_stmt") or updates or rewrites:
         yield quoted_name(statement.relation.schemaname, statement.relation.relname)
-    elif node in _OPAQUE:
-        yield ANY
 
 
 def _rewrites(item: Any) -> bool:
