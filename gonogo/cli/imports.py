@@ -21,6 +21,10 @@ from gonogo.project import find_project
 def doctor(
     path: Annotated[Path, typer.Argument(help="A plan in Markdown, or a folder of migrations.", show_default=False)],
     schema: Annotated[Path | None, typer.Option("--schema", "-s", help="SQL that creates what the migrations build on.")] = None,
+    superuser: Annotated[
+        bool,
+        typer.Option("--superuser", help="Run them as a superuser: they may then do all that this account may. Read them first."),
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Run somebody's migrations on a scratch database: what PostgreSQL refuses, what blocks, what does not roll back.
@@ -36,7 +40,7 @@ def doctor(
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"--schema {schema}: {error}") from None
     began = clock.monotonic()
-    found = examine(found_changes, find_project(), lambda text: None if json else typer.echo(text, err=True), schema=made)
+    found = examine(found_changes, lambda text: None if json else typer.echo(text, err=True), schema=made, superuser=superuser)
     took = clock.monotonic() - began
     if json:
         as_json({**asdict(found), "summary": summary(found, took)})

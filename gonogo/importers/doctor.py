@@ -1,19 +1,22 @@
 """What is wrong with migrations that others wrote: run on a scratch database, statement by statement, then forward and back.
 
 Each change is taken forward, back and compared by the very rehearsal that runs use; only what PostgreSQL refused is left
-out of it, and told.
+out of it, and told. Nobody has to trust the migrations for that: they run on a server of their own that holds nothing else, as
+a role that owns its database and may run no program, read no file and make no superuser.
 """
 
 from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 
 from gonogo.core.engine.rehearsal import GOOD, verdict
 from gonogo.core.model.duration import say_duration
@@ -25,7 +28,7 @@ from gonogo.planning.load import load_runbook
 from gonogo.planning.open import OpenedRunbook
 from gonogo.planning.planner import prepare
 from gonogo.postgres import embedded
-from gonogo.postgres.connection import Database
+from gonogo.postgres.connection import Database, connect_plainly
 from gonogo.postgres.inventory import compare_snapshot, take_snapshot
 from gonogo.postgres.scratch import copied
 from gonogo.project import Project
@@ -36,6 +39,11 @@ from gonogo.sql.parse import split
 Say = Callable[[str], None]
 #: what the server is given for one statement of a plan
 _LIMIT = "60s"
+#: the role that examines
+_ROLE = "gonogo_examined"
+#: what to do about what that role may not
+DENIED = "42501"
+_TRUST = "migrations are examined by a role without power; read what this does, and if you trust all of them: --superuser"
 _BLOCKING = ("ACCESS EXCLUSIVE on ", "EXCLUSIVE on ", "SHARE ROW EXCLUSIVE on ", "SHARE on ")
 _CONTROL = re.compile(r"\s*(begin|start\s+transaction|commit|end|rollback|savepoint|release)\b", re.IGNORECASE)
 _NAMED = re.compile(r'(?:relation|type|column|function|schema|constraint|trigger|index|role|table) "?([\w.]+)')
@@ -65,36 +73,65 @@ class Examined:
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Clinic:
+    """The server on which migrations are examined."""
+
+    #: its URL, by which databases are made
+    server: str
+    #: the role that examines, and owns those databases; empty where that is the server's superuser
+    role: str = ""
+
+    @contextmanager
+    def copied(self, template: str = "") -> Iterator[str]:
+        """Make a database, empty or like another one; yield the URL by which the role that examines reaches it."""
+        with copied(self.server, template, self.role) as url:
+            yield make_conninfo(url, user=self.role) if self.role else url
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Statement:
     text: str
     file: str
     line: int
 
 
-def examine(migrations: Migrations, project: Project, say: Say, *, schema: str = "") -> Examined:
+def examine(migrations: Migrations, say: Say, *, schema: str = "", superuser: bool = False) -> Examined:
     """Run what was read on a scratch database, and tell all that is wrong with it.
 
     Args:
         migrations: what was read.
-        project: whose embedded server is used.
         say: where progress is told.
         schema: SQL that makes what is there already.
+        superuser: whether they run as a superuser; then they may do everything that this account may.
 
     Raises:
         BadInput: the schema cannot be made.
     """
-    server = embedded.start(project.state / "scratch")
     found = Examined(form=migrations.form, changes=len(migrations.changes))
-    with copied(server) as base:
+    with _clinic(superuser=superuser) as clinic, clinic.copied() as base:
         _make_schema(base, schema)
-        with copied(server, base) as first:
+        with clinic.copied(base) as first:
             kept = _forward(migrations, first, found, say)
             _queries(migrations, first, found)
-            _loose(migrations, server, base, first, found)
+            _loose(migrations, clinic, base, first, found)
         with tempfile.TemporaryDirectory(prefix="gonogo-doctor-") as folder:
-            _ways_back(migrations, kept, Project(root=Path(folder)), server, base, found, say)
+            _ways_back(migrations, kept, Project(root=Path(folder)), clinic, base, found, say)
     found.findings.sort(key=lambda finding: (finding.file, finding.line))
     return found
+
+
+@contextmanager
+def _clinic(*, superuser: bool) -> Iterator[_Clinic]:
+    """Start a server that holds nothing, for one examination."""
+    with tempfile.TemporaryDirectory(prefix="gonogo-clinic-") as folder:
+        # the embedded server of root runs as another account
+        Path(folder).chmod(0o711)
+        with embedded.running(Path(folder) / "server") as server:
+            if not superuser:
+                with connect_plainly(server) as connection:
+                    # what it makes is its own, roles too; a role that it makes can be no superuser
+                    connection.execute(f"CREATE ROLE {_ROLE} LOGIN CREATEROLE".encode())
+            yield _Clinic(server=server, role="" if superuser else _ROLE)
 
 
 def _make_schema(base: str, schema: str) -> None:
@@ -103,7 +140,8 @@ def _make_schema(base: str, schema: str) -> None:
             if schema.strip():
                 connection.execute(schema.encode())
         except psycopg.Error as error:
-            raise BadInput(f"--schema: {error.sqlstate} {error.diag.message_primary}") from None
+            needs = f"; {_TRUST}" if error.sqlstate == DENIED else ""
+            raise BadInput(f"--schema: {error.sqlstate} {error.diag.message_primary}{needs}") from None
 
 
 # forward, statement by statement
@@ -198,7 +236,7 @@ _FIXES = {
     "23502": "rows would have NULL there: give a value, or leave the rows out",
     "42702": "say which table the column is of",
     "42P02": "a query with parameters cannot run by itself: write values for them",
-    "42501": "the role lacks the right: run it as the owner",
+    DENIED: _TRUST,
     "22P02": "a value is not of its column's type",
     "23514": "rows break the constraint: add it NOT VALID, fix the rows, then VALIDATE",
     "23503": "rows refer to nothing: add the key NOT VALID, fix the rows, then VALIDATE",
@@ -238,11 +276,11 @@ def _queries(migrations: Migrations, url: str, found: Examined) -> None:
                     found.findings.append(finding)
 
 
-def _loose(migrations: Migrations, server: str, base: str, after: str, found: Examined) -> None:
+def _loose(migrations: Migrations, clinic: _Clinic, base: str, after: str, found: Examined) -> None:
     """Try the ways back that belong to no change on the result of all, and compare with what there was."""
     if not migrations.loose:
         return
-    with copied(server, after) as copy, psycopg.connect(copy, autocommit=True) as connection:
+    with clinic.copied(after) as copy, psycopg.connect(copy, autocommit=True) as connection:
         failed = False
         for statement in (s for piece in migrations.loose for s in _statements(piece, found)):
             found.statements += 1
@@ -264,7 +302,7 @@ def _loose(migrations: Migrations, server: str, base: str, after: str, found: Ex
 
 
 def _ways_back(
-    migrations: Migrations, kept: dict[str, list[Piece]], project: Project, server: str, base: str, found: Examined, say: Say
+    migrations: Migrations, kept: dict[str, list[Piece]], project: Project, clinic: _Clinic, base: str, found: Examined, say: Say
 ) -> None:
     """Take each change forward, back and compare, on a copy of its own."""
     migrations = replace(migrations, boxes=[])
@@ -275,13 +313,13 @@ def _ways_back(
     book = write.write(project.root, "imported", migrations, kept)
     prepared = prepare(OpenedRunbook(runbook=load_runbook(book), file=book, project=project))
     by_task = {write.identifier(change.name): change for change in migrations.changes}
-    with copied(server, base) as walk:
+    with clinic.copied(base) as walk:
         for number, step in enumerate(prepared.plan.steps):
             change = by_task[step.task]
             _locks(step, change, found)
             if step.undo:
                 say(f"{change.name}: forward, back, and compared")
-                with copied(server, walk) as copy:
+                with clinic.copied(walk) as copy:
                     run = RehearsalRun(
                         plan=prepared.plan,
                         texts=dict(prepared.texts),

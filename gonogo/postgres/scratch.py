@@ -86,18 +86,20 @@ def scratch(room: ScratchServer, roles: Sequence[str] = ()) -> Iterator[str]:
 
 
 @contextmanager
-def copied(server: str, template: str = "") -> Iterator[str]:
+def copied(server: str, template: str = "", owner: str = "") -> Iterator[str]:
     """Make a database, empty or like another one that nobody uses, and drop it afterwards; yield its URL.
 
     Args:
         server: the URL of the server.
         template: the URL of the database to copy, if it is not to be empty.
+        owner: the role whose database it is; without one, the role of the URL.
 
     Raises:
         Refused: none can be made there.
     """
     like = str(conninfo_to_dict(template)["dbname"]) if template else "template0"
-    with _made(server, EMBEDDED, sql.Identifier(like) + sql.SQL(" STRATEGY FILE_COPY")) as url:
+    whose = sql.SQL(" OWNER {}").format(sql.Identifier(owner)) if owner else sql.SQL("")
+    with _made(server, EMBEDDED, sql.Identifier(like) + sql.SQL(" STRATEGY FILE_COPY") + whose) as url:
         yield url
 
 

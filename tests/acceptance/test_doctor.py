@@ -14,8 +14,6 @@ from support.command import environment, gonogo
 from support.public_migrations import write_migrations
 from support.servers import open_folder
 
-from gonogo.postgres import embedded
-
 PLAN = """\
 # Shop migration
 
@@ -75,12 +73,11 @@ SCHEMA = "CREATE TABLE item (id int PRIMARY KEY, name text);\n"
 UP, DOWN = "CREATE TABLE {0} (id int);\n", "DROP TABLE {0};\n"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def clinic() -> Iterator[Path]:
-    """A project whose scratch server serves all the tests."""
+    """A project without anything; what is examined runs on a server of its own."""
     with open_folder() as folder:
         yield folder
-        embedded.stop(folder / ".gonogo/scratch")
 
 
 def doctor(clinic: Path, *command: object, code: int) -> dict[str, Any]:
@@ -266,6 +263,63 @@ def test_of_a_public_folder_of_migrations_each_down_that_does_not_restore_is_nam
     assert all(expected[number] in told[number] for number in told)
     assert found["changes"] == made
     assert {f["kind"] for f in found["findings"]} <= {"does not restore", "blocks", "no way back"}, "all of it runs"
+
+
+#: what a migration may try with the account under which it is examined; each would leave a mark in FOLDER, or tell a secret
+POWER = {
+    "a program": "COPY (SELECT 1) TO PROGRAM 'id > FOLDER/mark'",
+    "a program in a block": "DO $$ BEGIN EXECUTE $q$COPY (SELECT 1) TO PROGRAM 'id > FOLDER/mark'$q$; END $$",
+    "a program in a trigger": (
+        "CREATE TABLE t (i int); CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN EXECUTE"
+        " $q$COPY (SELECT 1) TO PROGRAM 'id > FOLDER/mark'$q$; RETURN NEW; END $$; CREATE TRIGGER t BEFORE INSERT ON t FOR EACH"
+        " ROW EXECUTE FUNCTION f(); INSERT INTO t VALUES (1)"
+    ),
+    "a file written": "COPY (SELECT 1) TO 'FOLDER/mark'",
+    "a large object written": "SELECT lo_export(lo_from_bytea(0, 'x'), 'FOLDER/mark')",
+    "a file read": "CREATE TABLE s (t text); COPY s FROM 'FOLDER/secret'",
+    "a file read by a function": "CREATE TABLE r AS SELECT pg_read_file('FOLDER/secret')",
+    "a folder listed": "CREATE TABLE d AS SELECT pg_ls_dir('FOLDER')",
+    "a superuser": "CREATE ROLE power SUPERUSER",
+    "the owner's own power": "ALTER ROLE gonogo_examined SUPERUSER",
+    "a right to programs": "GRANT pg_execute_server_program TO gonogo_examined",
+    "a role of the server's": "SET ROLE postgres",
+    "a setting of the server": "ALTER SYSTEM SET archive_command = 'id > FOLDER/mark'",
+    "an untrusted library": "CREATE FUNCTION c() RETURNS int LANGUAGE c AS '/lib/x86_64-linux-gnu/libc.so.6', 'getpid'",
+    "a tablespace": "CREATE TABLESPACE s LOCATION 'FOLDER'",
+}
+
+
+@pytest.mark.parametrize("backwards", [False, True], ids=["forward", "back"])
+def test_what_is_examined_has_no_power_and_each_try_is_a_finding(clinic: Path, *, backwards: bool) -> None:
+    (clinic / "secret").write_text("canary\n", encoding="utf-8")
+    for file in (clinic, clinic / "secret"):
+        # whatever account the server has, it is not the file's mode that stops it
+        file.chmod(0o777)
+    for number, sql in enumerate(POWER.values(), 1):
+        bad, good = sql.replace("FOLDER", str(clinic)), f"CREATE TABLE fine_{number} (i int)"
+        for name, text in (("up", good if backwards else bad), ("down", bad if backwards else "SELECT 1")):
+            file = clinic / "migrations" / f"{number:03}_x.{name}.sql"
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(f"{text};\n", encoding="utf-8")
+    found = doctor(clinic, clinic / "migrations", code=10)
+    told = [f for f in found["findings"] if f["kind"] in ("refused", "way back fails")]
+    assert sorted({int(Path(f["file"]).name[:3]) for f in told}) == list(range(1, len(POWER) + 1)), told
+    if not backwards:
+        denied = [f for f in told if f["what"].startswith("42501")]
+        assert len(denied) == len(POWER), told
+        assert all("--superuser" in f["fix"] for f in denied)
+    assert not (clinic / "mark").exists()
+    assert "canary" not in json.dumps(found)
+
+
+def test_what_may_do_everything_says_so_and_then_does(clinic: Path) -> None:
+    """The same statement leaves its mark where somebody trusted it: the test above can fail."""
+    clinic.chmod(0o777)
+    (clinic / "migrations").mkdir()
+    (clinic / "migrations/1_x.up.sql").write_text(f"COPY (SELECT 1) TO PROGRAM 'id > {clinic}/mark';\n", encoding="utf-8")
+    found = doctor(clinic, clinic / "migrations", "--superuser", code=10)
+    assert {f["kind"] for f in found["findings"]} == {"no way back"}
+    assert (clinic / "mark").exists()
 
 
 def test_what_was_read_becomes_a_runbook_that_validates_and_runs(tmp_path: Path, url: str) -> None:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import postgast
 import pytest
@@ -11,7 +13,9 @@ from hypothesis import strategies as st
 from jinja2 import UndefinedError
 
 from gonogo.errors import BadInput
-from gonogo.planning.templates import Sql, Templates, batch_of, ident, literal
+from gonogo.planning.render_process import Form
+from gonogo.planning.rendering import Rendering, Sql, batch_of, ident, literal
+from gonogo.planning.templates import Templates
 
 PAYLOADS = [
     "tame",
@@ -93,7 +97,7 @@ PAYLOADS = [
 
 def rendered(folder: Path, text: str, variables: Mapping[str, Any] | None = None) -> str:
     (folder / "t.sql.j2").write_text(text, encoding="utf-8")
-    return Templates([folder]).render("t.sql.j2", variables or {})
+    return Rendering([folder]).render("t.sql.j2", str(folder / "t.sql.j2"), variables or {})
 
 
 def only(sql: str) -> Any:
@@ -276,6 +280,116 @@ def test_a_negative_number_never_begins_a_comment(tmp_path: Path) -> None:
 def test_no_other_text_is_written_bare(text: str, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"t\.sql\.j2:1: template: a bare \w+ in SQL text"):
         rendered(tmp_path, text, {"x": "ai"})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ ('{0}' | literal).format(x) }}",
+        "{{ ('{a}' | literal).format(a=x) }}",
+        "{{ ('{a}' | literal).format_map({'a': x}) }}",
+        "{{ ('{0}' | ident).format(x) }}",
+        "{{ (batch_of('{0}')).format(x) }}",
+        "{% set f = ('{0}' | literal).format %}{{ f(x) }}",
+        "{{ ('{0}' | literal)['format'](x) }}",
+        "{{ ['{0}' | literal] | map(attribute='format') | first }}",
+    ],
+)
+def test_a_value_put_into_quoted_text_is_not_written(text: str, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="a bare"):
+        rendered(tmp_path, text, {"x": "'; DROP TABLE t; --"})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{% filter replace('X', x) %}SELECT 'X'{% endfilter %}",
+        "{% filter format(x) %}SELECT '%s'{% endfilter %}",
+        "{% filter default(x, true) %}{% endfilter %}",
+        "{% call '{0}'.format(x) %}{% endcall %}",
+        "{% macro m() %}{{ caller() }}{% endmacro %}{% call m() %}{% filter upper %}a{% endfilter %}{% endcall %}",
+        "{% if false %}{% filter upper %}a{% endfilter %}{% endif %}",
+    ],
+)
+def test_a_block_whose_output_nobody_quotes_does_not_exist(text: str, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="what it yields is not quoted"):
+        rendered(tmp_path, text, {"x": "$SECRET"})
+    for form in get_args(Form):
+        with pytest.raises(BadInput, match="what it yields is not quoted"):
+            Rendering([tmp_path]).fill(text, {"x": "$SECRET"}, form)
+
+
+#: templates that would take hours, or all memory, and what of them is said
+WITHOUT_END = {
+    "a power": ("{{ 10 ** (10 ** 8) }}", "takes"),
+    "a power of powers": ("{{ 9 ** (9 ** (9 ** 9)) }}", "takes"),
+    "a long text": ("{{ ('a' * 10 ** 10) | length }}", "memory"),
+    "a wide text": ("{{ '%*d' | format(10 ** 10, 1) | length }}", "memory|too"),
+    "a padded text": ("{{ 'a'.ljust(10 ** 10) | length }}", "memory"),
+    "a text by its format": ("{{ '{:>10000000000}'.format('a') | length }}", "memory"),
+    "a centred text": ("{{ 'a' | center(10 ** 10) | length }}", "memory"),
+    "an indented text": ("{{ 'a' | indent(10 ** 10, true) | length }}", "memory"),
+    "a list": ("{{ ([1] * 10 ** 10) | length }}", "memory"),
+    "loops over text": (
+        "{% set t = 'a' * 10000 %}{% for a in t %}{% for b in t %}{% for c in t %}{% endfor %}{% endfor %}{% endfor %}",
+        "takes longer than 1 s",
+    ),
+    "a text that doubles": (
+        "{% macro m(s, n) %}{% if n %}{% set _ = m(s ~ s, n - 1) %}{% endif %}{% endmacro %}{{ m('ab', 90) }}",
+        "memory|takes",
+    ),
+    "one that calls itself": ("{% macro m() %}{% set _ = m() %}{% endmacro %}{{ m() }}", "recursion"),
+    "one that includes itself": ("{% include 't.sql.j2' %}", "recursion"),
+    "much output": (
+        "{% for a in 'a' * 3000 %}{% for b in 'b' * 3000 %}xxxxxxxxxx{% endfor %}{% endfor %}",
+        "grows beyond 5,000,000",
+    ),
+    "a replacement": ("{% set t = 'a' * 10 ** 6 %}{{ t | replace('a', t) | length }}", "memory"),
+    "a product of lists": ("{% for a in range(100000) %}{% for b in 'x' * 100000 %}{% endfor %}{% endfor %}", "takes longer"),
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_END)
+def test_a_template_without_an_end_ends_with_one_line(name: str, tmp_path: Path) -> None:
+    text, said = WITHOUT_END[name]
+    (tmp_path / "t.sql.j2").write_text(text, encoding="utf-8")
+    (tmp_path / "good.sql.j2").write_text("SELECT {{ 1 }}", encoding="utf-8")
+    templates = Templates([tmp_path])
+    with pytest.raises(BadInput, match=f"(?i)template: .*({said})") as error:
+        templates.render("t.sql.j2", {})
+    assert str(tmp_path / "t.sql.j2") in str(error.value)
+    assert templates.render("good.sql.j2", {}) == "SELECT 1", "the next one is rendered all the same"
+
+
+def test_a_command_renders_in_a_copy_of_itself_which_ends_with_it_and_keeps_nothing_open(tmp_path: Path) -> None:
+    (tmp_path / "t.sql.j2").write_text("SELECT {{ x | literal }}", encoding="utf-8")
+    (tmp_path / "bad.sql.j2").write_text("{{ 9 ** (9 ** (9 ** 9)) }}", encoding="utf-8")
+    script = """
+import os, sys
+from pathlib import Path
+from gonogo.errors import BadInput
+from gonogo.planning import render_process
+from gonogo.planning.templates import Templates
+kept = open(sys.argv[1] + "/held", "w")
+templates = Templates([Path(sys.argv[1])])
+print(templates.render("t.sql.j2", {"x": "a"}))
+copy = render_process._kept[0]._process
+held = Path(f"/proc/{copy.pid}/fd").iterdir()
+print(type(copy).__name__, sorted(os.readlink(file).split(":")[0] for file in held))
+try:
+    templates.render("bad.sql.j2", {})
+except BadInput as error:
+    print(error.problems[0].message)
+print(templates.render("t.sql.j2", {"x": "b"}), render_process._kept[0]._process.pid)
+"""
+    done = subprocess.run([sys.executable, "-c", script, tmp_path], capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    first, copy, refused, last = done.stdout.splitlines()
+    assert first == "SELECT 'a'"
+    assert copy == "_Copy ['/dev/null', 'pipe', 'pipe']"
+    assert "takes more than a template may" in refused
+    assert last.startswith("SELECT 'b' ")
+    assert not Path(f"/proc/{last.split()[-1]}").exists(), "it ended with the command"
 
 
 def test_a_quoted_text_is_marked_and_what_is_made_of_it_is_not() -> None:
