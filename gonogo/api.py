@@ -23,7 +23,8 @@ from gonogo.ledger import chain, fence, store
 from gonogo.planning import planner
 from gonogo.planning.open import OpenedRunbook, open_runbook
 from gonogo.planning.prepared import Prepared
-from gonogo.postgres.connection import Database, resolve_url
+from gonogo.postgres.address import resolve_url
+from gonogo.postgres.connection import Database
 from gonogo.run import begin, runs, targets
 from gonogo.run.acquire import LiveRunner, working_on
 from gonogo.run.begin import LaunchRequest

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 
@@ -19,14 +22,36 @@ def write(file: Path, text: str) -> None:
         os.fsync(opened.fileno())
 
 
-def write_password(folder: Path, password: str) -> Path:
-    r"""Write a password file as libpq reads it (PGPASSFILE), for every server; return it.
+@contextmanager
+def for_libpq(secrets: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    r"""Let programs of this account read an address's secrets, as long as this process lives; yield the variables that say where.
 
     Args:
-        folder: where.
-        password: as it is; `\\` and `:` are escaped (PostgreSQL's manual, "The Password File").
+        secrets: the values, by libpq's words for them; the password is read for every server. `\\` and `:` are escaped in its
+            file (PostgreSQL's manual, "The Password File"); others are in a service file ("The Connection Service File").
     """
-    file = folder / "pgpass"
-    escaped = password.replace("\\", "\\\\").replace(":", "\\:")
-    write(file, f"*:*:*:*:{escaped}\n")
-    return file
+    escaped = secrets.get("password", "").replace("\\", "\\\\").replace(":", "\\:")
+    others = "".join(f"{name}={value}\n" for name, value in secrets.items() if name != "password")
+    with ExitStack() as files:
+        given = {"PGPASSFILE": files.enter_context(_readable(f"*:*:*:*:{escaped}\n"))}
+        if others:
+            given |= {"PGSERVICEFILE": files.enter_context(_readable(f"[gonogo]\n{others}")), "PGSERVICE": "gonogo"}
+        yield given
+
+
+@contextmanager
+def _readable(text: str) -> Iterator[str]:
+    """Have a text in what only this account can read, and what a killed process does not leave behind; yield its path."""
+    if not hasattr(os, "memfd_create") or not Path("/proc/self/fd").is_dir():
+        with tempfile.TemporaryDirectory(prefix="gonogo-") as folder:
+            write(Path(folder) / "kept", text)
+            yield str(Path(folder) / "kept")
+        return
+    kept = os.memfd_create("gonogo")
+    try:
+        os.fchmod(kept, 0o600)
+        with open(kept, "w", encoding="utf-8", closefd=False) as opened:
+            opened.write(text)
+        yield f"/proc/{os.getpid()}/fd/{kept}"
+    finally:
+        os.close(kept)

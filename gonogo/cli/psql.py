@@ -5,18 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import tempfile
-from pathlib import Path
 from typing import Annotated
 
 import typer
-from psycopg.conninfo import conninfo_to_dict
 
 from gonogo import private_files
 from gonogo.cli.options import RunbookArg, TargetOption
 from gonogo.errors import Refused
 from gonogo.planning.open import open_runbook
-from gonogo.postgres.tools import without_password
+from gonogo.postgres.address import secrets_of, without_secrets
 from gonogo.run import targets
 
 
@@ -37,9 +34,8 @@ def psql(
     if program is None:
         raise Refused("there is no psql on the PATH; install PostgreSQL's client programs (Debian: postgresql-client)")
     url = targets.reach(open_runbook(runbook, target)).url
-    with tempfile.TemporaryDirectory(prefix="gonogo-") as folder:
-        environment = dict(os.environ)
-        if password := conninfo_to_dict(url).get("password"):
-            environment["PGPASSFILE"] = str(private_files.write_password(Path(folder), str(password)))
-        done = subprocess.run([program, f"--dbname={without_password(url)}", *(arguments or [])], env=environment, check=False)
+    with private_files.for_libpq(secrets := secrets_of(url)) as given:
+        # without any, the user's own files count
+        environment = {**os.environ, **(given if secrets else {})}
+        done = subprocess.run([program, f"--dbname={without_secrets(url)}", *(arguments or [])], env=environment, check=False)
     raise typer.Exit(done.returncode)

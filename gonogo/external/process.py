@@ -26,7 +26,9 @@ from psycopg.conninfo import conninfo_to_dict
 from gonogo import clock, private_files
 from gonogo.core.model.duration import say_duration
 from gonogo.errors import StepError
+from gonogo.postgres.address import secrets_of
 from gonogo.postgres.tools import end_with_parent
+from gonogo.redaction import redacting
 
 #: how much of what a program says is kept, in bytes: its end, where the reason stands
 KEPT = 64_000
@@ -147,23 +149,18 @@ def _start(argv: Sequence[str], folder: Path, given: dict[str, str], out: IO[byt
 
 
 def redactor(environment: Sequence[str], url: str) -> Callable[[str], str]:
-    """Return what strikes the values of some environment variables, and the database's password, out of a text."""
-    values = [os.environ.get(name, "") for name in environment]
-    values.append(str(conninfo_to_dict(url).get("password") or "") if url else "")
-    # as it is, as a file's line, and as JSON, Python and an address write it
-    written = (
-        form
-        for value in values
-        for form in (value, value.strip(), json.dumps(value)[1:-1], repr(value)[1:-1], quote(value), quote(value, safe=""))
-    )
-    secrets = sorted({form for form in written if len(form) >= 4}, key=len, reverse=True)
+    """Return what strikes the values of some environment variables, and the database's secrets, out of a text."""
+    named = [os.environ.get(name, "") for name in environment]
+    # an address in a variable holds a password of its own
+    values = [*named, *secrets_of(url).values(), *(secret for value in named for secret in _within(value))]
+    return redacting(values)
 
-    def redact(text: str) -> str:
-        for secret in secrets:
-            text = text.replace(secret, "***")
-        return text
 
-    return redact
+def _within(value: str) -> list[str]:
+    """Return the secrets in an address, where a value is one."""
+    with suppress(psycopg.Error):
+        return list(secrets_of(value).values())
+    return []
 
 
 @contextmanager
@@ -182,9 +179,8 @@ def _prepared(environment: Sequence[str], url: str, url_as: str, options: str) -
     if url_as:
         given[url_as] = _address(parts)
     given |= {variable: str(parts[word]) for word, variable in _LIBPQ.items() if parts.get(word)}
-    with tempfile.TemporaryDirectory(prefix="gonogo-") as folder:
-        passfile = private_files.write_password(Path(folder), str(parts.get("password") or ""))
-        yield {**given, "PGPASSFILE": str(passfile)}
+    with private_files.for_libpq(secrets_of(url)) as files:
+        yield given | files
 
 
 def _address(parts: Mapping[str, Any]) -> str:

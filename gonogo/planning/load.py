@@ -23,6 +23,7 @@ from gonogo.core.model.runbook import Runbook
 from gonogo.core.model.step import SORTS
 from gonogo.core.model.validate import find_problems
 from gonogo.errors import BadInput, Problem
+from gonogo.postgres.address import why_not_in_a_runbook
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 40
@@ -66,13 +67,15 @@ def read_text(file: Path) -> str:
         BadInput: it is missing, too large, or not UTF-8 text.
     """
     try:
-        if file.stat().st_size > MAX_BYTES:
-            raise BadInput(Problem(file=str(file), message=f"is larger than {MAX_BYTES:,} bytes: no runbook is"))
-        raw = file.read_bytes()
+        with file.open("rb") as opened:
+            # what has no size, such as a device, may have no end either
+            raw = opened.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise BadInput(Problem(file=str(file), message="there is no such file")) from None
     except OSError as error:
         raise BadInput(Problem(file=str(file), message=f"cannot be read: {error.strerror}")) from None
+    if len(raw) > MAX_BYTES:
+        raise BadInput(Problem(file=str(file), message=f"is larger than {MAX_BYTES:,} bytes: no runbook is"))
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -99,10 +102,18 @@ def check_runbook(text: str, file: str) -> Runbook:
         details = [d for d in error.errors() if not (d["type"] == "too_short" and d["input"])]
         problems += [_problem(detail, marks, file) for detail in details]
         raise BadInput(*_sorted(problems)) from None
-    problems += [_at(path, message, marks, file) for path, message in find_problems(runbook)]
+    problems += [_at(path, message, marks, file) for path, message in (*find_problems(runbook), *_addresses(runbook))]
     if problems:
         raise WrongReferences(runbook, *_sorted(problems))
     return runbook
+
+
+def _addresses(runbook: Runbook) -> Iterator[tuple[Path_, str]]:
+    """Yield the addresses that may not stand in a runbook, and why."""
+    for name, target in runbook.targets.items():
+        for key, stated in (("database", target.database), ("rehearse_on", target.rehearse_on)):
+            if stated and stated != "embedded" and not stated.startswith("$") and (why := why_not_in_a_runbook(stated)):
+                yield ("targets", name, key), why
 
 
 def parse_yaml(text: str, file: str) -> tuple[object, Marks, list[Problem]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -16,7 +15,9 @@ from psycopg.rows import TupleRow
 
 from gonogo.core.model.runbook import SqlSettings
 from gonogo.core.plan.plan import Identity
-from gonogo.errors import BadInput, ConnectionsDisabled, Refused, Unreachable
+from gonogo.errors import ConnectionsDisabled, Refused, Unreachable
+from gonogo.postgres.address import safe_url, secrets_of
+from gonogo.redaction import redacting
 
 Connection: TypeAlias = psycopg.Connection[TupleRow]
 
@@ -97,7 +98,8 @@ class Database:
         try:
             return connect_plainly(make_conninfo(**parameters))
         except psycopg.OperationalError as error:
-            why = f"cannot reach {safe_url(self.url)}: {str(error).strip()}"
+            told = redacting(secrets_of(self.url).values())(str(error).strip())
+            why = f"cannot reach {safe_url(self.url)}: {told}"
             slow = isinstance(error, psycopg.errors.ConnectionTimeout)
             raise (ConnectionsDisabled if not slow and self._takes_no_connections() else Unreachable)(why) from None
 
@@ -189,39 +191,6 @@ def _escape(value: str) -> str:
 def milliseconds(duration: timedelta) -> int:
     """Return a timedelta in whole milliseconds, at least one: zero would mean no limit."""
     return max(1, round(duration.total_seconds() * 1000))
-
-
-def resolve_url(stated: str) -> str:
-    """Return the URL that a runbook's `database:` means.
-
-    Raises:
-        BadInput: the environment variable is not set, or a password stands in the runbook.
-    """
-    if stated.startswith("$"):
-        name = stated[1:].strip("{}")
-        if not os.environ.get(name):
-            raise BadInput(f"the environment variable {name} is not set; set it to the target's connection URL")
-        stated = os.environ[name]
-        secret_is_ours = False
-    else:
-        secret_is_ours = True
-    try:
-        parts = conninfo_to_dict(stated)
-    except psycopg.ProgrammingError:
-        raise BadInput("the target's connection URL cannot be read; write postgresql://user@host:port/database") from None
-    if secret_is_ours and parts.get("password"):
-        raise BadInput("the runbook contains a password; put the URL into an environment variable and write $NAME")
-    return stated
-
-
-def safe_url(url: str) -> str:
-    """Return a connection URL without its password, for people."""
-    try:
-        parts = conninfo_to_dict(url)
-    except psycopg.ProgrammingError:
-        return "the database"
-    host = parts.get("host") or "localhost"
-    return f"{parts.get('dbname') or parts.get('user') or 'postgres'} on {host}"
 
 
 def identify(connection: Connection) -> Identity:

@@ -17,7 +17,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from gonogo.errors import Refused
 from gonogo.postgres import embedded
-from gonogo.postgres.connection import Database, connect_plainly, resolve_url
+from gonogo.postgres.address import resolve_url
+from gonogo.postgres.connection import Database, connect_plainly
 
 #: what gonogo's own server is called
 EMBEDDED = "the embedded PostgreSQL"

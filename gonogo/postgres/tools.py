@@ -7,17 +7,15 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from gonogo import clock, private_files
 from gonogo.core.model.duration import say_duration
 from gonogo.errors import StepError
 from gonogo.postgres import embedded
+from gonogo.postgres.address import secrets_of, without_secrets
 
 Say = Callable[[str], None]
 #: seconds that a program may take, and between two words about it
@@ -30,7 +28,7 @@ class ProgramFailed(StepError):
 
 @contextmanager
 def running(command: Sequence[str], url: str, *, connects: bool = True, answers: bool = False) -> Iterator[subprocess.Popen[str]]:
-    """Run one of PostgreSQL's programs; its password is in a file that only this account may read.
+    """Run one of PostgreSQL's programs; its password is where only this account may read it.
 
     Args:
         command: its name and its arguments.
@@ -38,10 +36,9 @@ def running(command: Sequence[str], url: str, *, connects: bool = True, answers:
         connects: whether to name that database to it; else the command does.
         answers: whether what it prints is wanted.
     """
-    with tempfile.TemporaryDirectory(prefix="gonogo-") as folder:
-        passfile = private_files.write_password(Path(folder), str(conninfo_to_dict(url).get("password") or ""))
-        program = [str(embedded.program(command[0])), *command[1:], *([f"--dbname={without_password(url)}"] if connects else [])]
-        environment = {**os.environ, "PGPASSFILE": str(passfile), "LC_ALL": "C"}
+    with private_files.for_libpq(secrets_of(url)) as given:
+        program = [str(embedded.program(command[0])), *command[1:], *([f"--dbname={without_secrets(url)}"] if connects else [])]
+        environment = {**os.environ, **given, "LC_ALL": "C"}
         environment.pop("PGPASSWORD", None)
         process = subprocess.Popen(
             program,
@@ -72,7 +69,7 @@ def answer_of(command: Sequence[str], url: str, *, limit: float) -> str:
     Raises:
         ProgramFailed: it failed, or takes too long.
     """
-    with running([*command, without_password(url)], url, connects=False, answers=True) as process:
+    with running([*command, without_secrets(url)], url, connects=False, answers=True) as process:
         try:
             said, errors = process.communicate(timeout=limit)
         except subprocess.TimeoutExpired:
@@ -130,9 +127,3 @@ def _only_older(lines: Sequence[str]) -> bool:
     text = "\n".join(lines)
     met = text.count("error:")
     return met > 0 and met == text.count("could not execute query") == text.count("Command was: SET transaction_timeout = 0;")
-
-
-def without_password(url: str) -> str:
-    """Return a connection string that may stand in a process list."""
-    parts = {key: str(value) for key, value in conninfo_to_dict(url).items() if key != "password" and value is not None}
-    return make_conninfo(**parts)

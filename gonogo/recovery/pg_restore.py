@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gonogo import clock, private_files
+from gonogo.postgres.address import without_secrets
 from gonogo.postgres.connection import Database
-from gonogo.postgres.tools import ProgramFailed, Say, finish, running, without_password
+from gonogo.postgres.tools import ProgramFailed, Say, finish, running
 from gonogo.recovery.loader import loader, owning, parts_of, superusers
 from gonogo.recovery.manifest import BackupFailed, BackupFolder
 
@@ -43,7 +44,7 @@ def restore(backup: BackupFolder, url: str, say: Say) -> float:
 
 
 def _restore_part(backup: BackupFolder, url: str, say: Say, *options: str) -> None:
-    command = ["pg_restore", "--format=directory", f"--jobs={JOBS}", f"--dbname={without_password(url)}", *options]
+    command = ["pg_restore", "--format=directory", f"--jobs={JOBS}", f"--dbname={without_secrets(url)}", *options]
     with running([*command, str(backup.dump)], url, connects=False) as process:
         finish(process, say, "restoring")
 

@@ -10,7 +10,8 @@ import sys
 from gonogo.errors import ConnectionsDisabled
 from gonogo.planning.open import OpenedRunbook
 from gonogo.postgres import embedded
-from gonogo.postgres.connection import Connection, Database, resolve_url
+from gonogo.postgres.address import resolve_url
+from gonogo.postgres.connection import Connection, Database
 
 
 def whoami() -> str:

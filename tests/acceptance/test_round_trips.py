@@ -16,7 +16,7 @@ from support.round_trips import NOISY, PLANS, Plan, lay, stock
 from support.servers import Server
 
 from gonogo.postgres import embedded
-from gonogo.postgres.tools import without_password
+from gonogo.postgres.address import without_secrets
 from gonogo.project import ROOT
 
 
@@ -33,7 +33,7 @@ def traffic(plan: Plan, url: str) -> Iterator[Callable[[], int]]:
         "--max-tries=1",
         f"--file={file}",
     ]
-    command.append(without_password(url))
+    command.append(without_secrets(url))
     stopped: list[int] = []
 
     def stop() -> int:

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import base64
+import html
+import json
 from pathlib import Path
+from urllib.parse import quote, quote_plus
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict
+from support.book import BOOK
 
-from gonogo.errors import StepError
+from gonogo import private_files
+from gonogo.errors import BadInput, StepError
 from gonogo.external.process import _address, _names, redactor, run_command
+from gonogo.planning.load import check_runbook
+from gonogo.postgres.address import resolve_url, safe_url, secrets_of, without_secrets
+from gonogo.postgres.connection import Database
+from gonogo.redaction import redacting
 
 TARGET = "postgresql://app:pw@db.example:6543/shop"
 
@@ -55,3 +67,115 @@ def test_a_program_that_is_told_of_the_target_is_not_started_on_a_copy(tmp_path:
 def test_a_password_is_struck_out_in_every_form_that_an_address_has() -> None:
     url = "postgresql://app:s3cr%2Fet%2Bpw@db.example/x"
     assert "s3cr" not in redactor([], url)(f"cannot reach {_address(conninfo_to_dict(url))} nor s3cr/et+pw")
+
+
+# what of an address nobody may see
+
+#: addresses whose password holds what a URL gives a meaning, as people paste them; CANARY is in the password
+TORN = [
+    "postgresql://u:pa@CANARY@db.example/shop",
+    "postgresql://u:CANARY@@db.example/shop",
+    "postgresql://u:pa/CANARY@db.example/shop",
+    "postgresql://u:pa:1/CANARY@db.example:5432/shop",
+    "postgresql://u:CANARY%zz@db.example/shop",
+    "postgresql://u:5432/CANARY@db.example",
+    "postgresql://u:CANARY [x]@db.example/shop",
+    "postgres://CANARY@u:x@h,k/shop",
+    "host=db.example password=pa CANARY",
+    "host=db.example password='CANARY",
+    "host=CANARY@db.example dbname=shop",
+    "host=db.example port=CANARY",
+    "CANARY",
+]
+
+
+@pytest.mark.parametrize("url", TORN)
+def test_an_address_that_may_be_torn_is_refused_and_no_part_of_it_is_told(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORN_URL", url)
+    with pytest.raises(BadInput, match="%40") as error:
+        resolve_url("$TORN_URL")
+    with pytest.raises(BadInput) as in_runbook:
+        resolve_url(url)
+    assert "CANARY" not in f"{error.value}{in_runbook.value}{safe_url(url)}{Database(url=url)!r}"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:p%40%2F%3F%23%25%3A@db.example:5432/shop?sslmode=require",
+        "postgresql://u:a?b#c[d]e:f@db.example/shop",
+        "postgresql://me%40corp@db.example/shop",
+        "postgresql:///shop?host=/var/run/postgresql&port=5433",
+        "postgresql://u@/shop?host=@abstract",
+        "postgresql://[::1]:5432/shop",
+        "postgresql://[fe80::1%25eth0]/shop",
+        "postgresql://a,b:5433,c/shop?target_session_attrs=read-write",
+        "postgresql://db.example/a%40b%2Fc",
+        "postgresql://db.example/shop?application_name=a@b",
+        "host=db_1.example user='a b' password='p@/:?#%' dbname='x y'",
+        "dbname=shop",
+        "",
+    ],
+)
+def test_a_clear_address_is_taken_as_it_is(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLEAR_URL", url or "dbname=x")
+    assert resolve_url("$CLEAR_URL") == (url or "dbname=x")
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        "postgresql://u:secret@db.example/shop",
+        "postgresql://db.example/shop?user=u&password=secret",
+        "postgresql://db.example/shop?pass%77ord=secret",
+        "host=db.example password=secret",
+        "host=db.example password = 'secret'",
+        "postgresql://db.example/shop?sslcert=c&sslkey=k&sslpassword=secret",
+    ],
+)
+@pytest.mark.parametrize("key", ["database", "rehearse_on"])
+def test_a_secret_in_a_runbook_is_found_as_it_is_read(stated: str, key: str) -> None:
+    target = {"database": "$X"} | {key: stated}
+    with pytest.raises(BadInput) as error:
+        check_runbook(BOOK.replace("{database: $TEST_URL}", json.dumps(target)), "a.yaml")
+    (problem,) = error.value.problems
+    assert f"targets.db.{key}" in str(problem)
+    assert "put the URL into an environment variable" in problem.message
+    assert "secret" not in str(problem)
+
+
+def test_a_process_list_shows_no_secret_and_libpq_reads_them_all() -> None:
+    url = r"host=127.0.0.1 port=1 user=u dbname=x password='p:a\\ss' sslpassword=key_pass"
+    assert "pass" not in without_secrets(url).replace("dbname", "")
+    with private_files.for_libpq(secrets_of(url)) as given:
+        assert Path(given["PGPASSFILE"]).read_text(encoding="utf-8") == "*:*:*:*:p\\:a\\\\ss\n"
+        assert "sslpassword=key_pass" in Path(given["PGSERVICEFILE"]).read_text(encoding="utf-8")
+        assert Path(given["PGPASSFILE"]).stat().st_mode & 0o777 == 0o600
+        assert given["PGPASSFILE"].startswith("/proc/"), "a killed process leaves no file"
+    assert not Path(given["PGPASSFILE"]).exists()
+
+
+@given(st.text(min_size=6, max_size=24).filter(lambda text: len(text.strip()) >= 6 and text.isprintable()))
+def test_a_secret_is_struck_out_however_it_is_written(secret: str) -> None:
+    redact = redacting([secret])
+    ways = [
+        secret,
+        json.dumps({"error": secret}),
+        json.dumps({"error": secret}, ensure_ascii=False),
+        repr({"error": secret}),
+        html.escape(f"<{secret}>"),
+        quote(secret),
+        quote(secret, safe=""),
+        quote_plus(secret),
+        quote(secret, safe="!'()*~"),
+        secret.replace("\\", "\\\\").replace(":", "\\:"),
+        base64.b64encode(f"user:{secret}".encode()).decode(),
+        base64.b64encode(f"u:{secret}!".encode()).decode(),
+        base64.urlsafe_b64encode(secret.encode()).decode(),
+    ]
+    for written in ways:
+        assert "***" in redact(written), written
+
+
+def test_what_is_no_secret_stays() -> None:
+    assert redacting(["", "a", "abc"])("a tab with abc") == "a tab with abc"

@@ -1,0 +1,86 @@
+"""Addresses of databases, as libpq reads them: a URL or `key=value`. They hold secrets, and none of these is ever shown."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from gonogo.errors import BadInput
+
+#: what of an address nobody may see (PostgreSQL's manual, "Parameter Key Words")
+_SECRETS = frozenset({"password", "sslpassword", "scram_client_key", "scram_server_key", "oauth_client_secret"})
+#: what a host, a port and several of them look like; a folder of sockets begins with a / or an @
+_HOST, _PORT = re.compile(r"[/@][^@]*|[\w.:%-]*"), re.compile(r"\d*")
+_URL = re.compile(r"postgres(?:ql)?://([^?#]*)")
+_ENCODE = "in a user name or password of a URL write @ as %40, / as %2F, : as %3A, ? as %3F, # as %23 and % as %25"
+
+
+def resolve_url(stated: str) -> str:
+    """Return the URL that a runbook's `database:` means.
+
+    Raises:
+        BadInput: the environment variable is not set, it holds no clear address, or a password stands in the runbook.
+    """
+    if not stated.startswith("$"):
+        if why := why_not_in_a_runbook(stated):
+            raise BadInput(why)
+        return stated
+    name = stated[1:].strip("{}")
+    url = os.environ.get(name)
+    if not url:
+        raise BadInput(f"the environment variable {name} is not set; set it to the target's connection URL")
+    if why := _why_unclear(url):
+        raise BadInput(f"the environment variable {name}: {why}")
+    return url
+
+
+def why_not_in_a_runbook(stated: str) -> str:
+    """Say why an address may not stand in a runbook, or nothing where it may."""
+    if why := _why_unclear(stated):
+        return why
+    if held := sorted(_SECRETS & {name for name, value in conninfo_to_dict(stated).items() if value}):
+        what = "a password" if held == ["password"] else ", ".join(held)
+        return f"the runbook contains {what}; put the URL into an environment variable and write $NAME"
+    return ""
+
+
+def _why_unclear(url: str) -> str:
+    """Say why an address cannot be read, or may mean another one than was thought, without a part of it."""
+    try:
+        parts = conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        return f"the target's connection URL cannot be read; write postgresql://user@host:port/database; {_ENCODE}"
+    hosts, ports = (str(parts.get(name) or "").split(",") for name in ("host", "port"))
+    place = _URL.match(url)
+    # libpq ends the user's part at the first @ or /: what follows of a password would be taken for a host or a database
+    torn = place is not None and (place[1].count("@") > 1 or "@" in place[1].partition("/")[2])
+    if torn or not all(map(_HOST.fullmatch, hosts)) or not all(map(_PORT.fullmatch, ports)):
+        return f"the target's connection URL is not clear: {_ENCODE}"
+    return ""
+
+
+def safe_url(url: str) -> str:
+    """Return which database a connection URL means, for people."""
+    if _why_unclear(url):
+        return "the database"
+    parts = conninfo_to_dict(url)
+    return f"{parts.get('dbname') or parts.get('user') or 'postgres'} on {parts.get('host') or 'localhost'}"
+
+
+def without_secrets(url: str) -> str:
+    """Return a connection string that may stand in a process list."""
+    parts = {key: str(value) for key, value in conninfo_to_dict(url).items() if key not in _SECRETS and value is not None}
+    return make_conninfo(**parts)
+
+
+def secrets_of(url: str) -> dict[str, str]:
+    """Return what of an address nobody may see, by libpq's words for it."""
+    parts: dict[str, Any] = dict(conninfo_to_dict(url)) if url else {}
+    return {name: str(value) for name, value in parts.items() if name in _SECRETS and value}
+
+
+__all__ = ["resolve_url", "safe_url", "secrets_of", "why_not_in_a_runbook", "without_secrets"]
