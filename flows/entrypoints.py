@@ -271,7 +271,7 @@ def _carry(
 ) -> Any:
     """Do something with a run as its runner; a cancelled flow run leaves it held, or rolling back in a run of its own."""
     logger = get_run_logger()
-    with working_on(database, run_id, opened.project, actor=actor, take_over=take_over, resumed=resumed) as runner:
+    with working_on(database, run_id, opened, actor=actor, take_over=take_over, resumed=resumed) as runner:
         runner.session.say = lambda text: logger.info("%s", text)
         try:
             what(runner)

@@ -150,7 +150,7 @@ def launch(
     )
     with (
         granted(runbook, database, plan(runbook, inputs=inputs, start=starts), request) as launched,
-        working_on(database, launched.run, runbook.project, actor=request.actor) as runner,
+        working_on(database, launched.run, runbook, actor=request.actor) as runner,
         _heard(runner, wait, hear),
     ):
         launched.go(runner, run_without_ui)
@@ -181,7 +181,7 @@ def resume(
     if found.state.at_rest and not found.state.held:
         raise Refused(f"the run {found.id} is {found.outcome}; there is nothing to go on with")
     who = person or targets.whoami()
-    with working_on(database, found.id, runbook.project, actor=who, resumed=True) as runner, _heard(runner, wait, hear):
+    with working_on(database, found.id, runbook, actor=who, resumed=True) as runner, _heard(runner, wait, hear):
         go_on(runner, found.events, run_without_ui)
     return _read(database, found.id)
 

@@ -24,6 +24,7 @@ from gonogo.notify.channel import NotDelivered, delivery_key, open_channel, read
 from gonogo.notify.sender import Sender
 from gonogo.planning.open import OpenedRunbook
 from gonogo.planning.prepared import Prepared
+from gonogo.postgres import only_one
 from gonogo.postgres.connection import Connection, Database
 from gonogo.postgres.server_clock import server_time
 from gonogo.run import runs, signatures, targets, votes
@@ -66,9 +67,8 @@ def look(opened: OpenedRunbook, prepared: Prepared, database: Database, say: Say
     environment = CheckEnvironment(texts=prepared.texts, root=opened.project.files, database=database)
     with targets.connect_recovering(database, "gonogo/monitor") as connection:
         store.create(connection)
-        if not connection.execute(
-            "SELECT pg_catalog.pg_try_advisory_lock(%s, pg_catalog.hashtext(%s))", _lock_of(plan)
-        ).fetchone() == (True,):
+        # two would tell everything twice
+        if not only_one.is_this(connection, f"gonogo looks: {store.chain_of_monitor(plan.runbook)}", str(connection.info.dbname)):
             raise Refused("another process looks at this target now")
         chain = store.open_chain(connection, store.chain_of_monitor(plan.runbook), plan.target)
         judged = {}
@@ -86,11 +86,6 @@ def look(opened: OpenedRunbook, prepared: Prepared, database: Database, say: Say
         undelivered = _tell(connection, chain, plan, updates_of(plan, alerts, events, server_time(connection)), say)
         undelivered += _alarms(connection, database, plan, say)
     return Look(judged=judged, alerts=alerts, undelivered=undelivered)
-
-
-def _lock_of(plan: Plan) -> list[int | str]:
-    """Return the lock under which one process at a time looks: two would tell everything twice."""
-    return [0x676F6E6F, store.chain_of_monitor(plan.runbook)]
 
 
 def _raise_and_clear(connection: Connection, chain: str, plan: Plan, judged: dict[str, Judgement]) -> None:

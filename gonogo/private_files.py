@@ -15,8 +15,9 @@ def opener(name: str, flags: int) -> int:
 
 
 def write(file: Path, text: str) -> None:
-    """Write a private file, and see that it is on the disk."""
+    """Write a private file, and see that it is on the disk; one that others could read is private from now on."""
     with open(file, "w", encoding="utf-8", opener=opener) as opened:
+        os.fchmod(opened.fileno(), 0o600)
         opened.write(text)
         opened.flush()
         os.fsync(opened.fileno())

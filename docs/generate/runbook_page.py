@@ -21,7 +21,6 @@ from gonogo.core.model.runbook import Escalation, Gate, Input, Phase, Risk, Runb
 from gonogo.core.model.schedule import Budgets, Freeze, Schedule, Window
 from gonogo.core.model.step import Backfill, Step
 from gonogo.core.model.success import Criterion
-from gonogo.core.text.plain import cell
 
 _INTRO = """\
 # The runbook
@@ -301,6 +300,11 @@ SECTIONS: tuple[Section, ...] = (
 )
 #: the parts that have a section of their own
 _PARTS = {section.model.__name__ for section in SECTIONS}
+
+
+def cell(text: str) -> str:
+    """Return a text of our own, which may hold links, as a cell of a table."""
+    return " ".join(text.split()).replace("|", "\\|") or "-"
 
 
 def runbook_page() -> str:

@@ -169,13 +169,18 @@ COMMANDS = {
 }
 LEDGER = {
     "verify": CommandRow(
-        module="status",
-        function="ledger_verify",
+        module="ledger",
+        function="verify",
         help="Recompute the hash chain of a run: whatever was changed by hand shows.",
     ),
+    "sign": CommandRow(
+        module="ledger",
+        function="sign",
+        help="Answer for a run on a protected target that this project did not sign.",
+    ),
     "export": CommandRow(
-        module="status",
-        function="ledger_export",
+        module="ledger",
+        function="export",
         help="Write every event of a run as a line of JSON, with its hash.",
     ),
 }

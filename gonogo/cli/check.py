@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +23,7 @@ from gonogo.cli.options import (
 from gonogo.cli.output import as_json, say, table
 from gonogo.core.engine.evolve import fold
 from gonogo.core.engine.verdict import Measurement, Verdict, judge_all, worst
+from gonogo.core.text import plain
 from gonogo.core.text.alerts import look_of
 from gonogo.errors import BadInput, Exit, GonogoError, Refused
 from gonogo.monitor import acknowledge, look
@@ -164,7 +164,7 @@ def objects(
     opened = open_runbook(runbook, target)
     with targets.connect_recovering(targets.reach(opened), "gonogo/objects") as connection:
         found = fingerprint(connection)
-    text = json_.dumps(found.model_dump(mode="json", exclude={"shared"}), indent=1, ensure_ascii=False, sort_keys=True)
+    text = plain.as_json(found.model_dump(mode="json", exclude={"shared"}), indent=1, sort_keys=True)
     if output is None:
         typer.echo(text)
         return

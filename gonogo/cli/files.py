@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from json import dumps
 from pathlib import Path
 from typing import Any
 
+from gonogo import private_files
+from gonogo.core.text.plain import as_json
 from gonogo.errors import BadInput
 from gonogo.report.report import as_html, as_markdown
 
@@ -13,7 +14,7 @@ from gonogo.report.report import as_html, as_markdown
 def report_text(made: dict[str, Any], format_: str) -> str:
     """Return a report in one form: md, html or json."""
     if format_ == "json":
-        return dumps(made, indent=2, ensure_ascii=False)
+        return as_json(made)
     return as_html(made) if format_ == "html" else as_markdown(made)
 
 
@@ -38,13 +39,13 @@ def write_report(made: dict[str, Any], folder: Path, ending: str) -> Path:
 
 
 def write_file(file: Path, text: str) -> None:
-    """Write a file whole.
+    """Write a file that only this account may read: what it tells is the database's.
 
     Raises:
         BadInput: it cannot be written.
     """
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
+        private_files.write(file, text)
     except OSError as error:
         raise BadInput(f"{file} cannot be written: {error.strerror}") from None

@@ -73,7 +73,7 @@ class ForegroundRun:
     ) -> None:
         """Become the runner of a run and do something with it; then say how it stands, and exit accordingly."""
         with (
-            working_on(database, run_id, opened.project, actor=actor, take_over=take_over, resumed=resumed) as runner,
+            working_on(database, run_id, opened, actor=actor, take_over=take_over, resumed=resumed) as runner,
             self._shown(runner) as display,
         ):
             word = f", taken over by {actor} (epoch {runner.session.epoch})" if resumed else ""

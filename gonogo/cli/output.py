@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
@@ -21,6 +20,7 @@ from gonogo.core.engine.forecast import Row, fraction
 from gonogo.core.engine.state import State, Status
 from gonogo.core.model.duration import say_duration
 from gonogo.core.plan.plan import Plan, PlannedPhase, PlannedStep
+from gonogo.core.text import plain
 from gonogo.core.text.log import log_line
 from gonogo.core.text.messages import Update
 from gonogo.core.text.messages import clock as clock_time
@@ -73,7 +73,7 @@ def say(text: str = "", style: str = "") -> None:
 
 def as_json(made: object) -> None:
     """Print data for a script."""
-    sys.stdout.write(json.dumps(made, indent=2, ensure_ascii=False, default=str) + "\n")
+    sys.stdout.write(plain.as_json(made) + "\n")
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -1,4 +1,4 @@
-"""Commands that change nothing: validate, plan, status, report, ledger."""
+"""Commands that change nothing: validate, plan, status, report."""
 
 from __future__ import annotations
 
@@ -22,15 +22,13 @@ from gonogo.core.model.people import missing_votes
 from gonogo.core.plan.plan import Plan
 from gonogo.core.text.messages import clock as clock_time
 from gonogo.core.text.next_commands import items_to_confirm, next_commands
-from gonogo.core.text.plain import counted
-from gonogo.errors import BadInput, Exit, GonogoError
-from gonogo.ledger import chain, store
+from gonogo.errors import BadInput, Exit
+from gonogo.ledger import store
 from gonogo.planning.open import OpenedRunbook, open_runbook, problems_of
 from gonogo.postgres.connection import Connection
 from gonogo.postgres.server_clock import server_time
 from gonogo.run import runs
-from gonogo.run.local_head import local_head
-from gonogo.run.open import found_run, moment, named_run, read_inputs
+from gonogo.run.open import found_run, moment, read_inputs
 
 
 def validate(
@@ -249,44 +247,3 @@ def report(
         else:
             for file in write_reports(made, output or opened.project.state / "reports"):
                 say(f"{file}")
-
-
-def ledger_verify(runbook: RunbookArg, target: TargetOption = "", run_id: RunOption = "", json: JsonOption = False) -> None:
-    """Recompute the hash chain of a run: whatever was changed by hand shows.
-
-    Example: [bold]gonogo ledger verify guardian-multi-credit[/]
-    """
-    with named_run(runbook, target, run_id) as (opened, connection, run):
-        count, problems = chain.verify(connection, run)
-        if gone := local_head(opened.project.state, run).missing_in(connection, run):
-            problems.append(gone)
-    if json:
-        as_json({"run": run, "events": count, "ok": not problems, "problems": problems})
-    elif not problems:
-        say(f"run {run}: {counted(count, 'event')}, each follows from the one before it", "green")
-    else:
-        for problem in problems:
-            complain(GonogoError(f"run {run}: {problem}"))
-    if problems:
-        raise typer.Exit(Exit.REFUSED)
-
-
-def ledger_export(
-    runbook: RunbookArg,
-    target: TargetOption = "",
-    run_id: RunOption = "",
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="A file; standard output by default.")] = None,
-) -> None:
-    """Write every event of a run as a line of JSON, with its hash.
-
-    Example: [bold]gonogo ledger export guardian-multi-credit --output run.jsonl[/]
-    """
-    from gonogo.cli.files import write_file  # noqa: PLC0415 - see report
-
-    with found_run(runbook, target, run_id) as (_, __, connection, found):
-        text = "".join(line + "\n" for line in chain.export(connection, found.run))
-    if output is None:
-        typer.echo(text, nl=False)
-    else:
-        write_file(output, text)
-        say(f"{output}")

@@ -31,6 +31,29 @@ def verify(connection: Connection, run: str) -> tuple[int, list[str]]:
     return expected - 1, problems
 
 
+def wrong_scripts(connection: Connection, run: str) -> list[str]:
+    """Return which of the scripts that a run's plan names are missing, or are not what they were."""
+    rows = connection.execute(_WRONG_SCRIPTS, [run]).fetchall()
+    return [
+        f"the script {sha256[:12]} {'was changed after it was recorded' if there else 'is missing'}" for sha256, there in rows
+    ]
+
+
+#: every sha256 that stands in the plan, as a script, a query or an undo
+_WRONG_SCRIPTS = """
+SELECT named.sha256, script.text IS NOT NULL
+FROM (
+  SELECT DISTINCT found #>> '{}' AS sha256
+  FROM gonogo.event, LATERAL pg_catalog.jsonb_path_query(body::jsonb, '$.plan.**.sha256') AS found
+  WHERE run = %s AND seq = 1
+) AS named
+LEFT JOIN gonogo.script USING (sha256)
+WHERE script.text IS NULL
+   OR pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(script.text, 'UTF8')), 'hex') <> named.sha256
+ORDER BY 1
+"""
+
+
 def _raw(connection: Connection, run: str) -> Iterator[Any]:
     with connection.cursor() as cursor:
         cursor.execute(

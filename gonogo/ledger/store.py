@@ -87,10 +87,11 @@ def create(connection: Connection) -> None:
         return
     try:
         with transaction(connection):
-            # two first runs at once: the second one waits here, then finds it made
-            connection.execute("SELECT pg_catalog.pg_advisory_xact_lock(7470966)")
-            if not exists(connection):
-                make(connection)
+            make(connection)
+    except (psycopg.errors.DuplicateSchema, psycopg.errors.UniqueViolation):
+        # two first runs at once: the second one waited for the first, and finds it made
+        if not exists(connection):
+            raise
     except psycopg.errors.InsufficientPrivilege as error:
         raise Refused(f"the role may not make the ledger's schema: {error.diag.message_primary}") from None
 
@@ -99,7 +100,8 @@ def _upgrade(connection: Connection, there: int) -> None:
     """Add what an older ledger lacks, and let it say its version, so that an older gonogo refuses it and misreads nothing."""
     try:
         with transaction(connection):
-            connection.execute("SELECT pg_catalog.pg_advisory_xact_lock(7470966)")  # as above
+            # two at once: the second one waits here
+            connection.execute("LOCK TABLE gonogo.run IN SHARE ROW EXCLUSIVE MODE")
             connection.execute(_UPGRADE.read_bytes())
             connection.execute(f"COMMENT ON SCHEMA gonogo IS 'gonogo ledger {VERSION}'".encode())
     except psycopg.errors.InsufficientPrivilege:
@@ -147,7 +149,7 @@ def open_run(
         plan: what is to be run.
         texts: its scripts.
         actor: who begins it.
-        sign: signs the plan for just this run, where it acts beyond the database.
+        sign: signs the plan for just this run, where its target is protected or it acts beyond the database.
     """
     run = f"{plan.runbook[:32]}-{secrets.token_hex(3)}"
     connection.execute(
@@ -163,19 +165,14 @@ def open_run(
     body = RunOpened(plan=plan, sources=plan.sources)
     if sign is not None:
         written = json.loads(encode(write_body(body)))
-        body = body.model_copy(update={"signature": sign(_signed(run, written["plan"]))})
+        body = body.model_copy(update={"signature": sign(digest_of(run, written["plan"]))})
     append(connection, run, body, actor)
     return run
 
 
-def _signed(run: str, plan: Mapping[str, Any]) -> dict[str, str]:
+def digest_of(run: str, plan: Mapping[str, Any]) -> dict[str, str]:
+    """Return what is signed of a run's plan, as it lies in the ledger."""
     return {"run": run, "plan": hashlib.sha256(encode(plan).encode()).hexdigest()}
-
-
-def read_signature(connection: Connection, run: str) -> tuple[dict[str, str], str]:
-    """Return what is to be signed of a run's plan as it stands in the ledger, and the signature that stands beside it."""
-    data = read_data(connection, run, 1)
-    return _signed(run, data["plan"]), str(data.get("signature", ""))
 
 
 def chain_of_rehearsals(runbook: str) -> str:

@@ -129,7 +129,9 @@ def guard(run: str, tables: Sequence[str], since: str, journal: str = "") -> str
     total = " + ".join(f"coalesce(({count}), 0)" for count in counts)
     lock = f"LOCK TABLE {', '.join(tables)} IN ACCESS EXCLUSIVE MODE; " if tables else ""
     raised = f"RAISE EXCEPTION 'rows were written since they were counted' USING ERRCODE = '{GREW}'"
-    check = f"DO $gonogo$ BEGIN IF {total} OPERATOR(pg_catalog.>) 0 THEN {raised}; END IF; END $gonogo$; "
+    # a name of a table may hold whatever ends a dollar quote
+    block = sql.Literal(f"BEGIN IF {total} OPERATOR(pg_catalog.>) 0 THEN {raised}; END IF; END").as_string()
+    check = f"DO {block}; "
     # the session sees all rows, or says that it cannot; a journal is what others wrote
     return f"{lock}{FIND_THEIRS if journal else FIND_OURS}{check}"
 

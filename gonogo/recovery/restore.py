@@ -26,6 +26,7 @@ from gonogo.core.engine.events import BackupRestored, write_body
 from gonogo.errors import Refused, RowsWritten
 from gonogo.ledger import store
 from gonogo.ledger.encoding import encode
+from gonogo.postgres import only_one
 from gonogo.postgres.connection import Connection, Database, connect_plainly, transaction
 from gonogo.postgres.tools import ProgramFailed, Say, finish, running
 from gonogo.recovery import data_loss
@@ -192,8 +193,7 @@ def _swap(backup: BackupFolder, restorer: Restorer, body: BackupRestored, say: S
 
 
 def _alone(outside: psycopg.Connection[Any], name: str) -> bool:
-    row = outside.execute("SELECT pg_catalog.pg_try_advisory_lock(7470966, pg_catalog.hashtext(%s))", [name]).fetchone()
-    return bool(row and row[0])
+    return only_one.is_this(outside, f"gonogo restores {name}", name)
 
 
 def _require_as_counted(restorer: Restorer) -> None:
@@ -219,7 +219,10 @@ def settle(database: Database) -> str:
         if not _alone(outside, name):
             raise Refused(f"a restore of {name} is under way: no connections are allowed until it is done; try again in a moment")
         rows = outside.execute(
+            # anybody may write such a comment on a database of their own
             "SELECT datname, pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database"
+            " WHERE datdba = (SELECT datdba FROM pg_catalog.pg_database WHERE datname = %s)",
+            [name],
         ).fetchall()
         for side, comment in rows:
             for word in (_READY, _BUILDING):

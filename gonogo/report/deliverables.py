@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gonogo import private_files
 from gonogo.core.engine.events import Event, ItemConfirmed, Kind
 from gonogo.core.plan.plan import Plan, Script
 from gonogo.core.text.plain import table
@@ -42,10 +43,10 @@ def write_deliverables(plan: Plan, events: Sequence[Event], run: str, texts: Map
         folder.mkdir(parents=True, exist_ok=True)
         lines = []
         for name, text in documents.items():
-            (folder / name).write_text(text, encoding="utf-8")
+            private_files.write(folder / name, text)
             lines.append(f"{hashlib.sha256(text.encode()).hexdigest()}  {name}\n")
         # as sha256sum --check reads it
-        (folder / "SHA256SUMS").write_text("".join(lines), encoding="utf-8")
+        private_files.write(folder / "SHA256SUMS", "".join(lines))
     except OSError as error:
         raise BadInput(f"the documents cannot be written to {folder}: {error.strerror}") from None
     return [folder / name for name in (*documents, "SHA256SUMS")]

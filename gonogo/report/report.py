@@ -341,4 +341,4 @@ def as_markdown(made: dict[str, Any]) -> str:
 
 def as_html(made: dict[str, Any]) -> str:
     """Write a report as one HTML page that needs nothing else."""
-    return _render("report.html.j2", made, escape=True)
+    return clean(_render("report.html.j2", made, escape=True))

@@ -19,8 +19,8 @@ from gonogo.keys import Keys
 from gonogo.ledger import continuity, fence, store
 from gonogo.notify.channel import ready
 from gonogo.notify.sender import Sender
+from gonogo.planning.open import OpenedRunbook
 from gonogo.postgres.connection import Database, identify, require_same
-from gonogo.project import Project
 from gonogo.run import signatures
 from gonogo.run.context import no_return_passed
 from gonogo.run.local_head import LocalHead, local_head
@@ -143,6 +143,7 @@ def _runner(session: Session, keys: Keys, where: Where | None, events: list[Even
         keys=keys,
         state=fold(events),
         untrusted=untrusted,
+        answered=signatures.answered_for(session.connection, session.run, keys) if session.plan.protected else 0,
         watch_for=partial(_watch, session, target),
         session=session,
         postgres=target,
@@ -201,7 +202,7 @@ def _passed_no_return(runner: Runner) -> str:
 def working_on(
     database: Database,
     run: str,
-    project: Project,
+    opened: OpenedRunbook,
     *,
     actor: str,
     take_over: bool = False,
@@ -212,16 +213,21 @@ def working_on(
     Args:
         database: the target.
         run: the run.
-        project: whose keys prove the people who decide.
+        opened: its runbook: its project's keys prove the people who decide, and it says whether the target is protected, whatever
+            the run's plan says.
         actor: who this is, for the ledger.
         take_over: end a runner that is still there.
         resumed: whether another process worked on the run before.
 
     Raises:
-        Refused: the target is not the run's, or another runner works on it.
+        Refused: the target is not the run's, another runner works on it, or it is protected and the run is not this project's.
     """
-    where = Where(state_folder=project.state, root=project.files)
-    runner = acquire_run(database, run, actor=actor, keys=keys_of(project), where=where, take_over=take_over, resumed=resumed)
+    project, protected = opened.project, opened.chosen.protected
+    where, keys = Where(state_folder=project.state, root=project.files), keys_of(project)
+    with database.connect("gonogo/look") as connection:
+        plan = store.opened_with(run, [store.read_event(connection, run, 1)])
+        signatures.require_ours(connection, run, plan, keys, protected=protected)
+    runner = acquire_run(database, run, actor=actor, keys=keys, where=where, take_over=take_over, resumed=resumed)
 
     def say(text: str) -> None:
         runner.session.say(text)  # whoever shows the run may change

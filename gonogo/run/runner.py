@@ -73,6 +73,8 @@ class Runner:
     state: State = field(default_factory=State)
     #: why nothing of its plan may act beyond the database, if it may not
     untrusted: str = ""
+    #: the newest event up to which a person answered for a run that this project had not signed
+    answered: int = 0
     #: hears every event, with the state before and after it
     listeners: list[Listener] = field(default_factory=list)
     #: whether it waits at a gate for as long as people have to decide
@@ -234,7 +236,7 @@ class Runner:
             return False
         why = ""
         if state.status in _WATCHED:
-            why = signatures.why_go_invalid(self.ledger, self.run, self.plan, self.keys, state)
+            why = signatures.why_go_invalid(self.ledger, self.run, self.plan, self.keys, state, self.answered)
         elif state.status in ROLLING_BACK_STATES:
             why = signatures.why_approval_invalid(self.ledger, self.run, self.plan, self.keys, state)
         if why:

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from gonogo.core.engine.events import ItemConfirmed, Kind, PeopleAsked, RollbackAsked, Signed, VoteCast
+from gonogo.core.engine.events import (
+    Event,
+    ItemConfirmed,
+    Kind,
+    PeopleAsked,
+    PhaseStarted,
+    RollbackAsked,
+    RunSigned,
+    Signed,
+    VoteCast,
+    write_body,
+)
 from gonogo.core.engine.evolve import ROLLBACK, vote_of
 from gonogo.core.engine.state import State
 from gonogo.core.model.people import NO_GO, agreed, missing_votes
 from gonogo.core.plan.plan import Plan
 from gonogo.errors import Refused
 from gonogo.keys import Keys
-from gonogo.ledger import store
+from gonogo.ledger import signed, store
 from gonogo.postgres.connection import Connection
 from gonogo.project import Project
 from gonogo.run.ports import Reader
@@ -30,16 +41,105 @@ def keys_of(project: Project) -> Keys:
 
 
 def signer(plan: Plan, keys: Keys) -> Callable[[Mapping[str, Any]], str] | None:
-    """Return what signs a plan that acts beyond the database as its run begins; nothing where it does not."""
-    return keys.sign_as_project if plan.reaches_out else None
+    """Return what signs a plan as its run begins, where its target is protected or it acts beyond the database."""
+    return keys.sign_as_project if plan.reaches_out or plan.protected else None
+
+
+def _is_ours(connection: Connection, run: str, keys: Keys) -> bool:
+    """Say whether a plan was signed with this project's key as its run began, or later, when a person answered for it."""
+    return keys.signed_by_project(*signed.plan_of(connection, run)) or bool(answered_for(connection, run, keys))
+
+
+def answered_for(connection: Connection, run: str, keys: Keys) -> int:
+    """Return the newest event up to which a person answered for a run, 0 where nobody did."""
+    plan, _ = signed.plan_of(connection, run)
+    found = [0]
+    for body, data in signed.later(connection, run):
+        said = {name: value for name, value in data.items() if name != "signature"}
+        if body.run == run and keys.signed_by_project({**said, **plan}, body.signature):
+            found.append(body.through)
+    return max(found)
+
+
+def answer_for(connection: Connection, run: str, plan: Plan, keys: Keys, person: str, through: int) -> None:
+    """Record that a person, who proved it, answers for a run that this project had not signed.
+
+    Args:
+        connection: the target.
+        run: the run.
+        plan: its plan.
+        keys: the project's.
+        person: who.
+        through: the newest event that they saw; launches up to it count as signed.
+    """
+    bare = RunSigned(run=run, through=through, person=person)
+    digest, _ = signed.plan_of(connection, run)
+    signature = keys.sign_as_project({**write_body(bare), **digest})
+    signed.record(connection, run, plan.target, bare.replace(signature=signature), person)
+
+
+def require_ours(connection: Connection, run: str, plan: Plan, keys: Keys, *, protected: bool) -> None:
+    """Refuse a run on a protected database whose plan this project did not sign: whoever may write to the ledger could write one.
+
+    Args:
+        connection: the target.
+        run: the run.
+        plan: its plan.
+        keys: the project's.
+        protected: whether the runbook says that the target is.
+
+    Raises:
+        Refused: it is such a run.
+    """
+    if not (protected or plan.protected or store.protected_as(connection)) or _is_ours(connection, run, keys):
+        return
+    raise Refused(
+        f"the target is protected, and the run {run} is not signed with this project's key: it was begun elsewhere (give this"
+        " process the file with GONOGO_KEYS), by a gonogo that did not sign yet, or somebody wrote it into the ledger. Look at"
+        f" what it would do: gonogo report {plan.arguments} --run {run}. One of the runbook's people can answer for it:"
+        f" gonogo ledger sign {plan.arguments} --run {run} --as PERSON"
+    )
+
+
+def sign_launch(run: str, plan: Plan, keys: Keys, launch: PhaseStarted, follows: int) -> PhaseStarted:
+    """Return a launch with the project's signature, where its target is protected.
+
+    Args:
+        run: the run.
+        plan: its plan.
+        keys: the project's.
+        launch: who launches what.
+        follows: the newest event that is known, so that the launch cannot be copied to a later place.
+    """
+    if not plan.protected:
+        return launch
+    bare = launch.replace(follows=follows)
+    return bare.replace(signature=keys.sign_as_project({**write_body(bare), "run": run}))
+
+
+def _why_launch_invalid(ledger: Reader, run: str, keys: Keys, before: Sequence[Event], answered: int) -> str:
+    """Say why the newest launch is not this project's, or nothing where it is, or a person answered for it."""
+    launches = [event for event in before if isinstance(event.body, PhaseStarted)]
+    if not launches or launches[-1].seq <= answered:
+        return ""
+    newest, former = launches[-1], launches[-2].seq if len(launches) > 1 else 0
+    body = newest.body
+    said = {name: value for name, value in ledger.data(newest.seq).items() if name != "signature"}
+    if not isinstance(body, PhaseStarted) or not keys.signed_by_project({**said, "run": run}, body.signature):
+        return (
+            f"the launch (event {newest.seq}) is not signed with this project's key; somebody may have written it into the ledger"
+        )
+    if not former <= body.follows < newest.seq:
+        return f"the launch (event {newest.seq}) is an older one: somebody copied it"
+    return ""
 
 
 def why_untrusted(connection: Connection, run: str, plan: Plan, keys: Keys) -> str:
     """Say why nothing of a plan may act beyond the database, or nothing where it may.
 
-    Whoever may write to the ledger could write a program into it; only what this project signed as the run began is run.
+    Whoever may write to the ledger could write a program into it; only what this project signed is run.
     """
-    if not plan.reaches_out or keys.signed_by_project(*store.read_signature(connection, run)):
+    if not plan.reaches_out or _is_ours(connection, run, keys):
         return ""
     return (
         "the programs of this run are not signed with this project's key: it was begun elsewhere (give this process the file"
@@ -82,16 +182,28 @@ def first_unsigned(ledger: Reader, run: str, plan: Plan, keys: Keys, said: Itera
     return None
 
 
-def why_go_invalid(ledger: Reader, run: str, plan: Plan, keys: Keys, state: State) -> str:
+def why_go_invalid(ledger: Reader, run: str, plan: Plan, keys: Keys, state: State, answered: int = 0) -> str:
     """Say why the go of the phase in work does not count, or nothing where it does; only a protected target asks.
 
     Whoever may write to the ledger could write a go: it counts only with votes and items that their people signed, in
-    answer to the newest question, and not against a signed no-go.
+    answer to the newest question, and not against a signed no-go; and only after a launch that this project signed.
+
+    Args:
+        ledger: the run's ledger.
+        run: the run.
+        plan: its plan.
+        keys: the project's, and what its people sign with.
+        state: where the run stands.
+        answered: the newest event up to which a person answered for the run.
     """
     phase, go = plan.phases[state.phase], state.gate.go_seq
-    if not plan.protected or phase.approve is None:
+    if not plan.protected:
         return ""
     before = [event for event in ledger.read() if event.seq <= go]
+    if why := _why_launch_invalid(ledger, run, keys, before, answered):
+        return why
+    if phase.approve is None:
+        return ""
     begun = max((event.seq for event in before if event.kind is Kind.PHASE_STARTED), default=0)
     asked = max((event.seq for event in before if isinstance(event.body, PeopleAsked) and event.body.at_gate), default=0)
     if asked < begun:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from gonogo.postgres.connection import Connection, as_the_role_sees, full_name
-from gonogo.sql.tree import label, quoted
+from gonogo.sql.tree import label, named, quoted, quoted_where_needed
 
 OWN, INSERT, UPDATE, DELETE, TRUNCATE = "own", "insert into", "update", "delete from", "truncate"
 TRIGGERS, CREATE_IN, SCHEMA, EXTENSION, ROLE = (
@@ -112,7 +112,7 @@ def _alter(statement: Any) -> Iterator[Need]:
 def _drop(statement: Any) -> Iterator[Need]:
     if label(statement, "remove_type") in ("OBJECT_TABLE", "OBJECT_VIEW", "OBJECT_MATVIEW", "OBJECT_INDEX"):
         for item in statement.objects:
-            yield OWN, ".".join(f'"{part.string.sval}"' for part in item.list.items)
+            yield OWN, quoted_where_needed(*named(item.list.items))
 
 
 def _create(statement: Any) -> Iterator[Need]:

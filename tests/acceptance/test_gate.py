@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import signal
 import time
 from collections.abc import Callable
@@ -13,9 +11,9 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import psycopg
-import pyotp
 import pytest
-from support.command import environment, gonogo, start, status
+from support.command import gonogo, start, status
+from support.gate_desk import BOOK, FILES, Desk
 
 from gonogo import clock
 from gonogo.core.engine.events import Kind
@@ -23,88 +21,6 @@ from gonogo.keys import Keys, NotProved
 from gonogo.run import runs, votes
 
 Make = Callable[..., Path]
-BOOK = """
-runbook: book
-targets: {open: {database: $TEST_URL}, guarded: {database: $TEST_URL, protected: true}}
-people:
-  lead: {name: Technical lead, roles: [technical_lead]}
-  owner: {name: Project owner, roles: [project_owner]}
-  dev: {name: Developer}
-backup: {waived: the table is empty}
-rehearsal: {waived: it makes one table}
-phases:
-  - phase: one
-    gate:
-      go_if: [quiet]
-      approve: {roles: [technical_lead, project_owner], quorum: 2, within: 30m}
-    tasks:
-      - task: table
-        steps: [{sql: a.sql, undo: a.undo.sql}]
-checks:
-  quiet: {sql: quiet.sql, expect: "= 0"}
-rollback:
-  authority: {roles: [technical_lead, project_owner], quorum: 2}
-"""
-FILES = {
-    "a__sql": "CREATE TABLE made (id int);\n",
-    "a__undo__sql": "DROP TABLE made;\n",
-    "quiet__sql": "SELECT count(*) FROM old WHERE note = 'busy'\n",
-}
-FORGED = "SELECT gonogo.append((SELECT id FROM gonogo.run ORDER BY opened DESC LIMIT 1), %s, %s, %s::json, false)"
-
-
-class Desk:
-    """The commands of a project, and the codes of its people."""
-
-    def __init__(self, project: Path, url: str, target: str) -> None:
-        self.project, self.url, self.target = project, url, target
-        self.env = environment(TEST_URL=url)
-        self.codes: dict[str, pyotp.TOTP] = {}
-        self.given: dict[str, int] = {}
-
-    def __call__(self, *arguments: str) -> CompletedProcess[str]:
-        done = gonogo(*arguments, cwd=self.project, env=self.env)
-        assert "Traceback" not in done.stdout + done.stderr, done.stderr
-        return done
-
-    def enroll(self, *people: str) -> None:
-        for person in people:
-            found = re.search(r"otpauth://\S+", self("people", "enroll", person).stdout)
-            assert found
-            made = pyotp.parse_uri(found.group())
-            assert isinstance(made, pyotp.TOTP)
-            self.codes[person] = made
-
-    def code(self, person: str) -> str:
-        """Return a code of a person's that counts now and was not given before."""
-        step = max(int(time.time()) // 30, self.given.get(person, 0) + 1)
-        while step > int(time.time()) // 30 + 1:
-            time.sleep(0.5)
-        self.given[person] = step
-        return self.codes[person].at(step * 30)
-
-    def launch(self, *more: str) -> CompletedProcess[str]:
-        return self("run", "book", "-t", self.target, "--without-prefect", "--no-wait", *more)
-
-    def go(self, person: str, *more: str, decision: str = "go") -> CompletedProcess[str]:
-        return self(decision, "book", "-t", self.target, "--as", person, *more)
-
-    def resume(self, *more: str) -> CompletedProcess[str]:
-        return self("resume", "book", "-t", self.target, "--without-prefect", *more)
-
-    def bodies(self, kind: Kind) -> list[dict[str, object]]:
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            query = "SELECT body FROM gonogo.event WHERE kind = %s ORDER BY seq"
-            return [row[0] for row in connection.execute(query, [str(kind)]).fetchall()]
-
-    def forge(self, kind: Kind, actor: str, **body: object) -> None:
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            connection.execute(FORGED, [str(kind), actor, json.dumps(body)])
-
-    def made(self) -> bool:
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            row = connection.execute("SELECT to_regclass('made') IS NOT NULL").fetchone()
-        return bool(row and row[0])
 
 
 @pytest.fixture

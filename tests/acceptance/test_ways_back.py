@@ -6,7 +6,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -538,7 +538,7 @@ def test_status_does_not_open_a_target_that_is_being_swapped_nor_swaps_in_a_stra
         )
         connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
         stranger = here("status", "book")
-        connection.execute("SELECT pg_advisory_lock(7470966, hashtext(%s))", [name])
+        connection.execute("SELECT pg_advisory_lock(hashtext(%s), 4711)", [f"gonogo restores {name}"])
         busy = here("status", "book")
         connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
         connection.execute(f"DROP DATABASE {other}_restored_abcdef")
@@ -664,6 +664,103 @@ def test_tables_that_are_called_like_what_is_left_alone_come_back_in_place(make_
 
     assert one(weak, 'SELECT (SELECT count(*) FROM "PUBLICATION") + (SELECT count(*) FROM "EXTENSION")') == 2
     assert one(weak, "SELECT count(*) FROM pg_largeobject_metadata") == 1
+
+
+@pytest.fixture
+def in_the_way(any_server: Server) -> Iterator[Callable[[str], None]]:
+    """A login that may only connect, and holds every lock that it can name, in each database that it is told of."""
+    with psycopg.connect(any_server.url, autocommit=True) as connection:
+        connection.execute("DROP ROLE IF EXISTS in_the_way")
+        connection.execute("CREATE ROLE in_the_way LOGIN")
+    held: list[psycopg.Connection[Any]] = []
+
+    def hold(name: str) -> None:
+        for database in ("postgres", name):
+            url = any_server.url_of(database).replace("postgres:@", "in_the_way@").replace("postgres@", "in_the_way@")
+            held.append(connection := psycopg.connect(url, autocommit=True))
+            for what in (f"gonogo restores {name}", "gonogo looks: book~monitor"):
+                connection.execute("SELECT pg_advisory_lock(hashtext(%s), n) FROM generate_series(0, 999) n", [what])
+            connection.execute("SELECT pg_advisory_lock(7470966), pg_advisory_lock(7470966, hashtext(%s))", [name])
+            connection.execute("SELECT pg_advisory_lock(1735290735, hashtext('book~monitor'))")
+
+    yield hold
+    for connection in held:
+        connection.close()
+    with psycopg.connect(any_server.url, autocommit=True) as connection:
+        connection.execute("DROP ROLE in_the_way")
+
+
+def test_a_login_that_may_only_connect_stops_no_first_run_and_no_restore(
+    any_desk: Callable[..., Desk], in_the_way: Callable[[str], None]
+) -> None:
+    here = any_desk()
+    name = str(one(here.url, "SELECT current_database()"))
+    in_the_way(name)
+    run(here)
+
+    back(here, "--accept-loss")
+
+    assert one(here.url, "SELECT to_regclass('extra')") is None
+    assert "backup restored" in kinds(here.url)
+
+
+#: names that end whatever quote a text was put into
+ODD_NAMES = [
+    "dollar$gonogo$x",
+    "it's",
+    'dou"ble',
+    "back\\slash",
+    "$$",
+    "$1",
+    "%s {0} :x",
+    "new\nline",
+    "-- no",
+    "/* no",
+    "a; SELECT 1/0",
+]
+
+
+@pytest.mark.parametrize("way", ["undo", "place"])
+def test_rows_written_since_are_guarded_whatever_their_tables_are_called(
+    way: str, make_project: Make, any_server: Server
+) -> None:
+    _, url = owned_by(any_server, f"odd_owner_{way}")
+    write(url, BEFORE)
+    tables = [psycopg.sql.Identifier(name).as_string() for name in ODD_NAMES]
+    files = {
+        "b__sql": "".join(f"CREATE TABLE {table} (i int);\n" for table in tables),
+        "b__undo__sql": "".join(f"DROP TABLE {table};\n" for table in tables),
+    }
+    here = Desk(make_project(RESTORES if way == "place" else BOOK, **{**GOOD, **files}), url)
+    run(here)
+    for table in tables:
+        write(url, f"INSERT INTO {table} VALUES (1)")
+
+    told = back(here, code=4)
+    assert all(f"1 of public.{table}".split("\n")[0] in told for table in tables), told
+    back(here, "--continue", "--accept-loss")
+
+    assert one(url, "SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace") == 2
+
+
+def test_a_database_of_somebody_else_is_not_swapped_in_whatever_its_comment_says(desk: Callable[..., Desk]) -> None:
+    here = desk()
+    run(here)
+    name = str(one(here.url, "SELECT current_database()"))
+    outside, side = here.url.replace(f"/{name}?", "/postgres?"), f"{name}_restored_abcdef"
+    with psycopg.connect(outside, autocommit=True) as connection:
+        connection.execute("DROP ROLE IF EXISTS stranger")
+        connection.execute("CREATE ROLE stranger CREATEDB")
+        connection.execute(f"CREATE DATABASE {side} OWNER stranger")
+        connection.execute(f"COMMENT ON DATABASE {side} IS 'gonogo swaps in the restore of ''{name}'' for the run book-abcdef'")
+        connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        told = here("status", "book")
+        connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+        connection.execute(f"DROP DATABASE {side}")
+        connection.execute("DROP ROLE stranger")
+    assert told.returncode == 3
+    assert "no gonogo restore is in progress" in told.stderr
+    assert one(here.url, "SELECT to_regclass('extra')::text") == "extra"
 
 
 def test_a_trip_in_the_middle_of_the_work_does_not_switch_off_what_is_not_there_yet(desk: Callable[..., Desk]) -> None:

@@ -31,7 +31,7 @@ targets: {main: {database: $TARGET_URL}}
 phases: [{phase: one, tasks: [{task: one, title: One, steps: [{sql: one.sql, undo: nothing}]}]}]
 """
 ANYBODYS = (Kind.HOLD, Kind.RESUME, Kind.ABORT, Kind.ROLL_BACK, Kind.VOTE, Kind.CONFIRMED, Kind.ACKNOWLEDGED)
-RUNNERS = [kind for kind in Kind if kind not in {*ANYBODYS, Kind.RUN_OPENED, Kind.REHEARSED, Kind.TAKEN_OVER}]
+RUNNERS = [kind for kind in Kind if kind not in {*ANYBODYS, Kind.RUN_OPENED, Kind.REHEARSED, Kind.RUN_SIGNED, Kind.TAKEN_OVER}]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -49,6 +49,8 @@ def body(kind: Kind, **named: Any) -> Body:
         plain["rows"] = {}
     if kind is Kind.RUN_OPENED:
         plain["plan"] = plan()
+    if kind is Kind.RUN_SIGNED:
+        plain["run"] = "example-000000"
     if kind is Kind.REHEARSED:
         plain["plan"] = plain["on"] = "example"
     return BODIES[kind](**{**plain, **named})

@@ -10,7 +10,17 @@ from gonogo.postgres import not_compared
 
 #: what says that something did not go well, is only begun, asked or counted, or is said by a person
 NO_SUCCESS = {
-    *(Kind.RUN_OPENED, Kind.PHASE_STARTED, Kind.BASELINE, Kind.ASKED, Kind.VOTE, Kind.VOTE_REFUSED, Kind.CONFIRMED, Kind.NO_GO),
+    *(
+        Kind.RUN_OPENED,
+        Kind.RUN_SIGNED,
+        Kind.PHASE_STARTED,
+        Kind.BASELINE,
+        Kind.ASKED,
+        Kind.VOTE,
+        Kind.VOTE_REFUSED,
+        Kind.CONFIRMED,
+        Kind.NO_GO,
+    ),
     *(Kind.STARTED, Kind.NOT_DONE, Kind.FAILED, Kind.WORK_DONE, Kind.VERIFY_FAILED, Kind.SAMPLE, Kind.TRIPPED, Kind.WOULD_TRIP),
     *(Kind.HELD, Kind.LOSS_COUNTED, Kind.UNDO_STARTED, Kind.UNDO_FAILED, Kind.ALL_UNDONE, Kind.NOT_PROVED, Kind.OVERRUN),
     *(Kind.TAKEN_OVER, Kind.LEDGER_LOST, Kind.ACKNOWLEDGED, Kind.ALERT, Kind.CLEARED),

@@ -70,7 +70,7 @@ def test_every_command_that_decide_can_answer_has_one_who_performs_it() -> None:
 
 
 #: what happens too often, or is told with something else
-QUIET = {Kind.SAMPLE, Kind.ALERT, Kind.CLEARED, Kind.RUN_OPENED, Kind.UNDO_STARTED, Kind.REHEARSED}
+QUIET = {Kind.SAMPLE, Kind.ALERT, Kind.CLEARED, Kind.RUN_OPENED, Kind.UNDO_STARTED, Kind.REHEARSED, Kind.RUN_SIGNED}
 
 
 @pytest.mark.parametrize("kind", Kind)

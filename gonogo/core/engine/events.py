@@ -7,6 +7,7 @@ in the ledger; `read_body` reads the older ones too.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -66,6 +67,7 @@ class Kind(StrEnum):
     TAKEN_OVER = "taken over"
     LEDGER_LOST = "ledger lost"
     REHEARSED = "rehearsed"
+    RUN_SIGNED = "run signed"
     ACKNOWLEDGED = "acknowledged"
     ALERT = "alert raised"
     CLEARED = "alert cleared"
@@ -99,6 +101,11 @@ Seconds = Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False)]
 Moment = Annotated[AwareDatetime, AfterValidator(_of_our_time)]
 
 
+def _set_apart(text: str) -> str:
+    """Set the further lines of a text apart: a table's name may hold a line's end, and what follows must not pass for ours."""
+    return re.sub(r"[\r\n\x0b\x0c\x1c-\x1e\x85\u2028\u2029]+(?! {4})", "\n    ", text)
+
+
 class Value(BaseModel):
     """A part of a body: a value."""
 
@@ -118,14 +125,14 @@ class Body(Value):
 
     kind: ClassVar[Kind]
     #: why; kinds that need no reason leave it empty
-    why: str = ""
+    why: Annotated[str, AfterValidator(_set_apart)] = ""
 
 
 # a run and its phases
 
 
 class RunOpened(Body):
-    """A run began: its whole plan, and the project's signature where it acts beyond the database."""
+    """A run began: its whole plan, and the project's signature where its target is protected or it acts beyond the database."""
 
     kind = Kind.RUN_OPENED
     plan: Plan
@@ -151,6 +158,20 @@ class PhaseStarted(Body):
     budget_override: str = Field(default="", validation_alias=AliasChoices("budget_override", "beyond"))
     #: Prefect's flow run, where one launched it
     flow_run: str = ""
+    #: the event that it follows, and the project's signature under this launch, on a protected target
+    follows: int = 0
+    signature: str = ""
+
+
+class RunSigned(Body):
+    """A person answers for a run that this project had not signed: in a chain of its own, as no part of the run."""
+
+    kind = Kind.RUN_SIGNED
+    run: str
+    #: the newest event of the run that they saw
+    through: int = 0
+    person: str = ""
+    signature: str = ""
 
 
 class BaselineMeasured(Body):

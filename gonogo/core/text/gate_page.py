@@ -10,7 +10,7 @@ from gonogo.core.engine.state import State, Status
 from gonogo.core.model.duration import say_duration
 from gonogo.core.plan.plan import Plan, PlannedPhase
 from gonogo.core.text.messages import clock, describe_backup
-from gonogo.core.text.plain import table
+from gonogo.core.text.plain import data, table
 from gonogo.core.text.plan_page import rollback_lines
 
 
@@ -32,7 +32,7 @@ def gate_page(plan: Plan, state: State, asked: PeopleAsked, run: str) -> str:
         f"What you decide on has the seal `{asked.seal[:16]}`.",
     ]
     if asked.why:
-        parts += [f"**{asked.why}**"]
+        parts += [f"**{data(asked.why)}**"]
     judged = [(j.check, j.sentence, str(j.verdict)) for j in asked.judged] or [("none", "", "")]
     parts += ["", "## Criteria", "", *table(("check", "measured", "verdict"), judged)]
     parts += ["", "## What will be done", "", *_work(plan, phase), "", "## Rollback plan", "", *_back(plan, state)]

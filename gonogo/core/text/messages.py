@@ -20,7 +20,7 @@ from gonogo.core.engine.state import State, Status, outcome, takes_effect
 from gonogo.core.model.duration import say_duration
 from gonogo.core.model.people import Item
 from gonogo.core.plan.plan import Plan
-from gonogo.core.text.plain import counted
+from gonogo.core.text.plain import counted, quoted
 from gonogo.core.text.scene import Scene, Tellers
 
 MARKS = {
@@ -67,9 +67,9 @@ def headline(plan: Plan, state: State, run: str, now: datetime) -> str:
     lines.append(f"planned {clock(plan.start, plan.zone)} to {clock(plan.ends, plan.zone)}{expected}")
     lines += [describe(name, known) for name, known in spent(plan, state, now).items() if known.budget is not None]
     if state.held:
-        lines.append(f"> {state.held}")
+        lines += quoted(state.held)
     elif state.rollback.cause:
-        lines.append(f"> cause: {state.rollback.cause}")
+        lines += quoted(f"cause: {state.rollback.cause}")
     return "\n".join(lines)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Sequence
 
@@ -27,6 +28,11 @@ def indented(text: str, by: int) -> str:
     return text.replace("\n", "\n" + " " * by)
 
 
+def quoted(text: str) -> list[str]:
+    """Return the lines of a text that is not ours, each marked as a quote: none can pass for a line of an update."""
+    return [f"> {line}" for line in text.splitlines()]
+
+
 def point_at(line: str, column: int, width: int = 160) -> str:
     """Show a place in a line with a caret below it, and of a very long line only what is around it.
 
@@ -40,9 +46,20 @@ def point_at(line: str, column: int, width: int = 160) -> str:
     return f"    {lead}{line[start : start + width]}{tail}\n    {' ' * (column - start + len(lead))}^"
 
 
+def data(text: object) -> str:
+    """Return a text that is not ours as one line of Markdown that is text: no link, no image that is fetched, no HTML."""
+    return " ".join(str(text).split()).replace("[", "\\[").replace("<", "&lt;")
+
+
 def cell(text: object) -> str:
-    """Return a text as a cell of a Markdown table: one line, its bars escaped; `-` where it is empty."""
-    return " ".join(str(text).split()).replace("|", "\\|") or "-"
+    """Return a text as a cell of a Markdown table: `data` with its bars escaped; `-` where it is empty."""
+    return data(text).replace("|", "\\|") or "-"
+
+
+def as_json(made: object, *, indent: int = 2, sort_keys: bool = False) -> str:
+    """Write data as JSON that drives no terminal: what does not print is escaped, as JSON may."""
+    text = json.dumps(made, indent=indent, ensure_ascii=False, default=str, sort_keys=sort_keys)
+    return "".join(c if c == "\n" or c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:

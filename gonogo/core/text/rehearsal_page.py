@@ -13,7 +13,7 @@ from gonogo.core.engine.events import (
     StepEvidence,
 )
 from gonogo.core.model.duration import say_duration
-from gonogo.core.text.plain import table
+from gonogo.core.text.plain import data, table
 
 _STEP = ("step", "its undo", "took", "locks", "rewrites", "WAL", "key queries", "difference")
 
@@ -26,14 +26,14 @@ def rehearsal_page(title: str, shown: Rehearsed) -> str:
         shown: what it showed.
     """
     forward = shown.forward
-    why = f": {forward.why}" if forward.why else ""
+    why = f": {data(forward.why)}" if forward.why else ""
     taken = f"{shown.backup.taken_at:%Y-%m-%dT%H:%M}" if shown.backup else "?"
     parts = [
         f"# Rehearsal: {title}",
         f"On {shown.on}, from a backup of {taken} with {shown.rows:,} rows.",
         f"It is valid for the seal `{shown.seal[:16]}` on {shown.target}.",
         "",
-        f"**{shown.shortcomings or 'It went forward and back.'}**",
+        f"**{data(shown.shortcomings) or 'It went forward and back.'}**",
         "",
         "The target's schema was the same before and after it."
         if not shown.target_changed
