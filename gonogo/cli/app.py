@@ -190,6 +190,11 @@ PEOPLE = {
         function="enroll",
         help="Make a person's key, and show it once as a QR code for an authenticator app.",
     ),
+    "key": CommandRow(
+        module="people",
+        function="key",
+        help="Make a key of your own, which never leaves your machine, and show the line that the runbook needs.",
+    ),
     "list": CommandRow(module="people", function="list_", help="List who is enrolled."),
     "remove": CommandRow(module="people", function="remove", help="Remove a person's key: their codes are no longer accepted."),
 }

@@ -10,6 +10,7 @@ import typer
 from gonogo.core.plan.plan import Plan
 from gonogo.core.text.plain import tidy
 from gonogo.errors import BadInput
+from gonogo.personal_key import key_file, load
 from gonogo.run.votes import Caller
 
 
@@ -29,7 +30,17 @@ def require_person(caller: Caller) -> None:
 
 
 def ask_code(plan: Plan, caller: Caller) -> Caller:
-    """Ask on a terminal for the one-time code that a protected target needs, where none was given."""
+    """Take the key of a person who has one of their own; ask others, on a terminal, for the code that a protected target needs.
+
+    Raises:
+        Refused: their key is not here.
+    """
+    person = plan.people.get(caller.person)
+    if person is not None and person.key:
+        file = key_file()
+        if not file.exists() and not plan.protected:
+            return caller
+        return replace(caller, key=load(file, lambda: typer.prompt(f"Passphrase of {file}", hide_input=True, err=True)))
     if caller.code or not caller.person or not plan.protected or not sys.stdin.isatty():
         return caller
     return replace(caller, code=typer.prompt(f"One-time code of {caller.person}", hide_input=True))

@@ -16,6 +16,7 @@ from gonogo.ledger import chain
 from gonogo.run.local_head import local_head
 from gonogo.run.open import found_run, named_run
 from gonogo.run.signatures import answer_for, keys_of
+from gonogo.run.votes import prove
 
 
 def verify(runbook: RunbookArg, target: TargetOption = "", run_id: RunOption = "", json: JsonOption = False) -> None:
@@ -76,7 +77,8 @@ def sign(
         people, keys = opened.runbook.people, keys_of(opened.project)
         if caller.person not in people:
             raise Refused(f"{caller.person!r} is not one of the runbook's people; there are {', '.join(people) or 'none'}")
-        caller = ask_code(found.plan.model_copy(update={"protected": True}), caller)
-        keys.prove(caller.person, caller.code)
+        # the runbook says who its people are, and not a plan that nobody signed
+        ours = found.plan.model_copy(update={"protected": True, "people": people})
+        prove(ours, keys, ask_code(ours, caller))
         answer_for(connection, found.run, found.plan, keys, caller.person, found.state.seq)
     say(f"{caller.person} answers for the run {found.run}, up to event {found.state.seq}")

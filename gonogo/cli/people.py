@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import segno
@@ -11,6 +12,7 @@ import typer
 from gonogo.cli.options import JsonOption
 from gonogo.cli.output import as_json, say
 from gonogo.errors import BadInput
+from gonogo.personal_key import key_file, load, make
 from gonogo.project import find_project
 from gonogo.run.signatures import keys_of
 
@@ -31,6 +33,30 @@ def enroll(
     # straight to the terminal: a QR code is made of characters that must not be touched
     segno.make(address, error="m").terminal(out=sys.stdout, compact=True)
     say(f"\nor type this into it: {address}")
+
+
+def key(
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The file; without it, GONOGO_KEY or ~/.config/gonogo/key.")
+    ] = None,
+    passphrase: Annotated[
+        bool, typer.Option("--passphrase", help="Encrypt it with a passphrase that each use asks for.")
+    ] = False,
+) -> None:
+    """Make a key of your own, which never leaves your machine, and show the line that the runbook needs.
+
+    Where there is one, it is shown. A key that you have for SSH (Ed25519) will do: GONOGO_KEY=~/.ssh/id_ed25519
+
+    Example: [bold]gonogo people key --passphrase[/]
+    """
+    file = output or key_file()
+    if file.exists():
+        made = load(file, lambda: typer.prompt(f"Passphrase of {file}", hide_input=True, err=True))
+        say(f"the key in {file}; in `people:` of the runbook, behind your name:\n")
+    else:
+        made = make(file, typer.prompt("Passphrase", hide_input=True, confirmation_prompt=True, err=True) if passphrase else "")
+        say(f"made a key in {file}; keep it to yourself. In `people:` of the runbook, behind your name:\n")
+    say(f"key: {made.public}")
 
 
 def list_(json: JsonOption = False) -> None:

@@ -346,9 +346,9 @@ def _vote(decision: str, name: str, gate: str, target: str, run_id: str, comment
         proven = ask_code(found.plan, caller)
         lacks = votes.vote(connection, found, keys_of(opened.project), proven, decision, gate=gate, comment=comment)
         running = found.running
-    proved = "proved" if proven.code else "not proved"
+    proved = "proved" if proven.proves else "not proved"
     if json:
-        as_json({"run": found.run, "person": caller.person, "decision": decision, "proved": bool(proven.code), "lacks": lacks})
+        as_json({"run": found.run, "person": caller.person, "decision": decision, "proved": proven.proves, "lacks": lacks})
         return
     say(f"{caller.person} ({proved}) says {decision}", "bold green" if decision == GO else "bold red")
     if decision == GO and lacks:

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Self
 
 from gonogo.core.model.runbook import Runbook, Target
+from gonogo.core.text.plain import counted
 from gonogo.errors import BadInput, Problem
 from gonogo.planning.load import WrongReferences, load_runbook
+from gonogo.planning.salvage import salvage
 from gonogo.project import ROOT, Project, find_project, project_of
 
 
@@ -65,6 +67,33 @@ def open_runbook(name: str, target: str = "") -> OpenedRunbook:
     """
     file = find_project().runbook(name)
     return _opened(load_runbook(file), file, target)
+
+
+def open_for_run(name: str, target: str, tell: Callable[[str], object]) -> OpenedRunbook:
+    """Load what of a runbook is needed for a run that has begun; mistakes elsewhere in its file are only told.
+
+    Args:
+        name: its name in the project's `runbooks/`, or its path.
+        target: the name of one of its targets; its first without one.
+        tell: hears of the mistakes.
+
+    Raises:
+        BadInput: there is none, no such target, or its file has so many mistakes that its target cannot be found.
+    """
+    file = find_project().runbook(name)
+    try:
+        return _opened(load_runbook(file), file, target)
+    except BadInput as error:
+        found = salvage(file)
+        if found is None:
+            raise
+        opened = _opened(found, file, target)
+        more = len(error.problems) - 1
+        others = f" (and {counted(more, 'more problem')})" if more else ""
+        tell(
+            f"{error.problems[0]}{others}; a run that has begun goes by its own plan, so only the target is taken from this file"
+        )
+        return opened
 
 
 def problems_of(name: str, target: str, plan: Callable[[OpenedRunbook], object]) -> tuple[Problem, ...]:

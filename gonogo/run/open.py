@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -11,7 +12,7 @@ from typing import Any
 from gonogo.core.model.schedule import local_time
 from gonogo.errors import BadInput
 from gonogo.planning.load import parse_yaml
-from gonogo.planning.open import OpenedRunbook, open_runbook
+from gonogo.planning.open import OpenedRunbook, open_for_run
 from gonogo.postgres.connection import Connection, Database
 from gonogo.run import runs, targets
 
@@ -74,7 +75,7 @@ def _looking(name: str, target: str, run: str) -> Iterator[tuple[OpenedRunbook, 
     if named and not run:
         # a run's own id names its runbook too
         name, run = named.group(1), name
-    opened = open_runbook(name, target)
+    opened = open_for_run(name, target, lambda text: sys.stderr.write(f"gonogo: {text}\n"))
     database = targets.reach(opened)
     with targets.connect_recovering(database, "gonogo/look") as connection:
         yield opened, database, connection, run

@@ -26,6 +26,7 @@ from gonogo.core.plan.plan import Plan
 from gonogo.errors import Refused
 from gonogo.keys import Keys
 from gonogo.ledger import signed, store
+from gonogo.personal_key import is_signed
 from gonogo.postgres.connection import Connection
 from gonogo.project import Project
 from gonogo.run.ports import Reader
@@ -167,7 +168,8 @@ def first_unsigned(ledger: Reader, run: str, plan: Plan, keys: Keys, said: Itera
         body = event.body
         if not isinstance(body, Signed):
             return seq, f"event {seq} is neither a vote nor a confirmation"
-        if not keys.any():
+        own = plan.people[body.person].key if body.person in plan.people else ""
+        if not own and not keys.any():
             raise Refused(
                 f"this process has no keys, so it cannot verify what {body.person} said; give it the file with GONOGO_KEYS"
             )
@@ -175,7 +177,8 @@ def first_unsigned(ledger: Reader, run: str, plan: Plan, keys: Keys, said: Itera
         if not rollback and body.launch != max((n for n in launches if n < seq), default=0):
             return seq, f"event {seq} of {body.person} is about another launch: somebody copied it"
         raw = {name: value for name, value in ledger.data(seq).items() if name != "signature"}
-        if not keys.signed(body.person, {**raw, "run": run}, body.signature):
+        whole = {**raw, "run": run}
+        if not (is_signed(own, whole, body.signature) if own else keys.signed(body.person, whole, body.signature)):
             return seq, f"event {seq} is recorded as {body.person}'s but is not signed with their key; it may be forged"
         if body.said_at is None or abs(event.at - body.said_at) > _MAX_CLOCK_SKEW:
             return seq, f"event {seq} of {body.person} was signed at another time: somebody copied it"

@@ -24,6 +24,7 @@ from gonogo.core.text.plain import tidy
 from gonogo.errors import BadInput, Refused
 from gonogo.keys import Keys, NotProved
 from gonogo.ledger import store
+from gonogo.personal_key import PersonalKey, key_file
 from gonogo.postgres.connection import Connection
 from gonogo.postgres.server_clock import server_time
 from gonogo.run.runs import FoundRun, find
@@ -33,18 +34,36 @@ _Said = TypeVar("_Said", bound=Signed)
 
 @dataclass(frozen=True, kw_only=True)
 class Caller:
-    """Who speaks, and the one-time code that proves it, where they gave one."""
+    """Who speaks, and what proves it, where they gave it: a one-time code, or a key of their own."""
 
     person: str
     code: str = ""
+    #: only somebody's own command line has it
+    key: PersonalKey | None = None
+
+    @property
+    def proves(self) -> bool:
+        """Whether they gave what proves them, if it does."""
+        return bool(self.code) or self.key is not None
 
 
 def prove(plan: Plan, keys: Keys, caller: Caller) -> bool:
     """See whether a speaker proves who they are; say whether they did.
 
     Raises:
-        NotProved: they gave a code that proves nothing, or none where one is needed.
+        NotProved: they gave what proves nothing, or nothing where something is needed.
     """
+    person = plan.people.get(caller.person)
+    if person is not None and person.key:
+        # a code would let whoever has the file of secrets speak for them
+        if caller.key is not None and caller.key.is_of(person.key):
+            return True
+        if plan.protected or caller.proves:
+            raise NotProved(
+                f"{caller.person} has a key of their own, and proves who they are by it, on the machine that has it (GONOGO_KEY"
+                f" names the file; without it {key_file()}): not by a code, and not in a form"
+            )
+        return False
     if caller.code:
         keys.prove(caller.person, caller.code)
         return True
@@ -97,7 +116,7 @@ def allowed(plan: Plan, keys: Keys, caller: Caller, *whats: str) -> bool:
     proved = False
     for what in whats:
         proved = proved or may(plan, keys, caller, what)
-    return proved or (bool(caller.code) and prove(plan, keys, caller))
+    return proved or (caller.proves and prove(plan, keys, caller))
 
 
 def shown_as(plan: Plan, caller: Caller, *, proved: bool, otherwise: str) -> str:
@@ -232,7 +251,7 @@ def confirm(connection: Connection, found: FoundRun, keys: Keys, caller: Caller,
         launch=state.gate.launched,
         proved=proved,
     )
-    store.append(connection, found.run, _signed(connection, keys, found, said), caller.person)
+    store.append(connection, found.run, _signed(connection, keys, found, caller, said), caller.person)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -281,7 +300,7 @@ def launch_details(
     if override and not (known and holds(plan.people, caller.person, plan.override)):
         who = f"{caller.person} may not override" if caller.person else "say who overrides: --as PERSON"
         raise Refused(f"{who}{f': {shut}' if shut else ''}")
-    proved = prove(plan, keys, caller) if known and (caller.code or plan.protected) else None
+    proved = prove(plan, keys, caller) if known and (caller.proves or plan.protected) else None
     why = f"{override} ({shut})" if shut and override else override
     return LaunchDetails(person=caller.person if known else "", proved=proved, override=why, flow_run=flow_run)
 
@@ -303,7 +322,7 @@ def _cast(
     )
     if why:
         raise _refused(connection, found, caller, said.decision, why)
-    store.append(connection, found.run, _signed(connection, keys, found, said.replace(proved=proved)), caller.person)
+    store.append(connection, found.run, _signed(connection, keys, found, caller, said.replace(proved=proved)), caller.person)
     return proved
 
 
@@ -314,13 +333,14 @@ def _proved(connection: Connection, found: FoundRun, keys: Keys, caller: Caller,
         raise _refused(connection, found, caller, decision, str(error)) from None
 
 
-def _signed(connection: Connection, keys: Keys, found: FoundRun, said: _Said) -> _Said:
+def _signed(connection: Connection, keys: Keys, found: FoundRun, caller: Caller, said: _Said) -> _Said:
     """Return what somebody said with their signature, where they proved who they are."""
     if not said.proved:
         return said
     # the moment is signed too, so that the row cannot be copied later; and just what will lie in the ledger
     dated = said.replace(said_at=server_time(connection))
-    return dated.replace(signature=keys.sign(said.person, {**write_body(dated), "run": found.run}))
+    whole = {**write_body(dated), "run": found.run}
+    return dated.replace(signature=caller.key.sign(whole) if caller.key is not None else keys.sign(said.person, whole))
 
 
 def _refused(connection: Connection, found: FoundRun, caller: Caller, decision: str, why: str) -> Refused:

@@ -75,6 +75,42 @@ MUTANTS = {
         "        if False\n",
         _protocol("does_not_hold"),
     ),
+    "a run that this project did not sign is carried out": Mutant(
+        "gonogo/run/signatures.py",
+        "or _is_ours(connection, run, keys):\n        return\n    raise Refused(",
+        "or True:\n        return\n    raise Refused(",
+        ("tests/acceptance/test_forged.py", "-k", "not_carried_out and beside"),
+    ),
+    "a launch that somebody wrote counts": Mutant(
+        "gonogo/run/signatures.py",
+        "    if not launches or launches[-1].seq <= answered:\n",
+        "    if True:\n",
+        ("tests/acceptance/test_forged.py", "-k", "launch_that"),
+    ),
+    "the lock of anybody is in the way": Mutant(
+        "gonogo/postgres/only_one.py",
+        "AND (who.rolsuper OR",
+        "AND (TRUE OR",
+        ("tests/acceptance/test_ways_back.py", "-k", "only_connect"),
+    ),
+    "the doctor examines as a superuser": Mutant(
+        "gonogo/importers/doctor.py",
+        'role="" if superuser else _ROLE',
+        'role=""',
+        ("tests/acceptance/test_doctor.py", "-k", "no_power"),
+    ),
+    "what a block of a template yields is written": Mutant(
+        "gonogo/planning/rendering.py",
+        "    code_generator_class = _Generator\n",
+        "",
+        ("tests/unit/test_template.py", "-k", "nobody_quotes"),
+    ),
+    "an address that may be torn is taken": Mutant(
+        "gonogo/postgres/address.py",
+        "    torn = place is not None and",
+        "    torn = False and place is not None and",
+        ("tests/unit/test_addresses.py", "-k", "torn"),
+    ),
     "rows are loaded into a copy by a superuser": Mutant(
         "gonogo/recovery/loader.py",
         "if row is None or not row[0]:",

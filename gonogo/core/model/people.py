@@ -23,6 +23,12 @@ class Person(Part):
     name: str = Field(description="What they are called in updates and reports.", min_length=1)
     roles: Names = Field(default=(), description="The roles they hold.")
     slack: str = Field(default="", description="Their Slack member id, for mentions.")
+    key: str = Field(
+        default="",
+        description="Their own public key, `ssh-ed25519 AAAA...` (`gonogo people key`). With it they prove who they are by their"
+        " private key, and no longer by a one-time code.",
+        pattern=r"^(ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI[A-Za-z0-9+/]{43}( .*)?)?$",
+    )
 
 
 Targets = Literal["all", "protected"]

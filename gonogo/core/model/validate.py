@@ -106,6 +106,12 @@ def _people_problems(runbook: Runbook) -> Iterator[tuple[Path_, str]]:
     for name, person in runbook.people.items():
         if taken := [role for role in person.roles if role in runbook.people and role != name]:
             yield ("people", name, "roles"), f"the role {taken[0]!r} has the name of a person; give it another one"
+    whose: dict[str, str] = {}
+    for name, person in runbook.people.items():
+        # what stands behind a key is a comment
+        public = " ".join(person.key.split()[:2])
+        if public and (other := whose.setdefault(public, name)) != name:
+            yield ("people", name, "key"), f"{other} has this key already; two people with one key are one"
     for path, rule in runbook.approvals():
         able = least_votes(rule, runbook.people)
         if able < rule.quorum and all(name in runbook.roles() for name in rule.roles):
