@@ -12,13 +12,14 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from gonogo import private_files
 from gonogo.errors import BadInput, Refused
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 #: what is signed begins with this, so that it can be taken for nothing else that the key signs
 _WHAT = b"gonogo says\0"
@@ -60,9 +61,6 @@ def make(file: Path, passphrase: str = "") -> PersonalKey:
     Raises:
         BadInput: it cannot be written, or there is one.
     """
-    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - only those who have such a key pay for it
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415 - see above
-
     private = Ed25519PrivateKey.generate()
     how = serialization.BestAvailableEncryption(passphrase.encode()) if passphrase else serialization.NoEncryption()
     text = private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, how).decode()
@@ -87,8 +85,6 @@ def load(file: Path, passphrase: Callable[[], str]) -> PersonalKey:
     Raises:
         Refused: it is not there, others may read it, or it is no Ed25519 key.
     """
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415 - see make
-
     try:
         text, mode = file.read_bytes(), file.stat().st_mode & 0o777
     except OSError as error:
@@ -107,9 +103,6 @@ def load(file: Path, passphrase: Callable[[], str]) -> PersonalKey:
 
 def _read(text: bytes, passphrase: bytes | None) -> object:
     """Return the private key in a file; None where it is no key, or encrypted with something else."""
-    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 - see make
-    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - see make
-
     try:
         return serialization.load_ssh_private_key(text, passphrase)
     except (ValueError, TypeError, UnsupportedAlgorithm):
@@ -117,7 +110,6 @@ def _read(text: bytes, passphrase: bytes | None) -> object:
 
 
 def _whole(private: Ed25519PrivateKey) -> PersonalKey:
-    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - see make
 
     public = private.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
     return PersonalKey(public=public.decode(), _private=private)
@@ -131,10 +123,6 @@ def is_signed(public: str, said: Mapping[str, Any], signature: str) -> bool:
         said: what was said.
         signature: as `PersonalKey.sign` writes it.
     """
-    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm  # noqa: PLC0415 - see make
-    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - see make
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415 - see make
-
     if not signature.startswith(_FORM):
         return False
     try:

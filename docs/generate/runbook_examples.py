@@ -133,6 +133,7 @@ people:
     name: The release manager
     roles: [release_manager, technical_lead]
     slack: U012ABCDEF
+    key: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBzXcjGTVFwL5c3jnQxLPT4sV9e7FqHkqA1d2JmYw0oR ana@laptop
 """
 UPDATES = """\
 updates:
@@ -389,6 +390,7 @@ RUN = """\
 run:
   argv: [k6, run, --summary-export, /dev/stdout, "load/{{ stage }}.js"]
   environment: [K6_TOKEN]
+  inputs_in_code: false                    # whether a template may stand in program text such as that of `sh -c`
   url_as: DATABASE_URL                     # where it reads the address of its database
   folder: tests
   field: metrics.http_req_duration.p95     # of its JSON

@@ -21,7 +21,7 @@ from gonogo.errors import BadInput, Problem
 from gonogo.planning.load import place
 from gonogo.planning.open import OpenedRunbook
 from gonogo.planning.prepared import Prepared
-from gonogo.planning.scripts import Draft, check_no_batch, own_check, query, question, request, scripts, words
+from gonogo.planning.scripts import Draft, check_no_batch, own_check, program, query, question, request, scripts, words
 from gonogo.planning.sources import digest_sources, resolve_inputs
 from gonogo.planning.steps import plan_step
 from gonogo.planning.templates import Templates
@@ -154,7 +154,7 @@ def _check(draft: Draft, name: str, check: Check) -> Check:
         values = words(draft, f"{path}.settings", tuple(check.settings.values()))
         filled["settings"] = dict(zip(check.settings, values, strict=True))
     if check.run:
-        filled["run"] = check.run.model_copy(update={"argv": words(draft, f"{path}.run", check.run.argv)})
+        filled["run"] = program(draft, f"{path}.run", check.run, check.run.argv)
     if check.http:
         filled["http"] = request(draft, f"{path}.http", check.http)
     return check.model_copy(update=filled) if filled else check

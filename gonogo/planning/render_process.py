@@ -9,6 +9,7 @@ import atexit
 import json
 import os
 import pickle
+import resource
 import select
 import signal
 import struct
@@ -224,7 +225,6 @@ class _limited:  # noqa: N801 - it reads as what it does
     """Limits for one text: what Python can end ends with the template's line, what only the kernel can ends the process."""
 
     def __enter__(self) -> None:
-        import resource  # noqa: PLC0415 - only this process needs it
 
         used = resource.getrusage(resource.RUSAGE_SELF)
         _lower(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime + LIMIT) + _SPARE)
@@ -238,7 +238,6 @@ class _limited:  # noqa: N801 - it reads as what it does
 
 
 def _lower(what: int, limit: int) -> None:
-    import resource  # noqa: PLC0415 - only this process needs it
 
     hard = resource.getrlimit(what)[1]
     resource.setrlimit(what, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gonogo import clock
-from gonogo.core.model.check_kinds import Http, Program
+from gonogo.core.model.check_kinds import Http, Program, code_from_input
 from gonogo.core.model.people import Approve, Item
 from gonogo.core.model.rollback import Backup, Rehearsal
 from gonogo.core.model.runbook import Runbook
@@ -238,6 +238,17 @@ def words(draft: Draft, path: str, texts: Sequence[str], *, names_variables: boo
         return draft.templates.words(text, draft.variables, names_variables=names_variables)
 
     return tuple(draft.attempt(path, fill, text) or "" for text in texts)
+
+
+def program(draft: Draft, path: str, what: Program, argv: Sequence[str]) -> Program:
+    """Return a program with its templates filled in; an input that would be program text is a problem."""
+    if not what.inputs_in_code and (code := code_from_input(argv)):
+        message = (
+            f"{code!r}: an input would be program text here, so whoever gives it could run anything; hand it over as an argument,"
+            ' [sh, -c, \'deploy "$1"\', sh, "{{ input }}"], or write inputs_in_code: true'
+        )
+        draft.problems.append(Problem(file=str(draft.file), path=path, message=message))
+    return what.model_copy(update={"argv": words(draft, path, tuple(argv))})
 
 
 def _keep(draft: Draft, text: str) -> str:

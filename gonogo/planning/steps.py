@@ -12,7 +12,7 @@ from gonogo.core.model.runbook import Task
 from gonogo.core.model.step import STEP_KINDS, Step
 from gonogo.core.plan.plan import PlannedBackfill, PlannedStep, Script
 from gonogo.errors import Problem
-from gonogo.planning.scripts import Draft, check_batch, check_no_batch, external_script, query, request, scripts, words
+from gonogo.planning.scripts import Draft, check_batch, check_no_batch, external_script, program, query, request, scripts
 from gonogo.sql.parse import split
 
 #: a query that changes rows by the way
@@ -97,8 +97,8 @@ def _way_back(draft: Draft, path: str, step: Step, sources: int) -> _Back:
         return _Back((external_script(draft, http),), external=http)
     if step.run is not None:
         line = split_line(step.undo[0]) if len(step.undo) == 1 else step.undo
-        program = step.run.model_copy(update={"argv": words(draft, f"{path}.undo", tuple(line))})
-        return _Back((external_script(draft, program),), external=program)
+        undo = program(draft, f"{path}.undo", step.run, line)
+        return _Back((external_script(draft, undo),), external=undo)
     backward, undo_sources = scripts(draft, f"{path}.undo", step.undo)
     check_no_batch(draft, f"{path}.undo", backward)
     paired = sources == undo_sources > 1
@@ -108,7 +108,7 @@ def _way_back(draft: Draft, path: str, step: Step, sources: int) -> _Back:
 def _external(draft: Draft, path: str, step: Step) -> Program | Http | None:
     """Return what a step does beyond the database."""
     if step.run is not None:
-        return step.run.model_copy(update={"argv": words(draft, f"{path}.run", step.run.argv)})
+        return program(draft, f"{path}.run", step.run, step.run.argv)
     return request(draft, f"{path}.http", step.http) if step.http is not None else None
 
 

@@ -15,6 +15,7 @@ from psycopg.conninfo import conninfo_to_dict
 from support.book import BOOK
 
 from gonogo import private_files
+from gonogo.core.model.check_kinds import code_from_input
 from gonogo.errors import BadInput, StepError
 from gonogo.external.process import _address, _names, redactor, run_command
 from gonogo.planning.load import check_runbook
@@ -179,3 +180,58 @@ def test_a_secret_is_struck_out_however_it_is_written(secret: str) -> None:
 
 def test_what_is_no_secret_stays() -> None:
     assert redacting(["", "a", "abc"])("a tab with abc") == "a tab with abc"
+
+
+# program text
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["sh", "-c", "deploy {{ a }}"],
+        ["/bin/bash", "-c", "{{ a }}"],
+        ["bash", "-lc", "deploy {{ a }}"],
+        ["bash", "-euxc", "deploy '{{ a }}'"],
+        ["env", "X=1", "sh", "-c", "deploy {% if a %}x{% endif %}"],
+        ["sudo", "-u", "app", "bash", "-c", "deploy {{ a }}"],
+        ["timeout", "5", "dash", "-c", "{{ a }}"],
+        ["python3.12", "-c", "print('{{ a }}')"],
+        ["python", "-Ic", "{{ a }}"],
+        ["perl", "-e", "{{ a }}"],
+        ["ruby", "-ne", "{{ a }}"],
+        ["node", "--eval={{ a }}"],
+        ["node", "-p", "{{ a }}"],
+        ["psql", "-c", "SELECT '{{ a }}'"],
+        ["psql", "-Atc", "SELECT {{ a }}"],
+        ["psql", "--command=SELECT {{ a }}"],
+        ["psql", "-cSELECT {{ a }}"],
+        ["mysql", "-e", "{{ a }}"],
+        ["php", "-r", "{{ a }}"],
+        ["ssh", "db1", "systemctl restart {{ a }}"],
+        ["sed", "-i", "s/x/{{ a }}/", "file"],
+        ["{{ a }}", "x"],
+    ],
+)
+def test_an_input_is_no_part_of_program_text(argv: list[str]) -> None:
+    assert "{" in code_from_input(argv)
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["deploy", "{{ a }}"],
+        ["sh", "deploy.sh", "{{ a }}"],
+        ["sh", "-c", 'deploy "$1"', "sh", "{{ a }}"],
+        ["bash", "-e", "deploy.sh", "--branch={{ a }}"],
+        ["psql", "-v", "name={{ a }}", "-f", "x.sql"],
+        ["psql", "-vname={{ a }}", "-f", "x.sql"],
+        ["psql", "-c", "SELECT 1", "{{ a }}"],
+        ["python3", "tool.py", "-c", "{{ a }}"][:2],
+        ["python3", "tool.py", "{{ a }}"],
+        ["ssh", "{{ host }}", "systemctl restart app"],
+        ["kubectl", "rollout", "undo", "deploy/{{ a }}"],
+        ["sh", "-c", "deploy"],
+    ],
+)
+def test_an_input_is_an_argument_of_a_program_like_any_other(argv: list[str]) -> None:
+    assert code_from_input(argv) == ""

@@ -95,6 +95,16 @@ EDITS: Mapping[str, tuple[str, str, str]] = {
     # name: what is replaced, by what, and what is said
     "a missing key": ("runbook: example\n", "", "runbooks/r.yaml:1:1: the key 'runbook' is missing"),
     "a missing key of a part": ("{name: Anna, roles: [lead]}", "{roles: [lead]}", ":4:10: people.anna: the key 'name' is missing"),
+    "an input in program text": (
+        "- {sql: a.sql.j2, undo: nothing}", '- {run: [sh, -c, "deploy {{ name }}"], undo: nothing}', "phases[0].tasks[0].steps[0].run: 'deploy {{ name }}': an input would be program text here"
+    ),
+    "an input in the program text of an undo": (
+        "- {sql: a.sql.j2, undo: nothing}", '- {run: [deploy, "{{ name }}"], undo: [bash, -c, "{{ name }}"]}', "steps[0].undo: '{{ name }}': an input would be program text here"
+    ),
+    "two people with one key": (
+        "{anna: {name: Anna, roles: [lead]}}", '{anna: {name: Anna, roles: [lead], key: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB a"}, ben: {name: Ben, key: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB b"}}', "people.ben.key: anna has this key already"
+    ),
+    "a key that is none": ("roles: [lead]", "roles: [lead], key: ssh-rsa AAAA", "people.anna.key: it is no public key as `gonogo people key` shows it"),
     "a missing list": ("phases:\n", "phazes:\n", "r.yaml:5:1: phazes: the key 'phazes' is not known here; did you mean 'phases'?"),
     "an unknown key with a near one": ("owner: lead", "ownr: lead", "did you mean 'owner'?"),
     "an unknown key without a near one": ("takes: 15m", "colour: red", ":11:9: phases[0].tasks[0].colour: the key 'colour' is not known"),

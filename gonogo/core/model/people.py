@@ -5,16 +5,19 @@ Whether somebody is who they say is proved elsewhere (`gonogo/keys.py`); here is
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from gonogo.core.model.fields import Duration, Identifier, Names, Part
 
 GO, NO_GO = "go", "no-go"
+#: an Ed25519 key in the form of OpenSSH (RFC 8709, 4), and a comment behind it
+_PUBLIC_KEY = re.compile(r"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI[A-Za-z0-9+/]{43}( .*)?")
 
 
 class Person(Part):
@@ -27,8 +30,14 @@ class Person(Part):
         default="",
         description="Their own public key, `ssh-ed25519 AAAA...` (`gonogo people key`). With it they prove who they are by their"
         " private key, and no longer by a one-time code.",
-        pattern=r"^(ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI[A-Za-z0-9+/]{43}( .*)?)?$",
     )
+
+    @field_validator("key")
+    @classmethod
+    def _is_public(cls, value: str) -> str:
+        if value and not _PUBLIC_KEY.fullmatch(value):
+            raise ValueError("it is no public key as `gonogo people key` shows it: ssh-ed25519 AAAA...")
+        return value
 
 
 Targets = Literal["all", "protected"]
