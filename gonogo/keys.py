@@ -20,7 +20,7 @@ from typing import IO, Any
 
 import pyotp
 
-from gonogo import clock, private_files
+from gonogo import clock
 from gonogo.core.model.duration import say_duration
 from gonogo.errors import BadInput, Refused
 
@@ -144,13 +144,14 @@ class Keys:
     def _locked(self, *, write: bool = True) -> Iterator[dict[str, Any]]:
         """Have the file to this process alone; keep what was changed, whole or not at all."""
         try:
-            with _private(self.file.with_suffix(".lock")) as lock:
+            # behind the whole name: a file that only begins alike is somebody else's
+            with _private(self.file.with_name(f"{self.file.name}.lock")) as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 text = self.file.read_text(encoding="utf-8") if self._is_private() else "{}"
                 kept = _checked(json.loads(text))
                 yield kept
                 if write and (changed := json.dumps(kept, indent=1)) != text:
-                    fresh = self.file.with_suffix(".new")
+                    fresh = self.file.with_name(f"{self.file.name}.new")
                     with _private(fresh) as opened:
                         opened.write(changed)
                         opened.flush()
@@ -168,9 +169,15 @@ class Keys:
     def _is_private(self) -> bool:
         """Say whether the file is there; refuse one that others may read."""
         try:
-            mode = self.file.stat().st_mode & 0o777
+            found = self.file.stat()
         except FileNotFoundError:
             return False
+        mode = found.st_mode & 0o777
+        if found.st_uid != os.geteuid():
+            # root reads every file, and would vote by keys that somebody else put there
+            raise Refused(
+                f"{self.file} belongs to another account (uid {found.st_uid}): work as that account, or name your own keys"
+            )
         if mode & 0o077:
             raise Refused(f"{self.file} can be read by others (mode {mode:o}): the keys may be known: chmod 600, enroll again")
         return True
@@ -208,7 +215,12 @@ def _former(key: dict[str, Any] | None) -> list[str]:
 def _private(file: Path) -> IO[str]:
     """Open a file for writing that only this account may read."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    return open(file, "w", encoding="utf-8", opener=private_files.opener)
+    return open(file, "w", encoding="utf-8", opener=_no_link)
+
+
+def _no_link(name: str, flags: int) -> int:
+    """Open a file that is no link: what a link leads to would be emptied."""
+    return os.open(name, flags | os.O_NOFOLLOW, 0o600)
 
 
 def _step_of(secret: str, code: str, now: int) -> int | None:

@@ -154,6 +154,15 @@ def test_votes_that_somebody_wrote_into_the_ledger_do_not_count(guarded: Desk) -
     assert not guarded.made()
 
 
+def test_status_counts_no_vote_that_the_run_will_not_count(guarded: Desk) -> None:
+    assert guarded.go("lead", "--code", guarded.code("lead")).returncode == 0
+    (mine,) = guarded.bodies(Kind.VOTE)
+    guarded.forge(Kind.VOTE, "owner", **{**mine, "person": "owner"})
+    shown = json.loads(guarded("status", "book", "-t", "guarded", "--json").stdout)
+    assert "1 of 2 said go; waits for project_owner; not counted: event" in shown["waits"]
+    assert "is recorded as owner's but is not signed with their key" in shown["waits"]
+
+
 def test_a_go_that_somebody_wrote_into_the_ledger_starts_nothing(guarded: Desk) -> None:
     assert guarded.go("owner", "--code", guarded.code("owner")).returncode == 0
     guarded.forge(Kind.GO, "lead", judged=[], votes=[], seal="")

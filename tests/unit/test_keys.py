@@ -427,6 +427,27 @@ def test_keys_of_another_account_are_not_read(keys: Keys, anna: Device, monkeypa
     assert proves(keys, code)
 
 
+def test_keys_that_lie_with_another_account_are_refused_also_by_root(
+    keys: Keys, anna: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    with pytest.raises(Refused, match="belongs to another account"):
+        keys.prove("anna", anna.code())
+
+
+def test_a_file_that_only_begins_like_the_keys_is_left_alone_and_no_link_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "uv.lock").write_text("mine", encoding="utf-8")
+    (tmp_path / "uv.new").write_text("mine", encoding="utf-8")
+    Keys(file=tmp_path / "uv.keys").enroll("anna")
+    assert {(tmp_path / name).read_text(encoding="utf-8") for name in ("uv.lock", "uv.new")} == {"mine"}
+    for name in ("linked.lock", "linked.new"):
+        (tmp_path / name).symlink_to(tmp_path / "uv.lock")
+        with pytest.raises(BadInput, match="cannot be kept"):
+            Keys(file=tmp_path / "linked").enroll("anna")
+        (tmp_path / name).unlink()
+    assert (tmp_path / "uv.lock").read_text(encoding="utf-8") == "mine"
+
+
 def test_a_place_that_cannot_hold_the_keys_is_bad_input(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(BadInput, match="cannot be kept"):
