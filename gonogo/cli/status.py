@@ -184,7 +184,7 @@ def _status(found: runs.FoundRun, now: datetime) -> tuple[dict[str, Any], list[R
         "budgets": {name: known.as_data() for name, known in spent(plan, state, now).items()},
         "schedule": [vars(row) for row in rows],
         "ways": [vars(each) for each in commands],
-        "next": commands[0].command,
+        "next": commands[0].command if commands else "",
         "exit_code": int(runs.exit_code(state)),
     }
     return shown, rows

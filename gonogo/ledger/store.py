@@ -23,6 +23,8 @@ from gonogo.postgres.connection import Connection, transaction
 
 #: what chains that are no run, but are kept like one, are called
 _REHEARSALS, _MONITOR = "~rehearsals", "~monitor"
+#: between which events happen: a sum of times beyond that is none of Python's
+_FIRST_YEAR, _LAST_YEAR = 1970, 9000
 FENCED, NO_SUCH_RUN, WENT_BACK = "GN001", "GN003", "GN006"
 _SCHEMA, _UPGRADE = (Path(__file__).with_name(name) for name in ("ledger.sql", "upgrade.sql"))
 _STATE_EVENTS = """
@@ -313,6 +315,8 @@ def _event(row: Sequence[Any]) -> Event:
     seq, word, at, began, actor, data = row
     kind = kind_of(word)
     why = "there is no such kind" if kind is None else "" if isinstance(data, dict) else "its body is not a JSON object"
+    if not all(_FIRST_YEAR <= moment.year <= _LAST_YEAR for moment in (at, began)):
+        why = why or f"it happened at {at}"
     try:
         if kind is not None and not why:
             return Event(seq=seq, at=at, began=began, actor=actor, body=read_body(kind, data))

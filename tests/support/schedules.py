@@ -22,6 +22,7 @@ if __name__ == "__main__":
     sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 
 from gonogo.core.engine.commands import Wait
+from gonogo.core.engine.decide import A_LONG_TIME
 from gonogo.core.engine.events import Kind
 from gonogo.core.engine.evolve import fold
 from gonogo.core.engine.state import AT_REST, Status
@@ -158,7 +159,8 @@ def rests(world: World) -> None:
     command = world.decide()
     assert isinstance(command, Wait)
     assert command.why.strip()
-    assert all(box in command.why for box in world.boxes)
+    # the clock may go back behind a time that had come: then that is waited for again, whoever was asked already
+    assert command.until < world.now + A_LONG_TIME or all(box in command.why for box in world.boxes)
 
 
 def says(world: World, person: str, decision: str, seal: str | None) -> None:
