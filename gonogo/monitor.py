@@ -19,7 +19,7 @@ from gonogo.core.text.escalation import due
 from gonogo.core.text.messages import Update
 from gonogo.core.text.plain import tidy
 from gonogo.errors import BadInput, Refused
-from gonogo.ledger import deliveries, store
+from gonogo.ledger import chains, deliveries, store
 from gonogo.notify.channel import NotDelivered, delivery_key, open_channel, ready, say_undelivered
 from gonogo.notify.sender import Sender
 from gonogo.planning.open import OpenedRunbook
@@ -68,9 +68,9 @@ def look(opened: OpenedRunbook, prepared: Prepared, database: Database, say: Say
     with targets.connect_recovering(database, "gonogo/monitor") as connection:
         store.create(connection)
         # two would tell everything twice
-        if not only_one.is_this(connection, f"gonogo looks: {store.chain_of_monitor(plan.runbook)}", str(connection.info.dbname)):
+        if not only_one.is_this(connection, f"gonogo looks: {chains.of_monitor(plan.runbook)}", str(connection.info.dbname)):
             raise Refused("another process looks at this target now")
-        chain = store.open_chain(connection, store.chain_of_monitor(plan.runbook), plan.target)
+        chain = chains.open_chain(connection, chains.of_monitor(plan.runbook), plan.target)
         judged = {}
         for alert in rules:
             measured = measure(plan, alert.check, environment, connection)
@@ -81,7 +81,7 @@ def look(opened: OpenedRunbook, prepared: Prepared, database: Database, say: Say
         samples = {name: SampledCheck(look=look_of(found), says=found.sentence) for name, found in judged.items()}
         store.append(connection, chain, Sampled(samples=samples), "monitor")
         _raise_and_clear(connection, chain, plan, judged)
-        events = store.read_looks(connection, chain)
+        events = chains.read_looks(connection, chain)
         alerts = fold_alerts(events)
         undelivered = _tell(connection, chain, plan, updates_of(plan, alerts, events, server_time(connection)), say)
         undelivered += _alarms(connection, database, plan, say)
@@ -89,7 +89,7 @@ def look(opened: OpenedRunbook, prepared: Prepared, database: Database, say: Say
 
 
 def _raise_and_clear(connection: Connection, chain: str, plan: Plan, judged: dict[str, Judgement]) -> None:
-    alerts = fold_alerts(store.read_looks(connection, chain))
+    alerts = fold_alerts(chains.read_looks(connection, chain))
     for alert in plan.monitor.alerts if plan.monitor else ():
         if change := change_of(alert, plan.target, alerts[alert.alert], judged[alert.alert]):
             store.append(connection, chain, change, "monitor")
@@ -174,8 +174,8 @@ def acknowledge(
             raise Refused("no run of this runbook needs anybody now")
         store.append(connection, found.run, said, caller.person)
         return found.state.alarm.why
-    chain = store.chain_of_monitor(plan.runbook)
-    alerts = fold_alerts(store.read_looks(connection, chain)) if store.exists(connection) else {}
+    chain = chains.of_monitor(plan.runbook)
+    alerts = fold_alerts(chains.read_looks(connection, chain)) if store.exists(connection) else {}
     if alert not in alerts:
         raise BadInput(f"there is no alert {alert!r}; there are {', '.join(alerts) or 'none'}")
     if alerts[alert].raised is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gonogo.core.engine.events import Event, RunSigned
-from gonogo.ledger import store
+from gonogo.ledger import chains, store
 from gonogo.postgres.connection import Connection
 
 #: the chain in which people answer for a run
@@ -29,4 +29,4 @@ def later(connection: Connection, run: str) -> list[tuple[RunSigned, dict[str, A
 def record(connection: Connection, run: str, target: str, signed: RunSigned, actor: str) -> Event:
     """Record that a person answers for a run, in a chain of its own: it is no part of the run."""
     store.create(connection)
-    return store.append(connection, store.open_chain(connection, run + _CHAIN, target), signed, actor)
+    return store.append(connection, chains.open_chain(connection, run + _CHAIN, target), signed, actor)

@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 
-from gonogo.core.engine.events import Body, Event, Rehearsed, RunOpened, kind_of, not_of_plan, read_body, write_body
+from gonogo.core.engine.events import Body, Event, RunOpened, kind_of, not_of_plan, read_body, write_body
 from gonogo.core.plan.plan import Plan
 from gonogo.errors import Fenced, LedgerWentBack, Refused
 from gonogo.ledger.continuity import NOTHING_KNOWN, Mark, moment_of
@@ -21,8 +21,6 @@ from gonogo.ledger.encoding import encode
 from gonogo.ledger.version import VERSION
 from gonogo.postgres.connection import Connection, transaction
 
-#: what chains that are no run, but are kept like one, are called
-_REHEARSALS, _MONITOR = "~rehearsals", "~monitor"
 #: between which events happen: a sum of times beyond that is none of Python's
 _FIRST_YEAR, _LAST_YEAR = 1970, 9000
 FENCED, NO_SUCH_RUN, WENT_BACK = "GN001", "GN003", "GN006"
@@ -38,7 +36,7 @@ WITH entry AS (
 SELECT seq, kind, at, began, actor, body FROM neighbour
 WHERE step IS NULL OR former IS DISTINCT FROM step OR next IS DISTINCT FROM step ORDER BY seq
 """
-_EVENTS = "SELECT seq, kind, at, began, actor, body FROM gonogo.event WHERE run = %s AND seq > %s"
+EVENTS = "SELECT seq, kind, at, began, actor, body FROM gonogo.event WHERE run = %s AND seq > %s"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,45 +175,6 @@ def digest_of(run: str, plan: Mapping[str, Any]) -> dict[str, str]:
     return {"run": run, "plan": hashlib.sha256(encode(plan).encode()).hexdigest()}
 
 
-def chain_of_rehearsals(runbook: str) -> str:
-    """Return the name under which a runbook's rehearsals are recorded."""
-    return runbook + _REHEARSALS
-
-
-def chain_of_monitor(runbook: str) -> str:
-    """Return the name under which the looks of a runbook's monitor are recorded."""
-    return runbook + _MONITOR
-
-
-def record_rehearsal(connection: Connection, plan: Plan, shown: Rehearsed, actor: str) -> Event:
-    """Record what a rehearsal showed, in a chain of its own."""
-    create(connection)
-    chain = open_chain(connection, chain_of_rehearsals(plan.runbook), plan.target)
-    return append(connection, chain, shown, actor)
-
-
-def open_chain(connection: Connection, chain: str, target: str) -> str:
-    """Begin a chain of events that is no run, unless it is there; return its name."""
-    connection.execute(
-        "INSERT INTO gonogo.run (id, runbook, target, opened, seq) VALUES (%s, %s, %s, pg_catalog.now(), 0)"
-        " ON CONFLICT DO NOTHING",
-        [chain, chain, target],
-    )
-    return chain
-
-
-def newest_rehearsal(connection: Connection, runbook: str) -> tuple[Event, dict[str, Any]] | None:
-    """Return the newest rehearsal of a runbook on this target: the event, and its body as it lies in the ledger.
-
-    Raises:
-        Refused: its record cannot be read.
-    """
-    if not exists(connection):
-        return None
-    row = connection.execute(_EVENTS + " ORDER BY seq DESC LIMIT 1", [chain_of_rehearsals(runbook), 0]).fetchone()
-    return (_event(row), dict(row[5])) if row else None
-
-
 def append(connection: Connection, run: str, body: Body, actor: str) -> Event:
     """Append an event, as anybody may at any time."""
     written = encode(write_body(body))
@@ -280,20 +239,14 @@ def read(connection: Connection, run: str, after: int = 0) -> list[Event]:
     Raises:
         Refused: one is missing, or is none that this gonogo reads.
     """
-    found = [_event(row) for row in _fetch(connection, _EVENTS + " ORDER BY seq", [run, after])]
+    found = [event_of(row) for row in fetch(connection, EVENTS + " ORDER BY seq", [run, after])]
     for expected, event in enumerate(found, after + 1):
         if event.seq != expected:
             raise Refused(f"the ledger of the run {run} lacks event {expected}; somebody removed it. See `gonogo ledger verify`")
     return found
 
 
-def read_looks(connection: Connection, chain: str) -> list[Event]:
-    """Return the events of a monitor's chain: of its looks, which never end, only the newest thousand."""
-    newest = " AND (kind <> 'sample' OR seq > (SELECT max(seq) FROM gonogo.event WHERE run = %s) - 1000) ORDER BY seq"
-    return [_event(row) for row in _fetch(connection, _EVENTS + newest, [chain, 0, chain])]
-
-
-def _fetch(connection: Connection, query: str, values: Sequence[object]) -> list[Sequence[Any]]:
+def fetch(connection: Connection, query: str, values: Sequence[object]) -> list[Sequence[Any]]:
     """Read rows of events.
 
     Raises:
@@ -306,7 +259,7 @@ def _fetch(connection: Connection, query: str, values: Sequence[object]) -> list
         raise Refused(f"the ledger holds an event that gonogo does not know ({why}): somebody wrote it by hand") from None
 
 
-def _event(row: Sequence[Any]) -> Event:
+def event_of(row: Sequence[Any]) -> Event:
     """Make an event of its row.
 
     Raises:
@@ -333,7 +286,7 @@ def read_state(connection: Connection, run: str) -> list[Event]:
 
     Of the scripts that one step did in a row, the first and the last do: ten thousand become two.
     """
-    return [_event(row) for row in _fetch(connection, _STATE_EVENTS, [run])]
+    return [event_of(row) for row in fetch(connection, _STATE_EVENTS, [run])]
 
 
 def read_event(connection: Connection, run: str, seq: int) -> Event:
@@ -342,7 +295,7 @@ def read_event(connection: Connection, run: str, seq: int) -> Event:
     Raises:
         Refused: there is none of that number.
     """
-    return _event(_row(connection, run, seq))
+    return event_of(_row(connection, run, seq))
 
 
 def read_data(connection: Connection, run: str, seq: int) -> dict[str, Any]:
@@ -355,7 +308,7 @@ def read_data(connection: Connection, run: str, seq: int) -> dict[str, Any]:
 
 
 def _row(connection: Connection, run: str, seq: int) -> Sequence[Any]:
-    row = connection.execute(_EVENTS.replace("seq > %s", "seq = %s").encode(), [run, seq]).fetchone()
+    row = connection.execute(EVENTS.replace("seq > %s", "seq = %s").encode(), [run, seq]).fetchone()
     if row is None:
         raise Refused(f"the run {run} has no event {seq}")
     return row

@@ -31,7 +31,7 @@ from gonogo.core.engine.state import SWITCH_LEVELS, State, Status, outcome
 from gonogo.core.plan.fingerprint import differences
 from gonogo.core.plan.plan import Identity, Plan
 from gonogo.core.plan.seal import evidence_seal
-from gonogo.ledger import store
+from gonogo.ledger import chains, store
 from gonogo.ledger.encoding import encode
 from gonogo.planning.prepared import Prepared
 from gonogo.postgres.connection import Database, identify
@@ -107,7 +107,7 @@ def rehearse(
         written = json.loads(encode(write_body(shown)))
         shown = shown.replace(signature=keys_of(project).sign_as_project(written))
     with database.connect("gonogo/rehearse") as connection:
-        store.record_rehearsal(connection, plan, shown, actor)
+        chains.record_rehearsal(connection, plan, shown, actor)
     return shown
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from gonogo.core.engine.events import Body, Event, Rehearsed
 from gonogo.errors import LedgerWentBack, Refused
-from gonogo.ledger import chain, continuity, store
+from gonogo.ledger import chain, chains, continuity, store
 from gonogo.postgres.connection import Connection
 from gonogo.run.session import Session
 
@@ -75,13 +75,13 @@ class RunLedger:
     def problems(self) -> list[str]:
         """Return what is wrong with the chain of events, and with that of the rehearsals."""
         connection = self.session.connection
-        rehearsals = store.chain_of_rehearsals(self.session.plan.runbook)
+        rehearsals = chains.of_rehearsals(self.session.plan.runbook)
         found = [f"the ledger: {problem}" for problem in chain.verify(connection, self.session.run)[1]]
         return found + [f"the rehearsals: {problem}" for problem in chain.verify(connection, rehearsals)[1]]
 
     def newest_rehearsal(self) -> tuple[int, Rehearsed, Mapping[str, Any]] | None:
         """Return the newest rehearsal of the runbook: its number, what it showed, and what a signature covers."""
-        found = store.newest_rehearsal(self.session.connection, self.session.plan.runbook)
+        found = chains.newest_rehearsal(self.session.connection, self.session.plan.runbook)
         if found is None:
             return None
         event, data = found

@@ -343,7 +343,7 @@ def rows(chance: Random, _folder: Path) -> None:
             row[4] = chance.choice(["", "\x1b[31m", "a\nb", "x" * 5000, "\u202e"])
         else:
             _bend(row[5], chance)
-    events = [store._event(row) for row in found]
+    events = [store.event_of(row) for row in found]
     plan = store.opened_with("fuzzed", events)
     _show(plan, events)
 
