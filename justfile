@@ -35,6 +35,14 @@ docs:
 pythons:
     .ci/pythons
 
+# known weaknesses of the dependencies
+audit:
+    .ci/audit
+
+# newer versions of the dependencies, as far as pyproject.toml lets them
+refresh:
+    uv lock --upgrade
+
 # the figures of benchmarks/README.md
 bench:
     uv run python benchmarks/scripts.py
@@ -42,6 +50,10 @@ bench:
 # break the protocol, one line at a time: a table of what notices (some minutes)
 mutants *ARGS:
     uv run python tests/support/mutants.py {{ARGS}}
+
+# input that nobody would write
+fuzz *ARGS:
+    uv run python tests/support/fuzz.py {{ARGS}}
 
 # runs told by their seeds, to which anything happens
 schedules *ARGS:

@@ -29,15 +29,16 @@ from gonogo.cli.options import (
     TakeOverOption,
     TargetOption,
 )
-from gonogo.cli.output import as_json, say
+from gonogo.cli.output import as_json, complain, say
 from gonogo.core.engine.events import HoldAsked
 from gonogo.core.engine.state import Status, outcome
 from gonogo.core.model.people import GO, NO_GO, missing_votes
 from gonogo.core.text.plain import tidy
-from gonogo.errors import Exit, Refused
+from gonogo.errors import Exit, GonogoError, Refused
 from gonogo.ledger import fence
 from gonogo.planning.open import OpenedRunbook, open_runbook
 from gonogo.postgres.connection import Connection
+from gonogo.postgres.server_clock import say_skew, server_time
 from gonogo.run import begin, rollback_request, runs, targets, votes
 from gonogo.run.begin import LaunchRequest
 from gonogo.run.open import found_run, read_inputs
@@ -293,9 +294,16 @@ def _approve(
     if not caller.person:
         waits = missing_votes(rule, found.plan.people, found.state.approvals) if rule else ""
         raise Refused(f"this runbook's rollback needs approval ({waits}). Say who you are with --as PERSON")
+    _say_skew(connection)
     caller = ask_code(found.plan, caller)
     keys = keys_of(opened.project)
     return caller, *votes.agree(connection, found, keys, caller, request.reason, request.level, request.back_to)
+
+
+def _say_skew(connection: Connection) -> None:
+    """Say that this machine's clock is off, before somebody gives a code that goes by it."""
+    if skew := say_skew(server_time(connection)):
+        complain(GonogoError(skew))
 
 
 def _who(found: runs.FoundRun, opened: OpenedRunbook, caller: Caller, *needs: str, proved: bool = False) -> str:
@@ -343,6 +351,7 @@ def no_go(
 def _vote(decision: str, name: str, gate: str, target: str, run_id: str, comment: str, caller: Caller, json: bool) -> None:
     require_person(caller)
     with found_run(name, target, run_id) as (opened, _, connection, found):
+        _say_skew(connection)
         proven = ask_code(found.plan, caller)
         lacks = votes.vote(connection, found, keys_of(opened.project), proven, decision, gate=gate, comment=comment)
         running = found.running
@@ -374,6 +383,7 @@ def confirm(
     caller = caller_of(actor, code)
     require_person(caller)
     with found_run(runbook, target, run_id) as (opened, _, connection, found):
+        _say_skew(connection)
         votes.confirm(connection, found, keys_of(opened.project), ask_code(found.plan, caller), item, evidence)
         running = found.running
     say(f"{caller.person} confirms {item}", "green")

@@ -9,10 +9,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from support.command import environment
+from support.command import environment, gonogo
 
 import gonogo as api
 from gonogo.core.engine.events import Kind
+from gonogo.personal_key import make
 
 BOOK = """
 runbook: book
@@ -37,7 +38,7 @@ import sys, time
 from datetime import UTC, datetime, timedelta
 from gonogo import clock
 clock.now = lambda: datetime.now(UTC) + timedelta(seconds={off})
-sys.argv = ["gonogo", "run", "book", "--without-prefect"]
+sys.argv = ["gonogo", *{command}]
 from gonogo.cli import main
 main()
 """
@@ -49,7 +50,7 @@ def test_a_runner_whose_clock_is_off_waits_by_the_targets_and_says_so(
 ) -> None:
     root = make_project(BOOK, one__sql="SELECT 1")
     done = subprocess.run(
-        [sys.executable, "-c", OFF.format(off=off)],
+        [sys.executable, "-c", OFF.format(off=off, command=["run", "book", "--without-prefect"])],
         cwd=root,
         env=environment(TEST_URL=url),
         capture_output=True,
@@ -66,3 +67,33 @@ def test_a_runner_whose_clock_is_off_waits_by_the_targets_and_says_so(
     assert timedelta(seconds=1.9) <= steps[0] - at[Kind.GO] <= timedelta(seconds=8)
     assert timedelta(seconds=2.9) <= at[Kind.RUN_DONE] - at[Kind.VERIFIED] <= timedelta(seconds=9)
     assert len([event for event in run.events if event.kind is Kind.SAMPLE]) >= 3
+
+
+ASKS = """
+runbook: book
+targets: {db: {database: $TEST_URL, protected: true}}
+people: {lead: {name: Technical lead, roles: [technical_lead], key: KEY}}
+backup: {waived: it is empty}
+rehearsal: {waived: it does nothing}
+phases:
+  - phase: one
+    gate: {approve: {roles: [technical_lead]}}
+    tasks: [{task: one, steps: [{sql: one.sql, undo: nothing}]}]
+"""
+
+
+def test_who_votes_on_a_machine_whose_clock_is_off_is_told_and_the_vote_counts(
+    url: str, make_project: Callable[..., Path], tmp_path: Path
+) -> None:
+    key = make(tmp_path / "key")
+    root = make_project(ASKS.replace("KEY", f'"{key.public}"'), one__sql="SELECT 1")
+    env = environment(TEST_URL=url, GONOGO_KEY=str(tmp_path / "key"))
+    assert gonogo("run", "book", "--without-prefect", "--no-wait", "--as", "lead", cwd=root, env=env).returncode == 4
+    script = OFF.format(off=3600, command=["go", "book", "--as", "lead"])
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=root, env=env, capture_output=True, text=True, timeout=180, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "this machine's clock is 3,600 s ahead of the target's" in done.stderr
+    done = gonogo("resume", "book", "--without-prefect", cwd=root, env=env)
+    assert done.returncode == 0, done.stdout + done.stderr

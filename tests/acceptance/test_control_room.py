@@ -157,6 +157,7 @@ def take(page: Page, name: str) -> None:
         page.screenshot(path=PICTURES / f"{name}.png")
 
 
+@pytest.mark.attack("the control room")
 def test_the_server_asks_for_the_password_and_serves_no_other_origin(room: ScratchServer) -> None:
     api = f"{room.address}/api"
     assert httpx.get(f"{api}/admin/version").status_code == 401
@@ -291,6 +292,7 @@ def test_a_run_resumed_through_the_api_without_a_decision_stays_undecided(
     room.await_state(run, "No-go")
 
 
+@pytest.mark.attack("the control room")
 def test_the_api_runs_no_file_but_a_runbook_of_the_project(room: ScratchServer, tmp_path: Path) -> None:
     (tmp_path / "runbooks").mkdir()
     evil = tmp_path / "runbooks" / "evil.yaml"

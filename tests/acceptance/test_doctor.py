@@ -289,6 +289,7 @@ POWER = {
 }
 
 
+@pytest.mark.attack("examined migrations")
 @pytest.mark.parametrize("backwards", [False, True], ids=["forward", "back"])
 def test_what_is_examined_has_no_power_and_each_try_is_a_finding(clinic: Path, *, backwards: bool) -> None:
     (clinic / "secret").write_text("canary\n", encoding="utf-8")
@@ -312,6 +313,7 @@ def test_what_is_examined_has_no_power_and_each_try_is_a_finding(clinic: Path, *
     assert "canary" not in json.dumps(found)
 
 
+@pytest.mark.attack("examined migrations")
 def test_what_may_do_everything_says_so_and_then_does(clinic: Path) -> None:
     """The same statement leaves its mark where somebody trusted it: the test above can fail."""
     clinic.chmod(0o777)

@@ -14,6 +14,7 @@ from support.gate_desk import BOOK, FILES, FORGED, Desk
 
 from gonogo.core.engine.events import Kind
 
+pytestmark = pytest.mark.attack("forged runs and facts")
 Make = Callable[..., Path]
 EVIL = "CREATE TABLE made (by_whom text DEFAULT 'somebody who may only write to the ledger');\n"
 

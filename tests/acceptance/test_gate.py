@@ -53,6 +53,7 @@ def test_a_gate_asks_people_and_goes_when_enough_of_them_said_so(desk: Desk) -> 
     assert [vote.get("proved", False) for vote in desk.bodies(Kind.VOTE)] == [False, False]
 
 
+@pytest.mark.attack("people")
 @pytest.mark.parametrize(
     ("person", "why"),
     [
@@ -86,6 +87,7 @@ def test_one_no_go_ends_it_also_from_somebody_who_said_go_and_nothing_is_changed
     assert "the gate of one is decided" in late.stderr
 
 
+@pytest.mark.attack("people")
 def test_on_a_protected_target_a_name_alone_a_wrong_code_and_a_used_code_are_refused(guarded: Desk) -> None:
     assert "must prove who they are" in guarded.go("owner").stderr
     assert "that is not owner's current code" in guarded.go("owner", "--code", "000000").stderr
@@ -97,6 +99,7 @@ def test_on_a_protected_target_a_name_alone_a_wrong_code_and_a_used_code_are_ref
     assert len(guarded.bodies(Kind.VOTE_REFUSED)) == 4
 
 
+@pytest.mark.attack("people")
 def test_wrong_codes_are_slowed_down(guarded: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     keys, tries = Keys(file=guarded.project / ".gonogo/keys.json"), 12
     began = datetime.now(UTC) - timedelta(hours=tries)
@@ -110,6 +113,7 @@ def test_wrong_codes_are_slowed_down(guarded: Desk, monkeypatch: pytest.MonkeyPa
     assert "too many wrong codes" in guarded.go("owner", "--code", guarded.code("owner")).stderr
 
 
+@pytest.mark.attack("people")
 def test_a_protected_target_is_launched_only_by_somebody_who_proves_who_they_are(make_project: Make, old_url: str) -> None:
     desk = Desk(make_project(BOOK, **FILES), old_url, "guarded")
     desk.enroll("lead")
@@ -120,6 +124,7 @@ def test_a_protected_target_is_launched_only_by_somebody_who_proves_who_they_are
         assert connection.execute("SELECT to_regnamespace('gonogo')").fetchone() == (None,), "nothing was touched"
 
 
+@pytest.mark.attack("people")
 def test_the_launcher_does_not_approve_their_own_launch_where_the_gate_says_so(make_project: Make, old_url: str) -> None:
     book = BOOK.replace("quorum: 2, within: 30m}", "quorum: 1, within: 30m, not_launcher: true}")
     desk = Desk(make_project(book, **FILES), old_url, "guarded")
@@ -131,6 +136,7 @@ def test_the_launcher_does_not_approve_their_own_launch_where_the_gate_says_so(m
     assert desk.resume().returncode == 0
 
 
+@pytest.mark.attack("people")
 def test_votes_that_somebody_wrote_into_the_ledger_do_not_count(guarded: Desk) -> None:
     asked = guarded.bodies(Kind.ASKED)[0]
     with psycopg.connect(guarded.url, autocommit=True) as connection:
@@ -155,6 +161,7 @@ def test_votes_that_somebody_wrote_into_the_ledger_do_not_count(guarded: Desk) -
     assert not guarded.made()
 
 
+@pytest.mark.attack("people")
 def test_status_counts_no_vote_that_the_run_will_not_count(guarded: Desk) -> None:
     assert guarded.go("lead", "--code", guarded.code("lead")).returncode == 0
     (mine,) = guarded.bodies(Kind.VOTE)
@@ -164,6 +171,7 @@ def test_status_counts_no_vote_that_the_run_will_not_count(guarded: Desk) -> Non
     assert "is recorded as owner's but is not signed with their key" in shown["waits"]
 
 
+@pytest.mark.attack("people")
 def test_a_go_that_somebody_wrote_into_the_ledger_starts_nothing(guarded: Desk) -> None:
     assert guarded.go("owner", "--code", guarded.code("owner")).returncode == 0
     guarded.forge(Kind.GO, "lead", judged=[], votes=[], seal="")
@@ -177,6 +185,7 @@ def test_a_go_that_somebody_wrote_into_the_ledger_starts_nothing(guarded: Desk) 
     assert not guarded.made()
 
 
+@pytest.mark.attack("people")
 def test_a_vote_copied_from_an_earlier_question_does_not_count(guarded: Desk) -> None:
     guarded.go("owner", "--code", guarded.code("owner"))
     vote = guarded.bodies(Kind.VOTE)[0]
@@ -238,6 +247,7 @@ def test_a_comment_or_the_layout_of_a_script_needs_no_new_decision(desk: Desk) -
     assert row == (seal,)
 
 
+@pytest.mark.attack("people")
 def test_a_ledger_row_edited_by_hand_is_no_go_on_a_protected_target(guarded: Desk) -> None:
     guarded.go("owner", "--code", guarded.code("owner"))
     guarded.go("lead", "--code", guarded.code("lead"))
@@ -418,6 +428,7 @@ def test_environment_variables_that_are_needed_are_named_before_anything_runs_an
     assert "s3cr3t-canary" not in done.stdout + done.stderr + desk("ledger", "export", "book").stdout
 
 
+@pytest.mark.attack("people")
 def test_the_keys_of_people_occur_in_no_ledger_and_no_output(guarded: Desk) -> None:
     guarded.go("owner", "--code", guarded.code("owner"))
     guarded.go("lead", "--code", guarded.code("lead"))
@@ -428,6 +439,7 @@ def test_the_keys_of_people_occur_in_no_ledger_and_no_output(guarded: Desk) -> N
     assert (guarded.project / ".gonogo/keys.json").stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.attack("people")
 def test_a_second_phase_does_not_go_on_what_was_said_of_the_first(make_project: Make, old_url: str) -> None:
     second = BOOK.replace(
         "checks:\n",
@@ -466,6 +478,7 @@ def test_a_new_key_does_not_strand_a_run_that_rests_on_what_the_old_one_signed(g
     assert guarded.made()
 
 
+@pytest.mark.attack("people")
 def test_a_process_without_the_keys_takes_no_vote_away(guarded: Desk) -> None:
     guarded.go("owner", "--code", guarded.code("owner"))
     guarded.go("lead", "--code", guarded.code("lead"))
@@ -479,6 +492,7 @@ def test_a_process_without_the_keys_takes_no_vote_away(guarded: Desk) -> None:
     assert guarded.made()
 
 
+@pytest.mark.attack("people")
 def test_a_protected_database_is_not_changed_under_the_name_of_an_unprotected_target(guarded: Desk) -> None:
     guarded.go("lead", "--code", guarded.code("lead"), decision="no-go")
     assert guarded.resume().returncode == 10
@@ -569,6 +583,7 @@ def test_a_rehearsal_whose_record_was_edited_does_not_let_a_protected_run_begin(
     assert "its record is not signed with this project's key: somebody else wrote it" in done.stdout, done.stdout
 
 
+@pytest.mark.attack("people")
 def test_whoever_lets_rows_go_proves_it_also_where_others_agreed_to_roll_back(guarded: Desk) -> None:
     assert guarded.go("owner", "--code", guarded.code("owner")).returncode == 0
     assert guarded.go("lead", "--code", guarded.code("lead")).returncode == 0
@@ -595,6 +610,7 @@ def test_whoever_lets_rows_go_proves_it_also_where_others_agreed_to_roll_back(gu
     assert not guarded.made()
 
 
+@pytest.mark.attack("people")
 def test_a_name_that_was_not_proved_says_so_and_doubt_is_settled_by_somebody_who_proves_it(guarded: Desk) -> None:
     done = guarded("resume", "book", "-t", "guarded", "--without-prefect", "--no-wait", "--settle", "done", "--as", "dev")
     assert done.returncode == 3

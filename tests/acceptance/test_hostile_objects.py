@@ -15,6 +15,7 @@ from support.servers import Server, open_folder, running_15
 from gonogo.postgres import embedded
 from gonogo.project import ROOT
 
+pytestmark = pytest.mark.attack("objects in the target")
 Make = Callable[..., Path]
 #: each operator, and each function that a name in gonogo's SQL could mean, once more in `public`, which is looked at first there
 PLANT = """

@@ -16,6 +16,7 @@ from support.gate_desk import BOOK, FILES, Desk
 
 from gonogo.core.engine.events import Kind
 
+pytestmark = pytest.mark.attack("people")
 Make = Callable[..., Path]
 WHERE = ("book", "-t", "guarded")
 

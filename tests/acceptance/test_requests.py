@@ -116,6 +116,7 @@ def desk(make_project: Make, url: str, tmp_path: Path, service: Service) -> Desk
     return Desk(make_project, url, tmp_path, service)
 
 
+@pytest.mark.attack("secrets")
 def test_a_request_is_made_once_and_reversed_by_its_own_and_shows_no_secret(desk: Desk, service: Service) -> None:
     desk.book(more="status: [200, 201], field: state, equals: deployed")
     done = desk("run", "book", "--without-prefect")
@@ -238,6 +239,7 @@ def test_a_request_that_is_made_again_after_a_failure_is_another_one(desk: Desk,
     assert len({sent["Idempotency-Key"] for _, _, _, sent in service.asked}) == 2
 
 
+@pytest.mark.attack("secrets")
 @pytest.mark.parametrize(
     ("token", "state"),
     [
@@ -275,6 +277,7 @@ def test_a_request_that_cannot_be_made_was_not_made(desk: Desk, service: Service
     assert token not in done.stdout
 
 
+@pytest.mark.attack("inputs")
 def test_an_input_names_no_environment_variable(desk: Desk, service: Service) -> None:
     desk.book(path="deploy/{{ version }}/$TOKEN")
     done = desk("run", "book", "--without-prefect", "--input", "version=$TOKEN.${SERVICE}.$$")

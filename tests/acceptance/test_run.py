@@ -196,6 +196,7 @@ def test_a_runbook_that_changed_since_it_was_done_is_refused_without_again(make_
     assert "has changed since" in output
 
 
+@pytest.mark.attack("forged runs and facts")
 def test_the_ledger_shows_what_was_changed_by_hand(make_project: Make, old_url: str) -> None:
     project, env = make_project(BOOK, **FILES), environment(TEST_URL=old_url)
     assert run(project, old_url)[0] == 0
@@ -440,6 +441,7 @@ def test_a_backfill_works_by_a_key_whose_type_has_a_strange_name(make_project: M
     assert ask(old_url, "SELECT count(*) FROM old WHERE note = 'done'") == 1000
 
 
+@pytest.mark.attack("markup")
 def test_a_long_line_that_fails_is_shown_around_its_mistake_and_no_message_forges_a_line(
     make_project: Make, old_url: str
 ) -> None:

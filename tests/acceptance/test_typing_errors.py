@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from support.command import environment, gonogo
 
+pytestmark = pytest.mark.attack("in the way")
 Make = Callable[..., Path]
 BOOK = """\
 # yaml-language-server: $schema=runbook.schema.json

@@ -525,6 +525,7 @@ def test_rows_that_are_committed_while_the_restore_is_built_are_not_lost_without
     assert one(here.url, "SELECT count(*) FROM sale") == 500 + len(written), "the target is open again, and has them all"
 
 
+@pytest.mark.attack("in the way")
 def test_status_does_not_open_a_target_that_is_being_swapped_nor_swaps_in_a_strangers_database(desk: Callable[..., Desk]) -> None:
     here = desk()
     run(here)
@@ -690,6 +691,7 @@ def in_the_way(any_server: Server) -> Iterator[Callable[[str], None]]:
         connection.execute("DROP ROLE in_the_way")
 
 
+@pytest.mark.attack("in the way")
 def test_a_login_that_may_only_connect_stops_no_first_run_and_no_restore(
     any_desk: Callable[..., Desk], in_the_way: Callable[[str], None]
 ) -> None:
@@ -720,6 +722,7 @@ ODD_NAMES = [
 ]
 
 
+@pytest.mark.attack("in the way")
 @pytest.mark.parametrize("way", ["undo", "place"])
 def test_rows_written_since_are_guarded_whatever_their_tables_are_called(
     way: str, make_project: Make, any_server: Server
@@ -743,6 +746,7 @@ def test_rows_written_since_are_guarded_whatever_their_tables_are_called(
     assert one(url, "SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace") == 2
 
 
+@pytest.mark.attack("in the way")
 def test_a_database_of_somebody_else_is_not_swapped_in_whatever_its_comment_says(desk: Callable[..., Desk]) -> None:
     here = desk()
     run(here)

@@ -339,6 +339,7 @@ def test_a_scratch_database_that_a_killed_process_left_is_gone_with_the_next_pro
         connection.execute(f"DROP DATABASE gonogo_scratch_{os.getpid()}_left".encode())
 
 
+@pytest.mark.attack("copies")
 def test_a_folder_with_another_backup_than_the_one_that_was_proved_is_not_restored(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text("{}", encoding="utf-8")
     proved = digest_of(tmp_path)
@@ -403,6 +404,7 @@ ALTER TABLE app.child ADD CONSTRAINT later CHECK (app.sprung(note)) NOT VALID;
 """
 
 
+@pytest.mark.attack("copies")
 @pytest.mark.parametrize("where", ["the target's own server", "a server of gonogo's own"])
 def test_nothing_that_a_tables_owner_wrote_runs_as_gonogo_while_it_is_restored(
     any_server: Server, tmp_path: Path, open_path: Path, where: str

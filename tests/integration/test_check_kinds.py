@@ -456,6 +456,7 @@ def test_a_service_that_answers_a_byte_at_a_time_is_left_when_its_time_is_over(a
     assert "took longer than 1s" in found.error + str(found.notes)
 
 
+@pytest.mark.attack("secrets")
 def test_what_a_prometheus_server_says_holds_none_of_its_secrets(ask: Ask, service: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TENANT", "s3cr3t-tenant")
     Service.answers["/s3cr3t-tenant/api/v1/query"] = (

@@ -45,6 +45,7 @@ def test_a_process_of_the_same_number_on_a_machine_of_the_same_name_is_another_o
     assert "TargetBusy: the run book-000000 works on this target" in other.stderr
 
 
+@pytest.mark.attack("in the way")
 def test_a_strangers_session_under_the_number_of_a_runner_that_is_gone_stops_nobody(
     any_server: Server, target: tuple[Database, Connection]
 ) -> None:

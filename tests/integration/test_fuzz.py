@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from support import fuzz
 
+pytestmark = pytest.mark.attack("input that nobody would write")
+
 
 @pytest.mark.parametrize("kind", fuzz.KINDS)
 def test_input_that_nobody_would_write_ends_in_an_answer_or_in_one_of_our_errors(kind: str, tmp_path: Path) -> None:

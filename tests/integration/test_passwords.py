@@ -14,7 +14,10 @@ from support.servers import DEBIAN_15, open_folder, running_15
 from gonogo.external.process import run_command
 from gonogo.postgres.tools import ProgramFailed, answer_of
 
-pytestmark = pytest.mark.skipif(not DEBIAN_15.is_dir(), reason="Debian's PostgreSQL 15 is not installed")
+pytestmark = [
+    pytest.mark.attack("secrets"),
+    pytest.mark.skipif(not DEBIAN_15.is_dir(), reason="Debian's PostgreSQL 15 is not installed"),
+]
 PASSWORDS = {
     "colon": "p:a:CANARY",
     "backslash": "p\\a\\CANARY",

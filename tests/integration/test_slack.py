@@ -637,6 +637,7 @@ def test_a_run_with_a_long_reason_is_told(slack: SlackServer, begin: Callable[..
 # the token
 
 
+@pytest.mark.attack("secrets")
 def test_the_token_is_nowhere_but_in_the_header(
     slack: SlackServer,
     begin: Callable[..., Run],
@@ -663,6 +664,7 @@ def test_the_token_is_nowhere_but_in_the_header(
     assert {call.headers["authorization"] for call in slack.calls} == {f"Bearer {TOKEN}"}
 
 
+@pytest.mark.attack("secrets")
 def test_a_malformed_token_shows_nowhere_either(
     begin: Callable[..., Run],
     slack: SlackServer,

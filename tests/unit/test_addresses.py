@@ -60,11 +60,13 @@ def test_what_names_the_target_is_told_from_what_does_not(value: str, named: boo
     assert _names(value, TARGET) is named
 
 
+@pytest.mark.attack("inputs")
 def test_a_program_that_is_told_of_the_target_is_not_started_on_a_copy(tmp_path: Path) -> None:
     with pytest.raises(StepError, match="its argument 2 names the target"):
         run_command(["psql", "-d", "shop"], folder=tmp_path, url="dbname=copy", copy_of=TARGET, limit=5)
 
 
+@pytest.mark.attack("secrets")
 def test_a_password_is_struck_out_in_every_form_that_an_address_has() -> None:
     url = "postgresql://app:s3cr%2Fet%2Bpw@db.example/x"
     assert "s3cr" not in redactor([], url)(f"cannot reach {_address(conninfo_to_dict(url))} nor s3cr/et+pw")
@@ -90,6 +92,7 @@ TORN = [
 ]
 
 
+@pytest.mark.attack("secrets")
 @pytest.mark.parametrize("url", TORN)
 def test_an_address_that_may_be_torn_is_refused_and_no_part_of_it_is_told(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORN_URL", url)
@@ -123,6 +126,7 @@ def test_a_clear_address_is_taken_as_it_is(url: str, monkeypatch: pytest.MonkeyP
     assert resolve_url("$CLEAR_URL") == (url or "dbname=x")
 
 
+@pytest.mark.attack("secrets")
 @pytest.mark.parametrize(
     "stated",
     [
@@ -145,6 +149,7 @@ def test_a_secret_in_a_runbook_is_found_as_it_is_read(stated: str, key: str) -> 
     assert "secret" not in str(problem)
 
 
+@pytest.mark.attack("secrets")
 def test_a_process_list_shows_no_secret_and_libpq_reads_them_all() -> None:
     url = r"host=127.0.0.1 port=1 user=u dbname=x password='p:a\\ss' sslpassword=key_pass"
     assert "pass" not in without_secrets(url).replace("dbname", "")
@@ -156,6 +161,7 @@ def test_a_process_list_shows_no_secret_and_libpq_reads_them_all() -> None:
     assert not Path(given["PGPASSFILE"]).exists()
 
 
+@pytest.mark.attack("secrets")
 @given(st.text(min_size=6, max_size=24).filter(lambda text: len(text.strip()) >= 6 and text.isprintable()))
 def test_a_secret_is_struck_out_however_it_is_written(secret: str) -> None:
     redact = redacting([secret])
@@ -185,6 +191,7 @@ def test_what_is_no_secret_stays() -> None:
 # program text
 
 
+@pytest.mark.attack("inputs")
 @pytest.mark.parametrize(
     "argv",
     [

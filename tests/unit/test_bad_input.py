@@ -257,6 +257,7 @@ WHOLE: Mapping[str, tuple[str | bytes, str]] = {
 }
 
 
+@pytest.mark.attack("runbooks")
 @pytest.mark.parametrize("name", WHOLE)
 def test_a_file_that_is_no_runbook_is_refused_and_never_a_burden(name: str, tmp_path: Path) -> None:
     text, expected = WHOLE[name]
@@ -388,6 +389,7 @@ def test_a_template_is_found_below_its_folder_or_not_at_all(name: str, tmp_path:
     assert expected in said(refused(made), made)
 
 
+@pytest.mark.attack("templates")
 def test_a_template_may_not_include_a_symbolic_link(tmp_path: Path) -> None:
     made = project(tmp_path).template("{% include 'example/link.sql' %}")
     made.write()

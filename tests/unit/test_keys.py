@@ -22,6 +22,7 @@ from gonogo.errors import BadInput, Exit, GonogoError, Refused
 from gonogo.keys import Keys, NotProved
 from gonogo.project import ROOT
 
+pytestmark = pytest.mark.attack("people")
 #: a moment at which a code begins to be shown
 START = datetime(2025, 10, 12, 16, 53, tzinfo=UTC)
 assert START.timestamp() % 30 == 0

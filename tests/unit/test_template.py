@@ -112,6 +112,7 @@ def test_there_are_enough_payloads() -> None:
     assert len(set(PAYLOADS)) == len(PAYLOADS) >= 50
 
 
+@pytest.mark.attack("templates")
 @pytest.mark.parametrize("payload", PAYLOADS)
 def test_a_value_stays_a_value_whatever_it_says(payload: str, tmp_path: Path) -> None:
     text = "SELECT {{ x | literal }} FROM t WHERE a = {{ x | literal }} AND b IN {{ [x, 'b'] | literal }} -- {{ 1 }}\n"
@@ -124,6 +125,7 @@ def test_a_value_stays_a_value_whatever_it_says(payload: str, tmp_path: Path) ->
     assert postgast.fingerprint(evil) == postgast.fingerprint(tame)
 
 
+@pytest.mark.attack("templates")
 @pytest.mark.parametrize("payload", PAYLOADS)
 def test_a_name_stays_a_name_whatever_it_says(payload: str, tmp_path: Path) -> None:
     text = "SELECT {{ x | ident }} FROM {{ [x, x] | ident }} AS t WHERE {{ x | ident }} = 1"
@@ -250,6 +252,7 @@ def test_a_negative_number_never_begins_a_comment(tmp_path: Path) -> None:
     assert len(only(sql).target_list) == 2
 
 
+@pytest.mark.attack("templates")
 @pytest.mark.parametrize(
     "text",
     [
@@ -282,6 +285,7 @@ def test_no_other_text_is_written_bare(text: str, tmp_path: Path) -> None:
         rendered(tmp_path, text, {"x": "ai"})
 
 
+@pytest.mark.attack("templates")
 @pytest.mark.parametrize(
     "text",
     [
@@ -300,6 +304,7 @@ def test_a_value_put_into_quoted_text_is_not_written(text: str, tmp_path: Path) 
         rendered(tmp_path, text, {"x": "'; DROP TABLE t; --"})
 
 
+@pytest.mark.attack("templates")
 @pytest.mark.parametrize(
     "text",
     [
@@ -349,6 +354,7 @@ WITHOUT_END = {
 }
 
 
+@pytest.mark.attack("templates")
 @pytest.mark.parametrize("name", WITHOUT_END)
 def test_a_template_without_an_end_ends_with_one_line(name: str, tmp_path: Path) -> None:
     text, said = WITHOUT_END[name]
@@ -361,6 +367,7 @@ def test_a_template_without_an_end_ends_with_one_line(name: str, tmp_path: Path)
     assert templates.render("good.sql.j2", {}) == "SELECT 1", "the next one is rendered all the same"
 
 
+@pytest.mark.attack("templates")
 def test_a_command_renders_in_a_copy_of_itself_which_ends_with_it_and_keeps_nothing_open(tmp_path: Path) -> None:
     (tmp_path / "t.sql.j2").write_text("SELECT {{ x | literal }}", encoding="utf-8")
     (tmp_path / "bad.sql.j2").write_text("{{ 9 ** (9 ** (9 ** 9)) }}", encoding="utf-8")
@@ -398,6 +405,7 @@ def test_a_quoted_text_is_marked_and_what_is_made_of_it_is_not() -> None:
     assert type(literal("a") + ident("a")) is str
 
 
+@pytest.mark.attack("templates")
 @pytest.mark.parametrize("name", ["self", "cycler", "joiner", "namespace", "lipsum", "dict", "config", "request", "os"])
 def test_a_template_knows_no_more_than_its_inputs(name: str, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="template: "):
@@ -468,12 +476,14 @@ def test_rendering_is_the_same_each_time(tmp_path: Path) -> None:
     assert first == templates.render("a.sql.j2", {"m": {"a": 1, "b": 2}}) == '"a" = 1;"b" = 2;'
 
 
+@pytest.mark.attack("templates")
 @pytest.mark.parametrize("text", ["${{ a }}", "$SEC{{ a }}", "${SEC{{ a }}", "x/$NAME{% if a %}1{% endif %}"])
 def test_a_value_lengthens_no_variables_name(tmp_path: Path, text: str) -> None:
     with pytest.raises(BadInput, match="a variable's name ends before a template"):
         Templates([tmp_path]).words(text, {"a": "RET"}, names_variables=True)
 
 
+@pytest.mark.attack("templates")
 def test_a_value_names_no_variable(tmp_path: Path) -> None:
     made = Templates([tmp_path]).words("$HOST/{{ a }}", {"a": "$SECRET ${X} $$"}, names_variables=True)
     assert made == "$HOST/$$SECRET $${X} $$$$"
