@@ -41,13 +41,13 @@ SELECT coalesce(max(extract(epoch FROM pg_catalog.clock_timestamp() - xact_start
     pg_catalog.left(query, 60)) ORDER BY xact_start))[1:3]
 FROM pg_catalog.pg_stat_activity
 WHERE xact_start IS NOT NULL AND backend_type = 'client backend' AND pid <> pg_catalog.pg_backend_pid()
-  AND application_name NOT LIKE 'gonogo/%%'
+  AND NOT (application_name LIKE 'gonogo/%%' AND usename = session_user)
 """,
     "long_queries": """
 SELECT count(*), (pg_catalog.array_agg(pg_catalog.format('%%s of %%s since %%s: %%s', pid, coalesce(usename, '?'),
   query_start::timestamp(0), pg_catalog.left(query, 60)) ORDER BY query_start))[1:5]
 FROM pg_catalog.pg_stat_activity
-WHERE state = 'active' AND backend_type = 'client backend' AND application_name NOT LIKE 'gonogo/%%'
+WHERE state = 'active' AND backend_type = 'client backend' AND NOT (application_name LIKE 'gonogo/%%' AND usename = session_user)
   AND query_start < pg_catalog.clock_timestamp() - %(older_than)s::interval
 """,
     "dumps": """

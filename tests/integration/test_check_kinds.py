@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any, ClassVar
 import psycopg
 import pytest
 from support.servers import Server, open_folder, visit
+from support.waiting import until
 
 from checks.kind import CheckEnvironment
 from checks.measure import measure
@@ -318,13 +320,26 @@ def test_who_waits_for_a_lock_and_who_blocks_are_named(ask: Ask, database: tuple
 
 
 def test_queries_are_long_by_the_line_that_is_drawn(ask: Ask, database: tuple[Connection, Database, str]) -> None:
-    with psycopg.connect(database[1].url) as busy:
-        running = threading.Thread(target=lambda: busy.execute("SELECT pg_sleep(1.5)"))
-        running.start()
-        time.sleep(0.6)
-        assert value(ask({"activity": "long_queries", "older_than": "300ms"})) == 1
+    with psycopg.connect(database[1].url) as busy, suppress(psycopg.errors.QueryCanceled):
+        asleep = ThreadPoolExecutor(1).submit(busy.execute, "SELECT pg_sleep(60)")
+        until(lambda: value(ask({"activity": "long_queries", "older_than": "300ms"})) == 1)
         assert value(ask({"activity": "long_queries", "older_than": "5m"})) == 0
-        running.join()
+        busy.cancel()
+        asleep.result()
+
+
+@pytest.mark.attack("in the way")
+def test_a_session_of_somebody_elses_that_calls_itself_gonogo_is_counted(
+    ask: Ask, database: tuple[Connection, Database, str]
+) -> None:
+    connection, reached, _ = database
+    connection.execute("DROP ROLE IF EXISTS pretender")
+    connection.execute("CREATE ROLE pretender LOGIN")
+    url = reached.url.replace("postgres:@", "pretender@").replace("postgres@", "pretender@")
+    with psycopg.connect(url, application_name="gonogo/book-abcdef") as pretender:
+        pretender.execute("SELECT 1")
+        assert "pretender" in str(ask({"activity": "oldest_transaction"}).notes)
+    connection.execute("DROP ROLE pretender")
 
 
 def test_dead_rows_are_told_by_table(ask: Ask, database: tuple[Connection, Database, str]) -> None:
