@@ -95,7 +95,7 @@ class TouchedMore(CannotMeasure):
 
     def __init__(self, tables: Sequence[str]) -> None:
         self.tables = tables
-        super().__init__(f"it touched {', '.join(tables)} only when it ran again")
+        super().__init__(f"the second trial changed {', '.join(tables)}, and the first one did not")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -168,7 +168,7 @@ class LossMeter:
                     return f"{script.source} cannot run in a transaction"
                 text = BY_ACT[script.act].stands_in(text)
             if _OUTSIDE.search(text):
-                return f"{script.source} does what no transaction takes back"
+                return f"{script.source} has effects that no rollback of its transaction undoes"
             settings = session.limits(step) + sees(step)
             made[number, index] = UndoScript(
                 text=text, since=since, step=number, keeps=step.keeps, settings=settings, sets=script.sets, locks=script.locks

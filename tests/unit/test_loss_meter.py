@@ -125,7 +125,7 @@ def test_what_no_transaction_takes_back_is_not_tried(meter: Make, monkeypatch: p
     found, world, session = meter(lambda _: pytest.fail("it was tried"), text=text)
     told = found.count(world.state, 1)
     assert [dict(each.rows) for each in told] == [{"t": 4}, {"t": 4}]
-    assert "does what no transaction takes back" in told[0].how
+    assert "has effects that no rollback of its transaction undoes" in told[0].how
     step = world.plan.steps[1]
     done: Any = found.undo(world.state, 1, 0, (step.undo or ())[0], UndoDone(step=1, last=True))
     assert dict(done.lost) == {"t": 4}, "what was estimated is what the report says"
