@@ -214,7 +214,8 @@ def roll_back(
         who = votes.shown_as(found.plan, caller, proved=proved, otherwise=_UI)
         if found.running and not take_over:
             if not by_authority:
-                begin.request(database, found, back.body, who)
+                body = signatures.sign_acceptance(found.run, found.plan, back.body, keys, found.state.seq)
+                begin.request(database, found, body, who)
             return Completed(
                 name="Asked", message=f"{found.run} rolls back when its running step ends; its own flow run shows it"
             )

@@ -43,7 +43,7 @@ from gonogo.run import begin, rollback_request, runs, targets, votes
 from gonogo.run.begin import LaunchRequest
 from gonogo.run.open import found_run, read_inputs
 from gonogo.run.rollback_request import RollbackRequest
-from gonogo.run.signatures import keys_of
+from gonogo.run.signatures import keys_of, sign_acceptance
 from gonogo.run.votes import Caller
 
 
@@ -262,10 +262,20 @@ def _roll_back(
                 say(f"next: gonogo rollback {found.plan.arguments} --as PERSON")
                 raise typer.Exit(Exit.HOLDING)
         needs, take_over = votes.needs(found, accept_loss=request.accept_loss, take_over=take_over)
+        caller = ask_code(found.plan, caller) if needs and not proved else caller
         who = _who(found, opened, caller, *needs, proved=proved)
         if found.running and not take_over:
             if not by_authority:
-                begin.request(database, found, request.body, who)
+                body = sign_acceptance(
+                    found.run,
+                    found.plan,
+                    request.body,
+                    keys_of(opened.project),
+                    found.state.seq,
+                    person=caller.person,
+                    key=caller.key,
+                )
+                begin.request(database, found, body, who)
             say(f"asked {found.run} to {request.kind}; it does so when its running step ends")
             say(f"next: gonogo status {found.plan.arguments} --watch")
             return

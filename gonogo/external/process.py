@@ -152,15 +152,8 @@ def redactor(environment: Sequence[str], url: str) -> Callable[[str], str]:
     """Return what strikes the values of some environment variables, and the database's secrets, out of a text."""
     named = [os.environ.get(name, "") for name in environment]
     # an address in a variable holds a password of its own
-    values = [*named, *secrets_of(url).values(), *(secret for value in named for secret in _within(value))]
+    values = [*named, *secrets_of(url).values(), *(secret for value in named for secret in secrets_of(value).values())]
     return redacting(values)
-
-
-def _within(value: str) -> list[str]:
-    """Return the secrets in an address, where a value is one."""
-    with suppress(psycopg.Error):
-        return list(secrets_of(value).values())
-    return []
 
 
 @contextmanager

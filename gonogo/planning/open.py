@@ -84,7 +84,7 @@ def open_for_run(name: str, target: str, tell: Callable[[str], object]) -> Opene
     try:
         return _opened(load_runbook(file), file, target)
     except BadInput as error:
-        found = salvage(file)
+        found = salvage(file, target)
         if found is None:
             raise
         opened = _opened(found, file, target)

@@ -22,45 +22,48 @@ from gonogo.planning.load import parse_yaml, read_text
 _PART = re.compile(r"(?m)^(?=[a-z_]+[ \t]*:)")
 #: a name that a runbook may have
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
-_NEEDED = ("runbook", "targets", "sql", "people")
+_NEEDED = ("runbook", "targets", "people")
 _P = TypeVar("_P", bound=Part)
 
 
-def salvage(file: Path) -> Runbook | None:
-    """Return a runbook that knows its name, targets, people and how its SQL runs, and nothing else; None without a target.
+def salvage(file: Path, target: str) -> Runbook | None:
+    """Return a runbook that knows its name, one target and its people, and nothing else; None where that is in doubt.
 
     Args:
         file: the runbook's file, which has mistakes somewhere.
+        target: the name of the target; the file's first without one, and no other one where that has a mistake.
 
     Raises:
         BadInput: it cannot be read at all.
     """
-    parts: dict[str, object] = {}
+    parts: dict[str, Mapping[object, object] | None] = {}
     for text in _PART.split(read_text(file)):
-        key = text.partition(":")[0].strip()
-        if key in _NEEDED:
-            try:
-                data = parse_yaml(text, str(file))[0]
-            except BadInput:
-                continue
-            parts[key] = data.get(key) if isinstance(data, dict) else None
-    targets = _each(Target, parts.get("targets"))
-    if not targets:
+        if (key := text.partition(":")[0].strip()) in _NEEDED:
+            # what is there twice could mean either
+            parts[key] = None if key in parts else _read(text, file, key)
+    targets = parts.get("targets") or {}
+    wanted = target or str(next(iter(targets), ""))
+    chosen = _one(Target, targets.get(wanted))
+    if chosen is None:
         return None
-    name = parts.get("runbook")
-    named = isinstance(name, str) and _NAME.fullmatch(name)
+    name, people = parts.get("runbook") or {}, parts.get("people") or {}
+    found = {str(person): _one(Person, about) for person, about in people.items()}
     return Runbook.model_construct(
-        runbook=name if named else file.stem,
-        targets=targets,
-        people=_each(Person, parts.get("people")),
-        sql=_one(SqlSettings, parts.get("sql")) or SqlSettings(),
+        runbook=next((str(each) for each in name if _NAME.fullmatch(str(each))), file.stem),
+        targets={wanted: chosen},
+        people={person: about for person, about in found.items() if about is not None},
+        sql=SqlSettings(),
     )
 
 
-def _each(kind: type[_P], data: object) -> dict[str, _P]:
-    """Return the members of a mapping that are what they should be."""
-    found = {name: _one(kind, value) for name, value in data.items()} if isinstance(data, Mapping) else {}
-    return {str(name): value for name, value in found.items() if value is not None}
+def _read(text: str, file: Path, key: str) -> Mapping[object, object] | None:
+    """Return a part of the file as a mapping, a mere name as one of itself; None where it has a mistake of its own."""
+    try:
+        data, _, problems = parse_yaml(text, str(file))
+    except BadInput:
+        return None
+    found = data.get(key) if isinstance(data, dict) and not problems else None
+    return found if isinstance(found, Mapping) else {found: None} if isinstance(found, str) else None
 
 
 def _one(kind: type[_P], data: object) -> _P | None:

@@ -15,7 +15,7 @@ from gonogo.errors import BadInput
 _SECRETS = frozenset({"password", "sslpassword", "scram_client_key", "scram_server_key", "oauth_client_secret"})
 #: what a host, a port and several of them look like; a folder of sockets begins with a / or an @
 _HOST, _PORT = re.compile(r"[/@][^@]*|[\w.:%-]*"), re.compile(r"\d*")
-_URL = re.compile(r"postgres(?:ql)?://([^?#]*)")
+_URL = re.compile(r"postgres(?:ql)?://(.*)", re.DOTALL)
 _ENCODE = "in a user name or password of a URL write @ as %40, / as %2F, : as %3A, ? as %3F, # as %23 and % as %25"
 
 
@@ -42,7 +42,7 @@ def why_not_in_a_runbook(stated: str) -> str:
     """Say why an address may not stand in a runbook, or nothing where it may."""
     if why := _why_unclear(stated):
         return why
-    if held := sorted(_SECRETS & {name for name, value in conninfo_to_dict(stated).items() if value}):
+    if held := sorted(secrets_of(stated)):
         what = "a password" if held == ["password"] else ", ".join(held)
         return f"the runbook contains {what}; put the URL into an environment variable and write $NAME"
     return ""
@@ -50,24 +50,43 @@ def why_not_in_a_runbook(stated: str) -> str:
 
 def _why_unclear(url: str) -> str:
     """Say why an address cannot be read, or may mean another one than was thought, without a part of it."""
-    try:
-        parts = conninfo_to_dict(url)
-    except psycopg.ProgrammingError:
+    parts = _parts(url)
+    if parts is None:
         return f"the target's connection URL cannot be read; write postgresql://user@host:port/database; {_ENCODE}"
     hosts, ports = (str(parts.get(name) or "").split(",") for name in ("host", "port"))
-    place = _URL.match(url)
-    # libpq ends the user's part at the first @ or /: what follows of a password would be taken for a host or a database
-    torn = place is not None and (place[1].count("@") > 1 or "@" in place[1].partition("/")[2])
-    if torn or not all(map(_HOST.fullmatch, hosts)) or not all(map(_PORT.fullmatch, ports)):
-        return f"the target's connection URL is not clear: {_ENCODE}"
-    return ""
+    clear = all(map(_HOST.fullmatch, hosts)) and all(map(_PORT.fullmatch, ports))
+    return "" if clear and not _is_torn(url) else f"the target's connection URL is not clear: {_ENCODE}"
+
+
+def _is_torn(url: str) -> bool:
+    """Say whether a part of a password may have been taken for a host, a port, a database or a parameter.
+
+    libpq ends the user's part at the first @ or /, and knows no ? and # before that.
+    """
+    found = _URL.match(url)
+    if found is None:
+        return False
+    before, _, after = found[1].partition("/")
+    user, at, host = before.partition("@")
+    database, _, parameters = after.partition("?")
+    # where nobody is named, an @ further on is that of a password in which there was a /
+    return "@" in (host if at else user) or "@" in database or (not at and "@" in parameters.partition("=")[0])
+
+
+def _parts(url: str) -> dict[str, Any] | None:
+    """Return what an address says, by libpq's words; None where it cannot be read."""
+    try:
+        return dict(conninfo_to_dict(url))
+    except (psycopg.Error, UnicodeError):
+        # a %ab that is no UTF-8 is none that psycopg can tell of
+        return None
 
 
 def safe_url(url: str) -> str:
     """Return which database a connection URL means, for people."""
     if _why_unclear(url):
         return "the database"
-    parts = conninfo_to_dict(url)
+    parts = _parts(url) or {}
     return f"{parts.get('dbname') or parts.get('user') or 'postgres'} on {parts.get('host') or 'localhost'}"
 
 
@@ -78,8 +97,8 @@ def without_secrets(url: str) -> str:
 
 
 def secrets_of(url: str) -> dict[str, str]:
-    """Return what of an address nobody may see, by libpq's words for it."""
-    parts: dict[str, Any] = dict(conninfo_to_dict(url)) if url else {}
+    """Return what of an address nobody may see, by libpq's words for it; nothing of what is no address."""
+    parts = _parts(url) or {} if url else {}
     return {name: str(value) for name, value in parts.items() if name in _SECRETS and value}
 
 

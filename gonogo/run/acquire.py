@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -227,6 +227,8 @@ def working_on(
     with database.connect("gonogo/look") as connection:
         plan = store.opened_with(run, [store.read_event(connection, run, 1)])
         signatures.require_ours(connection, run, plan, keys, protected=protected)
+    # a run goes on as it was begun, whatever its file says now
+    database = replace(database, role=plan.role, search_path=plan.sql.search_path)
     runner = acquire_run(database, run, actor=actor, keys=keys, where=where, take_over=take_over, resumed=resumed)
 
     def say(text: str) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 from gonogo.core.engine.commands import BeginRollback
 from gonogo.core.engine.decide import passed_no_return
-from gonogo.core.engine.events import AbortAsked, Kind, ResumeAsked, RollbackAsked
+from gonogo.core.engine.events import AbortAsked, Accepting, Kind, ResumeAsked, RollbackAsked
 from gonogo.core.engine.evolve import default_level, default_reach
 from gonogo.core.engine.state import ROLLING_BACK_STATES, SWITCH_LEVELS, Status, available_levels, goes_further
 from gonogo.core.plan.plan import Plan
@@ -14,6 +15,9 @@ from gonogo.core.text.plain import tidy
 from gonogo.errors import BadInput, Refused
 from gonogo.run.runner import Runner
 from gonogo.run.runs import FoundRun
+from gonogo.run.signatures import sign_acceptance
+
+_Says = TypeVar("_Says", bound=Accepting)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,15 +69,20 @@ def begin_rollback(runner: Runner, back: RollbackRequest, *, by_authority: bool)
     state = runner.state
     if state.status in ROLLING_BACK_STATES and not goes_further(state, back.level, back.back_to):
         if state.held:
-            runner.append(ResumeAsked(why=tidy(back.reason), accept_loss=back.accept_loss))
+            runner.append(_signed(runner, ResumeAsked(why=tidy(back.reason), accept_loss=back.accept_loss)))
     elif by_authority:
         runner.attempt(BeginRollback())
         if runner.state.rollback.seq == state.rollback.seq:
             raise Refused("the approval is invalid: it is not signed by the people it names; approve again")
         if back.accept_loss:
-            runner.append(ResumeAsked(why=tidy(back.reason), accept_loss=True))
+            runner.append(_signed(runner, ResumeAsked(why=tidy(back.reason), accept_loss=True)))
     else:
-        runner.append(back.body)
+        runner.append(_signed(runner, back.body))
+
+
+def _signed(runner: Runner, body: _Says) -> _Says:
+    """Return what somebody says, with the project's signature where it accepts a loss: they proved who they are before."""
+    return sign_acceptance(runner.run, runner.plan, body, runner.keys, runner.state.seq)
 
 
 def phase_number(plan: Plan, name: str) -> int | None:

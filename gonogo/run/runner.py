@@ -83,8 +83,8 @@ class Runner:
     listen: Callable[[Runner], None] | None = None
     #: makes the watch of a phase; nothing is watched without it
     watch_for: Callable[[Runner, PlannedPhase], PhaseWatch] | None = None
-    #: the go and the approval that were seen to be signed
-    _trusted: tuple[int, int] = (-1, -1)
+    #: the go, the approval and the accepted loss that were seen to be signed
+    _trusted: tuple[int, int, int] = (-1, -1, -1)
     _watch: PhaseWatch | None = None
     #: the newest event that it knows
     newest: Event | None = None
@@ -231,7 +231,8 @@ class Runner:
     def _holds_forged(self) -> bool:
         """Hold a run on a protected target if its go, or its rollback approval, is not validly signed."""
         state = self.state
-        rests_on = (state.gate.go_seq, state.rollback.seq)
+        loss = state.rollback.loss
+        rests_on = (state.gate.go_seq, state.rollback.seq, loss.accepted_at if loss.accepted else 0)
         if not self.plan.protected or rests_on == self._trusted or state.at_rest:
             return False
         why = ""
@@ -239,6 +240,7 @@ class Runner:
             why = signatures.why_go_invalid(self.ledger, self.run, self.plan, self.keys, state, self.answered)
         elif state.status in ROLLING_BACK_STATES:
             why = signatures.why_approval_invalid(self.ledger, self.run, self.plan, self.keys, state)
+            why = why or signatures.why_acceptance_invalid(self.ledger, self.run, self.plan, self.keys, state)
         if why:
             self.append(Held(why=why))
         else:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from gonogo.core.engine.events import (
+    Accepting,
     Event,
     ItemConfirmed,
     Kind,
@@ -26,11 +27,12 @@ from gonogo.core.plan.plan import Plan
 from gonogo.errors import Refused
 from gonogo.keys import Keys
 from gonogo.ledger import signed, store
-from gonogo.personal_key import is_signed
+from gonogo.personal_key import PersonalKey, is_signed
 from gonogo.postgres.connection import Connection
 from gonogo.project import Project
 from gonogo.run.ports import Reader
 
+_Says = TypeVar("_Says", bound=Accepting)
 #: how far apart a signature and its event may lie
 _MAX_CLOCK_SKEW = timedelta(minutes=5)
 
@@ -231,6 +233,56 @@ def why_go_invalid(ledger: Reader, run: str, plan: Plan, keys: Keys, state: Stat
     if not agreed(phase.approve, plan.people, votes):
         return f"the go (event {go}) does not rest on enough signed votes: {missing_votes(phase.approve, plan.people, votes)}"
     return ""
+
+
+def sign_acceptance(
+    run: str, plan: Plan, body: _Says, keys: Keys, follows: int, *, person: str = "", key: PersonalKey | None = None
+) -> _Says:
+    """Return what somebody says who was seen to be one of the people, signed where it accepts a data loss on a protected target.
+
+    Args:
+        run: the run.
+        plan: its plan.
+        body: what they say.
+        keys: the project's.
+        follows: the newest event that is known.
+        person: who, where they have a key of their own.
+        key: that key.
+    """
+    if not (plan.protected and body.accept_loss):
+        return body
+    bare = body.replace(follows=follows, person=person if key is not None else "")
+    whole = {**write_body(bare), "run": run}
+    return bare.replace(signature=key.sign(whole) if key is not None else keys.sign_as_project(whole))
+
+
+def why_acceptance_invalid(ledger: Reader, run: str, plan: Plan, keys: Keys, state: State) -> str:
+    """Say why the acceptance of a data loss does not count, or nothing where it does; only a protected target asks.
+
+    Whoever may write to the ledger could write one, in anybody's name.
+    """
+    loss = state.rollback.loss
+    if not plan.protected or not loss.accepted:
+        return ""
+    given = [event for event in ledger.read() if isinstance(event.body, Accepting) and event.body.accept_loss]
+    seqs = [event.seq for event in given if event.seq <= loss.accepted_at]
+    if not seqs or seqs[-1] != loss.accepted_at:
+        return f"nobody accepted the data loss with event {loss.accepted_at}"
+    seq, former = seqs[-1], seqs[-2] if len(seqs) > 1 else 0
+    body = ledger.event(seq).body
+    said = {name: value for name, value in ledger.data(seq).items() if name != "signature"}
+    if not isinstance(body, Accepting) or not _is_accepted(plan, keys, body, {**said, "run": run}):
+        return f"the data loss was accepted by event {seq}, which is not signed; somebody may have written it into the ledger"
+    return (
+        "" if former <= body.follows < seq else f"the data loss was accepted by event {seq}, which is an older one: it was copied"
+    )
+
+
+def _is_accepted(plan: Plan, keys: Keys, body: Accepting, whole: Mapping[str, Any]) -> bool:
+    person = plan.people.get(body.person)
+    if person is not None and person.key:
+        return is_signed(person.key, whole, body.signature)
+    return keys.signed_by_project(whole, body.signature)
 
 
 def why_approval_invalid(ledger: Reader, run: str, plan: Plan, keys: Keys, state: State) -> str:

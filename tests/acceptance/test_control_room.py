@@ -75,8 +75,8 @@ FILES = {
     "drop.sql": "DROP TABLE made;\n",
     "quiet.sql": "SELECT 0\n",
     "made.sql": "SELECT count(*) FROM made\n",
-    # until it is woken: how long a browser takes depends on the machine
-    "nap.sql": "DO $$ BEGIN WHILE to_regclass('woken') IS NULL LOOP PERFORM pg_sleep(0.2); END LOOP; END $$;\n",
+    # long enough for a browser on a busy machine to find the button
+    "nap.sql": "SELECT pg_sleep(30);\n",
     "slow.sql": "SELECT pg_sleep(coalesce((SELECT 0 FROM pg_tables WHERE tablename = 'hurry'), 120));\n",
 }
 TURNS_BACK = SLOW.replace("    gate: {go_if: [quiet]}\n", "    gate: {go_if: [quiet]}\n    on_cancel: roll back\n")
@@ -348,7 +348,7 @@ def test_pausing_a_flow_run_holds_the_run_before_its_next_step(room: ScratchServ
     open_form(page, room, "paused: run")
     run = submit(page)
     napping = (
-        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%woken%' AND datname = current_database()"
+        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(30)%' AND datname = current_database()"
         " AND pid <> pg_backend_pid()"
     )
     until(lambda: ask(url, napping) == 1)
@@ -357,8 +357,6 @@ def test_pausing_a_flow_run_holds_the_run_before_its_next_step(room: ScratchServ
     page.get_by_role("button", name="Pause Flow Run").click()
 
     until(lambda: ask(url, "SELECT count(*) FROM gonogo.event WHERE kind = 'hold'") == 1)
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("CREATE TABLE woken ()")
     until(lambda: '"running": false' in room.command("status", "paused", "--json").stdout)
     assert "holding" in room.command("status", "paused").stdout
     assert ask(url, "SELECT to_regclass('made')") is None

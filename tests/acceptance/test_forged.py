@@ -89,7 +89,7 @@ def test_one_of_the_runbooks_people_can_answer_for_a_run_and_nobody_else(guarded
     for person, code, why in (
         ("mallory", "123456", "is not one of the runbook's people"),
         ("lead", "000000", "is not lead's current code"),
-        ("lead", "", "is not lead's current code"),
+        ("lead", "", "must prove who they are"),
     ):
         done = guarded("ledger", "sign", "book", "--run", run, "-t", "guarded", "--as", person, "--code", code)
         assert (done.returncode, why in done.stderr) == (3, True), done.stderr
@@ -134,6 +134,34 @@ def test_a_launch_that_somebody_wrote_or_copied_starts_nothing(make_project: Mak
     assert "the launch (event" in done.stdout, done.stdout
     with psycopg.connect(old_url) as connection:
         assert connection.execute("SELECT to_regclass('second')").fetchone() == (None,)
+
+
+@pytest.mark.parametrize("kind", [Kind.ROLL_BACK, Kind.ABORT])
+def test_a_data_loss_that_somebody_accepted_in_the_ledger_is_not_accepted(make_project: Make, old_url: str, kind: Kind) -> None:
+    book = BOOK[: BOOK.index("rollback:\n")].replace("    tasks:\n", "    soak: 2s\n    tasks:\n", 1)
+    desk = Desk(make_project(book, **FILES), old_url, "guarded")
+    desk.enroll("lead", "owner")
+    assert desk.launch("--as", "lead", "--code", desk.code("lead")).returncode == 4
+    for person in ("lead", "owner"):
+        assert desk.go(person, "--code", desk.code(person)).returncode == 0
+    assert desk.resume().returncode == 0
+    with psycopg.connect(old_url, autocommit=True) as connection:
+        connection.execute("INSERT INTO made SELECT generate_series(1, 7)")
+    if kind is Kind.ROLL_BACK:
+        desk.forge(kind, "lead", why="forged", accept_loss=True)
+        done = desk.resume()
+    else:
+        desk.forge(Kind.ROLL_BACK, "lead", why="forged", accept_loss=True, person="lead", signature="x", follows=1)
+        done = desk("rollback", "book", "-t", "guarded", "--without-prefect", "--continue")
+    assert done.returncode in (3, 4), done.stdout + done.stderr
+    assert desk.made()
+    # one of the people accepts it, and proves it
+    again = desk("rollback", "book", "-t", "guarded", "--without-prefect", "--continue")
+    assert again.returncode == 4, again.stdout
+    code = ["--as", "lead", "--code", desk.code("lead")]
+    done = desk("rollback", "book", "-t", "guarded", "--without-prefect", "--continue", "--accept-loss", *code)
+    assert done.returncode == 11, done.stdout + done.stderr
+    assert not desk.made()
 
 
 def test_a_script_that_was_changed_or_removed_by_hand_is_found_by_verify(guarded: Desk) -> None:

@@ -89,6 +89,45 @@ def test_a_run_that_has_begun_is_held_decided_shown_and_rolled_back(mistake: str
         assert connection.execute("SELECT to_regclass('first'), to_regclass('second')").fetchone() == (None, None)
 
 
+def test_a_mistake_in_the_first_target_leads_to_no_other_one(make_project: Make, url: str, old_url: str) -> None:
+    book = BOOK.replace("other: {database: $OTHER_URL}", "production: {database: $OTHER_URL}")
+    project, env = make_project(book, **FILES), environment(TEST_URL=url, OTHER_URL=old_url)
+    for target in ("db", "production"):
+        assert gonogo("run", "book", "-t", target, "--without-prefect", "--no-wait", cwd=project, env=env).returncode == 4
+    file = project / "runbooks/book.yaml"
+    for wrong in (
+        "db: {databse: $TEST_URL}",
+        "db: {database: $TEST_URL, protected: ture}",
+        "db: {database: }",
+        "db: {<<: *gone, database: $TEST_URL}",
+    ):
+        file.write_text(book.replace("db: {database: $TEST_URL}", wrong), encoding="utf-8")
+        done = gonogo("rollback", "book", "--without-prefect", "--reason", "wrong", cwd=project, env=env)
+        assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stdout + done.stderr
+    for more in ("targets:\n  db: {database: $OTHER_URL}\n", "---\ntargets:\n  db: {database: $OTHER_URL}\n"):
+        file.write_text(book + more, encoding="utf-8")
+        assert gonogo("rollback", "book", "--without-prefect", cwd=project, env=env).returncode == 2
+    for each in (url, old_url):
+        with psycopg.connect(each) as connection:
+            assert connection.execute("SELECT to_regclass('first')").fetchone() == ("first",)
+
+
+def test_a_run_goes_on_where_it_was_begun_whatever_its_file_says_of_names_now(make_project: Make, url: str) -> None:
+    book = BOOK.replace("phases:", "sql: {search_path: app, lock_timeout: 2s}\nphases:", 1)
+    project, env = make_project(book, **FILES), environment(TEST_URL=url)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE SCHEMA app; CREATE TABLE public.first (mine int); INSERT INTO public.first VALUES (1)")
+    assert gonogo("run", "book", "--without-prefect", "--no-wait", cwd=project, env=env).returncode == 4
+    file = project / "runbooks/book.yaml"
+    for changed in (book.replace("lock_timeout", "lock_timout"), book.replace("search_path: app, ", "")):
+        file.write_text(changed, encoding="utf-8")
+    done = gonogo("rollback", "book", "--without-prefect", "--reason", "wrong", cwd=project, env=env)
+    assert done.returncode == 11, done.stdout + done.stderr
+    with psycopg.connect(url) as connection:
+        found = connection.execute("SELECT to_regclass('app.first'), to_regclass('public.first')::text").fetchone()
+    assert found == (None, "first")
+
+
 def test_where_the_target_itself_cannot_be_read_the_mistake_is_told_and_nothing_is_guessed(make_project: Make, url: str) -> None:
     project, env = make_project(BOOK, **FILES), environment(TEST_URL=url)
     assert gonogo("run", "book", "--without-prefect", "--no-wait", cwd=project, env=env).returncode == 4

@@ -24,7 +24,7 @@ CREATE VIEW theirs.seen AS SELECT * FROM theirs.orders;
 #: a statement, and what is said of it; the server refuses just those
 CASES = {
     "ALTER TABLE theirs.orders ADD c int": "weak_one may not alter theirs.orders, which belongs to postgres",
-    "DROP TABLE theirs.orders CASCADE": 'weak_one may not alter "theirs"."orders", which belongs to postgres',
+    "DROP TABLE theirs.orders CASCADE": "weak_one may not alter theirs.orders, which belongs to postgres",
     "CREATE INDEX ON theirs.orders (n)": "weak_one may not alter theirs.orders, which belongs to postgres",
     "ALTER VIEW theirs.seen RENAME TO saw": "weak_one may not alter theirs.seen, which belongs to postgres",
     "DELETE FROM theirs.orders": "weak_one may not delete from theirs.orders",

@@ -348,20 +348,29 @@ class HoldAsked(Body):
     kind = Kind.HOLD
 
 
-class ResumeAsked(Body):
+class Accepting(Body):
+    """What a person says who may accept a data loss with it; on a protected target it is signed then."""
+
+    #: rows may be destroyed that the application wrote since
+    accept_loss: bool = False
+    #: who signed it with a key of their own; without one the project did, once they had proved who they are
+    person: str = ""
+    #: the event that it follows, so that it cannot be copied to a later place
+    follows: int = 0
+    signature: str = ""
+
+
+class ResumeAsked(Accepting):
     """A person lets a held run go on."""
 
     kind = Kind.RESUME
-    #: rows may be destroyed that the application wrote since
-    accept_loss: bool = False
 
 
-class RollbackAsked(Body):
+class RollbackAsked(Accepting):
     """A person rolls the run back, alone or as those agreed who must."""
 
     kind = Kind.ROLL_BACK
     level: str = ""
-    accept_loss: bool = False
     #: the number of the phase whose start it leads to
     back_to: int | None = None
     #: who approved, and the events by which they did

@@ -117,7 +117,7 @@ def _rollback_began(state: State, event: Event) -> State:
         level=_level(state, asked.level, back_to),
         back_to=back_to,
         switched=0,
-        loss=state.rollback.loss.after_answer(event.actor, body.why, accepts=asked.accept_loss),
+        loss=state.rollback.loss.after_answer(event.seq, event.actor, body.why, accepts=asked.accept_loss),
         failed=False,
         over_budget=state.rollback.over_budget and goes_on,
     )
@@ -180,7 +180,7 @@ def _held(state: State, event: Event, body: Body) -> State:
 def _resumed(state: State, event: Event, body: events.ResumeAsked) -> State:
     held_for = event.at - state.held_at if state.held and state.held_at else timedelta(0)
     # time has passed, so what would be lost is counted again
-    loss = state.rollback.loss.after_answer(event.actor, body.why, accepts=body.accept_loss)
+    loss = state.rollback.loss.after_answer(event.seq, event.actor, body.why, accepts=body.accept_loss)
     rollback = replace(state.rollback, failed=False, loss=loss)
     # whoever goes on with a rollback has seen to what acted beyond the database
     lost = {} if state.status in ROLLING_BACK_STATES else state.lost

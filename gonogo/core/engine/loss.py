@@ -20,7 +20,8 @@ class LossState:
     #: a person accepted it, and the run has not stopped since; of these tables, where they were told
     accepted: bool = False
     accepted_of: frozenset[str] | None = None
-    #: who accepted it last, and why
+    #: the event by which it was accepted last; who did, and why
+    accepted_at: int = 0
     accepted_by: str = ""
     #: the rows that were destroyed, by table
     lost: Mapping[str, int] = field(default_factory=dict)
@@ -34,14 +35,14 @@ class LossState:
         """Return whether it was counted what the undo of a step would destroy."""
         return self.counted is not None and (step <= self.counted if self.whole else step == self.counted)
 
-    def after_answer(self, who: str, why: str, *, accepts: bool) -> LossState:
+    def after_answer(self, seq: int, who: str, why: str, *, accepts: bool) -> LossState:
         """Note what a person says to it; time has passed, so it is counted again."""
         if not accepts:
             return replace(self, counted=None, pending=False, accepted=False)
         # who was told what would be lost accepts that; who says so beforehand accepts whatever it is
         only = frozenset(self.told) | (self.accepted_of or frozenset()) if self.pending else None
         by = f"{who}: {why}" if why else who
-        return replace(self, counted=None, pending=False, accepted=True, accepted_of=only, accepted_by=by)
+        return replace(self, counted=None, pending=False, accepted=True, accepted_of=only, accepted_at=seq, accepted_by=by)
 
     def after_count(self, step: int, rows: Mapping[str, int], *, whole: bool) -> LossState:
         """Note what was counted; it waits for a person where nobody accepted it."""

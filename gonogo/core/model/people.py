@@ -5,6 +5,7 @@ Whether somebody is who they say is proved elsewhere (`gonogo/keys.py`); here is
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,27 @@ from gonogo.core.model.fields import Duration, Identifier, Names, Part
 GO, NO_GO = "go", "no-go"
 #: an Ed25519 key in the form of OpenSSH (RFC 8709, 4), and a comment behind it
 _PUBLIC_KEY = re.compile(r"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI[A-Za-z0-9+/]{43}( .*)?")
+
+
+#: the points of small order, under which anybody can sign (libsodium refuses the same)
+_WEAK = frozenset(
+    bytes.fromhex(point)
+    for point in (
+        "00" * 32,
+        "01" + "00" * 31,
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+        "ec" + "ff" * 30 + "7f",
+        "ed" + "ff" * 30 + "7f",
+        "ee" + "ff" * 30 + "7f",
+    )
+)
+
+
+def _point(public: str) -> bytes:
+    """Return the point of a public key, without its sign."""
+    point = base64.b64decode(public.split()[1])[-32:]
+    return point[:31] + bytes([point[31] & 0x7F])
 
 
 class Person(Part):
@@ -35,7 +57,7 @@ class Person(Part):
     @field_validator("key")
     @classmethod
     def _is_public(cls, value: str) -> str:
-        if value and not _PUBLIC_KEY.fullmatch(value):
+        if value and (not _PUBLIC_KEY.fullmatch(value) or _point(value) in _WEAK):
             raise ValueError("it is no public key as `gonogo people key` shows it: ssh-ed25519 AAAA...")
         return value
 
