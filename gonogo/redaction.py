@@ -26,16 +26,24 @@ def redacting(secrets: Iterable[str]) -> Callable[[str], str]:
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """Return how a value is written: as it is, as a line, in JSON, Python, HTML, an address, a password file, and as base64."""
+    """Return how a value is written: as it is, as a line, in JSON, Python, HTML, SQL, a shell, an address, and as base64."""
     if len(secret) < _SHORTEST:
         return
     for value in {secret, secret.strip()}:
         yield value
         yield from (json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1], repr(value)[1:-1])
+        # JSON within JSON, as services put what they met into what they answer; and as encoders do that think of HTML
+        yield json.dumps(json.dumps(value)[1:-1])[1:-1]
+        yield json.dumps(value)[1:-1].translate({ord(c): f"\\u{ord(c):04x}" for c in "<>&'"})
+        yield repr(value.encode())[2:-1]
         yield from (html.escape(value), html.escape(value, quote=False))
+        yield html.escape(value, quote=False).replace("'", "&apos;").replace('"', "&quot;")
         for quoted in (quote(value), quote(value, safe=""), quote(value, safe="!'()*"), quote_plus(value)):
             yield quoted
             yield _with_small_hex(quoted)
+            yield quote(quoted, safe="")
+        # SQL; what a shell shows of its commands, and what quotes for one
+        yield from (value.replace("'", "''"), value.replace("'", "'\\''"), value.replace("'", "'\"'\"'"))
         yield value.replace("\\", "\\\\").replace(":", "\\:")
         yield from _base64(value.encode())
 

@@ -85,19 +85,19 @@ COMMANDS = {
         help="Roll back what a run did: say first what would be lost, then prove that all is as before.",
     ),
     "go": CommandRow(
-        module="run",
+        module="decide",
         function="go",
         panel=_PEOPLE,
         help="Say go at the gate that waits. A protected target asks for your one-time code.",
     ),
     "no-go": CommandRow(
-        module="run",
+        module="decide",
         function="no_go",
         panel=_PEOPLE,
         help="Say no-go at the gate that waits: one is enough, and nothing is changed.",
     ),
     "confirm": CommandRow(
-        module="run",
+        module="decide",
         function="confirm",
         panel=_PEOPLE,
         help="Confirm an item of a checklist: before, during or after a phase.",

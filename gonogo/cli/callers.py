@@ -7,10 +7,13 @@ from dataclasses import replace
 
 import typer
 
+from gonogo.cli.output import complain
 from gonogo.core.plan.plan import Plan
 from gonogo.core.text.plain import tidy
-from gonogo.errors import BadInput
+from gonogo.errors import BadInput, GonogoError
 from gonogo.personal_key import key_file, load
+from gonogo.postgres.connection import Connection
+from gonogo.postgres.server_clock import say_skew, server_time
 from gonogo.run.votes import Caller
 
 
@@ -46,3 +49,9 @@ def ask_code(plan: Plan, caller: Caller) -> Caller:
     if caller.code or not caller.person or not plan.protected or not sys.stdin.isatty():
         return caller
     return replace(caller, code=typer.prompt(f"One-time code of {caller.person}", hide_input=True))
+
+
+def tell_skew(connection: Connection) -> None:
+    """Say that this machine's clock is off, before somebody gives a code that goes by it."""
+    if skew := say_skew(server_time(connection)):
+        complain(GonogoError(skew))

@@ -11,34 +11,29 @@ from typing import Annotated
 
 import typer
 
-from gonogo.cli.callers import ask_code, caller_of, require_person
+from gonogo.cli.callers import ask_code, caller_of, tell_skew
 from gonogo.cli.options import (
     ActorOption,
     CodeOption,
-    CommentOption,
-    GateArg,
     InputOption,
     JsonOption,
     NoWaitOption,
-    PersonOption,
     PlainOption,
     ReasonOption,
     RunbookArg,
-    RunbookOrRunArg,
     RunOption,
     TakeOverOption,
     TargetOption,
 )
-from gonogo.cli.output import as_json, complain, say
+from gonogo.cli.output import as_json, say
 from gonogo.core.engine.events import HoldAsked
 from gonogo.core.engine.state import Status, outcome
-from gonogo.core.model.people import GO, NO_GO, missing_votes
+from gonogo.core.model.people import missing_votes
 from gonogo.core.text.plain import tidy
-from gonogo.errors import Exit, GonogoError, Refused
+from gonogo.errors import Exit, Refused
 from gonogo.ledger import fence
 from gonogo.planning.open import OpenedRunbook, open_runbook
-from gonogo.postgres.connection import Connection
-from gonogo.postgres.server_clock import say_skew, server_time
+from gonogo.postgres.connection import Connection, Database
 from gonogo.run import begin, rollback_request, runs, targets, votes
 from gonogo.run.begin import LaunchRequest
 from gonogo.run.open import found_run, read_inputs
@@ -265,19 +260,7 @@ def _roll_back(
         caller = ask_code(found.plan, caller) if needs and not proved else caller
         who = _who(found, opened, caller, *needs, proved=proved)
         if found.running and not take_over:
-            if not by_authority:
-                body = sign_acceptance(
-                    found.run,
-                    found.plan,
-                    request.body,
-                    keys_of(opened.project),
-                    found.state.seq,
-                    person=caller.person,
-                    key=caller.key,
-                )
-                begin.request(database, found, body, who)
-            say(f"asked {found.run} to {request.kind}; it does so when its running step ends")
-            say(f"next: gonogo status {found.plan.arguments} --watch")
+            _ask_its_process(database, found, opened, caller, request, who, by_authority=by_authority)
             return
 
     foreground = ForegroundRun(without_prefect, quiet=json)
@@ -287,6 +270,25 @@ def _roll_back(
         foreground.run_phase(runner)
 
     foreground.work_on(opened, database, found.run, who, turn, take_over=take_over, resumed=True)
+
+
+def _ask_its_process(
+    database: Database,
+    found: runs.FoundRun,
+    opened: OpenedRunbook,
+    caller: Caller,
+    request: RollbackRequest,
+    who: str,
+    *,
+    by_authority: bool,
+) -> None:
+    """Ask the process that works on a run to roll it back; where enough people agreed, it knows."""
+    if not by_authority:
+        keys, at = keys_of(opened.project), found.state.seq
+        body = sign_acceptance(found.run, found.plan, request.body, keys, at, person=caller.person, key=caller.key)
+        begin.request(database, found, body, who)
+    say(f"asked {found.run} to {request.kind}; it does so when its running step ends")
+    say(f"next: gonogo status {found.plan.arguments} --watch")
 
 
 def _say_loss(connection: Connection, found: runs.FoundRun, request: RollbackRequest) -> None:
@@ -304,16 +306,10 @@ def _approve(
     if not caller.person:
         waits = missing_votes(rule, found.plan.people, found.state.approvals) if rule else ""
         raise Refused(f"this runbook's rollback needs approval ({waits}). Say who you are with --as PERSON")
-    _say_skew(connection)
+    tell_skew(connection)
     caller = ask_code(found.plan, caller)
     keys = keys_of(opened.project)
     return caller, *votes.agree(connection, found, keys, caller, request.reason, request.level, request.back_to)
-
-
-def _say_skew(connection: Connection) -> None:
-    """Say that this machine's clock is off, before somebody gives a code that goes by it."""
-    if skew := say_skew(server_time(connection)):
-        complain(GonogoError(skew))
 
 
 def _who(found: runs.FoundRun, opened: OpenedRunbook, caller: Caller, *needs: str, proved: bool = False) -> str:
@@ -322,80 +318,3 @@ def _who(found: runs.FoundRun, opened: OpenedRunbook, caller: Caller, *needs: st
         caller = ask_code(found.plan, caller)
     proved = proved or votes.allowed(found.plan, keys_of(opened.project), caller, *needs)
     return votes.shown_as(found.plan, caller, proved=proved, otherwise=targets.whoami())
-
-
-def go(
-    runbook: RunbookOrRunArg,
-    gate: GateArg = "",
-    target: TargetOption = "",
-    run_id: RunOption = "",
-    actor: PersonOption = "",
-    code: CodeOption = "",
-    comment: CommentOption = "",
-    json: JsonOption = False,
-) -> None:
-    """Say go at the gate that waits. A protected target asks for your one-time code.
-
-    Example: [bold]gonogo go guardian-multi-credit migrate --as lead --comment "backups are there"[/]
-    """
-    _vote(GO, runbook, gate, target, run_id, comment, caller_of(actor, code), json)
-
-
-def no_go(
-    runbook: RunbookOrRunArg,
-    gate: GateArg = "",
-    target: TargetOption = "",
-    run_id: RunOption = "",
-    actor: PersonOption = "",
-    code: CodeOption = "",
-    comment: CommentOption = "",
-    json: JsonOption = False,
-) -> None:
-    """Say no-go at the gate that waits: one is enough, and nothing is changed.
-
-    Example: [bold]gonogo no-go guardian-multi-credit migrate --as owner --comment "support is not ready"[/]
-    """
-    _vote(NO_GO, runbook, gate, target, run_id, comment, caller_of(actor, code), json)
-
-
-def _vote(decision: str, name: str, gate: str, target: str, run_id: str, comment: str, caller: Caller, json: bool) -> None:
-    require_person(caller)
-    with found_run(name, target, run_id) as (opened, _, connection, found):
-        _say_skew(connection)
-        proven = ask_code(found.plan, caller)
-        lacks = votes.vote(connection, found, keys_of(opened.project), proven, decision, gate=gate, comment=comment)
-        running = found.running
-    proved = "proved" if proven.proves else "not proved"
-    if json:
-        as_json({"run": found.run, "person": caller.person, "decision": decision, "proved": proven.proves, "lacks": lacks})
-        return
-    say(f"{caller.person} ({proved}) says {decision}", "bold green" if decision == GO else "bold red")
-    if decision == GO and lacks:
-        say(f"  {lacks}")
-    elif not running:
-        command = f"gonogo resume {found.plan.arguments}"
-        say(f"  the gate has all it needs, and no process works on the run: {command}")
-
-
-def confirm(
-    runbook: RunbookOrRunArg,
-    item: Annotated[str, typer.Argument(help="An item of the phase's checklists.", show_default=False)],
-    target: TargetOption = "",
-    run_id: RunOption = "",
-    actor: PersonOption = "",
-    code: CodeOption = "",
-    evidence: Annotated[str, typer.Option("--evidence", "-e", help="What shows it (shown in the report).")] = "",
-) -> None:
-    """Confirm an item of a checklist: before, during or after a phase.
-
-    Example: [bold]gonogo confirm guardian-multi-credit documents_reviewed --as lead --evidence "review 17"[/]
-    """
-    caller = caller_of(actor, code)
-    require_person(caller)
-    with found_run(runbook, target, run_id) as (opened, _, connection, found):
-        _say_skew(connection)
-        votes.confirm(connection, found, keys_of(opened.project), ask_code(found.plan, caller), item, evidence)
-        running = found.running
-    say(f"{caller.person} confirms {item}", "green")
-    if not running:
-        say(f"  no process works on the run: gonogo resume {found.plan.arguments}")

@@ -9,28 +9,25 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import psycopg
-from psycopg.conninfo import make_conninfo
 
 from gonogo.core.engine.rehearsal import GOOD, verdict
 from gonogo.core.model.duration import say_duration
 from gonogo.core.plan.plan import PlannedStep
-from gonogo.errors import BadInput
+from gonogo.errors import BadInput, GonogoError
 from gonogo.importers import write
+from gonogo.importers.clinic import Clinic, clinic_of
 from gonogo.importers.read import Change, Migrations, Piece, all_pieces
 from gonogo.planning.load import load_runbook
 from gonogo.planning.open import OpenedRunbook
 from gonogo.planning.planner import prepare
-from gonogo.postgres import embedded
-from gonogo.postgres.connection import Database, connect_plainly
+from gonogo.postgres.connection import Database
 from gonogo.postgres.inventory import compare_snapshot, take_snapshot
-from gonogo.postgres.scratch import copied
 from gonogo.project import Project
 from gonogo.rehearsal.isolation import Undone, only_step, up_and_back
 from gonogo.rehearsal.sandbox import RehearsalRun, on_a_copy
@@ -39,8 +36,6 @@ from gonogo.sql.parse import split
 Say = Callable[[str], None]
 #: what the server is given for one statement of a plan
 _LIMIT = "60s"
-#: the role that examines
-_ROLE = "gonogo_examined"
 #: what to do about what that role may not
 DENIED = "42501"
 _TRUST = "migrations are examined by a role without power; read what this does, and if you trust all of them: --superuser"
@@ -73,22 +68,6 @@ class Examined:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Clinic:
-    """The server on which migrations are examined."""
-
-    #: its URL, by which databases are made
-    server: str
-    #: the role that examines, and owns those databases; empty where that is the server's superuser
-    role: str = ""
-
-    @contextmanager
-    def copied(self, template: str = "") -> Iterator[str]:
-        """Make a database, empty or like another one; yield the URL by which the role that examines reaches it."""
-        with copied(self.server, template, self.role) as url:
-            yield make_conninfo(url, user=self.role) if self.role else url
-
-
-@dataclass(frozen=True, kw_only=True)
 class _Statement:
     text: str
     file: str
@@ -108,7 +87,23 @@ def examine(migrations: Migrations, say: Say, *, schema: str = "", superuser: bo
         BadInput: the schema cannot be made.
     """
     found = Examined(form=migrations.form, changes=len(migrations.changes))
-    with _clinic(superuser=superuser) as clinic, clinic.copied() as base:
+    with clinic_of(superuser=superuser) as clinic:
+        try:
+            _examine(migrations, clinic, schema, found, say)
+        except BadInput:
+            raise
+        except (psycopg.Error, GonogoError) as error:
+            # what a migration leaves to its role or its database must not hide what was found
+            first = migrations.changes[0].forward[0]
+            what = f"the examination ended before its end: {str(error).splitlines()[0]}"
+            fix = "look for what is left to the role, the database or the server: ALTER ROLE, ALTER DATABASE, SET"
+            found.findings.append(Finding(kind="not examined", file=first.file, line=first.line, what=what, fix=fix))
+    found.findings.sort(key=lambda finding: (finding.file, finding.line))
+    return found
+
+
+def _examine(migrations: Migrations, clinic: Clinic, schema: str, found: Examined, say: Say) -> None:
+    with clinic.copied() as base:
         _make_schema(base, schema)
         with clinic.copied(base) as first:
             kept = _forward(migrations, first, found, say)
@@ -116,22 +111,6 @@ def examine(migrations: Migrations, say: Say, *, schema: str = "", superuser: bo
             _loose(migrations, clinic, base, first, found)
         with tempfile.TemporaryDirectory(prefix="gonogo-doctor-") as folder:
             _ways_back(migrations, kept, Project(root=Path(folder)), clinic, base, found, say)
-    found.findings.sort(key=lambda finding: (finding.file, finding.line))
-    return found
-
-
-@contextmanager
-def _clinic(*, superuser: bool) -> Iterator[_Clinic]:
-    """Start a server that holds nothing, for one examination."""
-    with tempfile.TemporaryDirectory(prefix="gonogo-clinic-") as folder:
-        # the embedded server of root runs as another account
-        Path(folder).chmod(0o711)
-        with embedded.running(Path(folder) / "server") as server:
-            if not superuser:
-                with connect_plainly(server) as connection:
-                    # what it makes is its own, roles too; a role that it makes can be no superuser
-                    connection.execute(f"CREATE ROLE {_ROLE} LOGIN CREATEROLE".encode())
-            yield _Clinic(server=server, role="" if superuser else _ROLE)
 
 
 def _make_schema(base: str, schema: str) -> None:
@@ -276,7 +255,7 @@ def _queries(migrations: Migrations, url: str, found: Examined) -> None:
                     found.findings.append(finding)
 
 
-def _loose(migrations: Migrations, clinic: _Clinic, base: str, after: str, found: Examined) -> None:
+def _loose(migrations: Migrations, clinic: Clinic, base: str, after: str, found: Examined) -> None:
     """Try the ways back that belong to no change on the result of all, and compare with what there was."""
     if not migrations.loose:
         return
@@ -302,7 +281,7 @@ def _loose(migrations: Migrations, clinic: _Clinic, base: str, after: str, found
 
 
 def _ways_back(
-    migrations: Migrations, kept: dict[str, list[Piece]], project: Project, clinic: _Clinic, base: str, found: Examined, say: Say
+    migrations: Migrations, kept: dict[str, list[Piece]], project: Project, clinic: Clinic, base: str, found: Examined, say: Say
 ) -> None:
     """Take each change forward, back and compare, on a copy of its own."""
     migrations = replace(migrations, boxes=[])

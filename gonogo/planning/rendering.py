@@ -153,11 +153,14 @@ class Rendering:
         """
         self._rounds = 0
         try:
-            return str(self._environment.overlay(finalize=_FORMS[form]).from_string(text).render(**variables))
+            made = str(self._environment.overlay(finalize=_FORMS[form]).from_string(text).render(**variables))
+            if len(made) > MAX_RENDERED:
+                raise SecurityError(f"it grows beyond {MAX_RENDERED:,} characters")
         except TemplateSyntaxError as error:
             raise BadInput(f"template syntax: {error.message}") from None
         except Exception as error:  # noqa: BLE001 - whatever it raises, it is the template that is wrong
             raise BadInput(f"template: {_why(error)}; to write braces that are not a template, use {{{{ '{{{{' }}}}") from None
+        return made
 
     def _line_of(self, error: BaseException, file: str) -> tuple[str, int]:
         frames = traceback.extract_tb(error.__traceback__)

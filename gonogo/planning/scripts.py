@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gonogo import clock
-from gonogo.core.model.check_kinds import Http, Program, code_from_input
+from gonogo.core.model.check_kinds import Http, Program
 from gonogo.core.model.people import Approve, Item
+from gonogo.core.model.program_text import code_from_input
 from gonogo.core.model.rollback import Backup, Rehearsal
 from gonogo.core.model.runbook import Runbook
 from gonogo.core.plan.plan import Script
@@ -248,7 +249,15 @@ def program(draft: Draft, path: str, what: Program, argv: Sequence[str]) -> Prog
             ' [sh, -c, \'deploy "$1"\', sh, "{{ input }}"], or write inputs_in_code: true'
         )
         draft.problems.append(Problem(file=str(draft.file), path=path, message=message))
-    return what.model_copy(update={"argv": words(draft, path, tuple(argv))})
+    filled = words(draft, path, tuple(argv))
+    for given, word in zip(argv, filled, strict=True):
+        # a program cannot tell an option that somebody gave as an input from one of the runbook's
+        if given.startswith("{") and word.startswith("-") and not what.inputs_in_code:
+            message = (
+                f"{given!r} is {word!r} here, which is an option and no argument; write inputs_in_code: true if that is meant"
+            )
+            draft.problems.append(Problem(file=str(draft.file), path=path, message=message))
+    return what.model_copy(update={"argv": filled})
 
 
 def _keep(draft: Draft, text: str) -> str:

@@ -314,6 +314,30 @@ def test_what_is_examined_has_no_power_and_each_try_is_a_finding(clinic: Path, *
 
 
 @pytest.mark.attack("examined migrations")
+@pytest.mark.parametrize(
+    "silencer",
+    [
+        "ALTER ROLE CURRENT_USER SET statement_timeout = 1",
+        "ALTER ROLE CURRENT_USER SET search_path = 'evil'",
+        "ALTER ROLE CURRENT_USER SET default_transaction_read_only = on",
+        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I IS_TEMPLATE true', current_database()); END $$",
+        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I ALLOW_CONNECTIONS false', current_database()); END $$",
+    ],
+)
+def test_a_migration_cannot_hide_what_is_found_in_the_others(clinic: Path, silencer: str) -> None:
+    (clinic / "migrations").mkdir()
+    for name, text in (
+        ("1_a.up", "SELECT 1/0"),
+        ("2_b.up", silencer),
+        ("3_c.up", "CREATE TABLE c (i int)"),
+        ("3_c.down", "SELECT 1"),
+    ):
+        (clinic / f"migrations/{name}.sql").write_text(f"{text};\n", encoding="utf-8")
+    found = doctor(clinic, clinic / "migrations", code=10)
+    assert any(f["what"].startswith("22012 division by zero") for f in found["findings"]), found
+
+
+@pytest.mark.attack("examined migrations")
 def test_what_may_do_everything_says_so_and_then_does(clinic: Path) -> None:
     """The same statement leaves its mark where somebody trusted it: the test above can fail."""
     clinic.chmod(0o777)

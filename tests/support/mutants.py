@@ -94,7 +94,7 @@ MUTANTS = {
         ("tests/acceptance/test_ways_back.py", "-k", "only_connect"),
     ),
     "the doctor examines as a superuser": Mutant(
-        "gonogo/importers/doctor.py",
+        "gonogo/importers/clinic.py",
         'role="" if superuser else _ROLE',
         'role=""',
         ("tests/acceptance/test_doctor.py", "-k", "no_power"),
@@ -107,8 +107,8 @@ MUTANTS = {
     ),
     "an address that may be torn is taken": Mutant(
         "gonogo/postgres/address.py",
-        "    torn = place is not None and",
-        "    torn = False and place is not None and",
+        "if clear and not _is_torn(url) else",
+        "if clear else",
         ("tests/unit/test_addresses.py", "-k", "torn"),
     ),
     "nothing is struck out": Mutant(

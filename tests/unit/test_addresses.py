@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import shlex
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
@@ -15,7 +16,7 @@ from psycopg.conninfo import conninfo_to_dict
 from support.book import BOOK
 
 from gonogo import private_files
-from gonogo.core.model.check_kinds import code_from_input
+from gonogo.core.model.program_text import code_from_input
 from gonogo.errors import BadInput, StepError
 from gonogo.external.process import _address, _names, redactor, run_command
 from gonogo.planning.load import check_runbook
@@ -186,6 +187,13 @@ def test_a_secret_is_struck_out_however_it_is_written(secret: str) -> None:
         base64.b64encode(f"user:{secret}".encode()).decode(),
         base64.b64encode(f"u:{secret}!".encode()).decode(),
         base64.urlsafe_b64encode(secret.encode()).decode(),
+        json.dumps(json.dumps(secret)),
+        shlex.quote(secret),
+        "+ tool --password '" + secret.replace("'", "'\\''") + "'",
+        "PASSWORD '" + secret.replace("'", "''") + "'",
+        repr(secret.encode()),
+        quote(quote(secret, safe=""), safe=""),
+        html.escape(secret, quote=False).replace("'", "&apos;").replace('"', "&quot;"),
     ]
     for written in ways:
         assert "***" in redact(written), written
@@ -224,6 +232,35 @@ def test_what_is_no_secret_stays() -> None:
         ["ssh", "db1", "systemctl restart {{ a }}"],
         ["sed", "-i", "s/x/{{ a }}/", "file"],
         ["{{ a }}", "x"],
+        ["bash", "-c", "-e", "echo {{ a }}"],
+        ["bash", "-c", "--", "echo {{ a }}"],
+        ["perl", "-ne{{ a }}", "f"],
+        ["psql", "-Atcselect {{ a }}"],
+        ["psql", "-X1c", "select {{ a }}"],
+        ["psql", "-o", "{{ a }}"],
+        ["mysql", "-Ne", "select {{ a }}"],
+        ["mariadb", "-sNe", "{{ a }}"],
+        ["su", "-", "postgres", "-c", "psql {{ a }}"],
+        ["runuser", "-l", "postgres", "-c", "{{ a }}"],
+        ["sqlite3", "db", "select {{ a }}"],
+        ["mongosh", "--eval", "{{ a }}"],
+        ["clickhouse-client", "-q", "{{ a }}"],
+        ["cockroach", "sql", "-e", "{{ a }}"],
+        ["rails", "runner", "{{ a }}"],
+        ["php", "artisan", "tinker", "--execute={{ a }}"],
+        ["Rscript", "-e", "{{ a }}"],
+        ["env", "-S", "sh {{ a }}"],
+        ["flock", "f", "-c", "{{ a }}"],
+        ["ssh", "-oProxyCommand={{ a }}", "db1"],
+        ["ssh", "-p", "22", "db1", "sudo", "restart", "{{ a }}"],
+        ["ansible", "all", "-a", "{{ a }}"],
+        ["awk", "/{{ a }}/", "f"],
+        ["awk", "-v", "x=1", "{ print {{ a }} }", "f"],
+        ["sed", "1s/x/{{ a }}/", "f"],
+        ["sed", "-n", "-e", "s/{{ a }}/x/p", "f"],
+        ["docker", "exec", "db", "sh", "-c", "{{ a }}"],
+        ["kubectl", "exec", "pod", "--", "bash", "-lc", "{{ a }}"],
+        ["busybox", "sh", "-c", "{{ a }}"],
     ],
 )
 def test_an_input_is_no_part_of_program_text(argv: list[str]) -> None:
@@ -240,7 +277,21 @@ def test_an_input_is_no_part_of_program_text(argv: list[str]) -> None:
         ["psql", "-v", "name={{ a }}", "-f", "x.sql"],
         ["psql", "-vname={{ a }}", "-f", "x.sql"],
         ["psql", "-c", "SELECT 1", "{{ a }}"],
-        ["python3", "tool.py", "-c", "{{ a }}"][:2],
+        ["python3", "tool.py", "-c", "{{ a }}"],
+        ["bash", "deploy.sh", "-c", "{{ a }}"],
+        ["python", "-m", "app", "-c", "{{ a }}"],
+        ["node", "server.js", "-p", "{{ port }}"],
+        ["perl", "tool.pl", "-e", "{{ env }}"],
+        ["sed", "-i.bak", "-f", "s.sed", "{{ file }}"],
+        ["awk", "-f", "x.awk", "{{ file }}"],
+        ["awk", "-v", "name={{ a }}", "{ print name }", "{{ file }}"],
+        ["tools/sync", "--from", "node", "-e", "{{ a }}"],
+        ["helm", "upgrade", "web", "node", "-p", "{{ a }}"],
+        ["kubectl", "cordon", "node", "-e", "{{ a }}"],
+        ["psql", "-d", "{{ name }}", "-f", "x.sql"],
+        ["ssh", "-i", "{{ key }}", "db1", "restart"],
+        ["docker", "exec", "db", "sh", "-c", 'deploy "$1"', "sh", "{{ a }}"],
+        ["sudo", "-u", "app", "deploy", "{{ a }}"],
         ["python3", "tool.py", "{{ a }}"],
         ["ssh", "{{ host }}", "systemctl restart app"],
         ["kubectl", "rollout", "undo", "deploy/{{ a }}"],

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
@@ -314,3 +315,13 @@ def test_one_role_stands_for_a_list_and_a_day_is_what_they_have() -> None:
 def test_a_box_has_a_short_name(item: object) -> None:
     with pytest.raises(ValidationError):
         Item.model_validate({"item": item})
+
+
+@pytest.mark.attack("people")
+def test_a_key_under_which_anybody_can_sign_is_none() -> None:
+    def public(point: bytes) -> str:
+        return "ssh-ed25519 " + base64.b64encode(b"\0\0\0\x0bssh-ed25519\0\0\0 " + point).decode()
+
+    for hexed in ("00" * 32, "01" + "00" * 31, "01" + "00" * 30 + "80", "ec" + "ff" * 30 + "7f", "ec" + "ff" * 31):
+        with pytest.raises(ValueError, match="is no public key"):
+            Person(name="Mallory", key=public(bytes.fromhex(hexed)))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -211,43 +211,6 @@ class Program(Part):
         if self.pattern and not groups:
             raise ValueError("pattern: it has no group, whose text would be the number: write p95=([0-9.]+)")
         return self
-
-
-#: programs that take program text, and the options behind which it stands
-_TAKES_CODE: Mapping[str, re.Pattern[str]] = {
-    **dict.fromkeys(("sh", "bash", "dash", "ash", "zsh", "ksh", "fish", "busybox"), re.compile(r"-[a-z]*c|--command")),
-    **dict.fromkeys(("python", "pypy"), re.compile(r"-[A-Za-z]*c")),
-    **dict.fromkeys(("perl", "ruby", "lua"), re.compile(r"-[A-Za-z]*[eE]")),
-    **dict.fromkeys(("node", "deno", "bun"), re.compile(r"-[ep]+|--eval|--print|eval")),
-    **dict.fromkeys(("mysql", "mariadb"), re.compile(r"-e|--execute")),
-    "psql": re.compile(r"-[A-Za-z]*c|--command"),
-    "php": re.compile(r"-r|--run"),
-}
-#: programs of which every word but the first two is program text
-_IS_CODE = frozenset({"ssh", "awk", "gawk", "mawk", "sed", "eval"})
-
-
-def code_from_input(argv: Sequence[str]) -> str:
-    """Return the word of a program's arguments in which a template is, or is a part of, program text; nothing without one.
-
-    Args:
-        argv: the program and its arguments, with their templates not filled in.
-    """
-    if "{{" in argv[0] or "{%" in argv[0]:
-        return argv[0]
-    code: re.Pattern[str] | None = None
-    all_of_it, before = False, ""
-    for place, word in enumerate(argv):
-        bare = re.sub(r"[0-9.]+$", "", word.rpartition("/")[2])
-        if "{{" in word or "{%" in word:
-            behind = code is not None and any(map(code.fullmatch, (before, word.partition("=")[0], word[:2])))
-            if behind or (all_of_it and place > 1):
-                return word
-        elif not word.startswith("-"):
-            code = _TAKES_CODE.get(bare, code)
-            all_of_it = all_of_it or bare in _IS_CODE
-        before = word
-    return ""
 
 
 def split_line(line: str) -> tuple[str, ...]:
