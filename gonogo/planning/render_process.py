@@ -23,6 +23,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
+from gonogo import clock
 from gonogo.errors import BadInput, Problem
 
 if TYPE_CHECKING:
@@ -78,13 +79,13 @@ def render(request: Request) -> tuple[str, set[str]]:
 def _asked(request: Request) -> dict[str, Any] | None:
     """Return the answer of the process that renders; None where the request was the end of it."""
     while True:
-        worker = _worker()
+        worker, began = _worker(), clock.monotonic()
         new = worker.new
         try:
             return worker.ask(request)
         except _Gone:
             _kept.pop().end()
-            if new:
+            if new or clock.monotonic() - began > LIMIT:
                 return None
             # it had waited for long, and ended by itself as it was asked
 
