@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from support.gate_desk import BOOK, FILES, FORGED, Desk
+from support.gate_desk import BOOK, FILES, FORGED, Desk, launched
 
 from gonogo.core.engine.events import Kind
 
@@ -22,11 +22,7 @@ EVIL = "CREATE TABLE made (by_whom text DEFAULT 'somebody who may only write to 
 @pytest.fixture
 def guarded(make_project: Make, old_url: str) -> Desk:
     """A protected target whose gate waits, launched by the lead."""
-    desk = Desk(make_project(BOOK, **FILES), old_url, "guarded")
-    desk.enroll("lead", "owner", "dev")
-    done = desk.launch("--as", "lead", "--code", desk.code("lead"))
-    assert done.returncode == 4, done.stderr
-    return desk
+    return launched(make_project, old_url)
 
 
 def forge_run(desk: Desk, change: Callable[[dict[str, Any]], None], *, alone: bool = False, signature: str = "") -> str:

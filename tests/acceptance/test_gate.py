@@ -14,7 +14,7 @@ from subprocess import CompletedProcess
 import psycopg
 import pytest
 from support.command import gonogo, start, status
-from support.gate_desk import BOOK, FILES, Desk
+from support.gate_desk import BOOK, FILES, Desk, launched
 
 from gonogo import clock
 from gonogo.core.engine.events import Kind
@@ -32,11 +32,7 @@ def desk(make_project: Make, old_url: str) -> Desk:
 @pytest.fixture
 def guarded(make_project: Make, old_url: str) -> Desk:
     """A protected target whose gate waits, launched by the lead."""
-    desk = Desk(make_project(BOOK, **FILES), old_url, "guarded")
-    desk.enroll("lead", "owner", "dev")
-    done = desk.launch("--as", "lead", "--code", desk.code("lead"))
-    assert done.returncode == 4, done.stderr
-    return desk
+    return launched(make_project, old_url)
 
 
 def test_a_gate_asks_people_and_goes_when_enough_of_them_said_so(desk: Desk) -> None:

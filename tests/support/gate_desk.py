@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -96,3 +97,12 @@ class Desk:
         with psycopg.connect(self.url, autocommit=True) as connection:
             row = connection.execute("SELECT to_regclass('made') IS NOT NULL").fetchone()
         return bool(row and row[0])
+
+
+def launched(make_project: Callable[..., Path], url: str) -> Desk:
+    """Return a desk whose run on the protected target was launched by the lead, and whose gate waits."""
+    desk = Desk(make_project(BOOK, **FILES), url, "guarded")
+    desk.enroll("lead", "owner", "dev")
+    done = desk.launch("--as", "lead", "--code", desk.code("lead"))
+    assert done.returncode == 4, done.stderr
+    return desk
