@@ -19,6 +19,7 @@ import psycopg
 from gonogo.core.engine.rehearsal import GOOD, verdict
 from gonogo.core.model.duration import say_duration
 from gonogo.core.plan.plan import PlannedStep
+from gonogo.core.text.messages import first_line
 from gonogo.errors import BadInput, GonogoError
 from gonogo.importers import write
 from gonogo.importers.clinic import Clinic, clinic_of
@@ -95,7 +96,7 @@ def examine(migrations: Migrations, say: Say, *, schema: str = "", superuser: bo
         except (psycopg.Error, GonogoError) as error:
             # what a migration leaves to its role or its database must not hide what was found
             first = migrations.changes[0].forward[0]
-            what = f"the examination ended before its end: {str(error).splitlines()[0]}"
+            what = f"the examination ended before its end: {first_line(error) or type(error).__name__}"
             fix = "look for what is left to the role, the database or the server: ALTER ROLE, ALTER DATABASE, SET"
             found.findings.append(Finding(kind="not examined", file=first.file, line=first.line, what=what, fix=fix))
     found.findings.sort(key=lambda finding: (finding.file, finding.line))

@@ -130,7 +130,8 @@ def _syntax_problem(text: str, file: str, error: Any) -> Problem:
     if copy := _COPY.search(before):
         message = "COPY FROM STDIN talks to a client: use INSERT, or COPY with a file on the server"
         return Problem(file=file, line=before[: copy.start()].count("\n") + 1, message=message)
-    shown = text.splitlines()[line - 1] if text.splitlines() else ""
+    # as it was counted: other ends of lines are none here
+    shown = text.split("\n")[line - 1]
     message = f"SQL: {error.message}\n{point_at(shown, column - 1)}"
     return Problem(file=file, line=line, column=column, message=message)
 

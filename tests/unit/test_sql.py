@@ -414,3 +414,11 @@ def test_the_tables_whose_rows_a_script_may_write_again_are_read_from_it(text: s
 def test_a_script_that_runs_what_is_not_in_its_text_may_write_any_row_again(text: str) -> None:
     assert may_overwrite(text)
     assert overwrites(text) == ()
+
+
+@pytest.mark.parametrize(
+    "sql", ["SELECT (\n", "SELECT (\n\n", "SELECT (\r\n", "CREATE TABLE a (\n  id int,\n", "SELECT 1;\n(\n\u2028"]
+)
+def test_a_script_that_ends_too_soon_is_a_syntax_error_in_its_last_line(sql: str) -> None:
+    with pytest.raises(BadInput, match=f"f.sql:{sql.count(chr(10)) + 1}:1: SQL: syntax error at"):
+        split(sql, "f.sql")
