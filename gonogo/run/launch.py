@@ -115,6 +115,8 @@ def go_on(
     through = launches[-1].through if launches else -1
     goes_on = runner.state.status is Status.READY and not runner.state.held and not runner.state.phase_rolled_back
     if goes_on and runner.state.phase <= through:
+        # what whoever may write to the ledger launched must not get this project's signature
+        signatures.require_launched(runner.ledger, runner.run, runner.plan, runner.keys, runner.answered)
         newest = launches[-1]
         details = LaunchDetails(person=newest.person, proved=newest.proved, override=newest.override)
         go(runner, through - runner.state.phase + 1, run_phase, at_once=newest.at_once, details=details)

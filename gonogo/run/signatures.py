@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from gonogo.core.engine.events import (
     Accepting,
+    Body,
     Event,
     ItemConfirmed,
     Kind,
@@ -117,7 +118,22 @@ def sign_launch(run: str, plan: Plan, keys: Keys, launch: PhaseStarted, follows:
     if not plan.protected:
         return launch
     bare = launch.replace(follows=follows)
-    return bare.replace(signature=keys.sign_as_project({**write_body(bare), "run": run}))
+    return bare.replace(signature=keys.sign_as_project(_whole(write_body(bare), run, bare)))
+
+
+def _whole(said: Mapping[str, Any], run: str, body: Body) -> dict[str, Any]:
+    """Return what is signed of an event: what it says, of which run, and as what, so that it is no event of another kind."""
+    return {**said, "run": run, "kind": str(body.kind)}
+
+
+def require_launched(ledger: Reader, run: str, plan: Plan, keys: Keys, answered: int) -> None:
+    """Refuse to go on to a further phase by a launch that is not this project's; only a protected target asks.
+
+    Raises:
+        Refused: the newest launch is not.
+    """
+    if plan.protected and (why := _why_launch_invalid(ledger, run, keys, ledger.read(), answered)):
+        raise Refused(f"{why}; launch the next phase with `gonogo run {plan.arguments}`")
 
 
 def _why_launch_invalid(ledger: Reader, run: str, keys: Keys, before: Sequence[Event], answered: int) -> str:
@@ -128,7 +144,7 @@ def _why_launch_invalid(ledger: Reader, run: str, keys: Keys, before: Sequence[E
     newest, former = launches[-1], launches[-2].seq if len(launches) > 1 else 0
     body = newest.body
     said = {name: value for name, value in ledger.data(newest.seq).items() if name != "signature"}
-    if not isinstance(body, PhaseStarted) or not keys.signed_by_project({**said, "run": run}, body.signature):
+    if not isinstance(body, PhaseStarted) or not keys.signed_by_project(_whole(said, run, body), body.signature):
         return (
             f"the launch (event {newest.seq}) is not signed with this project's key; somebody may have written it into the ledger"
         )
@@ -176,7 +192,9 @@ def first_unsigned(ledger: Reader, run: str, plan: Plan, keys: Keys, said: Itera
                 f"this process has no keys, so it cannot verify what {body.person} said; give it the file with GONOGO_KEYS"
             )
         rollback = isinstance(body, VoteCast) and body.on == ROLLBACK
-        if not rollback and body.launch != max((n for n in launches if n < seq), default=0):
+        # approvals of a rollback that an older gonogo wrote name no launch
+        launched = max((n for n in launches if n < seq), default=0)
+        if body.launch != launched and not (rollback and body.launch is None):
             return seq, f"event {seq} of {body.person} is about another launch: somebody copied it"
         raw = {name: value for name, value in ledger.data(seq).items() if name != "signature"}
         whole = {**raw, "run": run}
@@ -252,7 +270,7 @@ def sign_acceptance(
     if not (plan.protected and body.accept_loss):
         return body
     bare = body.replace(follows=follows, person=person if key is not None else "")
-    whole = {**write_body(bare), "run": run}
+    whole = _whole(write_body(bare), run, bare)
     return bare.replace(signature=key.sign(whole) if key is not None else keys.sign_as_project(whole))
 
 
@@ -271,7 +289,7 @@ def why_acceptance_invalid(ledger: Reader, run: str, plan: Plan, keys: Keys, sta
     seq, former = seqs[-1], seqs[-2] if len(seqs) > 1 else 0
     body = ledger.event(seq).body
     said = {name: value for name, value in ledger.data(seq).items() if name != "signature"}
-    if not isinstance(body, Accepting) or not _is_accepted(plan, keys, body, {**said, "run": run}):
+    if not isinstance(body, Accepting) or not _is_accepted(plan, keys, body, _whole(said, run, body)):
         return f"the data loss was accepted by event {seq}, which is not signed; somebody may have written it into the ledger"
     return (
         "" if former <= body.follows < seq else f"the data loss was accepted by event {seq}, which is an older one: it was copied"

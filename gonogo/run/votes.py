@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from gonogo.core.engine.decide import recent_approvals, rollback_approved, waits_for_votes
-from gonogo.core.engine.events import ItemConfirmed, Signed, VoteCast, VoteRefused, write_body
+from gonogo.core.engine.events import ItemConfirmed, Kind, Signed, VoteCast, VoteRefused, write_body
 from gonogo.core.engine.evolve import ROLLBACK
 from gonogo.core.engine.state import Status
 from gonogo.core.model.people import GO, Approve, Vote, holds, missing_votes, why_vote_rejected
@@ -209,6 +209,8 @@ def agree(
         comment=tidy(reason),
         level=level,
         back_to=back_to,
+        # approvals of one rollback are none of a later one
+        launch=max((event.seq for event in found.events if event.kind is Kind.PHASE_STARTED), default=0),
     )
     same = [vote for vote in given if (vote.level, vote.back_to) == (level, back_to)]
     proved = _cast(connection, found, keys, caller, rule, same, said)

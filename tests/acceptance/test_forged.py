@@ -132,6 +132,61 @@ def test_a_launch_that_somebody_wrote_or_copied_starts_nothing(make_project: Mak
         assert connection.execute("SELECT to_regclass('second')").fetchone() == (None,)
 
 
+def two_phases(make_project: Make, url: str, *, authority: bool) -> Desk:
+    """A run on the protected target whose first phase is done."""
+    files = {**FILES, "b__sql": "CREATE TABLE second (id int);\n", "b__undo__sql": "DROP TABLE second;\n"}
+    book = TWO_PHASES if authority else TWO_PHASES[: TWO_PHASES.index("rollback:\n")]
+    desk = Desk(make_project(book + ("" if authority else "rollback: {reach: phase}\n"), **files), url, "guarded")
+    desk.enroll("lead", "owner")
+    assert desk.launch("--phase", "one", "--as", "lead", "--code", desk.code("lead")).returncode == 4
+    return desk
+
+
+def has_second(desk: Desk) -> bool:
+    with psycopg.connect(desk.url) as connection:
+        return connection.execute("SELECT to_regclass('second')").fetchone() != (None,)
+
+
+def test_a_launch_that_somebody_wrote_meanwhile_does_not_become_the_projects(make_project: Make, old_url: str) -> None:
+    desk = two_phases(make_project, old_url, authority=False)
+    for person in ("lead", "owner"):
+        assert desk.go(person, "--code", desk.code(person)).returncode == 0
+    forged = {"phase": "two", "through": 1, "at_once": True, "person": "lead", "proved": True, "override": "the boss said so"}
+    desk.forge(Kind.PHASE_STARTED, "lead", **forged)
+    done = desk.resume("--no-wait")
+    assert done.returncode in (3, 4), done.stdout
+    assert all(body.get("phase") != "two" or not body.get("signature") for body in desk.bodies(Kind.PHASE_STARTED))
+    assert not has_second(desk)
+
+
+def test_an_accepted_loss_is_no_launch_and_an_approval_is_none_of_a_later_rollback(make_project: Make, old_url: str) -> None:
+    book = TWO_PHASES.replace("rollback:\n", "rollback:\n  reach: phase\n")
+    files = {**FILES, "b__sql": "CREATE TABLE second (id int);\n", "b__undo__sql": "DROP TABLE second;\n"}
+    desk = Desk(make_project(book, **files), old_url, "guarded")
+    desk.enroll("lead", "owner")
+
+    def launch(phase: str, *people: str) -> None:
+        assert desk.launch("--phase", phase, "--as", "lead", "--code", desk.code("lead")).returncode == 4
+        for person in people:
+            assert desk.go(person, "--code", desk.code(person)).returncode == 0
+        assert desk.resume().returncode == 0
+
+    launch("one", "lead", "owner")
+    launch("two", "lead")
+    back = ("rollback", "book", "-t", "guarded", "--without-prefect", "--phase", "two", "--reason", "wrong")
+    assert desk(*back, "--as", "lead", "--code", desk.code("lead")).returncode == 4
+    assert desk(*back, "--as", "owner", "--code", desk.code("owner")).returncode == 11
+    votes = [vote for vote in desk.bodies(Kind.VOTE) if vote["on"] == "roll back"]
+    assert len(votes) == 2
+    launch("two", "lead")
+    assert has_second(desk)
+    for vote in votes:
+        desk.forge(Kind.VOTE, str(vote["person"]), **vote)
+    done = desk(*back, "--as", "mallory")
+    assert done.returncode in (3, 4), done.stdout + done.stderr
+    assert has_second(desk)
+
+
 @pytest.mark.parametrize("kind", [Kind.ROLL_BACK, Kind.ABORT])
 def test_a_data_loss_that_somebody_accepted_in_the_ledger_is_not_accepted(make_project: Make, old_url: str, kind: Kind) -> None:
     book = BOOK[: BOOK.index("rollback:\n")].replace("    tasks:\n", "    soak: 2s\n    tasks:\n", 1)
