@@ -68,9 +68,10 @@ def look(opened: OpenedRunbook, prepared: Prepared, database: Database, say: Say
     with targets.connect_recovering(database, "gonogo/monitor") as connection:
         store.create(connection)
         # two would tell everything twice
-        if not only_one.is_this(connection, f"gonogo looks: {chains.of_monitor(plan.runbook)}", str(connection.info.dbname)):
+        chain = chains.of_monitor(plan.runbook)
+        if not only_one.is_this(connection, f"gonogo looks: {chain}", str(connection.info.dbname)):
             raise Refused("another process looks at this target now")
-        chain = chains.open_chain(connection, chains.of_monitor(plan.runbook), plan.target)
+        chains.open_chain(connection, chain, plan.target)
         judged = {}
         for alert in rules:
             measured = measure(plan, alert.check, environment, connection)

@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 
-from gonogo.core.engine.events import Body, Event, RunOpened, kind_of, not_of_plan, read_body, write_body
+from gonogo.core.engine.events import Body, Event, RunOpened, kind_of, not_of_plan, of_our_time, read_body, write_body
 from gonogo.core.plan.plan import Plan
 from gonogo.errors import Fenced, LedgerWentBack, Refused
 from gonogo.ledger.continuity import NOTHING_KNOWN, Mark, moment_of
@@ -21,8 +21,6 @@ from gonogo.ledger.encoding import encode
 from gonogo.ledger.version import VERSION
 from gonogo.postgres.connection import Connection, transaction
 
-#: between which events happen: a sum of times beyond that is none of Python's
-_FIRST_YEAR, _LAST_YEAR = 1970, 9000
 FENCED, NO_SUCH_RUN, WENT_BACK = "GN001", "GN003", "GN006"
 _SCHEMA, _UPGRADE = (Path(__file__).with_name(name) for name in ("ledger.sql", "upgrade.sql"))
 _STATE_EVENTS = """
@@ -268,11 +266,9 @@ def event_of(row: Sequence[Any]) -> Event:
     seq, word, at, began, actor, data = row
     kind = kind_of(word)
     why = "there is no such kind" if kind is None else "" if isinstance(data, dict) else "its body is not a JSON object"
-    if not all(_FIRST_YEAR <= moment.year <= _LAST_YEAR for moment in (at, began)):
-        why = why or f"it happened at {at}"
     try:
         if kind is not None and not why:
-            return Event(seq=seq, at=at, began=began, actor=actor, body=read_body(kind, data))
+            return Event(seq=seq, at=of_our_time(at), began=of_our_time(began), actor=actor, body=read_body(kind, data))
     except ValueError as error:
         why = str(error)
     raise Refused(

@@ -16,8 +16,8 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -222,24 +222,22 @@ def _too_long(*_: object) -> NoReturn:
     raise _TooLong(f"it takes longer than {LIMIT:g} s")
 
 
-class _limited:  # noqa: N801 - it reads as what it does
-    """Limits for one text: what Python can end ends with the template's line, what only the kernel can ends the process."""
-
-    def __enter__(self) -> None:
-
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        _lower(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime + LIMIT) + _SPARE)
-        with suppress(OSError, ValueError):
-            pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-            _lower(resource.RLIMIT_AS, pages * os.sysconf("SC_PAGE_SIZE") + MEMORY)
-        signal.setitimer(signal.ITIMER_PROF, LIMIT)
-
-    def __exit__(self, *_: object) -> None:
+@contextmanager
+def _limited() -> Iterator[None]:
+    """Limit one text: what Python can end ends with the template's line, what only the kernel can ends the process."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    _lower(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime + LIMIT) + _SPARE)
+    with suppress(OSError, ValueError):
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+        _lower(resource.RLIMIT_AS, pages * os.sysconf("SC_PAGE_SIZE") + MEMORY)
+    signal.setitimer(signal.ITIMER_PROF, LIMIT)
+    try:
+        yield
+    finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def _lower(what: int, limit: int) -> None:
-
     hard = resource.getrlimit(what)[1]
     resource.setrlimit(what, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
 

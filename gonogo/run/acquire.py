@@ -84,6 +84,8 @@ class Where:
     root: Path = Path()
     #: whether the newest event is kept beside the ledger, too; not of a copy, which is thrown away
     keeps_head: bool = True
+    #: whether the runbook says that the target is protected, whatever the run's plan says; None of a copy, on which nobody signs
+    protected: bool | None = None
 
 
 def acquire_run(
@@ -112,7 +114,10 @@ def acquire_run(
     Raises:
         Refused: the target is not the run's, or another runner works on it.
     """
-    plan, events, texts = _read_run(database, run)
+    plan, events, texts = _read_run(database, run, keys, where)
+    if where is not None and where.protected is not None:
+        # a run goes on as it was begun, whatever its file says now
+        database = replace(database, role=plan.role, search_path=plan.sql.search_path)
     connection = database.connect(f"gonogo/{run}", plan.sql)
     session = session_type(database=database, plan=plan, run=run, actor=actor, connection=connection, epoch=0, texts=texts)
     session.epoch = fence.claim(connection, run, take_over=take_over)
@@ -171,7 +176,7 @@ def _compare_with_local(runner: LiveRunner) -> None:
         runner.listeners.pop()
 
 
-def _read_run(database: Database, run: str) -> tuple[Plan, list[Event], dict[str, str]]:
+def _read_run(database: Database, run: str, keys: Keys, where: Where | None) -> tuple[Plan, list[Event], dict[str, str]]:
     """Return the plan of a run, the events that say where it stands, and the texts of its scripts and queries."""
     connection = database.connect(f"gonogo/{run}", None)
     try:
@@ -180,6 +185,8 @@ def _read_run(database: Database, run: str) -> tuple[Plan, list[Event], dict[str
             raise Refused("the target has no ledger, so there is no run to work on")
         events = store.read_state(connection, run)
         plan = store.opened_with(run, events)
+        if where is not None and where.protected is not None:
+            signatures.require_ours(connection, run, plan, keys, protected=where.protected)
         hashes = {script.sha256 for script in (*plan.scripts, *plan.questions.values())}
         texts = store.read_texts(connection, list(hashes))
         require_same(identity, plan.identity)
@@ -222,20 +229,15 @@ def working_on(
     Raises:
         Refused: the target is not the run's, another runner works on it, or it is protected and the run is not this project's.
     """
-    project, protected = opened.project, opened.chosen.protected
-    where, keys = Where(state_folder=project.state, root=project.files), keys_of(project)
-    with database.connect("gonogo/look") as connection:
-        plan = store.opened_with(run, [store.read_event(connection, run, 1)])
-        signatures.require_ours(connection, run, plan, keys, protected=protected)
-    # a run goes on as it was begun, whatever its file says now
-    database = replace(database, role=plan.role, search_path=plan.sql.search_path)
-    runner = acquire_run(database, run, actor=actor, keys=keys, where=where, take_over=take_over, resumed=resumed)
+    project = opened.project
+    where = Where(state_folder=project.state, root=project.files, protected=opened.chosen.protected)
+    runner = acquire_run(database, run, actor=actor, keys=keys_of(project), where=where, take_over=take_over, resumed=resumed)
 
     def say(text: str) -> None:
         runner.session.say(text)  # whoever shows the run may change
 
     try:
-        runner.senders = [Sender(database, runner.plan, run, say, kind) for kind, _ in ready(runner.plan.updates)]
+        runner.senders = [Sender(runner.session.database, runner.plan, run, say, kind) for kind, _ in ready(runner.plan.updates)]
         for sender in runner.senders:
             sender.start()
         yield runner

@@ -22,6 +22,7 @@ from gonogo.errors import Refused
 from gonogo.recovery.manifest import BackupFailed
 from gonogo.run.context import Context
 from gonogo.run.judge import forged, judge, not_passing
+from gonogo.run.signatures import without_signature
 from gonogo.run.steps import Outcome
 
 #: how often a latency is measured for the baseline, and the seconds in between: a slow moment is shorter than all of it
@@ -63,8 +64,7 @@ def look_up_rehearsal(context: Context, _: commands.LookUpRehearsal) -> Iterator
         yield events.RehearsalFound(why="there is none")
         return
     seq, shown, data = found
-    said = {name: value for name, value in data.items() if name != "signature"}
-    if plan.protected and not context.keys.signed_by_project(said, shown.signature):
+    if plan.protected and not context.keys.signed_by_project(without_signature(data), shown.signature):
         yield events.RehearsalFound(why="its record is not signed with this project's key: somebody else wrote it")
         return
     why = _another(context, shown, older=form_of(data) != FORM) or shortcomings(plan, shown)

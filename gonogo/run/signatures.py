@@ -44,6 +44,11 @@ def keys_of(project: Project) -> Keys:
     return Keys(file=project.root / named if named else project.state / "keys.json")
 
 
+def without_signature(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the body of an event as it lies in the ledger, without the signature that stands under it."""
+    return {name: value for name, value in data.items() if name != "signature"}
+
+
 def signer(plan: Plan, keys: Keys) -> Callable[[Mapping[str, Any]], str] | None:
     """Return what signs a plan as its run begins, where its target is protected or it acts beyond the database."""
     return keys.sign_as_project if plan.reaches_out or plan.protected else None
@@ -59,8 +64,7 @@ def answered_for(connection: Connection, run: str, keys: Keys) -> int:
     plan, _ = signed.plan_of(connection, run)
     found = [0]
     for body, data in signed.later(connection, run):
-        said = {name: value for name, value in data.items() if name != "signature"}
-        if body.run == run and keys.signed_by_project({**said, **plan}, body.signature):
+        if body.run == run and keys.signed_by_project({**without_signature(data), **plan}, body.signature):
             found.append(body.through)
     return max(found)
 
@@ -143,7 +147,7 @@ def _why_launch_invalid(ledger: Reader, run: str, keys: Keys, before: Sequence[E
         return ""
     newest, former = launches[-1], launches[-2].seq if len(launches) > 1 else 0
     body = newest.body
-    said = {name: value for name, value in ledger.data(newest.seq).items() if name != "signature"}
+    said = without_signature(ledger.data(newest.seq))
     if not isinstance(body, PhaseStarted) or not keys.signed_by_project(_whole(said, run, body), body.signature):
         return (
             f"the launch (event {newest.seq}) is not signed with this project's key; somebody may have written it into the ledger"
@@ -196,8 +200,7 @@ def first_unsigned(ledger: Reader, run: str, plan: Plan, keys: Keys, said: Itera
         launched = max((n for n in launches if n < seq), default=0)
         if body.launch != launched and not (rollback and body.launch is None):
             return seq, f"event {seq} of {body.person} is about another launch: somebody copied it"
-        raw = {name: value for name, value in ledger.data(seq).items() if name != "signature"}
-        whole = {**raw, "run": run}
+        whole = {**without_signature(ledger.data(seq)), "run": run}
         if not (is_signed(own, whole, body.signature) if own else keys.signed(body.person, whole, body.signature)):
             return seq, f"event {seq} is recorded as {body.person}'s but is not signed with their key; it may be forged"
         if body.said_at is None or abs(event.at - body.said_at) > _MAX_CLOCK_SKEW:
@@ -288,7 +291,7 @@ def why_acceptance_invalid(ledger: Reader, run: str, plan: Plan, keys: Keys, sta
         return f"nobody accepted the data loss with event {loss.accepted_at}"
     seq, former = seqs[-1], seqs[-2] if len(seqs) > 1 else 0
     body = ledger.event(seq).body
-    said = {name: value for name, value in ledger.data(seq).items() if name != "signature"}
+    said = without_signature(ledger.data(seq))
     if not isinstance(body, Accepting) or not _is_accepted(plan, keys, body, _whole(said, run, body)):
         return f"the data loss was accepted by event {seq}, which is not signed; somebody may have written it into the ledger"
     return (

@@ -27,6 +27,8 @@ if __name__ == "__main__":
 import psycopg
 import yaml
 
+# here, since it takes Prefect a second: no input is to be charged with that
+from flows.entrypoints import _prepare, _require_name
 from gonogo.cli.status import _print_status, _status
 from gonogo.core.engine.events import Event, Kind, write_body
 from gonogo.core.engine.evolve import fold
@@ -384,8 +386,6 @@ def _show(plan: Plan, events: Sequence[Event]) -> None:
 
 def parameters(chance: Random, folder: Path) -> None:
     """Hand parameters to what the API's flows and the command line begin with."""
-    from flows.entrypoints import _prepare, _require_name
-
     text = chance.choice([*_YAML, *map(str, ODD)])
     with suppress(BadInput):
         _require_name(chance.choice(ODD))

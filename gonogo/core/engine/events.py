@@ -89,7 +89,12 @@ def kind_of(word: str) -> Kind | None:
         return None
 
 
-def _of_our_time(moment: datetime) -> datetime:
+def of_our_time(moment: datetime) -> datetime:
+    """Return a moment that times can be added to and taken from.
+
+    Raises:
+        ValueError: it is too long ago, or too far away.
+    """
     if not 1970 <= moment.year <= 9000:
         raise ValueError(f"the year {moment.year} is outside 1970 to 9000")
     return moment
@@ -98,7 +103,7 @@ def _of_our_time(moment: datetime) -> datetime:
 #: a duration in seconds: three thousand years at most, so that it can be added to a time
 Seconds = Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False)]
 #: a time with its zone
-Moment = Annotated[AwareDatetime, AfterValidator(_of_our_time)]
+Moment = Annotated[AwareDatetime, AfterValidator(of_our_time)]
 
 
 def _set_apart(text: str) -> str:
