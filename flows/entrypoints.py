@@ -213,9 +213,7 @@ def roll_back(
             proved = votes.allowed(found.plan, keys, caller, *needs)
         who = votes.shown_as(found.plan, caller, proved=proved, otherwise=_UI)
         if found.running and not take_over:
-            if not by_authority:
-                body = signatures.sign_acceptance(found.run, found.plan, back.body, keys, found.state.seq)
-                begin.request(database, found, body, who)
+            rollback_request.record(database, found, keys, back, who, caller, by_authority=by_authority)
             return Completed(
                 name="Asked", message=f"{found.run} rolls back when its running step ends; its own flow run shows it"
             )

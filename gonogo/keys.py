@@ -136,6 +136,11 @@ class Keys:
             )
             return _sign(house["secret"], said)
 
+    def has_project_key(self) -> bool:
+        """Say whether the project's own key is here."""
+        with self._locked(write=False) as kept:
+            return bool(kept.get(_HOUSE, {}).get("secret"))
+
     def signed_by_project(self, said: Mapping[str, Any], signature: str) -> bool:
         """Say whether gonogo itself signed just this, with this project's key."""
         return self.signed(_HOUSE, said, signature)

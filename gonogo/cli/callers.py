@@ -19,7 +19,7 @@ from gonogo.run.votes import Caller
 
 def caller_of(person: str, code: str) -> Caller:
     """Return who speaks."""
-    return Caller(person=tidy(person, 48), code=tidy(code, 20))
+    return Caller(person=tidy(person, 48).strip(), code=tidy(code, 20))
 
 
 def require_person(caller: Caller) -> None:

@@ -62,7 +62,14 @@ def export(
 
 
 def sign(
-    runbook: RunbookOrRunArg, target: TargetOption = "", run_id: RunOption = "", actor: PersonOption = "", code: CodeOption = ""
+    runbook: RunbookOrRunArg,
+    target: TargetOption = "",
+    run_id: RunOption = "",
+    make_key: Annotated[
+        bool, typer.Option("--make-key", help="The project's key is lost: make a new one here, for this run and later ones.")
+    ] = False,
+    actor: PersonOption = "",
+    code: CodeOption = "",
 ) -> None:
     """Answer for a run on a protected target that this project did not sign.
 
@@ -75,6 +82,11 @@ def sign(
     require_person(caller)
     with found_run(runbook, target, run_id) as (opened, _, connection, found):
         people, keys = opened.runbook.people, keys_of(opened.project)
+        if not (keys.has_project_key() or make_key):
+            raise Refused(
+                "this machine does not have the project's key: answer for the run where that is, or name the file of keys with"
+                " GONOGO_KEYS. Where it is lost, --make-key makes a new one here"
+            )
         if caller.person not in people:
             raise Refused(f"{caller.person!r} is not one of the runbook's people; there are {', '.join(people) or 'none'}")
         # the runbook says who its people are, and not a plan that nobody signed

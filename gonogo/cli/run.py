@@ -33,12 +33,12 @@ from gonogo.core.text.plain import tidy
 from gonogo.errors import Exit, Refused
 from gonogo.ledger import fence
 from gonogo.planning.open import OpenedRunbook, open_runbook
-from gonogo.postgres.connection import Connection, Database
+from gonogo.postgres.connection import Connection
 from gonogo.run import begin, rollback_request, runs, targets, votes
 from gonogo.run.begin import LaunchRequest
 from gonogo.run.open import found_run, read_inputs
 from gonogo.run.rollback_request import RollbackRequest
-from gonogo.run.signatures import keys_of, sign_acceptance
+from gonogo.run.signatures import is_ours, keys_of
 from gonogo.run.votes import Caller
 
 
@@ -247,21 +247,22 @@ def _roll_back(
         request = replace(request, back_to=rollback_request.phase_number(found.plan, phase))
         rollback_request.refuse_rollback_where_over(request, found)
         by_authority = rollback_request.needs_approval(found, request)
-        if by_authority:
-            _say_loss(connection, found, request)
-        proved = False
-        if by_authority:
-            caller, lacks, proved = _approve(connection, found, opened, caller, request)
-            if lacks:
-                say(f"{caller.person} approves: {lacks}")
-                say(f"next: gonogo rollback {found.plan.arguments} --as PERSON")
-                raise typer.Exit(Exit.HOLDING)
+        caller, proved = _approve(connection, found, opened, caller, request) if by_authority else (caller, False)
         needs, take_over = votes.needs(found, accept_loss=request.accept_loss, take_over=take_over)
         caller = ask_code(found.plan, caller) if needs and not proved else caller
         who = _who(found, opened, caller, *needs, proved=proved)
-        if found.running and not take_over:
-            _ask_its_process(database, found, opened, caller, request, who, by_authority=by_authority)
-            return
+        keys = keys_of(opened.project)
+        runs_there = found.running and not take_over
+        elsewhere = caller.key is not None and found.plan.protected and not is_ours(connection, found.run, keys)
+        if runs_there or elsewhere:
+            rollback_request.record(database, found, keys, request, who, caller, by_authority=by_authority)
+    if runs_there:
+        say(f"asked {found.run} to {request.kind}; it does so when its running step ends")
+        say(f"next: gonogo status {found.plan.arguments} --watch")
+        return
+    if elsewhere:
+        _say_recorded(found, caller, request, "--as PERSON" if by_authority else "--continue")
+        raise typer.Exit(Exit.HOLDING)
 
     foreground = ForegroundRun(without_prefect, quiet=json)
 
@@ -272,23 +273,11 @@ def _roll_back(
     foreground.work_on(opened, database, found.run, who, turn, take_over=take_over, resumed=True)
 
 
-def _ask_its_process(
-    database: Database,
-    found: runs.FoundRun,
-    opened: OpenedRunbook,
-    caller: Caller,
-    request: RollbackRequest,
-    who: str,
-    *,
-    by_authority: bool,
-) -> None:
-    """Ask the process that works on a run to roll it back; where enough people agreed, it knows."""
-    if not by_authority:
-        keys, at = keys_of(opened.project), found.state.seq
-        body = sign_acceptance(found.run, found.plan, request.body, keys, at, person=caller.person, key=caller.key)
-        begin.request(database, found, body, who)
-    say(f"asked {found.run} to {request.kind}; it does so when its running step ends")
-    say(f"next: gonogo status {found.plan.arguments} --watch")
+def _say_recorded(found: runs.FoundRun, caller: Caller, request: RollbackRequest, how: str) -> None:
+    """Say what becomes of what a person says on a machine that may not carry it out."""
+    say(f"recorded for {found.run}, in {caller.person}'s name: {request.kind}")
+    say("this machine does not have the key that the run was signed with, so it carries nothing out. Where that key is:")
+    say(f"next: gonogo rollback {found.plan.arguments} {how}")
 
 
 def _say_loss(connection: Connection, found: runs.FoundRun, request: RollbackRequest) -> None:
@@ -301,15 +290,25 @@ def _say_loss(connection: Connection, found: runs.FoundRun, request: RollbackReq
 
 def _approve(
     connection: Connection, found: runs.FoundRun, opened: OpenedRunbook, caller: Caller, request: RollbackRequest
-) -> tuple[Caller, str, bool]:
+) -> tuple[Caller, bool]:
+    """Say what may be lost, and record that somebody approves; end where others must, too.
+
+    Return who, and whether they proved it.
+    """
     rule = found.plan.rollback.authority
+    _say_loss(connection, found, request)
     if not caller.person:
         waits = missing_votes(rule, found.plan.people, found.state.approvals) if rule else ""
         raise Refused(f"this runbook's rollback needs approval ({waits}). Say who you are with --as PERSON")
     tell_skew(connection)
     caller = ask_code(found.plan, caller)
     keys = keys_of(opened.project)
-    return caller, *votes.agree(connection, found, keys, caller, request.reason, request.level, request.back_to)
+    lacks, proved = votes.agree(connection, found, keys, caller, request.reason, request.level, request.back_to)
+    if lacks:
+        say(f"{caller.person} approves: {lacks}")
+        say(f"next: gonogo rollback {found.plan.arguments} --as PERSON")
+        raise typer.Exit(Exit.HOLDING)
+    return caller, proved
 
 
 def _who(found: runs.FoundRun, opened: OpenedRunbook, caller: Caller, *needs: str, proved: bool = False) -> str:

@@ -23,7 +23,7 @@ from gonogo.core.model.people import missing_votes
 from gonogo.core.plan.plan import Plan
 from gonogo.core.text.messages import clock as clock_time
 from gonogo.core.text.next_commands import items_to_confirm, next_commands
-from gonogo.errors import BadInput, Exit, Refused
+from gonogo.errors import BadInput, Exit
 from gonogo.ledger import store
 from gonogo.planning.open import OpenedRunbook, open_runbook, problems_of
 from gonogo.postgres.connection import Connection
@@ -136,24 +136,18 @@ def status(
 
 
 def _as_it_counts(connection: Connection, opened: OpenedRunbook, found: runs.FoundRun) -> tuple[runs.FoundRun, str]:
-    """Return a run at a gate without the votes that its runner will not count, and a word about them."""
+    """Return a run without the votes that its runner will not count, and a word about them."""
     state, plan = found.state, found.plan
-    if not (plan.protected and state.status is Status.DECIDING and state.gate.votes):
+    waits = state.gate.votes if state.status is Status.DECIDING else state.approvals
+    if not (plan.protected and waits):
         return found, ""
-    from gonogo.run.records import RunReader  # noqa: PLC0415 - only a gate of a protected target needs them
-    from gonogo.run.signatures import first_unsigned, keys_of  # noqa: PLC0415 - as above
+    from gonogo.run.records import RunReader  # noqa: PLC0415 - only votes on a protected target need them
+    from gonogo.run.said import counted  # noqa: PLC0415 - as above
+    from gonogo.run.signatures import keys_of  # noqa: PLC0415 - as above
 
-    reader, keys = RunReader(connection=connection, run=found.run), keys_of(opened.project)
-    kept, why = [], ""
-    for vote in state.gate.votes:
-        try:
-            unsigned = first_unsigned(reader, found.run, plan, keys, [vote.seq])
-        except Refused:
-            return found, "whether the votes are signed cannot be seen here: this machine does not have the keys"
-        kept += [] if unsigned else [vote]
-        why = f"not counted: {unsigned[1]}" if unsigned else why
-    gate = replace(state.gate, votes=tuple(kept))
-    return replace(found, state=replace(state, gate=gate)), why
+    reader = RunReader(connection=connection, run=found.run)
+    state, why = counted(reader, found.run, plan, keys_of(opened.project), state)
+    return replace(found, state=state), why
 
 
 def _as_of(state: State, connection: Connection) -> datetime:

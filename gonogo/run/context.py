@@ -27,6 +27,8 @@ class Context:
     keys: Keys
     #: why nothing of its plan may act beyond the database, if it may not
     untrusted: str
+    #: the newest event up to which a person answered for a run that this project had not signed
+    answered: int
     #: where the run stands now
     current: Callable[[], State]
     #: takes in what others have recorded

@@ -22,7 +22,7 @@ from gonogo.errors import Refused
 from gonogo.recovery.manifest import BackupFailed
 from gonogo.run.context import Context
 from gonogo.run.judge import forged, judge, not_passing
-from gonogo.run.signatures import without_signature
+from gonogo.run.signatures import why_evidence_invalid, without_signature
 from gonogo.run.steps import Outcome
 
 #: how often a latency is measured for the baseline, and the seconds in between: a slow moment is shorter than all of it
@@ -153,6 +153,8 @@ def _unusable(context: Context) -> list[str]:
         notes.append(why)
     elif plan.end_by and now > plan.end_by:
         notes.append(f"the window ended at {say_clock(plan.end_by, plan.zone)}")
+    if forged := why_evidence_invalid(context.ledger, context.run, plan, context.keys, state, context.answered):
+        notes.append(forged)
     notes += _missing_privileges(context)
     if not state.gate.override and (shut := closed(plan.windows, plan.freezes, plan.zone, now)):
         notes.append(f"outside the launch window: {shut}")

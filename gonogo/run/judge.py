@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from gonogo.core.engine.events import VoteRefused
 from gonogo.core.engine.verdict import Judgement, Verdict, judge_all
 from gonogo.run.context import Context
-from gonogo.run.signatures import first_unsigned
+from gonogo.run.said import unsigned
 
 SETTLE = "Look at the database. It happened: gonogo resume --settle done. It did not: gonogo resume --settle not-done"
 
@@ -36,6 +36,5 @@ def describe_judged(judged: Sequence[Judgement]) -> str:
 
 def forged(context: Context, said: Sequence[int]) -> Iterator[VoteRefused]:
     """Yield, for each event by which somebody is said to have spoken, that it was not they who did."""
-    for seq in said:
-        if found := first_unsigned(context.ledger, context.run, context.plan, context.keys, [seq]):
-            yield VoteRefused(vote=found[0], why=found[1])
+    for seq, why in unsigned(context.ledger, context.run, context.plan, context.keys, said):
+        yield VoteRefused(vote=seq, why=why)

@@ -92,7 +92,7 @@ def go(
             budget_override=budget_override,
             flow_run=who.flow_run,
         )
-        runner.append(signatures.sign_launch(runner.run, runner.plan, runner.keys, started, follows=runner.state.seq))
+        runner.append(started)
         budget_override = ""
         run_phase(runner)
         if runner.state.status is not Status.READY or runner.state.phase_rolled_back:

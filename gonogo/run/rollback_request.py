@@ -9,13 +9,17 @@ from gonogo.core.engine.commands import BeginRollback
 from gonogo.core.engine.decide import passed_no_return
 from gonogo.core.engine.events import AbortAsked, Accepting, Kind, ResumeAsked, RollbackAsked
 from gonogo.core.engine.evolve import default_level, default_reach
-from gonogo.core.engine.state import ROLLING_BACK_STATES, SWITCH_LEVELS, Status, available_levels, goes_further
+from gonogo.core.engine.state import ROLLING_BACK_STATES, SWITCH_LEVELS, State, Status, available_levels, goes_further
 from gonogo.core.plan.plan import Plan
 from gonogo.core.text.plain import tidy
 from gonogo.errors import BadInput, Refused
+from gonogo.keys import Keys
+from gonogo.postgres.connection import Database
+from gonogo.run import begin
 from gonogo.run.runner import Runner
 from gonogo.run.runs import FoundRun
-from gonogo.run.signatures import sign_acceptance
+from gonogo.run.said import sign_acceptance
+from gonogo.run.votes import Caller
 
 _Says = TypeVar("_Says", bound=Accepting)
 
@@ -66,18 +70,58 @@ def begin_rollback(runner: Runner, back: RollbackRequest, *, by_authority: bool)
     Raises:
         Refused: what they are said to have agreed is not signed by them.
     """
-    state = runner.state
-    if state.status in ROLLING_BACK_STATES and not goes_further(state, back.level, back.back_to):
-        if state.held:
-            runner.append(_signed(runner, ResumeAsked(why=tidy(back.reason), accept_loss=back.accept_loss)))
-    elif by_authority:
-        runner.attempt(BeginRollback())
+    state, says = runner.state, said(runner.state, back)
+    if by_authority and isinstance(says, RollbackAsked):
+        _begin_as_agreed(runner)
         if runner.state.rollback.seq == state.rollback.seq:
             raise Refused("the approval is invalid: it is not signed by the people it names; approve again")
         if back.accept_loss:
             runner.append(_signed(runner, ResumeAsked(why=tidy(back.reason), accept_loss=True)))
-    else:
-        runner.append(_signed(runner, back.body))
+    elif says is not None:
+        runner.append(_signed(runner, says))
+
+
+def _begin_as_agreed(runner: Runner) -> None:
+    """Begin what was agreed; approvals that somebody wrote in a person's name are refused, and the others still count."""
+    given, began = len(runner.state.approvals) + 1, runner.state.rollback.seq
+    while len(runner.state.approvals) < given and runner.state.rollback.seq == began:
+        given = len(runner.state.approvals)
+        runner.attempt(BeginRollback())
+
+
+def record(
+    database: Database,
+    found: FoundRun,
+    keys: Keys,
+    back: RollbackRequest,
+    who: str,
+    caller: Caller,
+    *,
+    by_authority: bool,
+) -> None:
+    """Record what somebody asks of a process that works on the run, or of a machine that may.
+
+    Args:
+        database: the target.
+        found: the run.
+        keys: the project's.
+        back: what they ask for.
+        who: by which name they are shown.
+        caller: who they are, and their key.
+        by_authority: whether enough people agreed: then their approvals say it already.
+    """
+    says = said(found.state, back)
+    if says is None or (by_authority and isinstance(says, RollbackAsked)):
+        return
+    signed = sign_acceptance(found.run, found.plan, says, keys, found.state.seq, person=caller.person, key=caller.key)
+    begin.request(database, found, signed, who)
+
+
+def said(state: State, back: RollbackRequest) -> RollbackAsked | ResumeAsked | None:
+    """Return what somebody says to a run: roll back, or go on with a rollback that holds; None where it goes on anyway."""
+    if state.status in ROLLING_BACK_STATES and not goes_further(state, back.level, back.back_to):
+        return ResumeAsked(why=tidy(back.reason), accept_loss=back.accept_loss) if state.held else None
+    return back.body
 
 
 def _signed(runner: Runner, body: _Says) -> _Says:

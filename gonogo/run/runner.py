@@ -18,7 +18,7 @@ from gonogo.core.plan.plan import Plan, PlannedPhase
 from gonogo.errors import LedgerWentBack, Refused
 from gonogo.keys import Keys
 from gonogo.ledger import continuity, store
-from gonogo.run import signatures
+from gonogo.run import said, signatures
 from gonogo.run.actions import perform
 from gonogo.run.context import Context
 from gonogo.run.kept_connection import Stopped
@@ -83,8 +83,8 @@ class Runner:
     listen: Callable[[Runner], None] | None = None
     #: makes the watch of a phase; nothing is watched without it
     watch_for: Callable[[Runner, PlannedPhase], PhaseWatch] | None = None
-    #: the go, the approval and the accepted loss that were seen to be signed
-    _trusted: tuple[int, int, int] = (-1, -1, -1)
+    #: the go, the approval, the accepted loss and the backup after the change that were seen to be signed
+    _trusted: tuple[int, int, int, bool] = (-1, -1, -1, False)
     _watch: PhaseWatch | None = None
     #: the newest event that it knows
     newest: Event | None = None
@@ -104,6 +104,7 @@ class Runner:
             target=self.target,
             keys=self.keys,
             untrusted=self.untrusted,
+            answered=self.answered,
             current=lambda: self.state,
             sync=self.sync,
             is_next=lambda command: self.next() == command,
@@ -139,8 +140,9 @@ class Runner:
 
     def append(self, body: Body) -> None:
         """Record an event and take it in; where the ledger went back, fold anew instead: something else may be next then."""
+        own = signatures.sign_own(self.run, self.plan, self.keys, body, follows=self.state.seq)
         try:
-            self._apply_own(self.ledger.append(body))
+            self._apply_own(self.ledger.append(own))
         except LedgerWentBack as error:
             self.fold_anew(str(error), self.state.seq)
 
@@ -232,15 +234,18 @@ class Runner:
         """Hold a run on a protected target if its go, or its rollback approval, is not validly signed."""
         state = self.state
         loss = state.rollback.loss
-        rests_on = (state.gate.go_seq, state.rollback.seq, loss.accepted_at if loss.accepted else 0)
+        accepted = loss.accepted_at if loss.accepted else 0
+        rests_on = (state.gate.go_seq, state.rollback.seq, accepted, state.known.backed_up_after)
         if not self.plan.protected or rests_on == self._trusted or state.at_rest:
             return False
         why = ""
         if state.status in _WATCHED:
-            why = signatures.why_go_invalid(self.ledger, self.run, self.plan, self.keys, state, self.answered)
+            why = said.why_go_invalid(self.ledger, self.run, self.plan, self.keys, state, self.answered)
         elif state.status in ROLLING_BACK_STATES:
-            why = signatures.why_approval_invalid(self.ledger, self.run, self.plan, self.keys, state)
-            why = why or signatures.why_acceptance_invalid(self.ledger, self.run, self.plan, self.keys, state)
+            why = said.why_approval_invalid(self.ledger, self.run, self.plan, self.keys, state)
+            why = why or said.why_acceptance_invalid(self.ledger, self.run, self.plan, self.keys, state)
+            if state.rollback.level == "restore":
+                why = why or signatures.why_evidence_invalid(self.ledger, self.run, self.plan, self.keys, state, self.answered)
         if why:
             self.append(Held(why=why))
         else:

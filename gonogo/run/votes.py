@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar
 
@@ -27,7 +27,9 @@ from gonogo.ledger import store
 from gonogo.personal_key import PersonalKey, key_file
 from gonogo.postgres.connection import Connection
 from gonogo.postgres.server_clock import server_time
+from gonogo.run.records import RunReader
 from gonogo.run.runs import FoundRun, find
+from gonogo.run.said import counted
 
 _Said = TypeVar("_Said", bound=Signed)
 
@@ -141,6 +143,7 @@ def vote(
     Raises:
         Refused: the vote does not count; the reason is recorded.
     """
+    found = _as_counted(connection, found, keys)
     plan, state = found.plan, found.state
     phase = plan.phases[min(state.phase, len(plan.phases) - 1)]
     asked = state.gate.asked
@@ -165,7 +168,13 @@ def vote(
         launch=state.gate.launched,
     )
     _cast(connection, found, keys, caller, phase.approve, state.gate.votes, said)
-    return waits_for_votes(plan, find(connection, run=found.run).state)
+    return waits_for_votes(plan, _as_counted(connection, find(connection, run=found.run), keys).state)
+
+
+def _as_counted(connection: Connection, found: FoundRun, keys: Keys) -> FoundRun:
+    """Return a run without the votes that somebody wrote in a person's name: they keep nobody from voting."""
+    reader = RunReader(connection=connection, run=found.run)
+    return replace(found, state=counted(reader, found.run, found.plan, keys, found.state)[0])
 
 
 def agree(
@@ -193,6 +202,7 @@ def agree(
     Raises:
         Refused: the vote does not count; the reason is recorded.
     """
+    found = _as_counted(connection, found, keys)
     plan, state = found.plan, found.state
     rule = plan.rollback.authority
     if rule is None:
@@ -214,7 +224,7 @@ def agree(
     )
     same = [vote for vote in given if (vote.level, vote.back_to) == (level, back_to)]
     proved = _cast(connection, found, keys, caller, rule, same, said)
-    after = find(connection, run=found.run).state
+    after = _as_counted(connection, find(connection, run=found.run), keys).state
     now = server_time(connection)
     if rollback_approved(plan, after, now):
         return "", proved

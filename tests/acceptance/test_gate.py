@@ -481,7 +481,7 @@ def test_a_process_without_the_keys_takes_no_vote_away(guarded: Desk) -> None:
     env = {**guarded.env, "GONOGO_KEYS": str(guarded.project / "none.json")}
     done = gonogo("resume", "book", "-t", "guarded", "--without-prefect", "--no-wait", cwd=guarded.project, env=env)
     assert done.returncode == 3
-    assert "is not signed with this project's key" in done.stderr
+    assert "this machine does not have the project's key" in done.stderr
 
     assert guarded.resume().returncode == 0
 

@@ -75,6 +75,10 @@ class Row:
         return Event(seq=self.seq, at=self.at, began=self.at, actor=self.actor, body=read_body(self.kind, self.data))
 
 
+def _chained(before: str, text: str) -> str:
+    return hashlib.sha256((before + text).encode()).hexdigest()
+
+
 @dataclass(kw_only=True)
 class MemoryLedger:
     """The ledger of one run, in memory."""
@@ -96,15 +100,19 @@ class MemoryLedger:
     def record(self, body: Body, actor: str) -> Event:
         """Append an event, as anybody may at any time."""
         # as JSON text holds it, so that what is read is what was written
-        data = json.loads(json.dumps(write_body(body)))
-        row = Row(seq=len(self.rows) + 1, kind=body.kind, at=self.now(), actor=actor, data=data, hash=self._hash(data))
+        text = json.dumps(write_body(body))
+        before = self.rows[-1].hash if self.rows else ""
+        row = Row(
+            seq=len(self.rows) + 1,
+            kind=body.kind,
+            at=self.now(),
+            actor=actor,
+            data=json.loads(text),
+            hash=_chained(before, text),
+        )
         self.rows.append(row)
         self.recorded()
         return row.event
-
-    def _hash(self, data: Mapping[str, Any]) -> str:
-        before = self.rows[-1].hash if self.rows else ""
-        return hashlib.sha256((before + json.dumps(data)).encode()).hexdigest()
 
     def append(self, body: Body) -> Event:
         """Append an event as the run's runner."""
@@ -129,7 +137,8 @@ class MemoryLedger:
         return self.read(than.seq)
 
     def _require(self, known: Event) -> None:
-        if not any((row.seq, row.at) == (known.seq, known.at) for row in self.rows):
+        there = self.rows[known.seq - 1] if known.seq <= len(self.rows) else None
+        if there is None or (there.seq, there.at) != (known.seq, known.at):
             raise LedgerWentBack(f"the ledger lacks event {known.seq} of this run, which its runner recorded")
 
     def event(self, seq: int) -> Event:
@@ -152,8 +161,7 @@ class MemoryLedger:
         for number, row in enumerate(self.rows, 1):
             if row.seq != number:
                 found.append(f"the ledger: event {number} is missing: the next one is {row.seq}")
-            expected = hashlib.sha256((before + json.dumps(row.data)).encode()).hexdigest()
-            if row.hash != expected:
+            if row.hash != _chained(before, json.dumps(row.data)):
                 found.append(f"the ledger: event {row.seq} ({row.kind}, by {row.actor}) was changed after it was recorded")
             before = row.hash
         return found

@@ -77,8 +77,8 @@ MUTANTS = {
     ),
     "a run that this project did not sign is carried out": Mutant(
         "gonogo/run/signatures.py",
-        "or _is_ours(connection, run, keys):\n        return\n    raise Refused(",
-        "or True:\n        return\n    raise Refused(",
+        "or is_ours(connection, run, keys):\n        return\n",
+        "or True:\n        return\n",
         ("tests/acceptance/test_forged.py", "-k", "not_carried_out and beside"),
     ),
     "a launch that somebody wrote counts": Mutant(
@@ -206,6 +206,24 @@ MUTANTS = {
         "* 1000000)::bigint = p_at_us;\n  IF NOT FOUND THEN",
         "* 1000000)::bigint = p_at_us;\n  IF FALSE THEN",
         ("tests/acceptance/test_failover.py", "-k", "lost_commits"),
+    ),
+    "a backup that somebody wrote passes the gate": Mutant(
+        "gonogo/run/gate.py",
+        "    if forged := why_evidence_invalid(",
+        "    if False and why_evidence_invalid(",
+        ("tests/unit/test_signatures.py",),
+    ),
+    "a backup that somebody wrote is restored": Mutant(
+        "gonogo/run/runner.py",
+        'if state.rollback.level == "restore":',
+        "if False:",
+        ("tests/unit/test_signatures.py",),
+    ),
+    "a copied rehearsal counts": Mutant(
+        "gonogo/run/signatures.py",
+        'return "" if since <= body.follows < event.seq else',
+        'return "" if True else',
+        ("tests/unit/test_signatures.py",),
     ),
     "a slow check is waited for": Mutant(
         "gonogo/run/askers.py",

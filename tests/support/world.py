@@ -35,6 +35,7 @@ class World:
     plan: Plan
     now: datetime = START
     choose: Choose = in_order
+    keys: Keys = field(default_factory=lambda: Keys(file=Path("no/such/keys.json")))
     _performing: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
@@ -47,8 +48,7 @@ class World:
         self.tell(Kind.RUN_OPENED, plan=self.plan)
 
     def _new_runner(self, state: State) -> Runner:
-        keys = Keys(file=Path("no/such/keys.json"))
-        runner = Runner(plan=self.plan, run="example-1", ledger=self.ledger, target=self.target, keys=keys, state=state)
+        runner = Runner(plan=self.plan, run="example-1", ledger=self.ledger, target=self.target, keys=self.keys, state=state)
         runner.listeners.append(self._see)
         runner.newest = self.events[-1] if self.ledger.rows else None
         self.target.state = lambda: runner.state

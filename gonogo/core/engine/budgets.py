@@ -8,9 +8,10 @@ counts.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from gonogo.core.engine.changed import changed
 from gonogo.core.engine.events import Event, Kind
 from gonogo.core.engine.marks import LOCKED_OUT, UP_AGAIN
 from gonogo.core.engine.state import ROLLING_BACK_STATES, State, Status
@@ -40,16 +41,16 @@ def clocked(state: State, event: Event) -> State:
     if down:
         return state
     if said != LOCKED_OUT:
-        return replace(state, downtime=replace(state.downtime, since=began(event)))
+        return changed(state, downtime=changed(state.downtime, since=began(event)))
     if event.kind in _BEGINNINGS:
-        return replace(state, downtime=replace(state.downtime, locked_since=event.at))
+        return changed(state, downtime=changed(state.downtime, locked_since=event.at))
     return _add(state, event.at - began(event))
 
 
 def _up_again(state: State, event: Event) -> State:
     lasted = event.at - (state.downtime.since or began(event))
     after = _add(state, lasted)
-    return replace(after, downtime=replace(after.downtime, since=None))
+    return changed(after, downtime=changed(after.downtime, since=None))
 
 
 def began(event: Event) -> datetime:
@@ -65,11 +66,11 @@ def _unlocked(state: State, event: Event) -> State:
     since = state.downtime.locked_since
     held = event.at - since if since is not None and event.kind is not Kind.NOT_DONE else _NOTHING
     after = _add(state, held)
-    return replace(after, downtime=replace(after.downtime, locked_since=None))
+    return changed(after, downtime=changed(after.downtime, locked_since=None))
 
 
 def _add(state: State, lasted: timedelta) -> State:
-    return replace(state, downtime=replace(state.downtime, total=state.downtime.total + max(lasted, _NOTHING)))
+    return changed(state, downtime=changed(state.downtime, total=state.downtime.total + max(lasted, _NOTHING)))
 
 
 def downtime(state: State, now: datetime) -> timedelta:

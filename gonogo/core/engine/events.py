@@ -146,7 +146,16 @@ class RunOpened(Body):
     signature: str = ""
 
 
-class PhaseStarted(Body):
+class ByRunner(Body):
+    """What only this project's runner may say on a protected target: whoever can write to the ledger could write one."""
+
+    #: the event that it follows, so that it cannot be copied to a later place
+    follows: int = 0
+    #: the project's signature
+    signature: str = ""
+
+
+class PhaseStarted(ByRunner):
     """Somebody launched a phase."""
 
     kind = Kind.PHASE_STARTED
@@ -163,9 +172,6 @@ class PhaseStarted(Body):
     budget_override: str = Field(default="", validation_alias=AliasChoices("budget_override", "beyond"))
     #: Prefect's flow run, where one launched it
     flow_run: str = ""
-    #: the event that it follows, and the project's signature under this launch, on a protected target
-    follows: int = 0
-    signature: str = ""
 
 
 class RunSigned(Body):
@@ -196,7 +202,7 @@ class RehearsedLevel(Value):
     verdict: str
 
 
-class RehearsalFound(Body):
+class RehearsalFound(ByRunner):
     """What is known of the rehearsal of just this plan; `why` where it does not count."""
 
     kind = Kind.REHEARSAL_FOUND
@@ -233,7 +239,7 @@ class BackupProof(Value):
     uncovered: tuple[str, ...] = ()
 
 
-class BackupProved(BackupProof, Body):
+class BackupProved(BackupProof, ByRunner):
     """A backup was taken, restored and compared."""
 
     kind = Kind.BACKED_UP

@@ -6,12 +6,12 @@ The table of states (`gonogo/core/engine/state.py`) says where each event leads;
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
 from gonogo.core.engine import events
 from gonogo.core.engine.budgets import clocked
+from gonogo.core.engine.changed import changed
 from gonogo.core.engine.events import Body, Event, Kind
 from gonogo.core.engine.loss import LossState
 from gonogo.core.engine.state import (
@@ -60,7 +60,7 @@ def fold(events: Iterable[Event]) -> State:
 def evolve(state: State, event: Event) -> State:
     """Return where a run stands after one more event."""
     after = clocked(_evolve(state, event), event)
-    return replace(after, seq=event.seq, at=event.at)
+    return changed(after, seq=event.seq, at=event.at)
 
 
 def _evolve(state: State, event: Event) -> State:
@@ -74,7 +74,7 @@ def _evolve(state: State, event: Event) -> State:
         after = _rollback_began(after, event)
     # a hold that came too late to stop the last step holds nothing any more
     held = "" if target in ENDED else after.held
-    return _alarmed(replace(after, status=target, changed_at=event.at, held=held), event)
+    return _alarmed(changed(after, status=target, changed_at=event.at, held=held), event)
 
 
 def _opened(state: State, event: Event) -> State:
@@ -83,7 +83,7 @@ def _opened(state: State, event: Event) -> State:
         return state
     rule = body.plan.rollback
     rules = PlanRules(authority=rule.authority is not None, levels=rule.levels, reach=rule.reach)
-    return replace(state, opened_at=event.at, rules=rules)
+    return changed(state, opened_at=event.at, rules=rules)
 
 
 #: events that need people, and events by which they, or the run itself, have dealt with it
@@ -95,12 +95,12 @@ _ENDS_ALARM |= {Kind.PROVED, Kind.PHASE_PROVED, Kind.RUN_DONE}
 def _alarmed(state: State, event: Event) -> State:
     """Say what needs people after an event that had an effect."""
     if event.kind in _ENDS_ALARM:
-        return replace(state, alarm=None) if state.alarm is not None else state
+        return changed(state, alarm=None) if state.alarm is not None else state
     if event.kind not in _ALARMING:
         return state
     named = getattr(event.body, "check", "")
     failing = tuple(judged.check for judged in getattr(event.body, "judged", ()) if judged.verdict != "pass")
-    return replace(state, alarm=Alarm(seq=event.seq, at=event.at, why=event.body.why, checks=(named,) if named else failing))
+    return changed(state, alarm=Alarm(seq=event.seq, at=event.at, why=event.body.why, checks=(named,) if named else failing))
 
 
 def _rollback_began(state: State, event: Event) -> State:
@@ -109,7 +109,7 @@ def _rollback_began(state: State, event: Event) -> State:
     asked = body if isinstance(body, events.RollbackAsked) else events.RollbackAsked()
     back_to = _how_far(state, event.kind, asked)
     goes_on = state.status in ROLLING_BACK_STATES
-    rollback = replace(
+    rollback = changed(
         state.rollback,
         seq=event.seq,
         at=state.rollback.at if goes_on else event.at,
@@ -121,7 +121,7 @@ def _rollback_began(state: State, event: Event) -> State:
         failed=False,
         over_budget=state.rollback.over_budget and goes_on,
     )
-    return replace(state, held="", rollback=rollback)
+    return changed(state, held="", rollback=rollback)
 
 
 def _how_far(state: State, kind: Kind, asked: events.RollbackAsked) -> int:
@@ -167,12 +167,12 @@ def _evolve_anywhere(state: State, event: Event) -> State:
 def _held(state: State, event: Event, body: Body) -> State:
     why = body.why or "no reason given"
     held = why if isinstance(body, events.Held) else f"{event.actor} says hold: {why}"
-    made = replace(state, held=held, held_at=state.held_at or event.at)
+    made = changed(state, held=held, held_at=state.held_at or event.at)
     if isinstance(body, events.Held) and body.budget == "downtime":
-        made = replace(made, downtime=replace(made.downtime, over_budget=True))
+        made = changed(made, downtime=changed(made.downtime, over_budget=True))
     if isinstance(body, events.Held) and body.step is not None:
         # what is tried again after a failure is another attempt
-        made = replace(made, work=replace(made.work, attempt=0))
+        made = changed(made, work=changed(made.work, attempt=0))
     return made
 
 
@@ -181,37 +181,44 @@ def _resumed(state: State, event: Event, body: events.ResumeAsked) -> State:
     held_for = event.at - state.held_at if state.held and state.held_at else timedelta(0)
     # time has passed, so what would be lost is counted again
     loss = state.rollback.loss.after_answer(event.seq, event.actor, body.why, accepts=body.accept_loss)
-    rollback = replace(state.rollback, failed=False, loss=loss)
+    rollback = changed(state.rollback, failed=False, loss=loss)
     # whoever goes on with a rollback has seen to what acted beyond the database
     lost = {} if state.status in ROLLING_BACK_STATES else state.lost
-    return replace(_later(state, held_for), held="", held_at=None, rollback=rollback, lost=lost)
+    return changed(_later(state, held_for), held="", held_at=None, rollback=rollback, lost=lost)
+
+
+#: how long an accepted data loss waits for a process; after that the rows are not those that somebody was told of
+_ACCEPTED_FOR = timedelta(hours=1)
 
 
 @_changes(events.TakenOver)
 def _taken_over(state: State, event: Event, _: events.TakenOver) -> State:
     nobody_for = event.at - state.at if state.at and not state.held else timedelta(0)
-    rollback = replace(state.rollback, loss=state.rollback.loss.out_of_date())
-    return replace(_later(state, nobody_for), rollback=rollback)
+    loss = state.rollback.loss
+    # who accepts it where no process works on the run does so for the one that goes on with it
+    just_accepted = loss.accepted_at == state.seq and state.at is not None and event.at - state.at <= _ACCEPTED_FOR
+    rollback = changed(state.rollback, loss=loss if just_accepted else loss.out_of_date())
+    return changed(_later(state, nobody_for), rollback=rollback)
 
 
 def _later(state: State, by: timedelta) -> State:
     """Move what is waited for by a time in which nobody watched: a hold, or the time between two processes."""
     if not by:
         return state
-    soak, changed = state.soak_from, state.changed_at
-    return replace(state, soak_from=soak + by if soak else None, changed_at=changed + by if changed else None)
+    soak, since = state.soak_from, state.changed_at
+    return changed(state, soak_from=soak + by if soak else None, changed_at=since + by if since else None)
 
 
 @_changes(events.LedgerLost)
 def _ledger_lost(state: State, _: Event, body: events.LedgerLost) -> State:
     # nobody watched, and what was counted may not be so any more
-    rollback = replace(state.rollback, loss=state.rollback.loss.out_of_date())
-    return replace(state, lost={**state.lost, **dict(body.beyond)}, rollback=rollback)
+    rollback = changed(state.rollback, loss=state.rollback.loss.out_of_date())
+    return changed(state, lost={**state.lost, **dict(body.beyond)}, rollback=rollback)
 
 
 @_changes(events.RollbackOverran)
 def _overran(state: State, _: Event, __: events.RollbackOverran) -> State:
-    return replace(state, rollback=replace(state.rollback, over_budget=True))
+    return changed(state, rollback=changed(state.rollback, over_budget=True))
 
 
 # what people say
@@ -219,17 +226,17 @@ def _overran(state: State, _: Event, __: events.RollbackOverran) -> State:
 
 @_changes(events.ItemConfirmed)
 def _confirmed(state: State, event: Event, body: events.ItemConfirmed) -> State:
-    return replace(state, gate=replace(state.gate, confirmed={**state.gate.confirmed, body.item: event.seq}))
+    return changed(state, gate=changed(state.gate, confirmed={**state.gate.confirmed, body.item: event.seq}))
 
 
 @_changes(events.VoteRefused)
 def _refused(state: State, _: Event, body: events.VoteRefused) -> State:
-    gate = replace(
+    gate = changed(
         state.gate,
         votes=tuple(vote for vote in state.gate.votes if vote.seq != body.vote),
         confirmed={item: seq for item, seq in state.gate.confirmed.items() if seq != body.vote},
     )
-    return replace(state, gate=gate, approvals=tuple(vote for vote in state.approvals if vote.seq != body.vote))
+    return changed(state, gate=gate, approvals=tuple(vote for vote in state.approvals if vote.seq != body.vote))
 
 
 def vote_of(event: Event, body: events.VoteCast) -> Vote:
@@ -249,12 +256,12 @@ def vote_of(event: Event, body: events.VoteCast) -> Vote:
 def _voted(state: State, event: Event, body: events.VoteCast) -> State:
     vote = vote_of(event, body)
     if body.on == ROLLBACK:
-        return replace(state, approvals=(*state.approvals, vote))
+        return changed(state, approvals=(*state.approvals, vote))
     asked = state.gate.asked if state.status is Status.DECIDING else None
     if asked is None or (body.seal, body.asked) != (asked.seal, asked.seq):
         return state
     in_time = asked.deadline is None or event.at <= asked.deadline
-    return replace(state, gate=replace(state.gate, votes=(*state.gate.votes, vote))) if in_time else state
+    return changed(state, gate=changed(state.gate, votes=(*state.gate.votes, vote))) if in_time else state
 
 
 # the gate
@@ -262,7 +269,7 @@ def _voted(state: State, event: Event, body: events.VoteCast) -> State:
 
 @_changes(events.PhaseStarted)
 def _phase_started(state: State, event: Event, body: events.PhaseStarted) -> State:
-    known = replace(
+    known = changed(
         state.known,
         measured=False,
         # a gate that is launched again begins with a fresh backup
@@ -277,16 +284,16 @@ def _phase_started(state: State, event: Event, body: events.PhaseStarted) -> Sta
         override=body.override,
         budget_override=body.budget_override,
     )
-    return replace(
+    return changed(
         state,
         held="",
         phase_at=event.at,
         soak_from=None,
         known=known,
         gate=gate,
-        downtime=replace(state.downtime, over_budget=bool(body.budget_override)),
+        downtime=changed(state.downtime, over_budget=bool(body.budget_override)),
         # a phase that was rolled back by itself begins again
-        rollback=replace(state.rollback, cause="", back_to=0, loss=LossState()),
+        rollback=changed(state.rollback, cause="", back_to=0, loss=LossState()),
     )
 
 
@@ -294,7 +301,7 @@ def _phase_started(state: State, event: Event, body: events.PhaseStarted) -> Sta
 def _asked(state: State, event: Event, body: events.PeopleAsked) -> State:
     asked = Asked(seq=event.seq, at=event.at, seal=body.seal, deadline=body.deadline, step=body.step)
     votes = () if state.status in (Status.GATING, Status.DECIDING) else state.gate.votes
-    return replace(state, gate=replace(state.gate, asked=asked, votes=votes))
+    return changed(state, gate=changed(state.gate, asked=asked, votes=votes))
 
 
 @_changes(events.BaselineMeasured)
@@ -303,24 +310,24 @@ def _baseline(state: State, _: Event, body: events.BaselineMeasured) -> State:
     # what was measured as they began
     baseline = state.known.baseline if state.changed else body
     starts = {**state.known.starts, state.phase: body}
-    return replace(state, known=replace(state.known, measured=True, baseline=baseline, starts=starts))
+    return changed(state, known=changed(state.known, measured=True, baseline=baseline, starts=starts))
 
 
 @_changes(events.Go)
 def _go(state: State, event: Event, _: events.Go) -> State:
-    return replace(state, gate=replace(state.gate, go_seq=event.seq))
+    return changed(state, gate=changed(state.gate, go_seq=event.seq))
 
 
 @_changes(events.RehearsalFound)
 def _rehearsal_found(state: State, _: Event, body: events.RehearsalFound) -> State:
-    return replace(state, known=replace(state.known, rehearsed=body))
+    return changed(state, known=changed(state.known, rehearsed=body))
 
 
 @_changes(events.BackupProved)
 def _backed_up(state: State, _: Event, body: events.BackupProved) -> State:
     if state.status is Status.SOAKING:
-        return replace(state, known=replace(state.known, backed_up_after=True))
-    return replace(state, known=replace(state.known, backups={**state.known.backups, state.phase: body}))
+        return changed(state, known=changed(state.known, backed_up_after=True))
+    return changed(state, known=changed(state.known, backups={**state.known.backups, state.phase: body}))
 
 
 # the work
@@ -334,8 +341,8 @@ def _without(lost: Mapping[int, int], step: int) -> Mapping[int, int]:
 def _started(state: State, event: Event, body: events.ScriptStarted) -> State:
     # what a service was asked before is asked again under the same key
     attempt = state.work.in_doubt_seq or state.lost.get(body.step) or event.seq
-    work = replace(state.work, started=body.script, attempt=attempt)
-    return replace(state, changed=True, work=work, lost=_without(state.lost, body.step))
+    work = changed(state.work, started=body.script, attempt=attempt)
+    return changed(state, changed=True, work=work, lost=_without(state.lost, body.step))
 
 
 @_changes(events.ScriptDone)
@@ -345,44 +352,44 @@ def _done(state: State, _: Event, body: events.ScriptDone) -> State:
         work = WorkState(step=body.step + 1, attempt=state.work.attempt)
     else:
         # absolute, so that a state can be folded without every script of a step (ledger.store.read_state)
-        work = replace(state.work, script=body.script + 1, rows=state.work.rows + body.rows, started=None)
-    return replace(state, changed=True, work=work)
+        work = changed(state.work, script=body.script + 1, rows=state.work.rows + body.rows, started=None)
+    return changed(state, changed=True, work=work)
 
 
 @_changes(events.ScriptNotDone)
 def _not_done(state: State, _: Event, body: events.ScriptNotDone) -> State:
-    work = replace(state.work, started=None)
+    work = changed(state.work, started=None)
     if body.left:
         # it may be done again, and may have been done: whatever comes of that, there is something to undo
-        work = replace(work, left=True, in_doubt_seq=state.work.attempt)
-    return replace(state, work=work, rollback=replace(state.rollback, undo_started=False))
+        work = changed(work, left=True, in_doubt_seq=state.work.attempt)
+    return changed(state, work=work, rollback=changed(state.rollback, undo_started=False))
 
 
 @_changes(events.BatchDone)
 def _batch(state: State, _: Event, body: events.BatchDone) -> State:
-    return replace(state, changed=True, work=replace(state.work, cursor=body.upto, rows=state.work.rows + body.rows))
+    return changed(state, changed=True, work=changed(state.work, cursor=body.upto, rows=state.work.rows + body.rows))
 
 
 @_changes(events.StepFailed)
 def _failed(state: State, _: Event, body: events.StepFailed) -> State:
-    return replace(state, work=replace(state.work, started=None, left=state.work.left or body.left, in_doubt_seq=0))
+    return changed(state, work=changed(state.work, started=None, left=state.work.left or body.left, in_doubt_seq=0))
 
 
 @_changes(events.Verified)
 def _verified(state: State, event: Event, _: events.Verified) -> State:
-    return replace(state, soak_from=event.at)
+    return changed(state, soak_from=event.at)
 
 
 @_changes(events.PhaseDone)
 def _phase_done(state: State, _: Event, __: events.PhaseDone) -> State:
-    return replace(state, phase=state.phase + 1, phase_at=None)
+    return changed(state, phase=state.phase + 1, phase_at=None)
 
 
 # the rollback
 
 
 def _with_loss(state: State, loss: LossState) -> State:
-    return replace(state, rollback=replace(state.rollback, loss=loss))
+    return changed(state, rollback=changed(state.rollback, loss=loss))
 
 
 @_changes(events.LossCounted)
@@ -392,13 +399,13 @@ def _loss_counted(state: State, _: Event, body: events.LossCounted) -> State:
 
 @_changes(events.SwitchDone)
 def _switched(state: State, _: Event, body: events.SwitchDone) -> State:
-    return replace(state, rollback=replace(state.rollback, switched=body.script + 1))
+    return changed(state, rollback=changed(state.rollback, switched=body.script + 1))
 
 
 def _undone_to(state: State, step: int) -> State:
     """Note that everything from a step on is undone."""
     work = WorkState(step=step, attempt=state.work.attempt, in_doubt_seq=state.work.in_doubt_seq)
-    return replace(state, work=work, rollback=replace(state.rollback, undo=0, undo_started=False, undo_attempt=0))
+    return changed(state, work=work, rollback=changed(state.rollback, undo=0, undo_started=False, undo_attempt=0))
 
 
 @_changes(events.BackupRestored)
@@ -414,8 +421,8 @@ def _asked_back(state: State, event: Event, _: events.RollbackAsked) -> State:
 @_changes(events.UndoStarted)
 def _undo_started(state: State, event: Event, body: events.UndoStarted) -> State:
     # what a service was asked before is asked again under the same key
-    rollback = replace(state.rollback, undo_started=True, undo_attempt=state.rollback.undo_attempt or event.seq)
-    return replace(state, rollback=rollback, lost=_without(state.lost, body.step))
+    rollback = changed(state.rollback, undo_started=True, undo_attempt=state.rollback.undo_attempt or event.seq)
+    return changed(state, rollback=rollback, lost=_without(state.lost, body.step))
 
 
 @_changes(events.UndoDone)
@@ -425,19 +432,19 @@ def _undone(state: State, _: Event, body: events.UndoDone) -> State:
     if body.last:
         started = state.work.started
         after = _undone_to(state, body.step)
-        loss = after.rollback.loss if after.rollback.loss.whole else replace(after.rollback.loss, counted=None)
-        return replace(after, work=replace(after.work, started=started), rollback=replace(after.rollback, loss=loss))
-    rollback = replace(state.rollback, undo=body.script + 1, undo_started=False, undo_attempt=0)
-    return replace(state, rollback=rollback)
+        loss = after.rollback.loss if after.rollback.loss.whole else changed(after.rollback.loss, counted=None)
+        return changed(after, work=changed(after.work, started=started), rollback=changed(after.rollback, loss=loss))
+    rollback = changed(state.rollback, undo=body.script + 1, undo_started=False, undo_attempt=0)
+    return changed(state, rollback=rollback)
 
 
 @_changes(events.PhaseRollbackProved)
 def _phase_proved(state: State, _: Event, body: events.PhaseRollbackProved) -> State:
     after = _undone_to(state, body.step)
-    return replace(after, phase=state.rollback.back_to, phase_at=None, soak_from=None, held="")
+    return changed(after, phase=state.rollback.back_to, phase_at=None, soak_from=None, held="")
 
 
 @_changes(events.UndoFailed, events.RollbackNotProved)
 def _rollback_failed(state: State, _: Event, body: Body) -> State:
-    rollback = replace(state.rollback, failed=True, loss=state.rollback.loss.out_of_date())
-    return replace(state, held=f"rollback failed: {body.why}", rollback=rollback)
+    rollback = changed(state.rollback, failed=True, loss=state.rollback.loss.out_of_date())
+    return changed(state, held=f"rollback failed: {body.why}", rollback=rollback)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from gonogo.core.engine.changed import changed
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class LossState:
     """What was counted and accepted of the loss of a rollback, and what was lost."""
 
@@ -38,26 +40,26 @@ class LossState:
     def after_answer(self, seq: int, who: str, why: str, *, accepts: bool) -> LossState:
         """Note what a person says to it; time has passed, so it is counted again."""
         if not accepts:
-            return replace(self, counted=None, pending=False, accepted=False)
+            return changed(self, counted=None, pending=False, accepted=False)
         # who was told what would be lost accepts that; who says so beforehand accepts whatever it is
         only = frozenset(self.told) | (self.accepted_of or frozenset()) if self.pending else None
         by = f"{who}: {why}" if why else who
-        return replace(self, counted=None, pending=False, accepted=True, accepted_of=only, accepted_at=seq, accepted_by=by)
+        return changed(self, counted=None, pending=False, accepted=True, accepted_of=only, accepted_at=seq, accepted_by=by)
 
     def after_count(self, step: int, rows: Mapping[str, int], *, whole: bool) -> LossState:
         """Note what was counted; it waits for a person where nobody accepted it."""
         told = {table: count for table, count in rows.items() if count}
         if not self.allows(told):
-            return replace(self, told=told, whole=whole, counted=None, pending=True, accepted=False)
-        made = replace(self, told=told, whole=whole, counted=step, pending=False)
+            return changed(self, told=told, whole=whole, counted=None, pending=True, accepted=False)
+        made = changed(self, told=told, whole=whole, counted=step, pending=False)
         # what undos destroy is noted as each is done
         return made if whole else made.after_destroying(told)
 
     def after_destroying(self, rows: Mapping[str, int]) -> LossState:
         """Note rows that were destroyed."""
         more = {table: self.lost.get(table, 0) + count for table, count in rows.items() if count}
-        return replace(self, lost={**self.lost, **more})
+        return changed(self, lost={**self.lost, **more})
 
     def out_of_date(self) -> LossState:
         """Note that what was counted and accepted may not be so any more."""
-        return replace(self, counted=None, accepted=False)
+        return changed(self, counted=None, accepted=False)

@@ -152,7 +152,7 @@ ANYWHERE: Mapping[Kind, str] = {
 NEEDS_APPROVAL = frozenset({_K.ROLL_BACK, _K.ABORT})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Asked:
     """What people were asked, and until when."""
 
@@ -165,7 +165,7 @@ class Asked:
     step: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Alarm:
     """Something that needs people, and that nobody has acknowledged."""
 
@@ -176,7 +176,7 @@ class Alarm:
     checks: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class PlanRules:
     """What the plan says of the rollback."""
 
@@ -188,7 +188,7 @@ class PlanRules:
     reach: str = "run"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class WorkState:
     """The step in work, counted over the whole plan: every step before it is done."""
 
@@ -212,7 +212,7 @@ class WorkState:
         return self.script > 0 or self.cursor is not None or self.left
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class GateState:
     """The launch of the phase, and what people say at its gate."""
 
@@ -232,7 +232,7 @@ class GateState:
     go_seq: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Known:
     """What was measured, saved and rehearsed."""
 
@@ -249,7 +249,7 @@ class Known:
     backed_up_after: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class RollbackState:
     """The rollback: why, how far, by which level, and how far it is."""
 
@@ -272,7 +272,7 @@ class RollbackState:
     over_budget: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class DowntimeState:
     """How long the application was down, and since when it is (gonogo/core/engine/budgets.py)."""
 
@@ -283,7 +283,7 @@ class DowntimeState:
     over_budget: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class State:
     """Where a run stands: the fold of its events, and all that `decide` looks at."""
 
