@@ -17,12 +17,12 @@ import pyotp
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from support.browser import CHROMIUM, QUIET_CHROMIUM
-from support.control_room import ScratchServer, answer, choose, logged_in, menu, open_form, require_chromium, submit
+from support.control_room import ScratchServer, answer, choose, logged_in, menu, open_form, press, require_chromium, submit
 from support.servers import Server, open_folder
 from support.waiting import until
 
 # a browser and a server on a busy machine: what it waits for, it waits for by what happens
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(900), pytest.mark.xdist_group("control room")]
 PICTURES = Path(__file__).parents[2] / "docs" / "images"
 PEOPLE = """
 people:
@@ -331,7 +331,7 @@ def test_cancelling_a_flow_run_stops_its_statement_at_once_and_holds_the_run(
     until(lambda: ask(url, f"SELECT count(*) FROM ({SLEEPING}) AS s") == 1)
 
     menu(page, room, run, "Cancel")
-    page.get_by_role("button", name="Cancel Flow Run").click()
+    press(page, "Cancel Flow Run")
 
     until(lambda: ask(url, f"SELECT count(*) FROM ({SLEEPING}) AS s") == 0, 10)
     room.await_state(run, "Cancelled")
@@ -354,7 +354,7 @@ def test_pausing_a_flow_run_holds_the_run_before_its_next_step(room: ScratchServ
     until(lambda: ask(url, napping) == 1)
 
     menu(page, room, run, "Pause")
-    page.get_by_role("button", name="Pause Flow Run").click()
+    press(page, "Pause Flow Run")
 
     until(lambda: ask(url, "SELECT count(*) FROM gonogo.event WHERE kind = 'hold'") == 1)
     until(lambda: '"running": false' in room.command("status", "paused", "--json").stdout)
@@ -374,7 +374,7 @@ def test_cancelling_rolls_back_in_a_flow_run_of_its_own_where_the_phase_says_so(
     until(lambda: ask(url, f"SELECT count(*) FROM ({SLEEPING}) AS s") == 1)
 
     menu(page, room, run, "Cancel")
-    page.get_by_role("button", name="Cancel Flow Run").click()
+    press(page, "Cancel Flow Run")
 
     room.await_state(run, "Cancelled")
     proved = "SELECT count(*) FROM gonogo.event WHERE kind = 'rollback proved'"
@@ -404,7 +404,7 @@ def test_a_run_whose_process_was_killed_shows_crashed_and_a_retry_goes_on_where_
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("CREATE TABLE hurry ()")
     menu(page, room, run, "Retry")
-    page.get_by_role("button", name="Retry", exact=True).click()
+    press(page, "Retry")
     until(lambda: room.flow_run(run)["state"]["name"] != "Crashed")
 
     room.await_state(run, "Done")

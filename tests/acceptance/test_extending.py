@@ -15,6 +15,8 @@ from support.command import environment
 
 from gonogo.project import ROOT
 
+pytestmark = pytest.mark.xdist_group("extending")
+
 PAGE = (ROOT / "docs/extending.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"```python\n# (?P<path>[\w/]+\.py)(?:, first in `(?P<anchor>[^\n]+)`)?\n(?P<code>.*?)```", re.DOTALL)
 TELLS = re.compile(r"<!-- tells: (?P<words>.*?) -->")

@@ -11,6 +11,8 @@ from support.book import BOOK, FILES
 from support.command import environment, gonogo
 from support.servers import DEBIAN_15, OLD, Server, open_folder, running_15
 
+pytestmark = pytest.mark.xdist_group("languages")
+
 Make = Callable[..., Path]
 WAYS = BOOK.replace("baseline:", "backup: {}\nrollback: {levels: [undo, restore]}\nbaseline:")
 

@@ -18,6 +18,8 @@ from support.book import BOOK, FILES
 from support.browser import CHROMIUM, QUIET_CHROMIUM
 from support.command import environment, gonogo, start
 
+pytestmark = pytest.mark.xdist_group("Prefect")
+
 Make = Callable[..., Path]
 SETTINGS = {
     "DO_NOT_TRACK": "1",

@@ -13,6 +13,8 @@ from support.command import environment
 
 from gonogo.project import ROOT
 
+pytestmark = pytest.mark.xdist_group("wheel")
+
 UV = os.environ.get("UV") or shutil.which("uv")
 
 

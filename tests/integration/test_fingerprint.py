@@ -22,6 +22,8 @@ from gonogo.postgres import catalog_query, embedded, not_compared
 from gonogo.postgres.connection import Connection, Database
 from gonogo.postgres.fingerprint import fingerprint
 
+pytestmark = pytest.mark.xdist_group("fingerprint")
+
 
 @pytest.fixture(scope="module", params=["18", "15"])
 def rich(request: pytest.FixtureRequest) -> Iterator[Connection]:
