@@ -65,7 +65,16 @@ WORDS: Mapping[Kind, tuple[str, str]] = {
             "what it destroyed is an estimate"
         ),
     ),
-    Kind.SWITCHED: ("the script of the level committed", "what the run did before, which is still there"),
+    Kind.SWITCHED: (
+        (
+            "the script of the level committed; `lost` has the rows that it destroyed of those that others wrote since the run's "
+            "first change, measured in its own transaction"
+        ),
+        (
+            "what the run did before, which is still there; where it could not be measured what the script destroys, the run "
+            "says so as it runs"
+        ),
+    ),
     Kind.PROVED: (
         (
             "the fingerprint of the database is what it was before the first change, object by object; the checks of the "

@@ -455,4 +455,5 @@ SWITCH = """\
 feature:
   sql: [off.sql.j2, tell_workers.sql]
   prove: [nobody_uses_it]
+  keeps: {feature_flags: it is a switch}
 """

@@ -70,6 +70,16 @@ def since_step(connection: Connection, run: str, step: int) -> str:
     return str(row[0]) if row else ""
 
 
+def since_run(connection: Connection, run: str) -> str:
+    """Return the snapshot that was noted as the first step of a run began; nothing where none was."""
+    row = connection.execute(
+        "SELECT body->>'since' FROM gonogo.event WHERE run = %s AND kind IN ('script done', 'batch done')"
+        " AND body->>'since' IS NOT NULL ORDER BY seq LIMIT 1",
+        [run],
+    ).fetchone()
+    return str(row[0]) if row else ""
+
+
 def expand(connection: Connection, tables: Iterable[str]) -> list[str]:
     """Return the ordinary tables that some names mean; one that is gone is left out."""
     found: dict[str, None] = {}

@@ -12,7 +12,7 @@ import psycopg
 
 from gonogo import clock
 from gonogo.core.engine.decide import counts_loss, first_undo, steps_to_undo
-from gonogo.core.engine.events import Event, StepLoss, UndoDone
+from gonogo.core.engine.events import Event, StepLoss, SwitchDone, UndoDone
 from gonogo.core.engine.evolve import default_level, default_reach
 from gonogo.core.engine.state import ROLLING_BACK_STATES, State, Status
 from gonogo.core.plan.plan import Plan, PlannedStep, Script
@@ -129,6 +129,28 @@ class LossMeter:
                 session.say(f"what the undo of {step.name} destroys cannot be measured: {error}; it is estimated")
         guard = "" if state.rollback.loss.accepted else self._guard(number, script)
         return session.run_script(step, script, self.with_estimate(number, done), guard=guard)
+
+    def switch(self, state: State, step: PlannedStep, script: Script, done: SwitchDone) -> Event:
+        """Run a script of a level that has its own together with its event, as an undo: what was written since the run began.
+
+        Raises:
+            ScriptFailed: the server refused it; nothing of it stayed.
+            RowsWritten: it would destroy rows that nobody accepted; nothing of it stayed.
+        """
+        session, allows = self.session, state.rollback.loss.allows
+        since = data_loss.since_run(session.connection, session.run)
+        text = session.texts[script.sha256]
+        if not since or not script.transactional or _OUTSIDE.search(text):
+            return session.run_script(step, script, done)
+        settings = session.limits(step) + sees(step)
+        undo = UndoScript(text=text, since=since, keeps=step.keeps, settings=settings, sets=script.sets, locks=script.locks)
+        try:
+            return session.run_undo(step, script, done, undo, None, allows)
+        except TouchedMore as error:
+            raise RowsWritten(str(error), rows=dict.fromkeys(error.tables, data_loss.UNKNOWN)) from None
+        except CannotMeasure as error:
+            session.say(f"what the level {done.level} destroys cannot be measured: {error}")
+            return session.run_script(step, script, done)
 
     def _measured(self, state: State, undo: UndoScript, key: tuple[int, int], script: Script, done: UndoDone) -> Event:
         """Run an undo as it is measured; where it touches more than it did beforehand, as when rows came since, look again.

@@ -9,7 +9,17 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
-from gonogo.core.engine.events import BackupProved, BackupRestored, BatchDone, Body, Event, Rehearsed, StepLoss, UndoDone
+from gonogo.core.engine.events import (
+    BackupProved,
+    BackupRestored,
+    BatchDone,
+    Body,
+    Event,
+    Rehearsed,
+    StepLoss,
+    SwitchDone,
+    UndoDone,
+)
 from gonogo.core.engine.state import State
 from gonogo.core.engine.verdict import Measurement
 from gonogo.core.model.check_kinds import Http, Program
@@ -219,6 +229,20 @@ class Target(Protocol):
             state: where the run stands; it says which loss was accepted.
             step: the step that is undone.
             index: which of its undo scripts it is.
+            script: the script.
+            done: its event.
+
+        Raises:
+            ScriptFailed: the server refused it; nothing of it stayed.
+            RowsWritten: it would destroy rows that nobody accepted; nothing of it stayed.
+        """
+
+    def switch(self, state: State, step: PlannedStep, script: Script, done: SwitchDone) -> Event:
+        """Run a script of a level that has its own together with its event, which says what it destroyed.
+
+        Args:
+            state: where the run stands; it says which loss was accepted.
+            step: whose limits apply.
             script: the script.
             done: its event.
 

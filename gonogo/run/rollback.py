@@ -63,7 +63,7 @@ def _tell_loss(context: Context, step: int, found: Sequence[events.StepLoss], *,
     if not context.state.rollback.loss.pending:
         return
     accept = f"gonogo rollback {plan.arguments} --continue --accept-loss"
-    what = describe_loss_step(plan, losing[0].step) if len(losing) == 1 else "the rollback"
+    what = describe_loss_step(plan, losing[0].step, context.state.rollback.level) if len(losing) == 1 else "the rollback"
     lost = "; ".join(
         f"{describe_rows(each.rows)}{f' by {describe_loss_step(plan, each.step)}' if len(losing) > 1 else ''} ({each.how})"
         for each in losing
@@ -94,17 +94,22 @@ def switch(context: Context, command: commands.RunSwitch) -> Iterator[Outcome]:
     """Run one script of a level that has its own."""
     plan = context.plan
     script = plan.switches[command.level][command.script]
+    level = plan.rollback.feature if command.level == "feature" else plan.rollback.data
     step = PlannedStep(
         name=f"rollback.{command.level}",
         task="",
         phase=0,
         kind="sql",
+        keeps=level.keeps if level else "",
         lock_timeout=plan.sql.lock_timeout,
         statement_timeout=plan.sql.statement_timeout,
     )
     done = events.SwitchDone(level=command.level, script=command.script)
     try:
-        yield context.target.run_script(step, script, done)
+        yield context.target.switch(context.state, step, script, done)
+    except RowsWritten as found:
+        loss = events.StepLoss(step=len(plan.steps), rows=found.rows or {}, how=MEASURED)
+        yield from _tell_loss(context, len(plan.steps), [loss], whole=False)
     except ScriptFailed as failure:
         yield events.UndoFailed(why=f"{step.name}: {failure}")
 

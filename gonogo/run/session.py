@@ -16,7 +16,7 @@ import psycopg
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from gonogo import clock
-from gonogo.core.engine.events import BatchDone, Body, Event, Kind, ScriptDone, UndoDone, WrittenOver, write_body
+from gonogo.core.engine.events import BatchDone, Body, Event, Kind, ScriptDone, SwitchDone, UndoDone, WrittenOver, write_body
 from gonogo.core.model.threshold import parse_threshold
 from gonogo.core.plan.plan import PlannedStep, Script
 from gonogo.errors import Refused, RowsWritten, ScriptFailed, Unreachable
@@ -105,7 +105,7 @@ class Session(KeptConnection):
         self,
         step: PlannedStep,
         script: Script,
-        body: UndoDone,
+        body: UndoDone | SwitchDone,
         undo: UndoScript,
         touched: Touched | None,
         allows: Callable[[Iterable[str]], bool],

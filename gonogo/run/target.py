@@ -12,7 +12,7 @@ import psycopg
 from checks.kind import CheckEnvironment
 from checks.measure import measure
 from gonogo import clock
-from gonogo.core.engine.events import BackupProved, BackupRestored, Body, Event, StepLoss, UndoDone
+from gonogo.core.engine.events import BackupProved, BackupRestored, Body, Event, StepLoss, SwitchDone, UndoDone
 from gonogo.core.engine.state import State
 from gonogo.core.engine.verdict import Measurement
 from gonogo.core.model.check_kinds import Http, Program
@@ -224,6 +224,10 @@ class PostgresTarget:
     def undo(self, state: State, step: int, index: int, script: Script, done: UndoDone) -> Event:
         """Run a transactional undo script together with its event, which says what it destroyed."""
         return self._meter.undo(state, step, index, script, done)
+
+    def switch(self, state: State, step: PlannedStep, script: Script, done: SwitchDone) -> Event:
+        """Run a script of a level that has its own together with its event, which says what it destroyed."""
+        return self._meter.switch(state, step, script, done)
 
     def with_estimate(self, step: int, done: UndoDone) -> UndoDone:
         """Return the event of an undo that cannot be transactional, with what it was estimated to destroy."""

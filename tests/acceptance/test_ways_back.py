@@ -116,6 +116,36 @@ def test_rows_are_put_back_from_their_copies(desk: Callable[..., Desk]) -> None:
     assert one(here.url, "SELECT on_ FROM flag") is True
 
 
+def test_a_level_of_its_own_waits_for_a_person_where_it_would_destroy_what_somebody_wrote_since(
+    any_desk: Callable[..., Desk],
+) -> None:
+    here = any_desk(WAYS, **{**SWITCHES, "copy__sql": SWITCHES["copy__sql"] + "UPDATE item SET name = 'put back';\n"})
+    run(here)
+    with psycopg.connect(here.url, autocommit=True) as connection:
+        connection.execute("UPDATE item SET name = 'of the application' WHERE id <= 3")
+        connection.execute("UPDATE flag SET on_ = false")
+
+    told = back(here, "--level", "data", code=4)
+
+    assert "the level `data` would destroy rows that were written since: 3 of public.item (measured)" in told
+    assert one(here.url, "SELECT count(*) FROM item WHERE name = 'of the application'") == 3
+    assert one(here.url, "SELECT count(*) FROM item") == 1500
+    told = back(here, "--continue", "--accept-loss")
+    assert "lost with it, written by others: 3 of public.item" in told
+    assert one(here.url, "SELECT count(*) FROM item WHERE name = 'put back'") == 2000
+
+
+def test_a_level_that_is_said_to_keep_what_was_written_does_not_wait(desk: Callable[..., Desk]) -> None:
+    here = desk(WAYS.replace("feature: {sql: off.sql,", "feature: {sql: off.sql, keeps: {flag: it is a switch},"), **SWITCHES)
+    run(here)
+    with psycopg.connect(here.url, autocommit=True) as connection:
+        connection.execute("UPDATE flag SET on_ = true")
+
+    assert "the level feature is done" in back(here)
+
+    assert one(here.url, "SELECT on_ FROM flag") is False
+
+
 def test_a_level_that_does_not_do_what_it_is_for_is_not_called_done(desk: Callable[..., Desk]) -> None:
     here = desk(WAYS, **{**SWITCHES, "off__sql": "SELECT 1;\n"})
     run(here)

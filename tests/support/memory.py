@@ -221,10 +221,6 @@ class MemoryTarget:
 
     def run_script(self, step: PlannedStep, script: Script, body: Body, *, guard: str = "") -> Event:
         del script, guard
-        if isinstance(body, SwitchDone):
-            if self.choose(("done", "failed")) == "failed":
-                raise ScriptFailed("no")
-            return self.ledger.append(body)
         outcome = self.choose(("done", "failed", "lost"))
         if outcome == "failed":
             raise ScriptFailed("no")
@@ -360,6 +356,14 @@ class MemoryTarget:
         if not state.rollback.loss.accepted and self.choose(("nothing", "rows")) == "rows":
             raise RowsWritten("rows were written since", rows={"t": 1})
         return self.run_script(self.plan.steps[step], script, done)
+
+    def switch(self, state: State, step: PlannedStep, script: Script, done: SwitchDone) -> Event:
+        assert state.status is Status.ROLLING_BACK, (step, script)
+        if self.choose(("done", "failed")) == "failed":
+            raise ScriptFailed("no")
+        if not state.rollback.loss.accepted and self.choose(("nothing", "rows")) == "rows":
+            raise RowsWritten("rows were written since", rows={"t": 1})
+        return self.ledger.append(done)
 
     def with_estimate(self, step: int, done: UndoDone) -> UndoDone:
         del step

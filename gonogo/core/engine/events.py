@@ -668,6 +668,8 @@ class SwitchDone(Body):
     kind = Kind.SWITCHED
     level: str
     script: int
+    #: the rows that it destroyed and that somebody wrote since the run's first change, by table
+    lost: Mapping[str, int] = {}
 
 
 class BackupRestored(Body):

@@ -399,7 +399,8 @@ def _loss_counted(state: State, _: Event, body: events.LossCounted) -> State:
 
 @_changes(events.SwitchDone)
 def _switched(state: State, _: Event, body: events.SwitchDone) -> State:
-    return changed(state, rollback=changed(state.rollback, switched=body.script + 1))
+    after = _with_loss(state, state.rollback.loss.after_destroying(body.lost)) if body.lost else state
+    return changed(after, rollback=changed(after.rollback, switched=body.script + 1))
 
 
 def _undone_to(state: State, step: int) -> State:

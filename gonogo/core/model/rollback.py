@@ -62,6 +62,11 @@ class Switch(Part):
 
     sql: Names = Field(description="The templates that do it, in this order.", min_length=1)
     prove: Names = Field(description="The checks that must pass afterwards.", min_length=1)
+    keeps: str | dict[str, str] = Field(
+        default="",
+        description="Why its scripts destroy nothing that the application wrote since, although they delete or overwrite rows; as"
+        " for a step.",
+    )
 
 
 class Rollback(Part):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -225,7 +226,7 @@ def _loss_counted(scene: Scene[events.LossCounted]) -> str:
     rows = describe_rows(scene.body.rows)
     if not rows or scene.after.rollback.loss.pending:
         return ""  # why it holds says so
-    what = "the rollback" if scene.body.whole else describe_loss_step(scene.plan, scene.body.step)
+    what = "the rollback" if scene.body.whole else describe_loss_step(scene.plan, scene.body.step, scene.after.rollback.level)
     return f"{what} destroys rows that were written since, as accepted: {rows} ({scene.body.how})"
 
 
@@ -236,14 +237,17 @@ def _undone(scene: Scene[events.UndoDone]) -> str:
         return f"undone {step.name}: by hand"
     script = step.undo[scene.body.script]
     took = f" in {say_duration(scene.event.at - scene.event.began)}" if script.transactional else ""
-    lost = f"; lost with it, written by others: {rows}" if (rows := describe_rows(scene.body.lost)) else ""
-    return f"undone {step.name}: {script.source}{took}{lost}"
+    return f"undone {step.name}: {script.source}{took}{_lost(scene.body.lost)}"
+
+
+def _lost(rows: Mapping[str, int]) -> str:
+    return f"; lost with it, written by others: {describe_rows(rows)}" if any(rows.values()) else ""
 
 
 @LINES.of(events.SwitchDone)
 def _switched(scene: Scene[events.SwitchDone]) -> str:
     source = scene.plan.switches[scene.body.level][scene.body.script].source
-    return f"{scene.body.level}: {source} committed"
+    return f"{scene.body.level}: {source} committed{_lost(scene.body.lost)}"
 
 
 @LINES.of(events.BackupRestored)

@@ -16,7 +16,7 @@ from gonogo.core.engine.budgets import describe, spent
 from gonogo.core.engine.events import BackupProof, Body, Event, Kind
 from gonogo.core.engine.forecast import expected_duration, expected_end, forecast, fraction
 from gonogo.core.engine.rehearsal import last_safe_start
-from gonogo.core.engine.state import State, Status, outcome, takes_effect
+from gonogo.core.engine.state import SWITCH_LEVELS, State, Status, outcome, takes_effect
 from gonogo.core.model.duration import say_duration
 from gonogo.core.model.people import Item
 from gonogo.core.plan.plan import Plan
@@ -129,9 +129,11 @@ def describe_backup(proof: BackupProof) -> str:
     )
 
 
-def describe_loss_step(plan: Plan, step: int) -> str:
-    """Say what a loss was counted for: the undo of a step; past the last one, the restore."""
-    return "restoring the backup" if step >= len(plan.steps) else f"undoing {plan.steps[step].name}"
+def describe_loss_step(plan: Plan, step: int, level: str = "restore") -> str:
+    """Say what a loss was counted for: the undo of a step; past the last one, what the level does to all of them."""
+    if step < len(plan.steps):
+        return f"undoing {plan.steps[step].name}"
+    return f"the level `{level}`" if level in SWITCH_LEVELS else "restoring the backup"
 
 
 def describe_rows(rows: Mapping[str, int]) -> str:
