@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any, Literal, TypeAlias
 
+import psycopg
 from psycopg import sql
 from psycopg.rows import TupleRow
 
@@ -30,14 +31,15 @@ def asking(question: Question, connection: Connection, *, one_snapshot: bool = F
 
     Args:
         question: what is asked.
-        connection: where, in no transaction.
+        connection: where; inside a transaction it is asked in a part of that.
         one_snapshot: whether all that is asked sees the same moment.
         finds: where names and operators are found: `ours` for a query of gonogo's own, `theirs` for one that a project wrote, and
             `types` for one of gonogo's own that compares values of types that a project made.
     """
     check = question.check
+    inside = connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE
     with transaction(connection, read_only=not check.writes, keep=False):
-        if one_snapshot:
+        if one_snapshot and not inside:
             connection.execute(b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         connection.execute(f"SET LOCAL statement_timeout = {milliseconds(check.within)}".encode())
         if finds == "theirs":

@@ -438,6 +438,8 @@ REHEARSAL = """\
 rehearsal:
   fresh_for: 3d
   each_step: true
+  blind_spots: "<= 2"             # what of the change no check would notice
+  accepted_spots: {public.orders.note: nothing reads it}
   waived: ""                      # or why there is none: it only adds an index
   targets: protected
 """

@@ -15,13 +15,16 @@ from gonogo.cli.output import as_json, console, say
 from gonogo.core.engine.events import Rehearsed
 from gonogo.core.engine.rehearsal import GOOD
 from gonogo.core.model.duration import say_duration
-from gonogo.core.text.rehearsal_page import describe_drill, rehearsal_page
+from gonogo.core.text.rehearsal_page import describe_blind_spot, describe_blind_spots, describe_drill, rehearsal_page
 from gonogo.errors import Exit
 from gonogo.planning.open import open_runbook
 from gonogo.planning.planner import prepare
 from gonogo.rehearsal import rehearse as rehearsal
 from gonogo.run import targets
 from gonogo.run.open import read_inputs
+
+#: how many blind spots are printed; the page has them all
+_SPOTS = 20
 
 
 def rehearse(
@@ -31,6 +34,9 @@ def rehearse(
     each_step: Annotated[bool, typer.Option("--each-step", help="Prove each step's undo separately, right after it.")] = False,
     drill: Annotated[
         bool, typer.Option("--drill", help="Also let the runner die before and after everything that it does, and go on.")
+    ] = False,
+    blind_spots: Annotated[
+        bool, typer.Option("--blind-spots", help="Also make small things wrong, one by one, and say which no check notices.")
     ] = False,
     backup: Annotated[Path | None, typer.Option(help="A backup to rehearse on; by default a new one is taken.")] = None,
     actor: ActorOption = "",
@@ -53,6 +59,7 @@ def rehearse(
         say=(lambda _: None) if json else lambda text: say(text, "dim"),
         each_step=each_step,
         with_drill=drill,
+        blind_spots=blind_spots,
         folder=backup,
     )
     file = opened.project.state / "rehearsals" / f"{prepared.plan.runbook}-{shown.at:%Y-%m-%dT%H%M%S}.md"
@@ -81,6 +88,10 @@ def _print(shown: Rehearsed) -> None:
     console.print(levels)
     if shown.drill is not None:
         say(describe_drill(shown.drill))
+    if shown.blind is not None:
+        say(describe_blind_spots(shown.blind))
+        for spot in shown.blind.spots[:_SPOTS]:
+            say(f"  {describe_blind_spot(spot)}", "dim" if spot.accepted else "yellow")
     if shown.shortcomings:
         say(f"the rehearsal failed: {shown.shortcomings}", "bold red")
     else:

@@ -239,12 +239,23 @@ def require_same(found: Identity, expected: Identity | None) -> None:
 
 @contextmanager
 def transaction(connection: Connection, *, read_only: bool = False, keep: bool = True) -> Iterator[None]:
-    """Run statements in one transaction, which is rolled back unless it is to be kept."""
-    connection.execute("BEGIN READ ONLY" if read_only else "BEGIN")
+    """Run statements in one transaction, which is rolled back unless it is to be kept; inside another one, in a part of it."""
+    inside = connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE
+    begin, commit, back = _PART if inside else ("BEGIN", "COMMIT", "ROLLBACK")
+    only = ";SET TRANSACTION READ ONLY" if inside else " READ ONLY"
+    connection.execute(f"{begin}{only if read_only else ''}".encode())
     try:
         yield
     except BaseException:
         if not connection.closed:
-            connection.execute("ROLLBACK")
+            connection.execute(back.encode())
         raise
-    connection.execute("COMMIT" if keep else "ROLLBACK")
+    connection.execute((commit if keep else back).encode())
+
+
+#: how a part of a transaction begins, is kept, and is taken back
+_PART = (
+    "SAVEPOINT gonogo_part",
+    "RELEASE SAVEPOINT gonogo_part",
+    "ROLLBACK TO SAVEPOINT gonogo_part;RELEASE SAVEPOINT gonogo_part",
+)

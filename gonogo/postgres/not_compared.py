@@ -314,8 +314,9 @@ ONLY_ABOUT: Mapping[str, str] = {
     "pg_depend": "({r}.deptype IN ('e', 'x') OR {r}.deptype IN ('a', 'i') AND {r}.refobjsubid > 0 AND {r}.classid ="
     " 'pg_class'::regclass"
     " AND {r}.objid IN (SELECT seqrelid FROM pg_sequence))",
+    # by which gonogo knows its own copies again: a copy is compared with what it is a copy of
     "pg_shdescription": "({r}.classoid <> 'pg_database'::regclass OR {r}.objoid = (SELECT oid FROM pg_database WHERE datname ="
-    " current_database()))",
+    " current_database()) AND NOT starts_with({r}.description, 'scratch of process '))",
     "pg_shseclabel": "({r}.classoid <> 'pg_database'::regclass OR {r}.objoid = (SELECT oid FROM pg_database WHERE datname ="
     " current_database()))",
 }

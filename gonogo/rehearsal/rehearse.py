@@ -15,6 +15,7 @@ from gonogo import clock
 from gonogo.core.engine.budgets import downtime_by_phase
 from gonogo.core.engine.events import (
     BackupProof,
+    BlindSpots,
     Event,
     ForwardEvidence,
     Kind,
@@ -40,6 +41,7 @@ from gonogo.postgres.inventory import Snapshot, compare_snapshot
 from gonogo.project import Project
 from gonogo.recovery import dump, restore
 from gonogo.recovery.manifest import BackupFailed, BackupFolder, read
+from gonogo.rehearsal.blind_spots import Search, Watcher, accepted, asked_of, quick
 from gonogo.rehearsal.drill import drill
 from gonogo.rehearsal.isolation import rehearse_phases, rehearse_steps
 from gonogo.rehearsal.observer import RehearsalObserver, in_turn, key_queries
@@ -62,6 +64,7 @@ def rehearse(
     say: Say,
     each_step: bool = False,
     with_drill: bool = False,
+    blind_spots: bool = False,
     folder: Path | None = None,
 ) -> Rehearsed:
     """Rehearse a plan on a copy of its target, record what it showed on the target, and return it.
@@ -74,6 +77,7 @@ def rehearse(
         say: where its progress is told.
         each_step: whether every step's undo is proved by itself too, right after the step; also where the runbook asks for it.
         with_drill: whether it is also gone through while the runner dies before and after everything that it does.
+        blind_spots: whether it is looked for what no check would notice; also where the runbook asks for it.
         folder: a backup to rehearse on, instead of a new one.
 
     Raises:
@@ -95,20 +99,26 @@ def rehearse(
         actor=actor,
         say=say,
         each_step=each_step or bool(plan.rehearsal and plan.rehearsal.each_step),
+        blind_spots=blind_spots or bool(plan.rehearsal and plan.rehearsal.blind_spots),
     )
     shown = _evidence(run, made, with_drill=with_drill)
     with database.connect("gonogo/rehearse") as connection:
         # a program, a foreign server or dblink may have reached it; or somebody else changed it
         touched = tuple(differences(before.objects, fingerprint(connection).objects))
     shown = shown.replace(target_changed=touched)
-    shown = shown.replace(shortcomings=shortcomings(plan, shown))
-    if plan.protected:
-        # as the ledger holds it, so that it is the same when it is read again
-        written = json.loads(encode(write_body(shown)))
-        shown = shown.replace(signature=keys_of(project).sign_as_project(written))
+    shown = _signed(plan, project, shown.replace(shortcomings=shortcomings(plan, shown)))
     with database.connect("gonogo/rehearse") as connection:
         chains.record_rehearsal(connection, plan, shown, actor)
     return shown
+
+
+def _signed(plan: Plan, project: Project, shown: Rehearsed) -> Rehearsed:
+    """Return what was shown with the project's signature, where the target is protected."""
+    if not plan.protected:
+        return shown
+    # as the ledger holds it, so that it is the same when it is read again
+    written = json.loads(encode(write_body(shown)))
+    return shown.replace(signature=keys_of(project).sign_as_project(written))
 
 
 def _require_of(made: BackupFolder, identity: Identity) -> None:
@@ -144,8 +154,7 @@ def _evidence(run: RehearsalRun, made: BackupFolder, *, with_drill: bool) -> Reh
     phases = rehearse_phases(run, made) if went and run.plan.rollback.reach == "phase" else ()
     alone = rehearse_steps(run, made) if run.each_step else {}
     # all of it takes three times as long at most; a short one gets its time, too
-    within = max(_DRILL, 2 * (clock.monotonic() - began))
-    drilled = drill(run, made, first.end, within) if first and went and with_drill else None
+    drilled = drill(run, made, first.end, max(_DRILL, 2 * (clock.monotonic() - began))) if first and went and with_drill else None
     seen = undone or first
     steps = tuple(alone[step.step].put_into(step) if step.step in alone else step for step in (seen.steps if seen else ()))
     return Rehearsed(
@@ -168,6 +177,7 @@ def _evidence(run: RehearsalRun, made: BackupFolder, *, with_drill: bool) -> Reh
         queries=first.queries if first else (),
         each_step=run.each_step,
         drill=drilled,
+        blind=first.blind if first else None,
     )
 
 
@@ -181,10 +191,12 @@ def _rehearse_level(run: RehearsalRun, made: BackupFolder, level: str) -> _Round
         trip = _RoundTrip(run=run, where=room.choose()[1], proof=proof)
         with run_on_copy(run, on_a_copy(run.plan), url) as runner:
             runner.postgres.in_place = in_place
-            trip.go_forward(runner)
+            first = level == run.plan.rollback.levels[0]
+            trip.go_forward(runner, watches=first and run.blind_spots)
             if trip.forward.outcome == "done":
-                if level == run.plan.rollback.levels[0]:
+                if first:
                     trip.compare_latencies(made, runner)
+                    trip.look_for_blind_spots(runner)
                 trip.go_back(runner, level)
     return trip
 
@@ -205,19 +217,26 @@ class _RoundTrip:
     #: how long each phase kept the application down, in seconds
     down: dict[str, float] = field(default_factory=dict)
     queries: tuple[QueryEvidence, ...] = ()
+    blind: BlindSpots | None = None
     back: LevelEvidence | None = None
+    _watcher: Watcher | None = None
 
-    def go_forward(self, runner: LiveRunner) -> None:
-        """Run everything, taking stock before every step."""
+    def go_forward(self, runner: LiveRunner, *, watches: bool) -> None:
+        """Run everything, taking stock before every step; where it watches, also of every column and object."""
         plan, run = runner.plan, runner.session.run
         with inspect_copy(runner.session.database) as looking:
             observer = RehearsalObserver(runner, looking)
             self.start = observer.before[0]
             self.queries = tuple(QueryEvidence(check=name, before=seen) for name, seen in observer.queries.items())
             runner.listeners.append(observer.on_event)
+            if watches:
+                self._watcher = Watcher(plan, looking)
+                runner.listeners.append(self._watcher.on_event)
             began = clock.monotonic()
             launch.go(runner, len(plan.phases), self._run_phase, at_once=True)
             runner.listeners.remove(observer.on_event)
+            if self._watcher is not None:
+                runner.listeners.remove(self._watcher.on_event)
             if runner.state.status is Status.DONE:
                 self.end = observer.before.get(len(plan.steps))
                 after = dict(key_queries(runner, looking))
@@ -225,7 +244,8 @@ class _RoundTrip:
         state = runner.state
         events = store.read(runner.session.connection, run)
         why = state.held or state.rollback.cause or _why_no_go(events)
-        took = round(clock.monotonic() - began - observer.spent, 2)
+        watched = self._watcher.spent if self._watcher else 0.0
+        took = round(clock.monotonic() - began - observer.spent - watched, 2)
         self.forward = ForwardEvidence(outcome=outcome(state), why=why, took=took)
         times = actual_times(plan, events)
         self.tasks = {name: round((end - start).total_seconds(), 2) for name, (start, end) in times.items() if end}
@@ -248,6 +268,23 @@ class _RoundTrip:
                     side.execute("ANALYZE")
                 found = in_turn(plan, runner.postgres.environment(), before, after)
         self.queries = tuple(query.replace(latency=found.get(query.check)) for query in self.queries)
+
+    def look_for_blind_spots(self, runner: LiveRunner) -> None:
+        """Make one small thing after another wrong where a step wrote, and see which no check notices."""
+        if self._watcher is None:
+            return
+        self.run.say("looking for blind spots: what could be wrong without any check noticing")
+        plan = self.run.plan
+        names, others = asked_of(plan)
+        search = Search(
+            plan=quick(plan),
+            names=names,
+            environment=runner.postgres.environment(),
+            baseline=runner.context.baseline,
+        )
+        with inspect_copy(runner.session.database) as looking:
+            found = search.run(looking, self._watcher.made).replace(not_asked=tuple(others))
+        self.blind = accepted(found, plan.rehearsal.accepted_spots if plan.rehearsal else {})
 
     def _run_phase(self, runner: Runner) -> None:
         run_phase_on_copy(runner, self.proof)

@@ -37,6 +37,7 @@ class RehearsalRun:
     actor: str
     say: Say
     each_step: bool = False
+    blind_spots: bool = False
 
     @cached_property
     def search_path(self) -> str:

@@ -253,7 +253,7 @@ def _every_command(project: Path, env: dict[str, str], seen: Seen, login: str) -
 
 def _until_asleep(url: str, process: subprocess.Popen[str]) -> None:
     query = (
-        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(coalesce%' AND state = 'active'"
+        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(coalesce%' AND wait_event = 'PgSleep'"
         " AND pid <> pg_backend_pid()"
     )
     with psycopg.connect(url, autocommit=True) as connection:

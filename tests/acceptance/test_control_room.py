@@ -348,8 +348,9 @@ def test_pausing_a_flow_run_holds_the_run_before_its_next_step(room: ScratchServ
     open_form(page, room, "paused: run")
     run = submit(page)
     napping = (
+        # the text of the script is in the statement that opens the run, too
         "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(30)%' AND datname = current_database()"
-        " AND pid <> pg_backend_pid()"
+        " AND wait_event = 'PgSleep'"
     )
     until(lambda: ask(url, napping) == 1)
 
@@ -383,8 +384,8 @@ def test_cancelling_rolls_back_in_a_flow_run_of_its_own_where_the_phase_says_so(
 
 
 SLEEPING = (
-    "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%pg_sleep(coalesce%' AND state = 'active'"
-    " AND datname = current_database() AND pid <> pg_backend_pid()"
+    "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%pg_sleep(coalesce%' AND wait_event = 'PgSleep'"
+    " AND datname = current_database()"
 )
 
 

@@ -176,7 +176,7 @@ def test_a_prefect_server_that_dies_in_the_middle_changes_nothing_about_the_run(
         with psycopg.connect(old_url, autocommit=True) as connection:
             for _ in range(300):
                 if connection.execute(
-                    "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%pg_sleep(3)%' AND pid <> pg_backend_pid()"
+                    "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%pg_sleep(3)%' AND wait_event = 'PgSleep'"
                 ).fetchone():
                     break
                 time.sleep(0.1)
@@ -198,7 +198,7 @@ def test_a_prefect_server_that_hangs_holds_neither_the_target_nor_the_process_of
         slow = {**FILES, "010__sql": FILES["010__sql"] + "SELECT pg_sleep(3);\n"}
         process = start("run", "book", cwd=make_project(BOOK, **slow), env=environment(TEST_URL=old_url, **prefect.env))
         with psycopg.connect(old_url, autocommit=True) as connection:
-            sleeping = "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%pg_sleep(3)%' AND pid <> pg_backend_pid()"
+            sleeping = "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%pg_sleep(3)%' AND wait_event = 'PgSleep'"
             for _ in range(300):
                 if connection.execute(sleeping).fetchone():
                     break

@@ -19,7 +19,7 @@ from gonogo.ledger import store
 from gonogo.postgres.connection import Database
 from gonogo.postgres.fingerprint import fingerprint
 
-SLEEPING = "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%pg_sleep(300)%' AND state = 'active' AND pid <> pg_backend_pid()"
+SLEEPING = "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%pg_sleep(300)%' AND wait_event = 'PgSleep'"
 Make = Callable[..., Path]
 
 
@@ -266,7 +266,7 @@ def began(url: str) -> bool:
         ask(
             url,
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%pg_sleep(0.1)%'"
-            " AND pid <> pg_backend_pid() AND state = 'active'",
+            " AND wait_event = 'PgSleep'",
         )
     )
 

@@ -823,6 +823,38 @@ class DrillEvidence(Value):
     differences: tuple[str, ...] = ()
 
 
+class BlindSpot(Value):
+    """Something small that was wrong where a step wrote, and that no check noticed."""
+
+    step: str
+    what: str
+    where: str
+    #: why the runbook accepts it, if it does
+    accepted: str = ""
+
+
+class BlindSpots(Value):
+    """What of the wrongs that were planted on a copy no check would have noticed."""
+
+    #: how many were planted, and how many more the schema itself refuses
+    tried: int
+    refused: int = 0
+    spots: tuple[BlindSpot, ...] = ()
+    #: the checks that noticed none of them; those that cannot be asked about what is not committed
+    silent: tuple[str, ...] = ()
+    not_asked: tuple[str, ...] = ()
+    #: what could not be planted, and why; and how many more there was no time for
+    untried: tuple[str, ...] = ()
+    left_out: int = 0
+    took: Seconds = 0.0
+    seed: int = 0
+
+    @property
+    def open(self) -> tuple[BlindSpot, ...]:
+        """Those that nobody accepted."""
+        return tuple(spot for spot in self.spots if not spot.accepted)
+
+
 class Rehearsed(Body):
     """What a rehearsal showed."""
 
@@ -847,6 +879,7 @@ class Rehearsed(Body):
     queries: tuple[QueryEvidence, ...] = ()
     each_step: bool
     drill: DrillEvidence | None = None
+    blind: BlindSpots | None = None
     #: what is another in the target's schema than before the rehearsal began
     target_changed: tuple[str, ...] = ()
     shortcomings: str = ""

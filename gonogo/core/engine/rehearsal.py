@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
@@ -11,6 +12,7 @@ from gonogo.core.engine.budgets import why_over_budget
 from gonogo.core.engine.events import RehearsalFound, Rehearsed, RehearsedLevel
 from gonogo.core.engine.state import SWITCH_LEVELS, State
 from gonogo.core.model.duration import say_duration
+from gonogo.core.model.threshold import parse_threshold
 from gonogo.core.plan.plan import Plan
 
 
@@ -122,9 +124,26 @@ def shortcomings(plan: Plan, shown: Rehearsed) -> str:
         return f"the rollback of the phase {wrong[0].phase} by itself {why}"
     if shown.drill is not None and shown.drill.differences:
         return f"in the drill, in which the runner died {shown.drill.kills} times, {'; '.join(shown.drill.differences[:3])}"
-    if plan.rehearsal is not None and plan.rehearsal.each_step:
-        return _shortcomings_of_steps(shown)
-    return ""
+    if plan.rehearsal is not None and plan.rehearsal.each_step and (why := _shortcomings_of_steps(shown)):
+        return why
+    return _too_many_blind_spots(plan, shown)
+
+
+def _too_many_blind_spots(plan: Plan, shown: Rehearsed) -> str:
+    rule = plan.rehearsal.blind_spots if plan.rehearsal else None
+    if not rule:
+        return ""
+    if shown.blind is None:
+        return f"it did not look for blind spots, and {rule} are asked for (--blind-spots)"
+    if not shown.blind.tried:
+        return f"{rule} blind spots are asked for, and nothing could be made wrong to look for them"
+    if shown.blind.left_out:
+        return f"{rule} blind spots are asked for, and there was no time to look for {shown.blind.left_out:,} more"
+    threshold, found = parse_threshold(rule), shown.blind.open
+    if threshold.bound is None or threshold.holds(Decimal(len(found)), threshold.bound):
+        return ""
+    first = f": {found[0].what}: {found[0].where}" if found else ""
+    return f"there are {len(found):,} blind spots, and {rule} are asked for{first}"
 
 
 def _shortcomings_of_steps(shown: Rehearsed) -> str:

@@ -7,8 +7,10 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from gonogo.core.model.check import Rule
 from gonogo.core.model.fields import Duration, Names, Part
 from gonogo.core.model.people import Approve, Targets
+from gonogo.core.model.threshold import parse_threshold
 
 
 class Backup(Part):
@@ -45,10 +47,25 @@ class Rehearsal(Part):
 
     fresh_for: Duration = Field(default=timedelta(days=7), description="How old it may be at the gate.")
     each_step: bool = Field(default=False, description="Whether every step's undo must be proved by itself, too.")
+    blind_spots: Rule | None = Field(
+        default=None,
+        description="How many small wrongs no check may notice, such as `<= 3`: then every rehearsal looks for them.",
+    )
+    accepted_spots: dict[str, str] = Field(
+        default={},
+        description="Why a blind spot is no matter, by where it is, such as `public.orders.note`, or by what is wrong where.",
+    )
     waived: str = Field(
         default="", description="Why there is none, where a protected target has none; people read it at the gate."
     )
     targets: Targets = Field(default="all", description="Where it is asked for: on all targets, or on `protected` ones only.")
+
+    @model_validator(mode="after")
+    def _counts_spots(self) -> Rehearsal:
+        rule = parse_threshold(self.blind_spots) if self.blind_spots else None
+        if rule is not None and (rule.needs_baseline or rule.metric != "value" or rule.n > 1):
+            raise ValueError("blind_spots: a number to compare with, such as `<= 3`")
+        return self
 
 
 #: the criteria of a gate that the run's own events answer

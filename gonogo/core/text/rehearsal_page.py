@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from gonogo.core.engine.events import (
+    BlindSpot,
+    BlindSpots,
     DrillEvidence,
     LevelEvidence,
     PhaseEvidence,
@@ -13,7 +15,7 @@ from gonogo.core.engine.events import (
     StepEvidence,
 )
 from gonogo.core.model.duration import say_duration
-from gonogo.core.text.plain import data, table
+from gonogo.core.text.plain import counted, data, table
 
 _STEP = ("step", "its undo", "took", "locks", "rewrites", "WAL", "key queries", "difference")
 
@@ -47,6 +49,8 @@ def rehearsal_page(title: str, shown: Rehearsed) -> str:
     ]
     if shown.drill is not None:
         parts += ["", f"Drill: {describe_drill(shown.drill)}"]
+    if shown.blind is not None:
+        parts += _blind(shown.blind)
     if shown.phases:
         rows = [_way(each.phase, each) for each in shown.phases]
         parts += ["", *table(("phase by itself", "verdict", "took", "difference"), rows)]
@@ -66,6 +70,39 @@ def describe_drill(shown: DrillEvidence) -> str:
         f". It did not die at {shown.left_out:,} more, which are alike or for which there was no time" if shown.left_out else ""
     )
     return f"the runner died {shown.kills} times in {say_duration(shown.took)}: {result}{doubts}{left}"
+
+
+def describe_blind_spots(shown: BlindSpots) -> str:
+    """Say how many of the wrongs that were planted no check would have noticed."""
+    wrongs = f"{counted(shown.tried, 'small wrong')} planted where the steps wrote, in {say_duration(shown.took)}"
+    by_schema = f", and {shown.refused:,} more that the schema itself refuses" if shown.refused else ""
+    kept = len(shown.spots) - len(shown.open)
+    known = f" ({kept:,} of them accepted)" if kept else ""
+    found = f"{counted(len(shown.spots), 'blind spot')}{known}" if shown.spots else "no blind spot"
+    late = f". There was no time for {shown.left_out:,} more" if shown.left_out else ""
+    return f"{found}: {wrongs}{by_schema}{late}"
+
+
+def describe_blind_spot(spot: BlindSpot) -> str:
+    """Say what no check noticed, and why that is no matter where somebody said so."""
+    why = f" (accepted: {spot.accepted})" if spot.accepted else ""
+    return f"{spot.step}: {spot.where}: {spot.what}{why}"
+
+
+def _blind(shown: BlindSpots) -> list[str]:
+    """Return what no check noticed, the checks that noticed nothing, and what was not looked at."""
+    parts = ["", "## Blind spots", "", data(describe_blind_spots(shown)) + "."]
+    if shown.spots:
+        rows = [[spot.step, spot.where, spot.what, spot.accepted] for spot in shown.spots]
+        parts += ["", *table(("step", "where", "what was wrong, and no check noticed", "accepted, because"), rows)]
+    for says, names in (
+        ("Checks that noticed none of them", shown.silent),
+        ("Not asked, as they look beyond what is in the database", shown.not_asked),
+        ("Not planted", shown.untried),
+    ):
+        if names:
+            parts += ["", f"{says}: {data(', '.join(names))}."]
+    return parts
 
 
 def _way(name: str, shown: LevelEvidence | PhaseEvidence) -> list[str]:
