@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any, Literal, TypeAlias
@@ -15,6 +15,7 @@ from checks.kind import Question
 from gonogo.core.engine.verdict import Measurement
 from gonogo.errors import StepError
 from gonogo.postgres.connection import FIND_THEIRS, Connection, find_ours_first, milliseconds, transaction
+from gonogo.postgres.own_types import why_not_compared
 
 Finds: TypeAlias = Literal["ours", "theirs", "types"]
 _STATEMENTS = b"""
@@ -54,16 +55,31 @@ def asking(question: Question, connection: Connection, *, one_snapshot: bool = F
         yield
 
 
+def require_comparable(connection: Connection, table: sql.Composable, columns: Sequence[str]) -> None:
+    """Refuse to compare values of a type whose casts or operators somebody else wrote: that would run them.
+
+    Args:
+        connection: where.
+        table: whose columns.
+        columns: their names.
+
+    Raises:
+        StepError: there is such a column.
+    """
+    if why := why_not_compared(connection, table.as_string(None), columns):
+        raise StepError(f"{why}; ask as their owner (`role:`), or with a query of your own")
+
+
 def table_name(text: str) -> sql.Identifier:
     """Return a table's name, quoted; without a schema it is one of `public`."""
     schema, _, table = text.rpartition(".")
     return sql.Identifier(schema or "public", table)
 
 
-def column_name(text: str) -> tuple[sql.Identifier, sql.Identifier]:
-    """Return the table and the column that `table.column` or `schema.table.column` means, quoted."""
+def column_of(text: str) -> tuple[sql.Identifier, str]:
+    """Return the table, quoted, and the column that `table.column` or `schema.table.column` means."""
     table, _, column = text.rpartition(".")
-    return table_name(table), sql.Identifier(column)
+    return table_name(table), column
 
 
 def busiest(question: Question, connection: Connection, query: str, most: int) -> list[TupleRow]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from psycopg import sql
 
-from checks.asking import asking, column_name, counted
+from checks.asking import asking, column_of, counted, require_comparable
 from checks.kind import Question
 from gonogo.core.engine.verdict import Measurement
 from gonogo.postgres.connection import Connection
@@ -34,12 +34,11 @@ def measure(question: Question, connection: Connection) -> Measurement:
     with asking(question, connection, one_snapshot=True, finds="types"):
         if named == "all" or named is None:
             for child, parent, name, from_, to in connection.execute(_KEYS).fetchall():
-                quoted = [[sql.Identifier(str(c)) for c in columns] for columns in (from_, to)]
                 # a name that regclass wrote is quoted where it has to be
-                found[f"{child} ({name})"] = _count(connection, sql.SQL(child), sql.SQL(parent), quoted[0], quoted[1])
+                found[f"{child} ({name})"] = _count(connection, sql.SQL(child), sql.SQL(parent), from_, to)
         else:
             for reference in named:
-                (child, column), (parent, key) = column_name(reference.child), column_name(reference.parent)
+                (child, column), (parent, key) = column_of(reference.child), column_of(reference.parent)
                 found[f"{reference.child} in {reference.parent}"] = _count(connection, child, parent, [column], [key])
     return counted(question.name, found)
 
@@ -48,11 +47,13 @@ def _count(
     connection: Connection,
     child: sql.Composable,
     parent: sql.Composable,
-    columns: list[sql.Identifier],
-    keys: list[sql.Identifier],
+    columns: list[str],
+    keys: list[str],
 ) -> int:
-    given = sql.SQL(" AND ").join(sql.SQL("c.{} IS NOT NULL").format(column) for column in columns)
-    pairs = zip(columns, keys, strict=True)
-    same = sql.SQL(" AND ").join(sql.SQL("p.{} = c.{}").format(key, column) for column, key in pairs)
+    require_comparable(connection, child, columns)
+    require_comparable(connection, parent, keys)
+    given = sql.SQL(" AND ").join(sql.SQL("c.{} IS NOT NULL").format(sql.Identifier(column)) for column in columns)
+    pairs = [(sql.Identifier(key), sql.Identifier(column)) for column, key in zip(columns, keys, strict=True)]
+    same = sql.SQL(" AND ").join(sql.SQL("p.{} = c.{}").format(key, column) for key, column in pairs)
     row = connection.execute(sql.SQL(_COUNT).format(child=child, parent=parent, given=given, same=same)).fetchone()
     return int(row[0]) if row else 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from psycopg import sql
 
-from checks.asking import asking, counted, table_name
+from checks.asking import asking, counted, require_comparable, table_name
 from checks.kind import Question
 from gonogo.core.engine.verdict import Measurement
 from gonogo.core.model.check_kinds import Values
@@ -18,6 +18,7 @@ def measure(question: Question, connection: Connection) -> Measurement:
         return Measurement(check=question.name, missing="it names no values")
     found: dict[str, int] = {}
     with asking(question, connection, one_snapshot=True, finds="types"):
+        require_comparable(connection, table_name(rule.table), rule.columns)
         for said, condition in _conditions(rule):
             query = sql.SQL("SELECT count(*) FROM {} WHERE {}").format(table_name(rule.table), condition)
             row = connection.execute(query).fetchone()

@@ -1,8 +1,9 @@
 """The role that loads rows into a copy. What the owners of tables wrote runs with its rights, and it may only write rows.
 
 A CHECK constraint, a generated column or a domain calls functions for every row. Loaded by a superuser, a row would let whoever
-owns its table do everything on that server. What runs later does so as the owner of the table: indexes, foreign keys,
-materialized views (PostgreSQL's manual, "CREATE INDEX", "REFRESH MATERIALIZED VIEW").
+owns its table do everything on that server. What runs later does so as the owner of the table: indexes, materialized views
+(PostgreSQL's manual, "CREATE INDEX", "REFRESH MATERIALIZED VIEW"). A foreign key is validated by whoever makes it, and calls the
+functions of casts between its columns' types: where the owner of a table may have made such casts, the loader makes it, too.
 """
 
 from __future__ import annotations
@@ -28,49 +29,68 @@ _NAME = "gonogo_loader_"
 #: an entry of a dump's table of contents, as `pg_restore --list` writes it: what it is, and whose
 _ROWS = re.compile(r"\d+; \d+ \d+ TABLE DATA ")
 _CHECK = re.compile(r"\d+; \d+ \d+ CHECK CONSTRAINT ")
+_KEY = re.compile(r"\d+; \d+ \d+ FK CONSTRAINT ")
+_ABOUT_KEY = re.compile(r"\d+; \d+ \d+ COMMENT \S+ CONSTRAINT ")
+#: casts that a foreign key may call, by functions that no superuser wrote
+_CASTS = """
+SELECT EXISTS (SELECT FROM pg_catalog.pg_cast c JOIN pg_catalog.pg_proc p ON p.oid = c.castfunc
+  JOIN pg_catalog.pg_roles r ON r.oid = p.proowner WHERE c.castcontext = 'i' AND NOT r.rolsuper)
+"""
 _ROLES = "SELECT rolname::text, rolsuper FROM pg_catalog.pg_roles"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """Lists of a dump's entries: rows, constraints that look at rows that are there, and all else.
+    """Lists of a dump's entries, in the order in which they are restored.
 
-    What a superuser owns belongs to all else: what it calls, a superuser chose.
+    What a superuser owns belongs to the rest: what it calls, a superuser chose.
     """
 
+    #: by the loader: rows, and constraints that look at rows that are there
     rows: Path
     checks: Path
     rest: Path
-    #: who own the first two
+    #: by the loader, where they may call what the owners of tables wrote; and what is said of them
+    keys: Path | None
+    comments: Path
+    #: who own what the loader restores
     owners: tuple[str, ...]
 
 
-def parts_of(listed: Path, superusers: Mapping[str, bool]) -> Parts:
+def parts_of(listed: Path, superusers: Mapping[str, bool], *, casts: bool = False) -> Parts:
     """Write the lists of what is restored as whom, beside the list of everything.
 
     Args:
         listed: the list.
         superusers: of each role, whether it is one.
+        casts: whether a foreign key may call what the owner of its table wrote.
     """
-    rows, checks, rest, owners = list[str](), list[str](), list[str](), dict[str, None]()
+    lists: dict[str, list[str]] = {"rows": [], "checks": [], "rest": [], "keys": [], "comments": []}
+    owners = dict[str, None]()
     for line in listed.read_text(encoding="utf-8").splitlines():
         # an entry ends with its owner, whose name may hold blanks
         owner = max((role for role in superusers if line.endswith(f" {role}")), key=len, default="")
-        guarded = bool(owner) and not superusers[owner]
-        if guarded and _ROWS.match(line):
-            rows.append(line)
+        name = _part_of(line, guarded=bool(owner) and not superusers[owner], casts=casts)
+        lists[name].append(line)
+        # the table that a foreign key refers to may be anybody's
+        if owner and not superusers[owner] and (casts or name != "rest"):
             owners[owner] = None
-        elif guarded and _CHECK.match(line):
-            checks.append(line)
-            owners[owner] = None
-        else:
-            rest.append(line)
-    made = Parts(
-        rows=listed.with_name("rows"), checks=listed.with_name("checks"), rest=listed.with_name("rest"), owners=(*owners,)
-    )
-    for file, lines in ((made.rows, rows), (made.checks, checks), (made.rest, rest)):
-        private_files.write(file, "".join(f"{line}\n" for line in lines))
-    return made
+    for name, lines in lists.items():
+        private_files.write(listed.with_name(name), "".join(f"{line}\n" for line in lines))
+    files = {name: listed.with_name(name) for name in ("rows", "checks", "rest", "comments")}
+    return Parts(**files, keys=listed.with_name("keys") if casts else None, owners=(*owners,))
+
+
+def _part_of(line: str, *, guarded: bool, casts: bool) -> str:
+    if casts and _ABOUT_KEY.match(line):
+        return "comments"
+    if not guarded:
+        return "rest"
+    if _ROWS.match(line):
+        return "rows"
+    if _CHECK.match(line):
+        return "checks"
+    return "keys" if casts and _KEY.match(line) else "rest"
 
 
 @contextmanager
@@ -103,6 +123,13 @@ def loader(url: str) -> Iterator[str]:
             yield its_url
         finally:
             connection.execute(sql.SQL("DROP ROLE {}").format(role))
+
+
+def calls_casts(url: str) -> bool:
+    """Say whether a foreign key in a database may call the function of a cast that no superuser wrote."""
+    with connect_plainly(url) as connection:
+        row = connection.execute(_CASTS.encode()).fetchone()
+        return bool(row and row[0])
 
 
 def superusers(url: str) -> dict[str, bool]:

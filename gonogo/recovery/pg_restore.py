@@ -11,7 +11,7 @@ from gonogo import clock, private_files
 from gonogo.postgres.address import without_secrets
 from gonogo.postgres.connection import Database
 from gonogo.postgres.tools import ProgramFailed, Say, finish, running
-from gonogo.recovery.loader import loader, owning, parts_of, superusers
+from gonogo.recovery.loader import calls_casts, loader, owning, parts_of, superusers
 from gonogo.recovery.manifest import BackupFailed, BackupFolder
 
 #: what only some versions know: a setting of 17 and later, and a mark that newer releases of old versions put on columns
@@ -54,11 +54,15 @@ def _restore_guarded(backup: BackupFolder, url: str, its_url: str, folder: Path,
     listed = folder / "list"
     with running(["pg_restore", "--list", f"--file={listed}", str(backup.dump)], url, connects=False) as process:
         finish(process, say, "reading the dump")
-    parts = parts_of(listed, superusers(url))
+    parts = parts_of(listed, superusers(url), casts=calls_casts(url))
     with owning(url, its_url, parts.owners):
         _restore_part(backup, its_url, say, "--section=data", f"--use-list={parts.rows}")
         _restore_part(backup, its_url, say, "--section=post-data", f"--use-list={parts.checks}")
     _restore_part(backup, url, say, "--section=data", "--section=post-data", f"--use-list={parts.rest}")
+    if parts.keys is not None:
+        with owning(url, its_url, parts.owners):
+            _restore_part(backup, its_url, say, "--section=post-data", f"--use-list={parts.keys}")
+        _restore_part(backup, url, say, "--section=post-data", f"--use-list={parts.comments}")
 
 
 def _restore_definitions(backup: BackupFolder, url: str, say: Say) -> None:

@@ -16,6 +16,7 @@ from psycopg import sql
 
 from gonogo.core.engine.events import WrittenOver
 from gonogo.postgres.connection import Connection, name_of
+from gonogo.postgres.own_types import why_not_compared
 from gonogo.recovery.data_loss import OF_THE_RUN, UNKNOWN, WROTE
 from gonogo.recovery.written_over import Noted
 
@@ -126,11 +127,16 @@ def note(
         since: a snapshot of just before the first step that is reversed.
         first: that step.
         noted: what the steps of the run noted of others' rows that they wrote again.
+
+    Raises:
+        CannotFollow: a value of one cannot be read without running what somebody else wrote.
     """
     stakes = []
     for oid, name in tables.items():
         stake = Stake(oid=oid, name=name, noted=[n for n in noted if n.step > first and n.over.table == oid])
         stakes.append(stake)
+        if why := why_not_compared(connection, name):
+            raise CannotFollow(why)
         # what the role may not read must not end the transaction
         connection.execute("SAVEPOINT gonogo_note")
         try:

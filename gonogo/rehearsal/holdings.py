@@ -104,8 +104,11 @@ def holdings(connection: Connection) -> Holdings:
     columns: dict[tuple[str, str], str] = {}
     rows: dict[str, int] = {}
     for table, names in tables.items():
+        # as a part of a record, or a cast that somebody made from a type of their own would run as this role
         sums = [
-            sql.SQL("coalesce(sum(pg_catalog.hashtextextended({}::text, 0)), 0)::text").format(sql.Identifier(name))
+            sql.SQL('coalesce(sum(pg_catalog.hashtextextended(ROW({})::text COLLATE "C", 0)), 0)::text').format(
+                sql.Identifier(name)
+            )
             for name in names
         ]
         query = sql.SQL("SELECT pg_catalog.count(*), {} FROM ONLY {}").format(sql.SQL(", ").join(sums), sql.SQL(table))

@@ -99,10 +99,10 @@ def plant(connection: Connection, wrong: Wrong) -> None:
 
 
 _ROWS = ("UPDATE", "DELETE", "INSERT")
-#: each column that can be written, with the category of its type
+#: each column that can be written, with the category of its type where that is PostgreSQL's own: else its operators are not
 _TYPES = """
 SELECT pg_catalog.format('%I.%I', n.nspname, c.relname), a.attname,
-  CASE t.typname WHEN 'uuid' THEN 'uuid' ELSE t.typcategory::text END
+  CASE WHEN t.oid >= 16384 THEN '' WHEN t.typname = 'uuid' THEN 'uuid' ELSE t.typcategory::text END
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
@@ -117,6 +117,7 @@ JOIN pg_catalog.pg_class f ON f.oid = k.confrelid JOIN pg_catalog.pg_namespace f
 JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.conkey[1]
 JOIN pg_catalog.pg_attribute fa ON fa.attrelid = f.oid AND fa.attnum = k.confkey[1]
 WHERE k.contype = 'f' AND pg_catalog.cardinality(k.conkey) = 1
+  AND (a.atttypid = fa.atttypid OR a.atttypid < 16384 AND fa.atttypid < 16384)
 """
 #: another value of a category of types, where no other row has one
 _OTHER = {
@@ -153,14 +154,14 @@ def _quiet(table: str, statement: Statement) -> tuple[Statement, ...]:
 def _set(table: str, column: str, value: sql.Composable, seed: int) -> tuple[Statement, ...]:
     c = sql.Identifier(column)
     row = _row_of(table, seed, "r.{c} IS NOT NULL", column)
-    update = sql.SQL("UPDATE ONLY {t} AS t SET {c} = {value} WHERE {row} AND ({value})::text IS DISTINCT FROM t.{c}::text")
+    update = sql.SQL("UPDATE ONLY {t} AS t SET {c} = {value} WHERE {row} AND ROW({value})::text <> ROW(t.{c})::text")
     return _quiet(table, update.format(t=sql.SQL(table), c=c, value=value, row=row))
 
 
 def _another_value(step: str, table: str, column: str, category: str, seed: int) -> Wrong:
     c = sql.Identifier(column)
     other = sql.SQL(
-        "(SELECT o.{c} FROM ONLY {t} AS o WHERE o.{c} IS NOT NULL AND o.{c}::text <> t.{c}::text"
+        "(SELECT o.{c} FROM ONLY {t} AS o WHERE o.{c} IS NOT NULL AND ROW(o.{c})::text <> ROW(t.{c})::text"
         " ORDER BY pg_catalog.md5(o.ctid::text || {seed}) LIMIT 1)"
     ).format(c=c, t=sql.SQL(table), seed=sql.Literal(str(seed + 1)))
     made = [_set(table, column, other, seed)]
@@ -175,7 +176,7 @@ def _not_filled(step: str, table: str, column: str, seed: int) -> Wrong:
 
 def _another_row(step: str, table: str, column: str, of: str, key: str, seed: int) -> Wrong:
     other = sql.SQL(
-        "(SELECT o.{key} FROM ONLY {of} AS o WHERE o.{key}::text <> t.{c}::text"
+        "(SELECT o.{key} FROM ONLY {of} AS o WHERE ROW(o.{key})::text <> ROW(t.{c})::text"
         " ORDER BY pg_catalog.md5(o.ctid::text || {seed}) LIMIT 1)"
     ).format(key=sql.Identifier(key), of=sql.SQL(of), c=sql.Identifier(column), seed=sql.Literal(str(seed)))
     return Wrong(step=step, what="refers to another row", where=f"{table}.{column}", ways=(_set(table, column, other, seed),))

@@ -13,6 +13,7 @@ from gonogo.core.engine.events import BatchDone, Event
 from gonogo.core.plan.plan import PlannedStep
 from gonogo.errors import ScriptFailed
 from gonogo.postgres.connection import Connection, find_ours_first, full_name, transaction
+from gonogo.postgres.own_types import why_not_compared
 from gonogo.recovery.written_over import Batch
 from gonogo.run.session import Session
 
@@ -93,6 +94,8 @@ def keyset(connection: Connection, step: PlannedStep) -> Keyset:
             raise ScriptFailed(f"{step.name}: {table} has no column {column}; it has {', '.join(found)}")
         if not found[column][1]:
             raise ScriptFailed(f"{step.name}: {table}.{column} may be NULL, so a batch could miss rows; use another key")
+    if why := why_not_compared(connection, table, columns):
+        raise ScriptFailed(f"{step.name}: {why}; work as their owner (role:), or by another key")
     row = connection.execute(
         "SELECT greatest(reltuples, 0)::bigint FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass(%s)", [table]
     ).fetchone()

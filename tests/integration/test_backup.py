@@ -401,6 +401,14 @@ CREATE TABLE app.parts (id int CHECK (app.sprung(id::text))) PARTITION BY LIST (
 CREATE TABLE app.part PARTITION OF app.parts FOR VALUES IN (1);
 INSERT INTO app.parts VALUES (1);
 ALTER TABLE app.child ADD CONSTRAINT later CHECK (app.sprung(note)) NOT VALID;
+CREATE TYPE app.odd AS (n int);
+CREATE FUNCTION app.as_int(o app.odd) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $f$
+BEGIN PERFORM app.sprung('cast'); RETURN o.n; END $f$;
+CREATE CAST (app.odd AS int) WITH FUNCTION app.as_int(app.odd) AS IMPLICIT;
+CREATE TABLE app.refers (o app.odd);
+INSERT INTO app.refers VALUES (ROW(1)::app.odd);
+ALTER TABLE app.refers ADD CONSTRAINT by_cast FOREIGN KEY (o) REFERENCES app.checked (id);
+COMMENT ON CONSTRAINT by_cast ON app.refers IS 'validated as it is restored';
 """
 
 

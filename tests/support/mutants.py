@@ -207,6 +207,24 @@ MUTANTS = {
         "* 1000000)::bigint = p_at_us;\n  IF FALSE THEN",
         ("tests/acceptance/test_failover.py", "-k", "lost_commits"),
     ),
+    "a cast that somebody else wrote is called": Mutant(
+        "gonogo/postgres/own_types.py",
+        "    if row is None:\n",
+        "    if True:\n",
+        ("tests/integration/test_own_casts.py",),
+    ),
+    "a foreign key of a copy is validated as gonogo": Mutant(
+        "gonogo/recovery/pg_restore.py",
+        "casts=calls_casts(url)",
+        "casts=False",
+        ("tests/integration/test_backup.py", "-k", "tables_owner_wrote"),
+    ),
+    "no check notices a wrong, and that is no blind spot": Mutant(
+        "gonogo/rehearsal/blind_spots.py",
+        "            if not by:\n",
+        "            if False:\n",
+        ("tests/acceptance/test_blind_spots.py", "-k", "no_check_looks_at"),
+    ),
     "a backup that somebody wrote passes the gate": Mutant(
         "gonogo/run/gate.py",
         "    if forged := why_evidence_invalid(",

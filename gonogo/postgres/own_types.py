@@ -1,0 +1,39 @@
+"""Columns whose values cannot be compared, or written as JSON, without running what somebody else wrote.
+
+A cast is found by the types alone, whatever the search path: whoever owns a table can give a column a type of their own, with a
+cast to text, to json or to a number by a function of theirs. A statement of ours that casts such a value would call it as gonogo.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gonogo.postgres.connection import Connection
+
+_FOREIGN = "JOIN pg_catalog.pg_roles r ON r.oid = p.proowner WHERE NOT r.rolsuper AND r.rolname <> CURRENT_USER"
+_COLUMN = f"""
+SELECT a.attname, pg_catalog.format_type(a.atttypid, NULL) FROM pg_catalog.pg_attribute a
+WHERE a.attrelid = pg_catalog.to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped AND a.atttypid >= 16384
+  AND (%s::text[] IS NULL OR a.attname = ANY (%s::text[]))
+  AND (EXISTS (SELECT FROM pg_catalog.pg_cast c JOIN pg_catalog.pg_proc p ON p.oid = c.castfunc {_FOREIGN})
+    OR EXISTS (SELECT FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_proc p ON p.oid = o.oprcode {_FOREIGN}))
+ORDER BY a.attnum LIMIT 1
+"""
+
+
+def why_not_compared(connection: Connection, table: str, columns: Sequence[str] | None = None) -> str:
+    """Say which column of a table has a type that somebody gave casts or operators of their own, or nothing.
+
+    Args:
+        connection: where; what its role itself, or a superuser, wrote is nobody else's.
+        table: its name, as SQL.
+        columns: the columns that matter; all of them without any.
+    """
+    names = None if columns is None else list(columns)
+    row = connection.execute(_COLUMN, [table, names, names]).fetchone()
+    if row is None:
+        return ""
+    return (
+        f"{table}.{row[0]} has the type {row[1]}, and somebody else than this role or a superuser made casts or operators here:"
+        " to compare its values would run what they wrote"
+    )
