@@ -82,23 +82,38 @@ def column_of(text: str) -> tuple[sql.Identifier, str]:
     return table_name(table), column
 
 
-def busiest(question: Question, connection: Connection, query: str, most: int) -> list[TupleRow]:
+def busiest(question: Question, connection: Connection, query: str, most: int, *, needs_texts: bool) -> list[TupleRow]:
     """Ask pg_stat_statements, which lies in the schema that somebody chose for it.
+
+    It holds the statements of every database of the server; where one of those has another encoding, their texts may not be
+    readable here.
 
     Args:
         question: the check.
         connection: where.
         query: with `{view}` where the view's name belongs, and one parameter.
         most: how many statements at most.
+        needs_texts: whether it can do nothing without the texts of statements, which are NULL then.
 
     Raises:
-        StepError: it is not there.
+        StepError: it is not there, or its texts are needed and cannot be read.
     """
+    try:
+        return _busiest(question, connection, query, most, texts=True)
+    except (psycopg.errors.CharacterNotInRepertoire, psycopg.errors.UntranslatableCharacter):
+        if needs_texts:
+            raise StepError(
+                "the texts of pg_stat_statements cannot be read here: it holds statements of a database with another encoding"
+            ) from None
+        return _busiest(question, connection, query, most, texts=False)
+
+
+def _busiest(question: Question, connection: Connection, query: str, most: int, *, texts: bool) -> list[TupleRow]:
     with asking(question, connection):
         row = connection.execute(_STATEMENTS).fetchone()
         if row is None:
             raise StepError("the extension pg_stat_statements is not there; CREATE EXTENSION pg_stat_statements")
-        view = sql.Identifier(str(row[0]), "pg_stat_statements")
+        view = sql.SQL("{}({})").format(sql.Identifier(str(row[0]), "pg_stat_statements"), sql.Literal(texts))
         return connection.execute(sql.SQL(query).format(view=view), [most]).fetchall()
 
 

@@ -28,7 +28,8 @@ def measure(question: Question, connection: Connection) -> Measurement:
     if connection.info.server_version < 160000:
         raise StepError("a generic plan is known from PostgreSQL 16 on")
     before = question.baseline.facts if question.baseline else {}
-    rows = busiest(question, connection, _BUSIEST, int(question.check.plans or 1) * (20 if before else 1))
+    most = int(question.check.plans or 1) * (20 if before else 1)
+    rows = busiest(question, connection, _BUSIEST, most, needs_texts=True)
     now: dict[str, tuple[str, str]] = {}
     for key, query in rows:
         if not before or str(key) in before:

@@ -13,7 +13,7 @@ from gonogo.postgres.connection import Connection
 
 _BUSIEST = """
 SELECT queryid::text || '/' || userid::text || '/' || toplevel::text, calls, total_exec_time,
-  pg_catalog.left(pg_catalog.regexp_replace(query, '\\s+', ' ', 'g'), 60)
+  coalesce(pg_catalog.left(pg_catalog.regexp_replace(query, '\\s+', ' ', 'g'), 60), 'the statement ' || queryid::text)
 FROM {view}
 WHERE dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) AND queryid IS NOT NULL
 ORDER BY total_exec_time DESC LIMIT %s
@@ -26,7 +26,7 @@ def measure(question: Question, connection: Connection) -> Measurement:
     """Compare each of the busiest statements of the baseline with what came since."""
     before = {key: said.split(" ") for key, said in question.baseline.facts.items()} if question.baseline else {}
     # what was busy before is looked for among more than were busy then
-    rows = busiest(question, connection, _BUSIEST, int(question.check.statements or 1) * 20)
+    rows = busiest(question, connection, _BUSIEST, int(question.check.statements or 1) * 20, needs_texts=False)
     now = {str(key): (int(calls), float(total), str(text)) for key, calls, total, text in rows}
     if not before:
         kept = dict(list(now.items())[: question.check.statements])

@@ -21,6 +21,36 @@ ORDER BY a.attnum LIMIT 1
 """
 
 
+#: the type beneath the domains of a column `a`, by name: a text that is cast to a domain runs what that checks
+BASE_TYPE = """(WITH RECURSIVE b(type, modifier) AS (
+  SELECT a.atttypid, a.atttypmod
+  UNION ALL SELECT t.typbasetype, t.typtypmod FROM b JOIN pg_catalog.pg_type t ON t.oid = b.type WHERE t.typtype = 'd')
+ SELECT pg_catalog.format_type(b.type, b.modifier) FROM b JOIN pg_catalog.pg_type t ON t.oid = b.type WHERE t.typtype <> 'd')"""
+_WRITES = f"""
+SELECT p.oid::pg_catalog.regprocedure::text FROM pg_catalog.pg_depend d
+JOIN pg_catalog.pg_proc p ON d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.refobjid = p.oid {_FOREIGN} AND (
+  d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND d.objid IN (SELECT k.oid FROM pg_catalog.pg_constraint k
+    WHERE k.conrelid = %(table)s::pg_catalog.regclass OR k.contypid IN (
+      SELECT a.atttypid FROM pg_catalog.pg_attribute a WHERE a.attrelid = %(table)s::pg_catalog.regclass))
+  OR d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND d.objid IN (
+    SELECT f.oid FROM pg_catalog.pg_attrdef f WHERE f.adrelid = %(table)s::pg_catalog.regclass)
+  OR d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid IN (
+    SELECT i.indexrelid FROM pg_catalog.pg_index i WHERE i.indrelid = %(table)s::pg_catalog.regclass))
+LIMIT 1
+"""
+
+
+def why_not_written(connection: Connection, table: str) -> str:
+    """Say which function of somebody else's a row calls that is written into a table, or nothing.
+
+    Args:
+        connection: where; what its role itself, or a superuser, wrote is nobody else's.
+        table: its name, as SQL.
+    """
+    row = connection.execute(_WRITES, {"table": table}).fetchone()
+    return f"a row of {table} calls {row[0]}, which somebody else wrote" if row else why_not_compared(connection, table)
+
+
 def why_not_compared(connection: Connection, table: str, columns: Sequence[str] | None = None) -> str:
     """Say which column of a table has a type that somebody gave casts or operators of their own, or nothing.
 

@@ -16,15 +16,17 @@ from psycopg import sql
 
 from gonogo.core.engine.events import WrittenOver
 from gonogo.postgres.connection import Connection, name_of
-from gonogo.postgres.own_types import why_not_compared
+from gonogo.postgres.own_types import BASE_TYPE, why_not_compared
 from gonogo.recovery.data_loss import OF_THE_RUN, UNKNOWN, WROTE
 from gonogo.recovery.written_over import Noted
 
-#: a table's columns that hold what was written into them, by number; with the value that nobody wrote, where a constant is that
-_COLUMNS = """
-SELECT a.attnum, a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod),
+#: a table's columns that hold what was written into them, by number, with the types beneath their domains; with the value that
+#: nobody wrote, where a constant is that
+_COLUMNS = f"""
+SELECT a.attnum, a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod), {BASE_TYPE},
   CASE WHEN a.atthasmissing THEN (a.attmissingval::text::text[])[1] END,
-  CASE WHEN e.text ~ $re$^('([^'\\\\]|'')*'|-?[0-9.]+|true|false)(::[a-z0-9_ ."()\\[\\],]+)*$$re$ THEN e.text END
+  CASE WHEN e.text ~ $re$^('([^'\\\\]|'')*'|-?[0-9.]+|true|false)(::[a-z0-9_ ."()\\[\\],]+)*$$re$
+    THEN pg_catalog.substring(e.text, $re$^('(?:[^'\\\\]|'')*'|-?[0-9.]+|true|false)$re$) END
 FROM pg_catalog.pg_attribute a LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 CROSS JOIN LATERAL (SELECT pg_catalog.pg_get_expr(d.adbin, d.adrelid) AS text) e
 WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum
@@ -158,11 +160,13 @@ def note(
     return stakes
 
 
-def _column(connection: Connection, number: int, name: str, kind: str, missing: str | None, constant: str | None) -> _Column:
+def _column(
+    connection: Connection, number: int, name: str, kind: str, base: str, missing: str | None, constant: str | None
+) -> _Column:
     unwritten = []
-    given = [] if missing is None else [sql.SQL("({}::").format(sql.Literal(missing)) + sql.SQL(kind) + sql.SQL(")")]
-    given += [] if constant is None else [sql.SQL("(") + sql.SQL(constant) + sql.SQL(")")]
-    for value in given:
+    literals = [None if missing is None else sql.Literal(missing), None if constant is None else sql.SQL(constant)]
+    for literal in filter(None, literals):
+        value = sql.SQL("({}::").format(literal) + sql.SQL(base) + sql.SQL(")")
         # as it reads in a row
         row = connection.execute(sql.SQL("SELECT pg_catalog.to_jsonb(") + value + sql.SQL(") #>> '{}'")).fetchone()
         unwritten += [] if row is None or row[0] is None else [str(row[0])]

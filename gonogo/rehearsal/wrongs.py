@@ -14,6 +14,7 @@ import psycopg
 from psycopg import sql
 
 from gonogo.postgres.connection import Connection
+from gonogo.postgres.own_types import why_not_written
 from gonogo.rehearsal.holdings import Thing, Written
 
 Statement: TypeAlias = sql.SQL | sql.Composed
@@ -50,8 +51,9 @@ def wrongs(connection: Connection, step: str, made: Written, seed: int) -> Itera
     """
     keys = dict(_foreign_keys(connection))
     types = {(str(table), str(column)): str(category) for table, column, category in connection.execute(_TYPES.encode())}
-    values = [key for key in made.columns if key in types]
-    tables = [table for table in made.grown if any(of == table for of, _ in types)]
+    closed = {table for table in {table for table, _ in types} if why_not_written(connection, table)}
+    values = [key for key in made.columns if key in types and key[0] not in closed]
+    tables = [table for table in made.grown if any(of == table for of, _ in types) and table not in closed]
     things = [thing for thing in made.things if thing in set(_still_there(connection, made.things))]
     groups: Sequence[Iterable[Wrong]] = (
         [_another_value(step, table, column, types[table, column], seed) for table, column in values],

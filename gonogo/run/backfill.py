@@ -13,13 +13,13 @@ from gonogo.core.engine.events import BatchDone, Event
 from gonogo.core.plan.plan import PlannedStep
 from gonogo.errors import ScriptFailed
 from gonogo.postgres.connection import Connection, find_ours_first, full_name, transaction
-from gonogo.postgres.own_types import why_not_compared
+from gonogo.postgres.own_types import BASE_TYPE, why_not_compared
 from gonogo.recovery.written_over import Batch
 from gonogo.run.session import Session
 
 _MARK = re.compile(r"gonogo\.batch\('((?:[^']|'')*)'\)")
-_COLUMNS = """
-SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull
+_COLUMNS = f"""
+SELECT a.attname, {BASE_TYPE}, a.attnotnull
 FROM pg_catalog.pg_attribute a
 WHERE a.attrelid = pg_catalog.to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
 """

@@ -259,8 +259,32 @@ def test_the_busiest_statements_are_compared_with_what_they_took_before(server_1
             connection.execute("SELECT work(0.05)")
         after = measure(plan, "c", environment, connection, before)
         assert value(after) > 4
-        assert "SELECT work" in after.notes[0]
+        assert "SELECT work" in after.notes[0] or "the statement " in after.notes[0]
         assert judge_all(check.expectations, None, after, before).verdict is Verdict.FAIL
+
+
+def test_statements_of_a_database_with_another_encoding_keep_no_check_from_its_answer(server_15: Server) -> None:
+    url = server_15.database()
+    with visit(Database(url=url)) as connection:
+        connection.execute("CREATE EXTENSION pg_stat_statements")
+        connection.execute("CREATE DATABASE bytes ENCODING SQL_ASCII TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'")
+        try:
+            with psycopg.connect(url, dbname="bytes", client_encoding="SQL_ASCII", autocommit=True) as bytes_:
+                bytes_.execute(b"SELECT 1 AS a\xefve")
+            connection.execute("SELECT pg_stat_statements_reset(0, (SELECT oid FROM pg_database WHERE datname = 'nowhere'), 0)")
+            for _ in range(6):
+                connection.execute("SELECT count(*) FROM pg_class")
+            check = Check.model_validate({"statements": 5, "expect": "<= 2"})
+            plan = Plan.model_construct(checks={"c": check}, questions={})
+            before = measure(plan, "c", CheckEnvironment(), connection)
+            assert before.facts, before.error
+            for _ in range(6):
+                connection.execute("SELECT count(*) FROM pg_class")
+            after = measure(plan, "c", CheckEnvironment(), connection, before)
+            assert after.numbers, after
+        finally:
+            connection.execute("DROP DATABASE bytes WITH (FORCE)")
+            connection.execute("SELECT pg_stat_statements_reset()")
 
 
 def test_a_busy_statement_that_is_planned_otherwise_is_named() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -16,10 +18,14 @@ from support.servers import Server
 from gonogo.postgres.own_types import why_not_compared
 
 pytestmark = [pytest.mark.attack("objects in the target"), pytest.mark.timeout(300)]
-#: a table with a column of a type whose casts and operators call what asks for what a superuser may
-TRAP = """
+#: asks for what a superuser may
+SPRUNG = """
 CREATE FUNCTION app.sprung() RETURNS int LANGUAGE plpgsql AS $f$
-BEGIN EXECUTE 'ALTER ROLE {role} SUPERUSER'; RETURN 1; EXCEPTION WHEN insufficient_privilege THEN RETURN 1; END $f$;
+BEGIN EXECUTE 'COPY (SELECT 1) TO PROGRAM ''touch {file}'''; EXECUTE 'ALTER ROLE {role} SUPERUSER'; RETURN 1;
+EXCEPTION WHEN insufficient_privilege THEN RETURN 1; END $f$;
+"""
+#: a table with a column of a type whose casts and operators call what asks for what a superuser may
+CASTS = """
 CREATE TYPE app.odd AS ENUM ({labels});
 CREATE TABLE app.wallet (id int PRIMARY KEY, n app.odd NOT NULL, note text);
 CREATE TABLE app.entry (id int PRIMARY KEY, wallet app.odd);
@@ -61,21 +67,39 @@ FILES = {
 }
 
 
-@pytest.fixture
-def trapped(any_server: Server) -> Iterator[tuple[str, str]]:
-    """A database in which somebody who may only make objects has laid the trap; its URL for a superuser, and who that is."""
-    url, role = any_server.database(), f"caster_{os.getpid()}"
+@contextmanager
+def laid(server: Server, trap: str) -> Iterator[tuple[str, str]]:
+    """A database in which somebody who may only make objects has laid a trap; its URL for a superuser, and who that is."""
+    url, role, file = server.database(), f"caster_{os.getpid()}", _file()
+    file.unlink(missing_ok=True)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(f"CREATE ROLE {role} LOGIN; CREATE SCHEMA app AUTHORIZATION {role}".encode())
         try:
             with psycopg.connect(url, user=role, autocommit=True) as owner:
-                owner.execute(TRAP.format(role=role, labels=", ".join(f"'{n}'" for n in range(1, 21))).encode())
+                owner.execute(SPRUNG.replace("{role}", role).replace("{file}", str(file)).encode())
+                owner.execute(trap.encode())
             yield url, role
         finally:
             connection.execute(f"ALTER ROLE {role} NOSUPERUSER; DROP OWNED BY {role} CASCADE; DROP ROLE {role}".encode())
 
 
-def is_super(url: str, role: str) -> bool:
+@pytest.fixture
+def trapped(any_server: Server) -> Iterator[tuple[str, str]]:
+    """One with casts and operators of a type of their own."""
+    with laid(any_server, CASTS.format(labels=", ".join(f"'{n}'" for n in range(1, 21)))) as found:
+        yield found
+
+
+def _file() -> Path:
+    """What a program makes that only a superuser may start; a transaction does not take it back."""
+    return Path(tempfile.gettempdir()) / f"gonogo-sprung-{os.getpid()}"
+
+
+def sprang(url: str, role: str) -> bool:
+    """Say whether the trap was called by a superuser."""
+    if _file().exists():
+        _file().unlink()
+        return True
     with psycopg.connect(url, autocommit=True) as connection:
         return connection.execute("SELECT rolsuper FROM pg_roles WHERE rolname = %s", [role]).fetchone() == (True,)
 
@@ -90,7 +114,7 @@ def test_the_trap_springs_where_a_superuser_casts_or_compares(trapped: tuple[str
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("SET search_path TO pg_catalog, pg_temp")
             connection.execute(query.encode())
-            assert is_super(url, role), query
+            assert sprang(url, role), query
             connection.execute(sql.SQL("ALTER ROLE {} NOSUPERUSER").format(sql.Identifier(role)))
 
 
@@ -102,7 +126,7 @@ def test_nothing_of_gonogos_calls_a_cast_of_somebody_elses(trapped: tuple[str, s
 
     def do(*command: str) -> str:
         done = gonogo(*command, cwd=project, env=env)
-        assert not is_super(url, role), f"{command}: it sprang"
+        assert not sprang(url, role), f"{command}: it sprang"
         assert "Traceback" not in done.stdout + done.stderr
         return done.stdout + done.stderr
 
@@ -129,3 +153,33 @@ def test_what_a_superuser_or_the_role_itself_wrote_is_compared(trapped: tuple[st
         assert why_not_compared(connection, "app.wallet", ["id", "note"]) == ""
         connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
         assert why_not_compared(connection, "app.wallet") == ""
+
+
+CHECKED = """
+CREATE FUNCTION app.fine(what anyelement) RETURNS boolean LANGUAGE plpgsql AS 'BEGIN PERFORM app.sprung(); RETURN true; END';
+CREATE DOMAIN app.code AS int CHECK (app.fine(VALUE));
+CREATE TABLE app.coded (id app.code PRIMARY KEY, note text);
+CREATE TABLE app.ruled (id int PRIMARY KEY, note text CHECK (app.fine(note)), at int DEFAULT app.sprung());
+INSERT INTO app.coded SELECT g, 'note' FROM generate_series(1, 20) g;
+INSERT INTO app.ruled SELECT g, 'note' FROM generate_series(1, 20) g;
+"""
+LOOKS = BOOK[: BOOK.index("          - {step: note")] + (
+    "          - {step: note, sql: b.sql, undo: b.undo.sql}\n"
+    "          - {step: fill, backfill: {table: app.coded, sql: fill.sql}, undo: nothing}\n"
+    "checks:\n  quiet: {query: SELECT 0, expect: '= 0'}\n"
+)
+
+
+def test_what_a_domain_or_a_table_checks_is_not_called_by_what_only_looks(any_server: Server, make_project: Make) -> None:
+    project = make_project(
+        LOOKS,
+        b__sql="ALTER TABLE app.ruled ADD COLUMN extra text DEFAULT 'x';\nCREATE TABLE app.copied (id int, extra text);\n",
+        b__undo__sql="DROP TABLE app.copied;\nALTER TABLE app.ruled DROP COLUMN extra;\n",
+        # it writes another table, so that a key of the domain is only compared
+        fill__sql="INSERT INTO app.copied SELECT c.id, 'x' FROM app.coded c WHERE gonogo.batch('c');\n",
+    )
+    with laid(any_server, CHECKED) as (url, role):
+        for command in (("rehearse", "--blind-spots"), ("run", "--without-prefect"), ("rollback", "--without-prefect")):
+            done = gonogo(command[0], "book", *command[1:], cwd=project, env=environment(TEST_URL=url))
+            assert done.returncode in (0, 11), done.stdout + done.stderr
+            assert not sprang(url, role), f"{command}: it sprang"

@@ -213,6 +213,12 @@ MUTANTS = {
         "    if True:\n",
         ("tests/integration/test_own_casts.py",),
     ),
+    "a wrong is planted where somebody else's code runs": Mutant(
+        "gonogo/rehearsal/wrongs.py",
+        "if why_not_written(connection, table)}",
+        "if False}",
+        ("tests/integration/test_own_casts.py", "-k", "domain"),
+    ),
     "a foreign key of a copy is validated as gonogo": Mutant(
         "gonogo/recovery/pg_restore.py",
         "casts=calls_casts(url)",
