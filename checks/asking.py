@@ -67,7 +67,7 @@ def require_comparable(connection: Connection, table: sql.Composable, columns: S
         StepError: there is such a column.
     """
     if why := why_not_compared(connection, table.as_string(None), columns):
-        raise StepError(f"{why}; ask as their owner (`role:`), or with a query of your own")
+        raise StepError(f"{why}; ask with a query of your own")
 
 
 def table_name(text: str) -> sql.Identifier:

@@ -8,6 +8,7 @@ from psycopg import sql
 
 from gonogo.errors import StepError
 from gonogo.postgres.connection import Connection, find, full_name
+from gonogo.postgres.own_types import why_not_read
 
 # How each column goes into the hash of its row. Only a type whose equal values are written alike may be hashed as it is, and
 # int8 and its kin not even then: their hash folds 64 bits to 32. What has a binary form of its own goes by that, which tells
@@ -86,4 +87,6 @@ def _name(connection: Connection, table: str) -> str:
     found = find(connection, table)
     if found is None:
         raise StepError(f"there is no table {table}")
+    if why := why_not_read(connection, found):
+        raise StepError(f"{why}; name the table, or ask with a query of your own")
     return found

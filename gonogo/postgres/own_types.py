@@ -1,4 +1,6 @@
-"""Columns whose values cannot be compared, or written as JSON, without running what somebody else wrote.
+"""What cannot be read, or compared, without running what somebody else wrote.
+
+A view calls functions as whoever reads it: a table that was replaced by one of the same name would run them as gonogo.
 
 A cast is found by the types alone, whatever the search path: whoever owns a table can give a column a type of their own, with a
 cast to text, to json or to a number by a function of theirs. A statement of ours that casts such a value would call it as gonogo.
@@ -10,7 +12,13 @@ from collections.abc import Sequence
 
 from gonogo.postgres.connection import Connection
 
-_FOREIGN = "JOIN pg_catalog.pg_roles r ON r.oid = p.proowner WHERE NOT r.rolsuper AND r.rolname <> CURRENT_USER"
+#: of anybody but a superuser and who logged in: what runs under SET ROLE can go back to that
+_OTHERS = "NOT r.rolsuper AND r.rolname <> SESSION_USER"
+_FOREIGN = f"JOIN pg_catalog.pg_roles r ON r.oid = p.proowner WHERE {_OTHERS}"
+_VIEW = f"""
+SELECT r.rolname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_roles r ON r.oid = c.relowner
+WHERE c.oid = pg_catalog.to_regclass(%s) AND c.relkind = 'v' AND {_OTHERS}
+"""
 _COLUMN = f"""
 SELECT a.attname, pg_catalog.format_type(a.atttypid, NULL) FROM pg_catalog.pg_attribute a
 WHERE a.attrelid = pg_catalog.to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped AND a.atttypid >= 16384
@@ -36,15 +44,29 @@ JOIN pg_catalog.pg_proc p ON d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.reg
     SELECT f.oid FROM pg_catalog.pg_attrdef f WHERE f.adrelid = %(table)s::pg_catalog.regclass)
   OR d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid IN (
     SELECT i.indexrelid FROM pg_catalog.pg_index i WHERE i.indrelid = %(table)s::pg_catalog.regclass))
+UNION ALL
+SELECT 'the rule ' || w.rulename FROM pg_catalog.pg_rewrite w JOIN pg_catalog.pg_class c ON c.oid = w.ev_class
+JOIN pg_catalog.pg_roles r ON r.oid = c.relowner WHERE c.oid = %(table)s::pg_catalog.regclass AND {_OTHERS}
 LIMIT 1
 """
+
+
+def why_not_read(connection: Connection, table: str) -> str:
+    """Say that a relation is somebody else's view, or nothing.
+
+    Args:
+        connection: where.
+        table: its name, as SQL.
+    """
+    row = connection.execute(_VIEW, [table]).fetchone()
+    return f"{table} is a view of {row[0]}'s: to read it would run what {row[0]} wrote" if row else ""
 
 
 def why_not_written(connection: Connection, table: str) -> str:
     """Say which function of somebody else's a row calls that is written into a table, or nothing.
 
     Args:
-        connection: where; what its role itself, or a superuser, wrote is nobody else's.
+        connection: where; what a superuser or who logged in there wrote is nobody else's.
         table: its name, as SQL.
     """
     row = connection.execute(_WRITES, {"table": table}).fetchone()
@@ -55,15 +77,17 @@ def why_not_compared(connection: Connection, table: str, columns: Sequence[str] 
     """Say which column of a table has a type that somebody gave casts or operators of their own, or nothing.
 
     Args:
-        connection: where; what its role itself, or a superuser, wrote is nobody else's.
+        connection: where; what a superuser or who logged in there wrote is nobody else's.
         table: its name, as SQL.
         columns: the columns that matter; all of them without any.
     """
+    if why := why_not_read(connection, table):
+        return why
     names = None if columns is None else list(columns)
     row = connection.execute(_COLUMN, [table, names, names]).fetchone()
     if row is None:
         return ""
     return (
-        f"{table}.{row[0]} has the type {row[1]}, and somebody else than this role or a superuser made casts or operators here:"
-        " to compare its values would run what they wrote"
+        f"{table}.{row[0]} has the type {row[1]}, and somebody who is neither a superuser nor this login made casts or operators"
+        " here: to compare its values would run what they wrote"
     )

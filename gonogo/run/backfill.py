@@ -95,7 +95,7 @@ def keyset(connection: Connection, step: PlannedStep) -> Keyset:
         if not found[column][1]:
             raise ScriptFailed(f"{step.name}: {table}.{column} may be NULL, so a batch could miss rows; use another key")
     if why := why_not_compared(connection, table, columns):
-        raise ScriptFailed(f"{step.name}: {why}; work as their owner (role:), or by another key")
+        raise ScriptFailed(f"{step.name}: {why}; work by another key")
     row = connection.execute(
         "SELECT greatest(reltuples, 0)::bigint FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass(%s)", [table]
     ).fetchone()

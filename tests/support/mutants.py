@@ -213,6 +213,12 @@ MUTANTS = {
         "    if True:\n",
         ("tests/integration/test_own_casts.py",),
     ),
+    "a view that took the place of a table is read": Mutant(
+        "gonogo/postgres/own_types.py",
+        "AND c.relkind = 'v' AND",
+        "AND c.relkind = 'x' AND",
+        ("tests/integration/test_own_casts.py", "-k", "took_the_place"),
+    ),
     "a wrong is planted where somebody else's code runs": Mutant(
         "gonogo/rehearsal/wrongs.py",
         "if why_not_written(connection, table)}",
