@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from support.command import environment, gonogo
 from support.desk import Desk, Make, lay
+from support.round_trips import PLANS
+from support.round_trips import lay as lay_plan
 from support.servers import Server
 
 BOOK = """
@@ -158,3 +163,21 @@ def test_a_runbook_can_ask_for_few_blind_spots_and_accept_one_with_its_reason(ma
     page = max((here.project / ".gonogo/rehearsals").glob("*.md")).read_text(encoding="utf-8")
     assert "| work.tags | public.tag.label | another value | nobody reads it |" in page
     assert here("run", "book", "--without-prefect").returncode == 0
+
+
+#: how many blind spots a plan's runbook has: none is added without a reason
+PLANNED = {"guardian-multi-credit": 0}
+
+
+@pytest.mark.parametrize("name", PLANNED)
+def test_a_plans_checks_notice_what_could_be_wrong(name: str, server: Server, tmp_path: Path) -> None:
+    _, env = lay_plan(next(plan for plan in PLANS if plan.name == name), server, tmp_path)
+
+    done = gonogo("rehearse", name, "--blind-spots", "--json", cwd=tmp_path, env={**environment(), **env}, timeout=300)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout)["blind"]
+    assert (len([spot for spot in found["spots"] if not spot["accepted"]]), found["left_out"]) == (PLANNED[name], 0), found[
+        "spots"
+    ]
+    assert found["tried"] > 20
