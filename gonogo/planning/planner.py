@@ -108,6 +108,7 @@ def _plan_of(draft: Draft, project: Project, work: _Work) -> Plan:
         backup=next(iter(draft.here([runbook.backup])), None),
         rehearsal=next(iter(draft.here([runbook.rehearsal])), None),
         rehearse_on=target.rehearse_on,
+        accepted_spots=runbook.rehearsal.accepted_spots if runbook.rehearsal else {},
         baseline=draft.on_target(runbook.baseline),
         checks=checks,
         questions=questions,

@@ -24,7 +24,7 @@ from gonogo.rehearsal.holdings import Holdings, Written, holdings, written
 from gonogo.rehearsal.wrongs import NotPlanted, Refused, Wrong, plant, wrongs
 
 #: how many wrongs are planted, and for how many seconds, where nobody says otherwise
-MOST, WITHIN = 300, 100.0
+MOST, WITHIN = 1000, 100.0
 #: what looks at the server and not at what is in the database: none of these wrongs is there to be seen
 _ELSEWHERE = frozenset({"activity", "statements", "plans"})
 

@@ -284,7 +284,7 @@ class _RoundTrip:
         )
         with inspect_copy(runner.session.database) as looking:
             found = search.run(looking, self._watcher.made).replace(not_asked=tuple(others))
-        self.blind = accepted(found, plan.rehearsal.accepted_spots if plan.rehearsal else {})
+        self.blind = accepted(found, plan.accepted_spots)
 
     def _run_phase(self, runner: Runner) -> None:
         run_phase_on_copy(runner, self.proof)

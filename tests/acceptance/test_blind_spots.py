@@ -166,7 +166,7 @@ def test_a_runbook_can_ask_for_few_blind_spots_and_accept_one_with_its_reason(ma
 
 
 #: how many blind spots a plan's runbook has: none is added without a reason
-PLANNED = {"guardian-multi-credit": 0}
+PLANNED = {"guardian-multi-credit": 0, "goodbuy-hq": 0}
 
 
 @pytest.mark.parametrize("name", PLANNED)

@@ -211,6 +211,8 @@ class Plan(RunSettings):
     backup: Backup | None = None
     rehearsal: Rehearsal | None = None
     rehearse_on: str = ""
+    #: why some blind spots are no matter, also where nobody asks for a rehearsal
+    accepted_spots: Mapping[str, str] = {}
     baseline: tuple[str, ...] = ()
     checks: Mapping[str, Check] = {}
     #: the script of each check that has one
