@@ -15,7 +15,7 @@ from checks.kind import Question
 from gonogo.core.engine.verdict import Measurement
 from gonogo.errors import StepError
 from gonogo.postgres.connection import FIND_THEIRS, Connection, find_ours_first, milliseconds, transaction
-from gonogo.postgres.own_types import why_not_compared
+from gonogo.postgres.own_types import NO_VIEWS, why_not_compared
 
 Finds: TypeAlias = Literal["ours", "theirs", "types"]
 _STATEMENTS = b"""
@@ -43,6 +43,9 @@ def asking(question: Question, connection: Connection, *, one_snapshot: bool = F
         if one_snapshot and not inside:
             connection.execute(b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         connection.execute(f"SET LOCAL statement_timeout = {milliseconds(check.within)}".encode())
+        if finds != "theirs":
+            # a table that somebody replaces by a view while it is waited for
+            connection.execute(NO_VIEWS.encode())
         if finds == "theirs":
             connection.execute(FIND_THEIRS.encode())
         elif finds == "types":

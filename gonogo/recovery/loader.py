@@ -67,7 +67,8 @@ def parts_of(listed: Path, superusers: Mapping[str, bool], *, casts: bool = Fals
     """
     lists: dict[str, list[str]] = {"rows": [], "checks": [], "rest": [], "keys": [], "comments": []}
     owners = dict[str, None]()
-    for line in listed.read_text(encoding="utf-8").splitlines():
+    # a name may hold what else ends a line elsewhere, such as a form feed
+    for line in filter(None, listed.read_text(encoding="utf-8").split("\n")):
         # an entry ends with its owner, whose name may hold blanks
         owner = max((role for role in superusers if line.endswith(f" {role}")), key=len, default="")
         name = _part_of(line, guarded=bool(owner) and not superusers[owner], casts=casts)

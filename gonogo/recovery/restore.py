@@ -418,7 +418,7 @@ def _in_place_script(backup: BackupFolder, restorer: Restorer, folder: Path, say
         finish(process, say, "reading the dump")
     held = [str(row[0]) for row in restorer.connection.execute(_SCHEMAS_OF_EXTENSIONS).fetchall()]
     skipped = (*_NOT_IN_PLACE, *(f"SCHEMA - {name} " for name in held))
-    lines = listed.read_text(encoding="utf-8").splitlines()
+    lines = listed.read_text(encoding="utf-8").split("\n")
     kept = [line for line in lines if not (found := _ENTRY.match(line)) or not f"{found.group(1)} ".startswith(skipped)]
     private_files.write(listed, "\n".join(kept) + "\n")
     return write_script(backup, folder, [f"--use-list={listed}"], restorer.database.url, say)

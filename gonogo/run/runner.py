@@ -122,6 +122,9 @@ class Runner:
             self.fold_anew(str(error), self.state.seq)
             return
         for event in newer:
+            # nobody but this process may record what a runner does; what it cannot hold any more it does not go along with
+            if why := signatures.why_foreign(self.ledger, self.run, self.plan, self.keys, event, self.answered):
+                raise Refused(f"{why}. See `gonogo ledger verify`, and who may write to the schema gonogo of the target")
             self.take_in(event)
 
     def take_in(self, event: Event) -> None:

@@ -9,9 +9,11 @@ from typing import Any, TypeVar
 
 from gonogo.core.engine.events import (
     Accepting,
+    Event,
     ItemConfirmed,
     Kind,
     PeopleAsked,
+    PhaseStarted,
     RollbackAsked,
     Signed,
     VoteCast,
@@ -19,13 +21,13 @@ from gonogo.core.engine.events import (
 )
 from gonogo.core.engine.evolve import ROLLBACK, vote_of
 from gonogo.core.engine.state import State
-from gonogo.core.model.people import NO_GO, agreed, missing_votes
+from gonogo.core.model.people import NO_GO, agreed, holds, missing_votes
 from gonogo.core.plan.plan import Plan
 from gonogo.errors import Refused
 from gonogo.keys import Keys
 from gonogo.personal_key import PersonalKey, is_signed
 from gonogo.run.ports import Reader
-from gonogo.run.signatures import bound, why_evidence_invalid, why_launch_invalid, without_signature
+from gonogo.run.signatures import bound, why_evidence_invalid, why_launch_invalid, why_passed_invalid, without_signature
 
 _Says = TypeVar("_Says", bound=Accepting)
 #: how far apart a signature and its event may lie
@@ -49,10 +51,35 @@ def unsigned(ledger: Reader, run: str, plan: Plan, keys: Keys, said: Iterable[in
     """
     if not plan.protected:
         return
-    launches = [event.seq for event in ledger.read() if event.kind is Kind.PHASE_STARTED]
+    launches = [(event.seq, event.body.person or event.actor) for event in ledger.read() if isinstance(event.body, PhaseStarted)]
     for seq in said:
-        if why := _why_unsigned(ledger, run, plan, keys, seq, max((n for n in launches if n < seq), default=0)):
+        launched, launcher = max((launch for launch in launches if launch[0] < seq), default=(0, ""))
+        if why := _why_unsigned(ledger, run, plan, keys, seq, launched) or _why_not_theirs(plan, ledger.event(seq), launcher):
             yield seq, why
+
+
+def _why_not_theirs(plan: Plan, event: Event, launcher: str) -> str:
+    """Say why somebody may not say what they signed: whoever can write to the ledger need not ask a command for it."""
+    body = event.body
+    if isinstance(body, ItemConfirmed):
+        items = {name: item for number in range(len(plan.phases)) for name, item in plan.items(number).items()}
+        item = items.get(body.item)
+        if item is None or (item.owner and not holds(plan.people, body.person, [item.owner])):
+            return f"event {event.seq}: {body.item} is not {body.person}'s to confirm"
+        return (
+            f"event {event.seq}: {body.item} is confirmed without evidence" if item.evidence and not body.evidence.strip() else ""
+        )
+    if not isinstance(body, VoteCast):
+        return ""
+    rules = (
+        [plan.rollback.authority] if body.on == ROLLBACK else [phase.approve for phase in plan.phases if phase.name == body.on]
+    )
+    for rule in filter(None, rules):
+        if not holds(plan.people, body.person, rule.roles):
+            return f"event {event.seq}: {body.person} holds none of the roles that decide here"
+        if rule.not_launcher and body.person == launcher:
+            return f"event {event.seq}: {body.person} launched this, and the launcher does not decide here"
+    return ""
 
 
 def _why_unsigned(ledger: Reader, run: str, plan: Plan, keys: Keys, seq: int, launched: int) -> str:
@@ -120,6 +147,8 @@ def why_go_invalid(ledger: Reader, run: str, plan: Plan, keys: Keys, state: Stat
     if why := why_launch_invalid(ledger, run, keys, before, answered):
         return why
     if why := why_evidence_invalid(ledger, run, plan, keys, state, answered):
+        return why
+    if why := why_passed_invalid(ledger, run, keys, before, answered):
         return why
     if phase.approve is None:
         return ""

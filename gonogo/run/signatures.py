@@ -11,9 +11,15 @@ from gonogo.core.engine.events import (
     Body,
     ByRunner,
     Event,
+    Go,
+    PeopleAsked,
+    PhaseDone,
     PhaseStarted,
     RehearsalFound,
+    RunDone,
     RunSigned,
+    Verified,
+    WorkDone,
     write_body,
 )
 from gonogo.core.engine.state import State
@@ -142,7 +148,17 @@ def why_launch_invalid(ledger: Reader, run: str, keys: Keys, before: Sequence[Ev
 
 
 #: how what only the runner may say is called in a sentence
-_CALLED: Mapping[type[ByRunner], str] = {PhaseStarted: "launch", RehearsalFound: "rehearsal", BackupProved: "backup"}
+_CALLED: Mapping[type[ByRunner], str] = {
+    PhaseStarted: "launch",
+    RehearsalFound: "rehearsal",
+    BackupProved: "backup",
+    PeopleAsked: "question to people",
+    Go: "go",
+    WorkDone: "end of the work",
+    Verified: "verification",
+    PhaseDone: "end of the phase",
+    RunDone: "end of the run",
+}
 
 
 def _why_not_ours(ledger: Reader, run: str, keys: Keys, event: Event, since: int) -> str:
@@ -154,6 +170,41 @@ def _why_not_ours(ledger: Reader, run: str, keys: Keys, event: Event, since: int
     if not keys.signed_by_project(bound(said, run, body), body.signature):
         return f"{named} is not signed with this project's key; somebody may have written it into the ledger"
     return "" if since <= body.follows < event.seq else f"{named} is an older one: somebody copied it"
+
+
+def why_passed_invalid(ledger: Reader, run: str, keys: Keys, events: Sequence[Event], answered: int) -> str:
+    """Say which go, or question to people, of the newest launch is not this project's, or nothing.
+
+    Whoever may write to the ledger could write one: people are told what its criteria say, and a go begins the work.
+
+    Args:
+        ledger: the run's ledger.
+        run: the run.
+        keys: the project's.
+        events: those up to the go.
+        answered: the newest event up to which a person answered for the run.
+    """
+    launched = max((event.seq for event in events if isinstance(event.body, PhaseStarted)), default=0)
+    for event in events:
+        looked_at = isinstance(event.body, Go | PeopleAsked) and event.seq > max(launched, answered)
+        if looked_at and (why := _why_not_ours(ledger, run, keys, event, launched)):
+            return why
+    return ""
+
+
+def why_foreign(ledger: Reader, run: str, plan: Plan, keys: Keys, event: Event, answered: int) -> str:
+    """Say why an event that came meanwhile is not what this project's runner recorded, or nothing; only a protected target asks.
+
+    Args:
+        ledger: the run's ledger.
+        run: the run.
+        plan: its plan.
+        keys: the project's.
+        event: the event.
+        answered: the newest event up to which a person answered for the run.
+    """
+    asks = plan.protected and isinstance(event.body, ByRunner) and event.seq > answered
+    return _why_not_ours(ledger, run, keys, event, 0) if asks else ""
 
 
 def why_evidence_invalid(ledger: Reader, run: str, plan: Plan, keys: Keys, state: State, answered: int) -> str:

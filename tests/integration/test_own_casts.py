@@ -15,6 +15,9 @@ from support.command import environment, gonogo
 from support.desk import Make
 from support.servers import Server
 
+from checks.asking import asking
+from checks.kind import Question
+from gonogo.core.model.check import Check
 from gonogo.postgres.own_types import why_not_compared
 
 pytestmark = [pytest.mark.attack("objects in the target"), pytest.mark.timeout(300)]
@@ -162,12 +165,24 @@ CREATE FUNCTION app.fine(what anyelement) RETURNS boolean LANGUAGE plpgsql AS 'B
 CREATE DOMAIN app.code AS int CHECK (app.fine(VALUE));
 CREATE TABLE app.coded (id app.code PRIMARY KEY, note text);
 CREATE TABLE app.ruled (id int PRIMARY KEY, note text CHECK (app.fine(note)), at int DEFAULT app.sprung());
+CREATE FUNCTION app.alike(a int, b int) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN app.fine(a); END';
+CREATE OPERATOR app.=== (LEFTARG = int, RIGHTARG = int, FUNCTION = app.alike);
+CREATE DOMAIN app.code_of_code AS app.code;
+CREATE FUNCTION app.part_of(n int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN PERFORM app.fine(n); RETURN 1; END';
+CREATE TABLE app.by_operator (id int PRIMARY KEY, n int CHECK (n OPERATOR(app.===) 1));
+CREATE TABLE app.twice_checked (id int PRIMARY KEY, n app.code_of_code);
+CREATE TABLE app.whole (id int, n int) PARTITION BY LIST (app.part_of(id));
+CREATE TABLE app.piece PARTITION OF app.whole FOR VALUES IN (1);
+INSERT INTO app.by_operator VALUES (1, 1), (2, 1);
+INSERT INTO app.twice_checked VALUES (1, 1), (2, 2);
+INSERT INTO app.whole VALUES (1, 1), (2, 2);
 CREATE TABLE app.also (id int PRIMARY KEY, note text);
 CREATE RULE also AS ON UPDATE TO app.also DO ALSO SELECT app.sprung();
 INSERT INTO app.also VALUES (1, 'note'), (2, 'other');
 INSERT INTO app.coded SELECT g, 'note' FROM generate_series(1, 20) g;
 INSERT INTO app.ruled SELECT g, 'note' FROM generate_series(1, 20) g;
 """
+CLOSED = ("also", "by_operator", "twice_checked", "whole")
 LOOKS = BOOK[: BOOK.index("          - {step: note")] + (
     "          - {step: note, sql: b.sql, undo: b.undo.sql}\n"
     "          - {step: fill, backfill: {table: app.coded, sql: fill.sql}, undo: nothing}\n"
@@ -179,9 +194,10 @@ def test_what_a_domain_or_a_table_checks_is_not_called_by_what_only_looks(any_se
     project = make_project(
         LOOKS,
         b__sql="ALTER TABLE app.ruled ADD COLUMN extra text DEFAULT 'x';\n"
-        "ALTER TABLE app.also ADD COLUMN extra text DEFAULT 'x';\nCREATE TABLE app.copied (id int, extra text);\n",
+        + "".join(f"ALTER TABLE app.{name} ADD COLUMN extra text DEFAULT 'x';\n" for name in CLOSED)
+        + "CREATE TABLE app.copied (id int, extra text);\n",
         b__undo__sql="DROP TABLE app.copied;\nALTER TABLE app.ruled DROP COLUMN extra;\n"
-        "ALTER TABLE app.also DROP COLUMN extra;\n",
+        + "".join(f"ALTER TABLE app.{name} DROP COLUMN extra;\n" for name in CLOSED),
         # it writes another table, so that a key of the domain is only compared
         fill__sql="INSERT INTO app.copied SELECT c.id, 'x' FROM app.coded c WHERE gonogo.batch('c');\n",
     )
@@ -225,3 +241,51 @@ def test_a_view_that_took_the_place_of_a_table_is_not_read(any_server: Server, m
             assert "app.orders is a view of" in done.stdout + done.stderr, done.stdout + done.stderr
             assert done.returncode in (10, 11), done.stdout
             assert not sprang(url, role)
+
+
+EQUAL = """
+CREATE FUNCTION app.same(a varchar, b varchar) RETURNS boolean LANGUAGE plpgsql AS 'BEGIN PERFORM app.sprung(); RETURN true; END';
+CREATE OPERATOR app.= (LEFTARG = varchar, RIGHTARG = varchar, FUNCTION = app.same);
+CREATE TABLE app.owner (id varchar PRIMARY KEY);
+CREATE TABLE app.thing (id int PRIMARY KEY, owner varchar);
+INSERT INTO app.owner VALUES ('a');
+INSERT INTO app.thing VALUES (1, 'a');
+"""
+EQUALS = """
+runbook: book
+targets: {db: {database: $TEST_URL}}
+phases:
+  - phase: one
+    gate: {go_if: [known, named]}
+    tasks:
+      - task: work
+        steps: [{sql: a.sql, undo: nothing}]
+checks:
+  known: {orphans: [{child: app.thing.owner, parent: app.owner.id}], expect: "= 0"}
+  named: {values: {table: app.thing, columns: owner, one_of: [a, b]}, expect: "= 0"}
+"""
+
+
+def test_an_operator_for_types_of_postgresqls_own_that_fits_better_is_not_called(any_server: Server, make_project: Make) -> None:
+    with laid(any_server, EQUAL) as (url, role):
+        with psycopg.connect(url, autocommit=True) as connection:
+            name = sql.Identifier(connection.info.dbname)
+            connection.execute(sql.SQL("ALTER DATABASE {} SET search_path TO app, public").format(name))
+        project = make_project(EQUALS, a__sql="SELECT 1;\n")
+        done = gonogo("run", "book", "--without-prefect", cwd=project, env=environment(TEST_URL=url))
+        assert done.returncode == 10, done.stdout + done.stderr
+        assert done.stdout.count("to compare its values would run what they wrote") >= 2, done.stdout
+        assert not sprang(url, role)
+
+
+def test_no_view_is_read_that_takes_the_place_of_a_table_while_that_is_waited_for(any_server: Server) -> None:
+    url = any_server.database()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE t (n int); CREATE VIEW v AS SELECT * FROM t")
+        check = Check.model_validate({"rows": "public.t", "expect": "= 0"})
+        with (
+            asking(Question(name="c", check=check), connection),
+            pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="non-system view"),
+        ):
+            connection.execute("SELECT count(*) FROM public.v")
+        assert connection.execute("SELECT count(*) FROM public.v").fetchone() == (0,)

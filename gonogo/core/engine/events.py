@@ -252,7 +252,7 @@ class BackupProved(BackupProof, ByRunner):
 # people
 
 
-class PeopleAsked(Body):
+class PeopleAsked(ByRunner):
     """People were asked: for go or no-go of what a seal stands for, or to confirm some items."""
 
     kind = Kind.ASKED
@@ -325,7 +325,7 @@ class GoVote(Value):
     event: int = Field(default=0, validation_alias=AliasChoices("event", "fact"))
 
 
-class Go(Body):
+class Go(ByRunner):
     """A phase may begin."""
 
     kind = Kind.GO
@@ -484,13 +484,13 @@ class StepFailed(Body):
     down: str = ""
 
 
-class WorkDone(Body):
+class WorkDone(ByRunner):
     """Every step of the phase is done."""
 
     kind = Kind.WORK_DONE
 
 
-class Verified(Body):
+class Verified(ByRunner):
     """Every check of `verify` passes."""
 
     kind = Kind.VERIFIED
@@ -504,13 +504,13 @@ class VerifyFailed(Body):
     judged: tuple[Judgement, ...] = ()
 
 
-class PhaseDone(Body):
+class PhaseDone(ByRunner):
     """A phase is over, and another one follows."""
 
     kind = Kind.PHASE_DONE
 
 
-class RunDone(Body):
+class RunDone(ByRunner):
     """The last phase is over."""
 
     kind = Kind.RUN_DONE
