@@ -174,7 +174,7 @@ def test_a_go_that_somebody_wrote_into_the_ledger_starts_nothing(guarded: Desk) 
 
     done = guarded.resume()
     assert done.returncode == 4
-    assert "does not rest on enough signed votes" in done.stdout
+    assert "the go (event 6) is not signed with this project's key" in done.stdout
     again = guarded.resume()
 
     assert again.returncode == 4, "resuming it does not help"
