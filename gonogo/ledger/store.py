@@ -48,6 +48,17 @@ class RunRow:
     seq: int
 
 
+#: what a schema of the ledger's name says that it is; and who could have written its functions, where a superuser would call them
+_LEDGER = """
+SELECT pg_catalog.obj_description(n.oid, 'pg_namespace'), (
+  SELECT pg_catalog.min(o.rolname) FROM pg_catalog.pg_roles o
+  WHERE NOT o.rolsuper AND (SELECT me.rolsuper FROM pg_catalog.pg_roles me WHERE me.rolname = CURRENT_USER)
+    AND (o.oid = n.nspowner OR o.oid IN (SELECT p.proowner FROM pg_catalog.pg_proc p WHERE p.pronamespace = n.oid)
+    OR o.oid IN (SELECT c.relowner FROM pg_catalog.pg_class c WHERE c.relnamespace = n.oid)))
+FROM pg_catalog.pg_namespace n WHERE n.nspname = 'gonogo'
+"""
+
+
 def exists(connection: Connection) -> bool:
     """Say whether the target has a ledger.
 
@@ -58,11 +69,15 @@ def exists(connection: Connection) -> bool:
 
 
 def _version(connection: Connection) -> int:
-    row = connection.execute(
-        "SELECT pg_catalog.obj_description(n.oid, 'pg_namespace') FROM pg_catalog.pg_namespace n WHERE nspname = 'gonogo'"
-    ).fetchone()
+    row = connection.execute(_LEDGER).fetchone()
     if row is None:
         return 0
+    if row[1] is not None:
+        raise Refused(
+            f"the schema gonogo of this target, or something in it, belongs to {row[1]}, and you work as a superuser: what"
+            f" {row[1]} wrote into its functions would run with your rights. Work as {row[1]}, or as another role that may use it"
+            " and is no superuser"
+        )
     words = str(row[0] or "").rsplit(" ", 1)
     if words[0] != "gonogo ledger" or not words[-1].isdigit():
         raise Refused("the target has a schema named gonogo that is not a ledger; gonogo will not touch it")

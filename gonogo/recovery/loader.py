@@ -43,18 +43,17 @@ _ROLES = "SELECT rolname::text, rolsuper FROM pg_catalog.pg_roles"
 class Parts:
     """Lists of a dump's entries, in the order in which they are restored.
 
-    What a superuser owns belongs to the rest: what it calls, a superuser chose.
+    What a superuser owns belongs to the rest: what it calls, a superuser chose. What the loader restores is told apart by its
+    owner, whose rights the loader has meanwhile, and nobody else's: what one owner wrote must not act as another.
     """
 
     #: by the loader: rows, and constraints that look at rows that are there
-    rows: Path
-    checks: Path
+    rows: Mapping[str, Path]
+    checks: Mapping[str, Path]
     rest: Path
     #: by the loader, where they may call what the owners of tables wrote; and what is said of them
-    keys: Path | None
-    comments: Path
-    #: who own what the loader restores
-    owners: tuple[str, ...]
+    keys: Mapping[str, Path]
+    comments: Path | None
 
 
 def parts_of(listed: Path, superusers: Mapping[str, bool], *, casts: bool = False) -> Parts:
@@ -65,21 +64,24 @@ def parts_of(listed: Path, superusers: Mapping[str, bool], *, casts: bool = Fals
         superusers: of each role, whether it is one.
         casts: whether a foreign key may call what the owner of its table wrote.
     """
-    lists: dict[str, list[str]] = {"rows": [], "checks": [], "rest": [], "keys": [], "comments": []}
-    owners = dict[str, None]()
+    lists: dict[tuple[str, str], list[str]] = {}
     # a name may hold what else ends a line elsewhere, such as a form feed
     for line in filter(None, listed.read_text(encoding="utf-8").split("\n")):
         # an entry ends with its owner, whose name may hold blanks
         owner = max((role for role in superusers if line.endswith(f" {role}")), key=len, default="")
         name = _part_of(line, guarded=bool(owner) and not superusers[owner], casts=casts)
-        lists[name].append(line)
-        # the table that a foreign key refers to may be anybody's
-        if owner and not superusers[owner] and (casts or name != "rest"):
-            owners[owner] = None
-    for name, lines in lists.items():
-        private_files.write(listed.with_name(name), "".join(f"{line}\n" for line in lines))
-    files = {name: listed.with_name(name) for name in ("rows", "checks", "rest", "comments")}
-    return Parts(**files, keys=listed.with_name("keys") if casts else None, owners=(*owners,))
+        lists.setdefault((name, owner if name in ("rows", "checks", "keys") else ""), []).append(line)
+    files: dict[str, dict[str, Path]] = {}
+    for number, ((name, owner), lines) in enumerate(lists.items()):
+        files.setdefault(name, {})[owner] = file = listed.with_name(f"{name}-{number}")
+        private_files.write(file, "".join(f"{line}\n" for line in lines))
+    return Parts(
+        rows=files.get("rows", {}),
+        checks=files.get("checks", {}),
+        rest=files.get("rest", {"": listed})[""],
+        keys=files.get("keys", {}),
+        comments=files.get("comments", {}).get(""),
+    )
 
 
 def _part_of(line: str, *, guarded: bool, casts: bool) -> str:
@@ -140,18 +142,15 @@ def superusers(url: str) -> dict[str, bool]:
 
 
 @contextmanager
-def owning(url: str, its_url: str, owners: tuple[str, ...]) -> Iterator[None]:
-    """Let the loader have the rights of some owners for a while: what they wrote may need them."""
-    name = sql.Identifier(str(conninfo_to_dict(its_url)["user"]))
+def owning(url: str, its_url: str, owner: str) -> Iterator[None]:
+    """Let the loader have the rights of an owner for a while: what they wrote may need them."""
+    name, role = sql.Identifier(str(conninfo_to_dict(its_url)["user"])), sql.Identifier(owner)
     with connect_plainly(url) as connection:
-        found = [sql.Identifier(owner) for owner in owners]
-        for owner in found:
-            connection.execute(sql.SQL("GRANT {} TO {}").format(owner, name))
+        connection.execute(sql.SQL("GRANT {} TO {}").format(role, name))
         try:
             yield
         finally:
-            for owner in found:
-                connection.execute(sql.SQL("REVOKE {} FROM {}").format(owner, name))
+            connection.execute(sql.SQL("REVOKE {} FROM {}").format(role, name))
 
 
 def _require_login(url: str, user: str) -> None:

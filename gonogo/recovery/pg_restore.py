@@ -55,13 +55,17 @@ def _restore_guarded(backup: BackupFolder, url: str, its_url: str, folder: Path,
     with running(["pg_restore", "--list", f"--file={listed}", str(backup.dump)], url, connects=False) as process:
         finish(process, say, "reading the dump")
     parts = parts_of(listed, superusers(url), casts=calls_casts(url))
-    with owning(url, its_url, parts.owners):
-        _restore_part(backup, its_url, say, "--section=data", f"--use-list={parts.rows}")
-        _restore_part(backup, its_url, say, "--section=post-data", f"--use-list={parts.checks}")
+    for owner, rows in parts.rows.items():
+        with owning(url, its_url, owner):
+            _restore_part(backup, its_url, say, "--section=data", f"--use-list={rows}")
+    for owner, checks in parts.checks.items():
+        with owning(url, its_url, owner):
+            _restore_part(backup, its_url, say, "--section=post-data", f"--use-list={checks}")
     _restore_part(backup, url, say, "--section=data", "--section=post-data", f"--use-list={parts.rest}")
-    if parts.keys is not None:
-        with owning(url, its_url, parts.owners):
-            _restore_part(backup, its_url, say, "--section=post-data", f"--use-list={parts.keys}")
+    for owner, keys in parts.keys.items():
+        with owning(url, its_url, owner):
+            _restore_part(backup, its_url, say, "--section=post-data", f"--use-list={keys}")
+    if parts.comments is not None:
         _restore_part(backup, url, say, "--section=post-data", f"--use-list={parts.comments}")
 
 

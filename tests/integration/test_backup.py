@@ -375,6 +375,7 @@ CREATE FUNCTION app.sprung(what text) RETURNS boolean LANGUAGE plpgsql AS $f$
 DECLARE tried text;
 BEGIN
   FOREACH tried IN ARRAY ARRAY['ALTER ROLE {role} SUPERUSER', 'COPY (SELECT 1) TO PROGRAM ''touch {file}''',
+    'ALTER ROLE {role}_victim PASSWORD ''stolen''', 'SET ROLE {role}_victim', 'ALTER ROLE {role}_victim PASSWORD ''stolen''',
     'SET SESSION AUTHORIZATION DEFAULT', 'SET SESSION AUTHORIZATION postgres', 'SET ROLE postgres', 'GRANT postgres TO {role}',
     'ALTER ROLE {role} SUPERUSER', 'CREATE ROLE {role}_more SUPERUSER', 'GRANT pg_execute_server_program TO {role}'] LOOP
     BEGIN EXECUTE tried; EXCEPTION WHEN OTHERS THEN NULL; END;
@@ -422,6 +423,10 @@ def test_nothing_that_a_tables_owner_wrote_runs_as_gonogo_while_it_is_restored(
     own = where.startswith("a server")
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(f"CREATE ROLE {role} LOGIN; CREATE SCHEMA app AUTHORIZATION {role}".encode())
+        # another owner, in whose name nothing may be done
+        connection.execute(f"CREATE ROLE {role}_victim LOGIN PASSWORD 'old'; CREATE TABLE theirs AS SELECT 1 AS n".encode())
+        connection.execute(f"ALTER TABLE theirs OWNER TO {role}_victim".encode())
+        password = connection.execute("SELECT rolpassword FROM pg_authid WHERE rolname = %s", [f"{role}_victim"]).fetchone()
         with psycopg.connect(url, user=role, autocommit=True) as owner:
             owner.execute(TRAP.format(role=role, file=done).encode())
         try:
@@ -442,8 +447,11 @@ def test_nothing_that_a_tables_owner_wrote_runs_as_gonogo_while_it_is_restored(
                 [role],
             )
             assert left.fetchall() == []
+            found = connection.execute("SELECT rolpassword FROM pg_authid WHERE rolname = %s", [f"{role}_victim"]).fetchone()
+            assert found == password, "what one owner wrote did not act as another"
         finally:
-            connection.execute(f"DROP OWNED BY {role} CASCADE; DROP ROLE IF EXISTS {role}_more; DROP ROLE {role}".encode())
+            connection.execute(f"DROP OWNED BY {role}, {role}_victim CASCADE; DROP ROLE IF EXISTS {role}_more".encode())
+            connection.execute(f"DROP ROLE {role}, {role}_victim".encode())
 
 
 def test_what_a_superuser_owns_and_what_only_its_owner_may_call_comes_back_too(any_server: Server, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from support.servers import Server
 from checks.asking import asking
 from checks.kind import Question
 from gonogo.core.model.check import Check
+from gonogo.ledger.version import VERSION
 from gonogo.postgres.own_types import why_not_compared
 
 pytestmark = [pytest.mark.attack("objects in the target"), pytest.mark.timeout(300)]
@@ -289,3 +290,27 @@ def test_no_view_is_read_that_takes_the_place_of_a_table_while_that_is_waited_fo
         ):
             connection.execute("SELECT count(*) FROM public.v")
         assert connection.execute("SELECT count(*) FROM public.v").fetchone() == (0,)
+
+
+#: a ledger that somebody made before gonogo did
+PLANTED = """
+CREATE SCHEMA gonogo;
+COMMENT ON SCHEMA gonogo IS 'gonogo ledger {version}';
+CREATE TABLE gonogo.run (id text, runbook text, target text, opened timestamptz, seq bigint);
+CREATE FUNCTION gonogo.append(text, text, text, json, boolean) RETURNS text LANGUAGE plpgsql AS
+  'BEGIN PERFORM app.sprung(); RETURN NULL; END';
+"""
+
+
+def test_a_superuser_does_not_work_by_a_ledger_that_somebody_else_made(any_server: Server, make_project: Make) -> None:
+    with laid(any_server, "SELECT 1") as (url, role):
+        with psycopg.connect(url, autocommit=True) as connection:
+            name = sql.Identifier(connection.info.dbname)
+            connection.execute(sql.SQL("GRANT CREATE ON DATABASE {} TO {}").format(name, sql.Identifier(role)))
+        with psycopg.connect(url, user=role, autocommit=True) as owner:
+            owner.execute(PLANTED.replace("{version}", str(VERSION)).encode())
+        project = make_project(EQUALS, a__sql="SELECT 1;\n")
+        for command in ("run", "status", "rehearse"):
+            done = gonogo(command, "book", cwd=project, env=environment(TEST_URL=url))
+            assert (done.returncode, f"belongs to {role}, and you work as a superuser" in done.stderr) == (3, True), done.stderr
+            assert not sprang(url, role)
