@@ -168,7 +168,10 @@ def _why_not_ours(ledger: Reader, run: str, keys: Keys, event: Event, since: int
         return f"event {event.seq} is nothing that a runner records"
     named = f"the {_CALLED[type(body)]} (event {event.seq})"
     if not keys.signed_by_project(bound(said, run, body), body.signature):
-        return f"{named} is not signed with this project's key; somebody may have written it into the ledger"
+        return (
+            f"{named} is not signed with this project's key; somebody may have written it into the ledger. Where an older gonogo"
+            " did, one of the runbook's people answers for the run: gonogo ledger sign"
+        )
     return "" if since <= body.follows < event.seq else f"{named} is an older one: somebody copied it"
 
 

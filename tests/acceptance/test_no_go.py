@@ -210,7 +210,7 @@ def test_each_criterion_stops_its_phase_and_nothing_is_changed(
     plan: Plan, version: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     desk = Desk(plan, request.getfixturevalue("server" if version == "18" else "server_15"), tmp_path)
-    desk.edit(*SMALLER.items(), (r"(?m)^(backup|rehearsal): .*$", ""), (r", restore\]", "]"))
+    desk.edit(*SMALLER.items(), (r"(?m)^(backup|rehearsal):.*(\n  .*)*$", ""), (r", restore\]", "]"))
     asked: set[str] = set()
     for phase in planned(plan.name).phases:
         fresh = [name for name in phase.go_if if name not in asked]
@@ -249,11 +249,11 @@ def test_people_boxes_backup_and_rehearsal_stop_the_first_phase_and_nothing_is_c
 ) -> None:
     desk = Desk(plan, server, tmp_path)
     # everybody is asked as on a protected target, but for the codes that prove them
-    desk.edit((r", targets: protected", ""), (r"targets: protected, ", ""))
+    desk.edit((r", targets: protected", ""), (r"targets: protected, ", ""), (r"\n  targets: protected", ""))
     before = held(desk.url)
     assert "rehearsal: there is none; rehearse it" in no_go(desk.run())
 
-    desk.edit((r"(?m)^rehearsal: .*$", ""), (r"recover_within: \w+", "recover_within: 1ms"))
+    desk.edit((r"(?m)^rehearsal:.*(\n  .*)*$", ""), (r"recover_within: \w+", "recover_within: 1ms"))
     assert "backup: restoring it took" in no_go(desk.run("--again"))
 
     desk.edit((r"(?m)^backup: .*$", ""), (r", restore\]", "]"))

@@ -47,7 +47,7 @@ def test_a_failure_in_any_step_rolls_the_run_back_to_what_there_was(
     book = tmp_path / "runbooks" / f"{plan.name}.yaml"
     # a whole run's own way back is what is looked at, whatever phase the failure is in
     text = re.sub(r"\n  reach: phase", "", book.read_text(encoding="utf-8"))
-    book.write_text(re.sub(r"(?m)^(backup|rehearsal): .*$", "", text).replace(", restore]", "]"), encoding="utf-8")
+    book.write_text(re.sub(r"(?m)^(backup|rehearsal):.*(\n  .*)*$", "", text).replace(", restore]", "]"), encoding="utf-8")
     planted = tmp_path / "sql_templates" / source
     planted.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(ROOT / "sql_templates" / source, planted)
