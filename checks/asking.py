@@ -14,7 +14,7 @@ from psycopg.rows import TupleRow
 from checks.kind import Question
 from gonogo.core.engine.verdict import Measurement
 from gonogo.errors import StepError
-from gonogo.postgres.connection import FIND_THEIRS, Connection, find_ours_first, milliseconds, transaction
+from gonogo.postgres.connection import FIND_THEIRS, Connection, find_ours_first, in_transaction, milliseconds, transaction
 from gonogo.postgres.own_types import NO_VIEWS, why_not_compared
 
 Finds: TypeAlias = Literal["ours", "theirs", "types"]
@@ -38,17 +38,17 @@ def asking(question: Question, connection: Connection, *, one_snapshot: bool = F
             `types` for one of gonogo's own that compares values of types that a project made.
     """
     check = question.check
-    inside = connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE
+    inside = in_transaction(connection)
     with transaction(connection, read_only=not check.writes, keep=False):
         if one_snapshot and not inside:
             connection.execute(b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         connection.execute(f"SET LOCAL statement_timeout = {milliseconds(check.within)}".encode())
-        if finds != "theirs":
-            # a table that somebody replaces by a view while it is waited for
-            connection.execute(NO_VIEWS.encode())
         if finds == "theirs":
             connection.execute(FIND_THEIRS.encode())
-        elif finds == "types":
+        else:
+            # a table that somebody replaces by a view while it is waited for
+            connection.execute(NO_VIEWS.encode())
+        if finds == "types":
             find_ours_first(connection)
         for name, value in check.settings.items():
             connection.execute("SELECT pg_catalog.set_config(%s, %s, true)", [name, value])

@@ -14,6 +14,7 @@ from gonogo.core.engine.verdict import Measurement
 from gonogo.errors import StepError
 from gonogo.postgres.connection import FIND_THEIRS, Connection, transaction
 from gonogo.postgres.explain import shape_of
+from gonogo.postgres.own_types import why_not_planned
 
 _BUSIEST = """
 SELECT queryid::text, query FROM {view}
@@ -22,21 +23,13 @@ WHERE dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.
 GROUP BY 1, 2 ORDER BY sum(total_exec_time) DESC LIMIT %s
 """
 
-#: what planning may call: immutable functions of anybody but a superuser and who logged in
-_FOLDED = """
-SELECT p.oid::pg_catalog.regprocedure::text FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_roles r ON r.oid = p.proowner
-WHERE p.provolatile = 'i' AND NOT r.rolsuper AND r.rolname <> SESSION_USER ORDER BY 1 LIMIT 1
-"""
-
 
 def measure(question: Question, connection: Connection) -> Measurement:
     """Compare the generic plans of the busiest statements with those of before."""
     if connection.info.server_version < 160000:
         raise StepError("a generic plan is known from PostgreSQL 16 on")
-    if (row := connection.execute(_FOLDED).fetchone()) is not None:
-        raise StepError(
-            f"to plan a statement calls immutable functions, and {row[0]} is somebody else's: it would run as this login"
-        )
+    if why := why_not_planned(connection):
+        raise StepError(why)
     before = question.baseline.facts if question.baseline else {}
     most = int(question.check.plans or 1) * (20 if before else 1)
     rows = busiest(question, connection, _BUSIEST, most, needs_texts=True)

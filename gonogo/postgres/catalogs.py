@@ -15,7 +15,7 @@ import psycopg
 
 from gonogo.errors import StepError
 from gonogo.postgres.catalog_query import make_query
-from gonogo.postgres.connection import Connection
+from gonogo.postgres.connection import Connection, in_transaction
 
 _TRIES = 8
 _MEMBER = "member of extension "
@@ -61,7 +61,7 @@ def read(connection: Connection) -> Reading:
     Raises:
         StepError: somebody changes the schema all the time, or the role may not read a catalog without which nothing has a name.
     """
-    inside = connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE
+    inside = in_transaction(connection)
     for attempt in range(_TRIES):
         try:
             with connection.transaction():

@@ -143,7 +143,7 @@ def as_the_role_sees(connection: Connection) -> Iterator[None]:
 
     A statement of gonogo's own must not: whoever may make an operator in a schema of that path would run as gonogo.
     """
-    inside = connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE
+    inside = in_transaction(connection)
     row = connection.execute("SELECT pg_catalog.current_setting('search_path')").fetchone()
     connection.execute(f"SET {'LOCAL ' if inside else ''}search_path TO DEFAULT".encode())
     try:
@@ -152,6 +152,11 @@ def as_the_role_sees(connection: Connection) -> Iterator[None]:
         # what failed in a transaction is rolled back, and the path with it
         if not connection.closed and connection.info.transaction_status != psycopg.pq.TransactionStatus.INERROR:
             connection.execute("SELECT pg_catalog.set_config('search_path', %s, %s)", [row[0] if row else OWN_PATH, inside])
+
+
+def in_transaction(connection: Connection) -> bool:
+    """Say whether a transaction is open, of whoever began it."""
+    return connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE
 
 
 def find_ours_first(connection: Connection) -> None:
@@ -240,7 +245,7 @@ def require_same(found: Identity, expected: Identity | None) -> None:
 @contextmanager
 def transaction(connection: Connection, *, read_only: bool = False, keep: bool = True) -> Iterator[None]:
     """Run statements in one transaction, which is rolled back unless it is to be kept; inside another one, in a part of it."""
-    inside = connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE
+    inside = in_transaction(connection)
     begin, commit, back = _PART if inside else ("BEGIN", "COMMIT", "ROLLBACK")
     only = ";SET TRANSACTION READ ONLY" if inside else " READ ONLY"
     connection.execute(f"{begin}{only if read_only else ''}".encode())

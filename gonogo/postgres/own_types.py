@@ -79,6 +79,25 @@ LIMIT 1
 """
 
 
+_FOLDED = f"""
+SELECT p.oid::pg_catalog.regprocedure::text FROM pg_catalog.pg_proc p {_FOREIGN} AND p.provolatile = 'i' ORDER BY 1 LIMIT 1
+"""
+
+
+def why_not_planned(connection: Connection) -> str:
+    """Say which function of somebody else's planning a statement may call, as it does with immutable ones, or nothing.
+
+    Args:
+        connection: where.
+    """
+    row = connection.execute(_FOLDED).fetchone()
+    return (
+        f"to plan a statement calls immutable functions, and {row[0]} is somebody else's: it would run as this login"
+        if row
+        else ""
+    )
+
+
 def why_not_read(connection: Connection, table: str) -> str:
     """Say that a relation is somebody else's view, or nothing.
 

@@ -51,10 +51,12 @@ def wrongs(connection: Connection, step: str, made: Written, seed: int) -> Itera
     """
     keys = dict(_foreign_keys(connection))
     types = {(str(table), str(column)): str(category) for table, column, category in connection.execute(_TYPES.encode())}
-    closed = {table for table in {table for table, _ in types} if why_not_written(connection, table)}
-    values = [key for key in made.columns if key in types and key[0] not in closed]
-    tables = [table for table in made.grown if any(of == table for of, _ in types) and table not in closed]
-    things = [thing for thing in made.things if thing in set(_still_there(connection, made.things))]
+    there = {table for table, _ in types}
+    written = {table for table, _ in made.columns}.union(made.grown) & there
+    open_ = {table for table in written if not why_not_written(connection, table)}
+    values = [key for key in made.columns if key in types and key[0] in open_]
+    tables = [table for table in made.grown if table in open_]
+    things = list(_still_there(connection, made.things))
     groups: Sequence[Iterable[Wrong]] = (
         [_another_value(step, table, column, types[table, column], seed) for table, column in values],
         [_not_filled(step, table, column, seed) for table, column in values],

@@ -124,7 +124,7 @@ class LossMeter:
         made = self._scripts(state, number)
         if not isinstance(made, str) and not step.journal:
             try:
-                return self._measured(state, made[number, index], (number, index), script, done)
+                return self._measured(state, step, made[number, index], self._touched.get((number, index)), script, done)
             except CannotMeasure as error:
                 session.say(f"what the undo of {step.name} destroys cannot be measured: {error}; it is estimated")
         guard = "" if state.rollback.loss.accepted else self._guard(number, script)
@@ -137,7 +137,7 @@ class LossMeter:
             ScriptFailed: the server refused it; nothing of it stayed.
             RowsWritten: it would destroy rows that nobody accepted; nothing of it stayed.
         """
-        session, allows = self.session, state.rollback.loss.allows
+        session = self.session
         since = data_loss.since_run(session.connection, session.run)
         text = session.texts[script.sha256]
         if not since or not script.transactional or _OUTSIDE.search(text):
@@ -145,14 +145,20 @@ class LossMeter:
         settings = session.limits(step) + sees(step)
         undo = UndoScript(text=text, since=since, keeps=step.keeps, settings=settings, sets=script.sets, locks=script.locks)
         try:
-            return session.run_undo(step, script, done, undo, None, allows)
-        except TouchedMore as error:
-            raise RowsWritten(str(error), rows=dict.fromkeys(error.tables, data_loss.UNKNOWN)) from None
+            return self._measured(state, step, undo, None, script, done)
         except CannotMeasure as error:
             session.say(f"what the level {done.level} destroys cannot be measured: {error}")
             return session.run_script(step, script, done)
 
-    def _measured(self, state: State, undo: UndoScript, key: tuple[int, int], script: Script, done: UndoDone) -> Event:
+    def _measured(
+        self,
+        state: State,
+        step: PlannedStep,
+        undo: UndoScript,
+        known: Touched | None,
+        script: Script,
+        done: UndoDone | SwitchDone,
+    ) -> Event:
         """Run an undo as it is measured; where it touches more than it did beforehand, as when rows came since, look again.
 
         Raises:
@@ -160,8 +166,7 @@ class LossMeter:
             RowsWritten: it would destroy rows that nobody accepted, or touches another table each time.
         """
         session, allows = self.session, state.rollback.loss.allows
-        step = session.plan.steps[key[0]]
-        if known := self._touched.get(key):
+        if known:
             with suppress(TouchedMore):
                 return session.run_undo(step, script, done, undo, known, allows)
         try:

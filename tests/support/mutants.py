@@ -221,8 +221,8 @@ MUTANTS = {
     ),
     "a wrong is planted where somebody else's code runs": Mutant(
         "gonogo/rehearsal/wrongs.py",
-        "if why_not_written(connection, table)}",
-        "if False}",
+        "if not why_not_written(connection, table)}",
+        "if True}",
         ("tests/integration/test_own_casts.py", "-k", "domain"),
     ),
     "a foreign key of a copy is validated as gonogo": Mutant(
