@@ -20,6 +20,8 @@ prepend_import_root()
 # how long an example takes says how busy the machine is, and nothing of the rule that is tested
 settings.register_profile("gonogo", deadline=None)
 settings.load_profile("gonogo")
+#: bytes that the files of a whole run may come to
+_MEMORY = 12 * 1024**3
 os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
 os.environ.pop("SLACK_BOT_TOKEN", None)
 os.environ.pop("PREFECT_API_URL", None)
@@ -32,10 +34,23 @@ def pytest_configure(config: pytest.Config) -> None:
     pytest's own, of a user, is closed to other users as every session begins: a server of a test, which runs as such a user where
     root runs the tests, would lose its files in the middle of the session beside.
     """
+    _keep_in_memory()
     if config.option.basetemp is None:
         folder = tempfile.mkdtemp(prefix="gonogo-tests-")
         config.option.basetemp = folder
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
+def _keep_in_memory() -> None:
+    """Put temporary files into memory where there is enough of it: servers make and drop thousands of files for each test.
+
+    Some systems mount it so that nothing in it runs, and some tests write programs.
+    """
+    memory = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
+    if "TMPDIR" not in os.environ and memory.is_dir():
+        there = os.statvfs(memory)
+        if there.f_bavail * there.f_frsize > _MEMORY and not there.f_flag & os.ST_NOEXEC and os.access(memory, os.W_OK):
+            os.environ["TMPDIR"] = tempfile.tempdir = str(memory)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

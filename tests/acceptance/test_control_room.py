@@ -15,7 +15,7 @@ import httpx
 import psycopg
 import pyotp
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from support.browser import CHROMIUM, QUIET_CHROMIUM
 from support.control_room import ScratchServer, answer, choose, logged_in, menu, open_form, press, require_chromium, submit
 from support.servers import Server, open_folder
@@ -133,10 +133,17 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture(scope="module")
+def window(browser: Browser, room: ScratchServer) -> Iterator[BrowserContext]:
+    with logged_in(browser, room) as window:
+        yield window
+
+
 @pytest.fixture
-def page(browser: Browser, room: ScratchServer) -> Iterator[Page]:
-    with logged_in(browser, room) as page:
-        yield page
+def page(window: BrowserContext) -> Iterator[Page]:
+    page = window.new_page()
+    yield page
+    page.close()
 
 
 def ask(url: str, query: str) -> object:
@@ -333,7 +340,8 @@ def test_cancelling_a_flow_run_stops_its_statement_at_once_and_holds_the_run(
     menu(page, room, run, "Cancel")
     press(page, "Cancel Flow Run")
 
-    until(lambda: ask(url, f"SELECT count(*) FROM ({SLEEPING}) AS s") == 0, 10)
+    # by itself it sleeps two minutes
+    until(lambda: ask(url, f"SELECT count(*) FROM ({SLEEPING}) AS s") == 0, 60)
     room.await_state(run, "Cancelled")
     until(lambda: ask(url, "SELECT body->>'why' FROM gonogo.event WHERE kind = 'held'") == "cancelled in Prefect")
     assert ask(url, "SELECT to_regclass('made')::text") == "made", "what was done stays done"

@@ -1,7 +1,8 @@
 """Run the real command line, in processes of its own.
 
-Each command is a fork of one process that has loaded the libraries, which every command would load anew for half a second:
-the same code in a process of its own. `GONOGO_TESTS_EXEC=1` starts each one as a shell does.
+Each command is a fork of one process that has loaded what every command would load anew for half a second: the libraries, and
+our modules, which read the environment only when they are called. The same code in a process of its own;
+`GONOGO_TESTS_EXEC=1` starts each one as a shell does.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 #: what no command runs without, and what keeps nothing of the environment or of the folder that it was loaded in
-_LIBRARIES = [
+_LOADED = [
     "pydantic.main",
     "pydantic.json_schema",
     "psycopg",
@@ -35,9 +36,11 @@ _LIBRARIES = [
     "typer.main",
     "postgast",
     "httpx",
+    *(f"gonogo.cli.{module}" for module in ("run", "rehearse", "status", "decide", "people")),
+    "gonogo.run.loop",
 ]
 _forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(_LIBRARIES)
+_forks.set_forkserver_preload(_LOADED)
 
 
 def environment(**more: str) -> dict[str, str]:

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pyotp
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from support.command import environment, gonogo
@@ -103,17 +103,17 @@ class ScratchServer:
 
 
 @contextmanager
-def logged_in(browser: Browser, room: ScratchServer) -> Iterator[Page]:
-    """Open a page in the room, past its password."""
+def logged_in(browser: Browser, room: ScratchServer) -> Iterator[BrowserContext]:
+    """Be somebody in the room, past its password: a window of the browser, which keeps what it loaded."""
     context = browser.new_context(viewport={"width": 1400, "height": 1100})
     page = context.new_page()
     page.goto(f"{room.address}/v2/deployments")
     page.get_by_role("textbox").first.fill(room.password)
     page.get_by_role("button", name="Login").click()
     expect(page.get_by_role("link", name="Deployments")).to_be_visible(timeout=30_000)
-    leave(page)
+    page.close()
     try:
-        yield page
+        yield context
     finally:
         context.close()
 
