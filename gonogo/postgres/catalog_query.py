@@ -28,6 +28,13 @@ hidden_schema AS MATERIALIZED (
 """
 
 
+#: catalogs that PostgreSQL changes without a new version of the row (`heap_inplace_update`)
+_WRITTEN_IN_PLACE = frozenset({"pg_class"})
+#: which database of which server it is, and the settings by which values become text
+_SERVER = (
+    "pg_postmaster_start_time()::text, (SELECT oid FROM pg_database WHERE datname = current_database()),"
+    " current_setting('extra_float_digits'), current_setting('bytea_output'), current_setting('client_encoding')"
+)
 #: what somebody else makes for a session of theirs, and what is recorded of it in catalogs of its own
 _HIDDEN_LISTS = {"pg_type": "hidden_type", "pg_proc": "hidden_function", "pg_ts_config": "hidden_config"}
 
@@ -49,9 +56,13 @@ class _Catalog:
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
-    """The query, and what it leaves out: what the role may not read, and what only a newer gonogo can."""
+    """The queries, and what they leave out: what the role may not read, and what only a newer gonogo can."""
 
     text: str
+    #: of the rows that every server has, which hardly anybody ever changes
+    built_in: str
+    #: what is another as soon as one of these rows was written: where each lies, and by which transaction
+    marks: str
     unseen: tuple[str, ...]
 
 
@@ -61,12 +72,25 @@ def make_query(
     references: tuple[tuple[str, tuple[str, ...], str], ...],
     keys: tuple[tuple[str, tuple[str, ...]], ...],
 ) -> Query:
-    """Return the one query that reads all catalogs, made of what the server says of them."""
+    """Return the queries that read all catalogs, made of what the server says of them."""
     writer = _Writer(references, dict(keys))
     catalogs = list(_catalogs(columns))
-    parts = [query for catalog in catalogs for query in writer.queries(catalog)]
+    made = [writer.made(catalog) for catalog in catalogs if catalog.columns]
+    built_in, marks = list[str](), list[str]()
+    for catalog in catalogs:
+        if digest := writer.built_in(catalog):
+            # VACUUM writes into rows of pg_class where they lie, and no transaction is told by it; a mark needs the whole row
+            where = made if catalog.name in _WRITTEN_IN_PLACE or catalog.unreadable or catalog.name in known.INSTEAD else built_in
+            where.append(digest)
+            if where is built_in:
+                marks.append(writer.mark(catalog))
     unseen = [f"{catalog.name}.{name}" for catalog in catalogs for name in catalog.unreadable]
-    return Query(text=f"WITH {_HIDDEN} {' UNION ALL '.join(parts)}", unseen=(*unseen, *writer.unknown, *ALWAYS_UNSEEN))
+    return Query(
+        text=f"WITH {_HIDDEN} {' UNION ALL '.join(made)}",
+        built_in=f"WITH {_HIDDEN} {' UNION ALL '.join(built_in)}",
+        marks=f"SELECT {_SERVER}, count(*), sum(mark) FROM ({' UNION ALL '.join(marks)}) AS marks (mark)",
+        unseen=(*unseen, *writer.unknown, *ALWAYS_UNSEEN),
+    )
 
 
 def _catalogs(columns: Iterable[tuple[str, bool, str, str, bool, bool]]) -> Iterator[_Catalog]:
@@ -112,20 +136,32 @@ class _Writer:
         #: columns of a form that only a newer gonogo knows how to write
         self.unknown: list[str] = []
 
-    def queries(self, catalog: _Catalog) -> Iterator[str]:
-        """Yield the query of a catalog's own rows, and that of the digest over the rows that every server has."""
+    def made(self, catalog: _Catalog) -> str:
+        """Return the query of a catalog's own rows."""
+        return self._about(catalog) if catalog.name in known.ABOUT else self._made(catalog)
+
+    def built_in(self, catalog: _Catalog) -> str:
+        """Return the query of the digest over the rows that every server has; nothing where a catalog has none to compare."""
         if not catalog.columns:
-            return
+            return ""
         if catalog.name in known.ABOUT:
-            yield self._about(catalog)
-            if catalog.name in ("pg_description", "pg_seclabel"):
-                # what is said of the schemas and extensions that every database has stands with them
-                own = "classoid IN ('pg_namespace'::regclass, 'pg_extension'::regclass)"
-                yield self._digest(catalog, f"objoid < {_FIRST_MADE} AND NOT {own}", list(catalog.columns))
-            return
-        yield self._made(catalog)
-        if not catalog.shared and catalog.name not in known.OF_THE_DATABASE:
-            yield self._built_in(catalog)
+            if catalog.name not in ("pg_description", "pg_seclabel"):
+                return ""
+            # what is said of the schemas and extensions that every database has stands with them
+            own = "classoid IN ('pg_namespace'::regclass, 'pg_extension'::regclass)"
+            return self._digest(catalog, f"objoid < {_FIRST_MADE} AND NOT {own}", list(catalog.columns))
+        return "" if catalog.shared or catalog.name in known.OF_THE_DATABASE else self._built_in(catalog)
+
+    def mark(self, catalog: _Catalog) -> str:
+        """Return the query of what is another once a row that every server has was written, or one that may share its name."""
+        anchor = "objoid" if catalog.name in known.ABOUT else self._anchor(catalog)
+        which = [f"r.{anchor} < {_FIRST_MADE}"]
+        which += [
+            f"r.{column} = 'pg_catalog'::regnamespace"
+            for column in catalog.columns
+            if self.refers.get(f"{catalog.name}.{column}") == "pg_namespace"
+        ]
+        return f"SELECT hash_record_extended(ROW(r.tableoid, r.ctid, r.xmin), 0) FROM {catalog.name} r WHERE {' OR '.join(which)}"
 
     def _about(self, catalog: _Catalog) -> str:
         of, number, part, how = known.ABOUT[catalog.name]

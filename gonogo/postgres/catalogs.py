@@ -10,14 +10,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import psycopg
 
+from gonogo import clock
 from gonogo.errors import StepError
-from gonogo.postgres.catalog_query import make_query
+from gonogo.postgres.catalog_query import Query, make_query
 from gonogo.postgres.connection import Connection, in_transaction
 
-_TRIES = 8
+#: seconds for which a reading is tried that others disturb: in a transaction of the caller's it may see the same again; the pause
+_PATIENCE, _INSIDE, _PAUSE = 30.0, 1.0, 0.02
 _MEMBER = "member of extension "
 
 _COLUMNS = """
@@ -62,7 +65,8 @@ def read(connection: Connection) -> Reading:
         StepError: somebody changes the schema all the time, or the role may not read a catalog without which nothing has a name.
     """
     inside = in_transaction(connection)
-    for attempt in range(_TRIES):
+    deadline = clock.monotonic() + (_INSIDE if inside else _PATIENCE)
+    while True:
         try:
             with connection.transaction():
                 if not inside:
@@ -73,9 +77,9 @@ def read(connection: Connection) -> Reading:
             grant = f"GRANT SELECT ON pg_catalog.{said.rpartition(' ')[2]} TO {connection.info.user}"
             raise StepError(f"the schema cannot be read: {said}; {grant}") from None
         except (psycopg.errors.InternalError_, psycopg.errors.UndefinedTable, psycopg.errors.UndefinedObject) as error:
-            if attempt == _TRIES - 1:
+            if clock.monotonic() > deadline:
                 raise StepError(f"the schema cannot be read while somebody changes it: {str(error).strip()}") from None
-    raise AssertionError
+            clock.sleep(_PAUSE)
 
 
 def _read(connection: Connection) -> Reading:
@@ -88,6 +92,8 @@ def _read(connection: Connection) -> Reading:
         tuple((catalog, tuple(columns)) for catalog, columns in connection.execute(_KEYS).fetchall()),
     )
     found = _Found()
+    for row in _built_in(connection, query):
+        found.add(*row)
     # where the server does not know what its bytes mean, it refuses to send some of them as anything else
     unknown = connection.info.parameter_status("server_encoding") == "SQL_ASCII"
     if unknown:
@@ -104,6 +110,29 @@ def _read(connection: Connection) -> Reading:
         shared=found.written(shared=True),
         unseen=(*query.unseen, *found.unseen),
     )
+
+
+#: what was read of the rows that every server has, by what is another once one of them is written
+_kept: dict[tuple[object, ...], list[tuple[Any, ...]]] = {}
+_KEPT = 16
+
+
+def _built_in(connection: Connection, query: Query) -> list[tuple[Any, ...]]:
+    """Return the digests over the rows that every server has: read again where one of them was written since."""
+    marks = _marks(connection, query)
+    if (known := _kept.get(marks)) is not None:
+        return known
+    read = connection.execute(query.built_in.encode()).fetchall()
+    # in a transaction that sees what others commit, a row may have been written meanwhile
+    if _marks(connection, query) == marks:
+        while len(_kept) >= _KEPT:
+            _kept.pop(next(iter(_kept)))
+        _kept[marks] = read
+    return read
+
+
+def _marks(connection: Connection, query: Query) -> tuple[object, ...]:
+    return (query.built_in, *(connection.execute(query.marks.encode()).fetchone() or ()))
 
 
 def _read_text(value: str | bytes | None) -> str | None:

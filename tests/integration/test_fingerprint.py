@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import random
 import subprocess
 import threading
 import time
@@ -18,7 +19,7 @@ from support.servers import DEBIAN_15, Server, open_folder, running_15, visit
 
 from gonogo.core.plan.fingerprint import Fingerprint, differences
 from gonogo.errors import StepError, Unreachable
-from gonogo.postgres import catalog_query, embedded, not_compared
+from gonogo.postgres import catalog_query, catalogs, embedded, not_compared
 from gonogo.postgres.connection import Connection, Database
 from gonogo.postgres.fingerprint import fingerprint
 
@@ -368,6 +369,44 @@ def test_bytes_that_are_no_text_are_compared_all_the_same(any_server: Server) ->
             assert before.objects['column public."na\\xefve".note'].startswith("default 'caf\\xe9'::text")
             connection.execute(b"COMMENT ON TABLE \"na\xefve\" IS '\xff'")
             assert set(before.objects.items()) ^ set(fingerprint(looking).objects.items())
+
+
+#: what changes a row that every server has, or how it is written, or only where it lies
+_BUILT_IN = (
+    "ALTER FUNCTION pg_catalog.lower(text) COST {n}",
+    "REVOKE EXECUTE ON FUNCTION pg_catalog.upper(text) FROM PUBLIC",
+    "GRANT EXECUTE ON FUNCTION pg_catalog.upper(text) TO PUBLIC",
+    "COMMENT ON FUNCTION pg_catalog.lower(text) IS '{n}'",
+    "CREATE OR REPLACE FUNCTION pg_catalog.boolin(text) RETURNS int LANGUAGE sql AS 'SELECT {n}'",
+    "DROP FUNCTION IF EXISTS pg_catalog.boolin(text)",
+    "VACUUM FULL pg_catalog.pg_proc",
+    "VACUUM pg_catalog.pg_description",
+    "CREATE TABLE mine_{n} (id int)",
+)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_what_was_read_before_of_the_servers_own_rows_is_what_would_be_read_now(any_server: Server, seed: int) -> None:
+    chance, database = random.Random(seed), Database(url=any_server.database())  # noqa: S311 - a test's own dice
+    with visit(database) as connection, visit(database) as other:
+        connection.execute("SET allow_system_table_mods = on")
+        for n in range(1, 16):
+            chosen, how = chance.choice(_BUILT_IN).format(n=n), chance.choice(("kept", "taken back", "inside"))
+            if how == "kept" or chosen.startswith("VACUUM"):
+                connection.execute(chosen.encode())
+            elif how == "taken back":
+                connection.execute(f"BEGIN; {chosen}".encode())
+                fingerprint(connection)
+                connection.execute("ROLLBACK")
+            else:
+                with connection.transaction():
+                    connection.execute(chosen.encode())
+                    inside = fingerprint(connection)
+                    catalogs._kept.clear()
+                    assert inside == fingerprint(connection), chosen
+            found = fingerprint(chance.choice((connection, other)))
+            catalogs._kept.clear()
+            assert found == fingerprint(connection), (chosen, how)
 
 
 def test_a_role_that_may_not_read_the_schema_is_told_what_to_grant(any_server: Server) -> None:

@@ -261,6 +261,12 @@ MUTANTS = {
         "_SLOW = 500.0",
         ("tests/acceptance/test_watch.py", "-k", "slow_answer"),
     ),
+    "who wrote a row of the server's own is not looked at": Mutant(
+        "gonogo/postgres/catalog_query.py",
+        "ROW(r.tableoid, r.ctid, r.xmin)",
+        "ROW(r.tableoid, 0, 0)",
+        ("tests/integration/test_fingerprint.py", "-k", "servers_own_rows"),
+    ),
 }
 
 
