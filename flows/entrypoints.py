@@ -7,6 +7,9 @@ killed goes on from the ledger when its flow run is retried, or by the flow *res
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import sys
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import wraps
@@ -33,6 +36,7 @@ from gonogo.project import find_project
 from gonogo.rehearsal import rehearse as rehearsing
 from gonogo.run import begin, launch, loop, rollback_request, runs, signatures, targets, votes
 from gonogo.run.acquire import LiveRunner, working_on
+from gonogo.run.late_end import LateEnd
 from gonogo.run.open import found_run
 from gonogo.run.votes import Caller
 
@@ -272,6 +276,9 @@ def _carry(
     logger = get_run_logger()
     with working_on(database, run_id, opened, actor=actor, take_over=take_over, resumed=resumed) as runner:
         runner.session.say = lambda text: logger.info("%s", text)
+        if _own_process():
+            late = LateEnd(runner, lambda text: sys.stderr.write(f"{text}\n"), lambda: 0)
+            runner.listeners.append(late.on_event)
         try:
             what(runner)
         except (TerminationSignal, KeyboardInterrupt):
@@ -280,6 +287,13 @@ def _carry(
         except GonogoError as error:
             raise type(error)(f"{error}. When that is fixed, go on with the deployment `resume`") from None
         return as_state(runner.state)
+
+
+def _own_process() -> bool:
+    """Say whether Prefect started this process for this flow run alone: a worker names it, what `serve` starts is its child."""
+    named = os.environ.get("PREFECT__FLOW_RUN_ID")
+    alone = named == str(this_run.id) if named else multiprocessing.parent_process() is not None
+    return alone and this_run.parent_flow_run_id is None
 
 
 def _cancelled(runner: LiveRunner) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,8 +15,6 @@ from flows.control_room import find_control_room
 from gonogo.cli.files import write_report
 from gonogo.cli.output import Display, as_json, say
 from gonogo.cli.status import say_next
-from gonogo.core.engine.events import Event
-from gonogo.core.engine.state import ENDED, State
 from gonogo.core.text.messages import updates
 from gonogo.core.text.next_commands import next_commands
 from gonogo.errors import Exit, GonogoError
@@ -30,9 +26,7 @@ from gonogo.project import find_project
 from gonogo.report import report
 from gonogo.run import launch, loop, runs
 from gonogo.run.acquire import LiveRunner, working_on
-
-#: the seconds that Prefect may take to hear how a run ended
-_PREFECT_MAY_TAKE = 30.0
+from gonogo.run.late_end import LateEnd
 
 
 class InterruptedByUser(KeyboardInterrupt):
@@ -80,10 +74,12 @@ class ForegroundRun:
             display.line(f"run {run_id} on {runner.plan.target}{word}")
             if skew := say_skew(runner.target.now()):
                 display.line(skew, "yellow")
-            late: _LateEnd | None = None
+            late: LateEnd | None = None
             if self._prefect is not None:
                 self.run_phase = _in_prefect(self._prefect, display)
-                late = _LateEnd(runner, display, lambda: self._answer(opened, database, run_id))
+                late = LateEnd(
+                    runner, lambda text: display.line(text, "yellow"), lambda: int(self._answer(opened, database, run_id))
+                )
                 runner.listeners.append(late.on_event)
             try:
                 with _holding_on_signals(runner, display):
@@ -112,41 +108,6 @@ class ForegroundRun:
         for seen in runner.early:
             display.on_event(*seen)
         return display
-
-
-class _LateEnd:
-    """Ends the process of a run that has come to rest, where Prefect takes too long to hear of it: nothing waits for it then."""
-
-    def __init__(self, runner: LiveRunner, display: Display, say_answer: Callable[[], Exit]) -> None:
-        self._runner, self._display, self._say_answer = runner, display, say_answer
-        self._timer: threading.Timer | None = None
-
-    def on_event(self, _before: State, _event: Event, after: State) -> None:
-        """Begin to wait when the run comes to rest for good, and no longer where it goes on after all."""
-        self.cancel()
-        if after.status in ENDED or after.held:
-            self._timer = threading.Timer(_PREFECT_MAY_TAKE, self._end)
-            self._timer.daemon = True
-            self._timer.start()
-
-    def cancel(self) -> None:
-        """Wait no longer."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _end(self) -> None:
-        self._display.line(
-            f"Prefect has not answered for {_PREFECT_MAY_TAKE:g} s; the run is over, and this ends without it", "yellow"
-        )
-        for sender in self._runner.senders:
-            sender.finish()
-        self._runner.close()
-        code = self._say_answer()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        # the thread that waits for Prefect cannot be asked to stop, and has nothing left to do
-        os._exit(int(code))
 
 
 def _warm_up() -> None:

@@ -74,7 +74,7 @@ class ScratchServer:
         deadline = time.monotonic() + seconds
         while (found := self.flow_run(run))["state"]["name"] not in names:
             over = found["state"]["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
-            assert not over or found["state"]["name"] == "Cancelling", found["state"]["message"]
+            assert not over or found["state"]["name"] == "Cancelling", (found["state"], self.served()[-3000:])
             assert time.monotonic() < deadline, (found["state"], self.served()[-3000:])
             time.sleep(0.5)
         return found
