@@ -342,7 +342,7 @@ def test_what_may_do_everything_says_so_and_then_does(clinic: Path) -> None:
     """The same statement leaves its mark where somebody trusted it: the test above can fail."""
     clinic.chmod(0o777)
     (clinic / "migrations").mkdir()
-    (clinic / "migrations/1_x.up.sql").write_text(f"COPY (SELECT 1) TO PROGRAM 'id > {clinic}/mark';\n", encoding="utf-8")
+    (clinic / "migrations/1_x.up.sql").write_text(f"COPY (SELECT 1) TO PROGRAM 'cat > {clinic}/mark';\n", encoding="utf-8")
     found = doctor(clinic, clinic / "migrations", "--superuser", code=10)
     assert {f["kind"] for f in found["findings"]} == {"no way back"}
     assert (clinic / "mark").exists()

@@ -167,8 +167,9 @@ def leave(page: Page) -> None:
 
 
 def press(page: Page, button: str) -> None:
-    """Press the button of a dialog, and see it through."""
-    page.get_by_role("button", name=button, exact=True).click()
+    """Press the button of a dialog, and see it through: the dialog may close before the server has answered."""
+    with page.expect_response(re.compile(r"/flow_runs/[^/]+/(set_state|resume)")):
+        page.get_by_role("button", name=button, exact=True).click()
     # a list that was just chosen from is one, too, until it has closed
     expect(page.get_by_role("dialog")).to_have_count(0, timeout=30_000)
     leave(page)
