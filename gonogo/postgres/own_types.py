@@ -92,7 +92,8 @@ def why_not_planned(connection: Connection) -> str:
     """
     row = connection.execute(_FOLDED).fetchone()
     return (
-        f"to plan a statement calls immutable functions, and {row[0]} is somebody else's: it would run as this login"
+        f"planning a statement runs immutable functions, and {row[0]} belongs to another role: its code would run with gonogo's"
+        " rights. Let a superuser own that function, or leave this check out"
         if row
         else ""
     )
@@ -106,7 +107,12 @@ def why_not_read(connection: Connection, table: str) -> str:
         table: its name, as SQL.
     """
     row = connection.execute(_VIEW, [table]).fetchone()
-    return f"{table} is a view of {row[0]}'s: to read it would run what {row[0]} wrote" if row else ""
+    return (
+        f"{table} is a view that belongs to {row[0]}: reading it would run {row[0]}'s code with gonogo's rights; name the tables"
+        " that it reads instead"
+        if row
+        else ""
+    )
 
 
 def why_not_written(connection: Connection, table: str) -> str:
@@ -117,7 +123,11 @@ def why_not_written(connection: Connection, table: str) -> str:
         table: its name, as SQL.
     """
     row = connection.execute(_WRITES, {"table": table}).fetchone()
-    return f"a row of {table} calls {row[0]}, which somebody else wrote" if row else why_not_compared(connection, table)
+    return (
+        f"writing a row of {table} calls {row[0]}, whose code would run with gonogo's rights"
+        if row
+        else why_not_compared(connection, table)
+    )
 
 
 def why_not_compared(connection: Connection, table: str, columns: Sequence[str] | None = None) -> str:
@@ -135,6 +145,7 @@ def why_not_compared(connection: Connection, table: str, columns: Sequence[str] 
     if row is None:
         return ""
     return (
-        f"{table}.{row[0]} has the type {row[1]}, and somebody who is neither a superuser nor this login made casts or operators"
-        " here: to compare its values would run what they wrote"
+        f"{table}.{row[0]} has the type {row[1]}, and a role that is neither a superuser nor this login made casts or operators"
+        " here: comparing its values would run that role's code with gonogo's rights. Let a superuser own their functions, or"
+        " leave the column out"
     )

@@ -140,7 +140,7 @@ def test_nothing_of_gonogos_calls_a_cast_of_somebody_elses(trapped: tuple[str, s
         return
     for check in ("positive", "unique", "by_int", "by_type"):
         assert f"{check}: " in told
-    assert told.count("to compare its values would run what they wrote") >= 4
+    assert told.count("comparing its values would run that role's code") >= 4
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("UPDATE app.wallet SET note = 'of the application' WHERE id < 4")
     do("rehearse", "book", "--blind-spots")
@@ -239,7 +239,7 @@ def test_a_view_that_took_the_place_of_a_table_is_not_read(any_server: Server, m
         for book in (COUNTS, COUNTS.replace("baseline: [many, same, positive, known]\n", "")):
             project = make_project(book, fill__sql="UPDATE app.true_orders o SET total = total WHERE gonogo.batch('o');\n")
             done = gonogo("run", "book", "--without-prefect", cwd=project, env=environment(TEST_URL=url))
-            assert "app.orders is a view of" in done.stdout + done.stderr, done.stdout + done.stderr
+            assert "app.orders is a view that belongs to" in done.stdout + done.stderr, done.stdout + done.stderr
             assert done.returncode in (10, 11), done.stdout
             assert not sprang(url, role)
 
@@ -275,7 +275,7 @@ def test_an_operator_for_types_of_postgresqls_own_that_fits_better_is_not_called
         project = make_project(EQUALS, a__sql="SELECT 1;\n")
         done = gonogo("run", "book", "--without-prefect", cwd=project, env=environment(TEST_URL=url))
         assert done.returncode == 10, done.stdout + done.stderr
-        assert done.stdout.count("to compare its values would run what they wrote") >= 2, done.stdout
+        assert done.stdout.count("comparing its values would run that role's code") >= 2, done.stdout
         assert not sprang(url, role)
 
 

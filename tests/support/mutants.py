@@ -267,6 +267,24 @@ MUTANTS = {
         "ROW(r.tableoid, 0, 0)",
         ("tests/integration/test_fingerprint.py", "-k", "servers_own_rows"),
     ),
+    "a process that Prefect started waits for Prefect": Mutant(
+        "flows/entrypoints.py",
+        "return alone and this_run.parent_flow_run_id is None",
+        "return False",
+        ("tests/acceptance/test_prefect.py", "-k", "hangs and launched"),
+    ),
+    "an embedded server has ten seconds to start": Mutant(
+        "gonogo/postgres/embedded.py",
+        "except (subprocess.TimeoutExpired, AssertionError):",
+        "except ZeroDivisionError:",
+        ("tests/integration/test_libraries.py", "-k", "slowly"),
+    ),
+    "a lost connection is not made again": Mutant(
+        "gonogo/run/kept_connection.py",
+        "if clock.monotonic() > deadline:",
+        "if True:",
+        ("tests/acceptance/test_network.py",),
+    ),
 }
 
 
