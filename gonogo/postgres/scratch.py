@@ -36,6 +36,8 @@ class ScratchServer:
     #: a server to use instead of both, and what it is, for people
     server: str = ""
     called: str = "the server named by rehearse_on"
+    #: the role that copies belong to; without one, the role that the target is worked on as
+    owner: str = ""
 
     def choose(self) -> tuple[str, str]:
         """Return the URL of the server to use, and what it is, for people."""
@@ -81,7 +83,8 @@ def scratch(room: ScratchServer, roles: Sequence[str] = ()) -> Iterator[str]:
     """
     server, where = room.choose()
     # its owner can make the ledger in it
-    owner = sql.SQL(" OWNER {}").format(sql.Identifier(room.database.role)) if room.database.role else sql.SQL("")
+    whose = room.owner or room.database.role
+    owner = sql.SQL(" OWNER {}").format(sql.Identifier(whose)) if whose else sql.SQL("")
     with _made(server, where, sql.SQL("template0") + owner, roles if server != room.database.url else ()) as url:
         yield url
 

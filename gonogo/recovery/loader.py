@@ -8,24 +8,21 @@ functions of casts between its columns' types: where the owner of a table may ha
 
 from __future__ import annotations
 
-import os
 import re
-import secrets
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import conninfo_to_dict
 
 from gonogo import private_files
+from gonogo.postgres.brief_login import CannotLogIn, brief_login
 from gonogo.postgres.connection import connect_plainly
-from gonogo.postgres.scratch import left_by_the_dead, mark
 from gonogo.recovery.manifest import BackupFailed
 
-_NAME = "gonogo_loader_"
+_PREFIX = "gonogo_loader_"
 #: an entry of a dump's table of contents, as `pg_restore --list` writes it: what it is, and whose
 _ROWS = re.compile(r"\d+; \d+ \d+ TABLE DATA ")
 _CHECK = re.compile(r"\d+; \d+ \d+ CHECK CONSTRAINT ")
@@ -113,19 +110,15 @@ def loader(url: str) -> Iterator[str]:
         if row is None or not row[0]:
             yield ""
             return
-        _sweep(connection)
-        name, password = f"{_NAME}{os.getpid()}_{secrets.token_hex(4)}", secrets.token_urlsafe(24)
-        role = sql.Identifier(name)
-        # the password itself never reaches the server's log
-        kept = connection.pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256").decode()
-        connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {} IN ROLE pg_write_all_data").format(role, sql.Literal(kept)))
         try:
-            connection.execute(sql.SQL("COMMENT ON ROLE {} IS {}").format(role, sql.Literal(mark(os.getpid()))))
-            its_url = make_conninfo(url, user=name, password=password)
-            _require_login(its_url, str(connection.info.user))
-            yield its_url
-        finally:
-            connection.execute(sql.SQL("DROP ROLE {}").format(role))
+            with brief_login(connection, url, _PREFIX, sql.SQL("IN ROLE pg_write_all_data")) as its_url:
+                yield its_url
+        except CannotLogIn as error:
+            raise BackupFailed(
+                f"rows are loaded into a copy by a role of its own, {_PREFIX}..., so that nothing which the owners of tables"
+                f" wrote runs as {connection.info.user}; it cannot log in: {error}. Let it in (pg_hba.conf), or name another"
+                " server: rehearse_on"
+            ) from None
 
 
 def calls_casts(url: str) -> bool:
@@ -151,27 +144,3 @@ def owning(url: str, its_url: str, owner: str) -> Iterator[None]:
             yield
         finally:
             connection.execute(sql.SQL("REVOKE {} FROM {}").format(role, name))
-
-
-def _require_login(url: str, user: str) -> None:
-    try:
-        with connect_plainly(url, connect_timeout=10):
-            pass
-    except psycopg.OperationalError as error:
-        raise BackupFailed(
-            f"rows are loaded into a copy by a role of its own, {_NAME}..., so that nothing which the owners of tables wrote runs"
-            f" as {user}; it cannot log in: {str(error).strip()}. Let it in (pg_hba.conf), or name another server: rehearse_on"
-        ) from None
-
-
-def _sweep(connection: psycopg.Connection[tuple[object, ...]]) -> None:
-    """Drop the roles of processes that were killed before they could."""
-    rows = connection.execute(
-        "SELECT rolname::text, pg_catalog.shobj_description(oid, 'pg_authid') FROM pg_catalog.pg_roles"
-        " WHERE pg_catalog.starts_with(rolname, %s)",
-        [_NAME],
-    ).fetchall()
-    for name, comment in rows:
-        if left_by_the_dead(str(comment or "")):
-            with suppress(psycopg.Error):
-                connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(str(name))))

@@ -101,7 +101,8 @@ def rehearse(
         each_step=each_step or bool(plan.rehearsal and plan.rehearsal.each_step),
         blind_spots=blind_spots or bool(plan.rehearsal and plan.rehearsal.blind_spots),
     )
-    shown = _evidence(run, made, with_drill=with_drill)
+    with run.standing_in() as acting:
+        shown = _evidence(acting, made, with_drill=with_drill)
     with database.connect("gonogo/rehearse") as connection:
         # a program, a foreign server or dblink may have reached it; or somebody else changed it
         touched = tuple(differences(before.objects, fingerprint(connection).objects))

@@ -15,6 +15,7 @@ from gonogo.core.plan.plan import Plan, PlannedStep
 from gonogo.ledger import store
 from gonogo.postgres import scratch
 from gonogo.postgres.connection import Connection, Database, identify, transaction
+from gonogo.postgres.stand_in import StandIn, login_of, standing_in
 from gonogo.project import Project
 from gonogo.rehearsal import lock_recorder
 from gonogo.run import loop
@@ -38,6 +39,8 @@ class RehearsalRun:
     say: Say
     each_step: bool = False
     blind_spots: bool = False
+    #: who acts on copies that lie on another server than the target's, where that is not who logs in there
+    stand_in: StandIn | None = None
 
     @cached_property
     def search_path(self) -> str:
@@ -46,11 +49,34 @@ class RehearsalRun:
 
     def copy(self, url: str) -> Database:
         """Return how a copy is reached: as the role, and with the path, of the target."""
-        return Database(url=url, role=self.database.role, search_path=self.search_path, copy_of=self.database.url)
+        who = self.stand_in
+        return Database(
+            url=who.at(url) if who else url,
+            role=who.role if who else self.database.role,
+            search_path=self.search_path,
+            copy_of=self.database.url,
+        )
+
+    @contextmanager
+    def standing_in(self) -> Iterator[RehearsalRun]:
+        """Act on copies with the rights that the target's role has there, for a while; yield this rehearsal as that one."""
+        server, called = self.room.choose()
+        if server == self.database.url:
+            yield self
+            return
+        with self.database.connect("gonogo/rehearse") as connection:
+            login = login_of(connection)
+        with standing_in(server, login, ours=called == scratch.EMBEDDED) as who:
+            yield replace(self, stand_in=who)
 
     @property
     def room(self) -> scratch.ScratchServer:
         """Where its copies may be made."""
+        found = self._room
+        return replace(found, owner=self.stand_in.role) if self.stand_in else found
+
+    @property
+    def _room(self) -> scratch.ScratchServer:
         beside = scratch.scratch_server_of(self.database, self.plan.rehearse_on, self.project.state)
         if beside.server or not any(script.shared for script in self.plan.scripts):
             return beside

@@ -285,6 +285,12 @@ MUTANTS = {
         "if True:",
         ("tests/acceptance/test_network.py",),
     ),
+    "copies are worked on as whoever made them": Mutant(
+        "gonogo/rehearsal/sandbox.py",
+        "url=who.at(url) if who else url,",
+        "url=url,",
+        ("tests/integration/test_rehearsed_as.py", "-k", "no_more_rights"),
+    ),
 }
 
 
