@@ -38,7 +38,7 @@ from gonogo.recovery.pg_restore import restore, write_script
 _BUILDING, _READY = "builds the restore", "swaps in the restore"
 _LEDGER = ("run", "event", "script", "fence", "delivery")
 _OWNED = """
-SELECT (r.rolcreatedb OR r.rolsuper) AND (pg_catalog.pg_has_role(d.datdba, 'USAGE'))
+SELECT (r.rolcreatedb OR r.rolsuper) AND pg_catalog.pg_has_role(session_user, d.datdba, 'USAGE')
 FROM pg_catalog.pg_roles r, pg_catalog.pg_database d
 WHERE r.rolname = session_user AND d.datname = pg_catalog.current_database()
 """

@@ -210,6 +210,34 @@ def test_a_role_that_may_not_make_databases_restores_in_place(make_project: Make
     assert "backup restored" in kinds(weak)
 
 
+@pytest.mark.attack("copies")
+def test_who_may_everything_and_acts_as_a_role_restores_beside_and_lends_no_owner_their_rights(
+    make_project: Make, any_server: Server, open_path: Path
+) -> None:
+    url, role, mark = any_server.database(), f"plain_{os.getpid()}", open_path / "mark"
+    open_path.chmod(0o777)
+    tries = f"SET ROLE NONE; COPY (SELECT 1) TO PROGRAM ''cat > {mark}''"
+    trap = (
+        "CREATE FUNCTION sprung(int) RETURNS boolean LANGUAGE plpgsql AS"
+        f" $$ BEGIN BEGIN EXECUTE '{tries}'; EXCEPTION WHEN OTHERS THEN NULL; END; RETURN true; END $$;"
+        "CREATE TABLE trapped (id int CHECK (sprung(id))); INSERT INTO trapped VALUES (1);"
+    )
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {role}; GRANT ALL ON SCHEMA public TO {role}".encode())
+        connection.execute(f"GRANT CREATE ON DATABASE {connection.info.dbname} TO {role}".encode())
+        connection.execute(f"SET ROLE {role}; {BEFORE}; {trap}".encode())
+    assert mark.exists(), "the trap can spring"
+    mark.unlink()
+    here = Desk(make_project(RESTORES.replace("{database:", f"{{role: {role}, database:"), **GOOD), url)
+    run(here)
+
+    told = back(here, "--accept-loss")
+
+    assert "restoring in place" not in told
+    assert not mark.exists(), "no program ran"
+    assert one(url, "SELECT count(*) FROM trapped") == 1
+
+
 def _has(connection: psycopg.Connection[Any], extension: str) -> bool:
     query = "SELECT count(*) FROM pg_available_extensions WHERE name = %s"
     return connection.execute(query, [extension]).fetchone() == (1,)

@@ -291,6 +291,12 @@ MUTANTS = {
         "url=url,",
         ("tests/integration/test_rehearsed_as.py", "-k", "no_more_rights"),
     ),
+    "a superuser who acts as a role restores in place": Mutant(
+        "gonogo/recovery/restore.py",
+        "pg_catalog.pg_has_role(session_user, d.datdba, 'USAGE')",
+        "pg_catalog.pg_has_role(d.datdba, 'USAGE')",
+        ("tests/acceptance/test_ways_back.py", "-k", "lends_no_owner"),
+    ),
 }
 
 
