@@ -292,7 +292,9 @@ def _carry(
 def _own_process() -> bool:
     """Say whether Prefect started this process for this flow run alone: a worker names it, what `serve` starts is its child."""
     named = os.environ.get("PREFECT__FLOW_RUN_ID")
-    alone = named == str(this_run.id) if named else multiprocessing.parent_process() is not None
+    # which Prefect sets for the processes that it starts for a flow run, and for no others
+    child = multiprocessing.parent_process() is not None and "PREFECT__ENABLE_CANCELLATION_AND_CRASHED_HOOKS" in os.environ
+    alone = named == str(this_run.id) if named else child
     return alone and this_run.parent_flow_run_id is None
 
 

@@ -49,6 +49,14 @@ def brief_login(connection: psycopg.Connection[Any], url: str, prefix: str, opti
             raise CannotLogIn(str(error).strip()) from None
         yield its_url
     finally:
+        _drop(connection, name)
+
+
+def _drop(connection: psycopg.Connection[Any], name: str) -> None:
+    """Drop a role with all that it was given meanwhile; where something holds it, the next one tries again."""
+    role = sql.Identifier(name)
+    with suppress(psycopg.Error):
+        connection.execute(sql.SQL("DROP OWNED BY {} CASCADE").format(role))
         connection.execute(sql.SQL("DROP ROLE {}").format(role))
 
 
@@ -61,5 +69,4 @@ def _sweep(connection: psycopg.Connection[Any], prefix: str) -> None:
     ).fetchall()
     for name, comment in rows:
         if left_by_the_dead(str(comment or "")):
-            with suppress(psycopg.Error):
-                connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(str(name))))
+            _drop(connection, str(name))

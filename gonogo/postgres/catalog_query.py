@@ -30,9 +30,10 @@ hidden_schema AS MATERIALIZED (
 
 #: catalogs that PostgreSQL changes without a new version of the row (`heap_inplace_update`)
 _WRITTEN_IN_PLACE = frozenset({"pg_class"})
-#: which database of which server it is, and the settings by which values become text
+#: which database of which server it is, what its roles are called, and the settings by which values become text
 _SERVER = (
-    "pg_postmaster_start_time()::text, (SELECT oid FROM pg_database WHERE datname = current_database()),"
+    "(SELECT md5(string_agg(concat_ws(' ', oid, rolname), ',' ORDER BY oid)) FROM pg_roles),"
+    " pg_postmaster_start_time()::text, (SELECT oid FROM pg_database WHERE datname = current_database()),"
     " current_setting('extra_float_digits'), current_setting('bytea_output'), current_setting('client_encoding')"
 )
 #: what somebody else makes for a session of theirs, and what is recorded of it in catalogs of its own

@@ -31,8 +31,9 @@ from gonogo.postgres.schemas import USERS_SCHEMAS
 from gonogo.postgres.scratch import ScratchServer, scratch
 from gonogo.postgres.server_clock import server_time
 from gonogo.postgres.tools import ProgramFailed, Say, finish, running
-from gonogo.recovery.manifest import MANIFEST, BackupFailed, BackupFolder, Manifest, read, sums
+from gonogo.recovery.manifest import MANIFEST, BackupFailed, BackupFolder, Manifest, read, refuse_as_superuser, sums
 from gonogo.recovery.pg_restore import JOBS, major, restore
+from gonogo.recovery.run_when_made import run_when_made
 
 #: quick, and a third of the size
 _COMPRESSION = "gzip:1"
@@ -115,6 +116,9 @@ def _take(database: Database, partial: Path, say: Say, rule: Backup) -> Manifest
         connection.execute("SET max_parallel_workers_per_gather = 0")
         identity = identify(connection)
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        run = run_when_made(connection)
+        if _one(connection, "SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user"):
+            refuse_as_superuser(run)
         sizes = {str(name): int(size) for name, size in connection.execute(_TABLES).fetchall()}
         chosen = _in_scope(connection, rule, sizes)
         _require_room(partial, sum(sizes[name] for name in chosen))
@@ -136,6 +140,7 @@ def _take(database: Database, partial: Path, say: Say, rule: Backup) -> Manifest
                 schema=fingerprint(connection),
                 uncovered=tuple(_column(connection, _UNCOVERED)),
                 roles=tuple(_column(connection, "SELECT rolname FROM pg_catalog.pg_roles WHERE oid >= 16384")),
+                run_when_made=run,
             )
             finish(process, say, "dumping", writes=partial / "dump")
         connection.execute("ROLLBACK")

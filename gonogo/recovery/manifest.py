@@ -48,6 +48,8 @@ class Manifest(BaseModel):
     fingerprint: Fingerprint = Field(alias="schema")
     uncovered: tuple[str, ...]
     roles: tuple[str, ...]
+    #: definitions that run what their owners wrote as they are made, as whoever makes them
+    run_when_made: tuple[str, ...] = ()
     files: dict[str, FileSum] = {}
 
 
@@ -67,6 +69,20 @@ class BackupFolder:
     def size(self) -> int:
         """How many bytes its files have."""
         return sum(file.bytes for file in self.manifest.files.values())
+
+
+def refuse_as_superuser(run_when_made: tuple[str, ...]) -> None:
+    """Refuse to make, or to read, as a superuser what would run with a superuser's rights.
+
+    Raises:
+        BackupFailed: there is such a thing.
+    """
+    if run_when_made:
+        raise BackupFailed(
+            "a superuser who makes or reads these runs what their owners wrote, with a superuser's rights:"
+            f" {', '.join(run_when_made[:5])}. Let gonogo work as a role that is no superuser, or let a superuser own the"
+            " functions that they call"
+        )
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -12,7 +12,7 @@ from gonogo.postgres.address import without_secrets
 from gonogo.postgres.connection import Database
 from gonogo.postgres.tools import ProgramFailed, Say, finish, running
 from gonogo.recovery.loader import calls_casts, loader, owning, parts_of, superusers
-from gonogo.recovery.manifest import BackupFailed, BackupFolder
+from gonogo.recovery.manifest import BackupFailed, BackupFolder, refuse_as_superuser
 
 #: what only some versions know: a setting of 17 and later, and a mark that newer releases of old versions put on columns
 _FOREIGN = re.compile(r"SET transaction_timeout = 0;\n|ALTER TABLE ONLY .* ALTER COLUMN .* SET \(pg_attver=\d+\);\n")
@@ -30,6 +30,8 @@ def restore(backup: BackupFolder, url: str, say: Say) -> float:
     began = clock.monotonic()
     try:
         with loader(url) as its_url, tempfile.TemporaryDirectory(prefix="gonogo-") as folder:
+            if its_url:
+                refuse_as_superuser(backup.manifest.run_when_made)
             if major(backup.manifest.server) != major(_version(url)):
                 _restore_definitions(backup, url, say)
             else:

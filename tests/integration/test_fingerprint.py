@@ -409,6 +409,21 @@ def test_what_was_read_before_of_the_servers_own_rows_is_what_would_be_read_now(
             assert found == fingerprint(connection), (chosen, how)
 
 
+def test_a_role_of_another_name_is_seen_in_the_grants_of_the_servers_own_rows(any_server: Server) -> None:
+    first, second = f"ren_a_{os.getpid()}", f"ren_b_{os.getpid()}"
+    swap = f"ALTER ROLE {first} RENAME TO ren_c; ALTER ROLE {second} RENAME TO {first}; ALTER ROLE ren_c RENAME TO {second}"
+    with visit(Database(url=any_server.database())) as connection:
+        connection.execute(f"CREATE ROLE {first}; CREATE ROLE {second}".encode())
+        connection.execute(f"GRANT EXECUTE ON FUNCTION pg_sleep(float8) TO {first}".encode())
+        try:
+            before = fingerprint(connection)
+            connection.execute(swap.encode())
+            assert "what PostgreSQL itself has in pg_proc" in "".join(told(before, fingerprint(connection)))
+        finally:
+            connection.execute(f"REVOKE EXECUTE ON FUNCTION pg_sleep(float8) FROM {first}, {second}".encode())
+            connection.execute(f"DROP ROLE {first}, {second}".encode())
+
+
 def test_a_role_that_may_not_read_the_schema_is_told_what_to_grant(any_server: Server) -> None:
     url = any_server.database()
     with psycopg.connect(url, autocommit=True) as connection:

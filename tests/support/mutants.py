@@ -297,6 +297,12 @@ MUTANTS = {
         "pg_catalog.pg_has_role(d.datdba, 'USAGE')",
         ("tests/acceptance/test_ways_back.py", "-k", "lends_no_owner"),
     ),
+    "a record in a definition is not looked into": Mutant(
+        "gonogo/recovery/run_when_made.py",
+        "SELECT a.atttypid, c.reltype, true FROM",
+        "SELECT a.atttypid, c.reltype, false FROM",
+        ("tests/integration/test_run_when_made.py",),
+    ),
 }
 
 
