@@ -36,8 +36,9 @@ class ScratchServer:
     #: a server to use instead of both, and what it is, for people
     server: str = ""
     called: str = "the server named by rehearse_on"
-    #: the role that copies belong to; without one, the role that the target is worked on as
-    owner: str = ""
+    #: the role that works on copies, where it is not that of the target, and whether they belong to it
+    worker: str = ""
+    owns: bool = False
 
     def choose(self) -> tuple[str, str]:
         """Return the URL of the server to use, and what it is, for people."""
@@ -83,9 +84,14 @@ def scratch(room: ScratchServer, roles: Sequence[str] = ()) -> Iterator[str]:
     """
     server, where = room.choose()
     # its owner can make the ledger in it
-    whose = room.owner or room.database.role
+    whose = (room.worker if room.owns else "") if room.worker else room.database.role
     owner = sql.SQL(" OWNER {}").format(sql.Identifier(whose)) if whose else sql.SQL("")
     with _made(server, where, sql.SQL("template0") + owner, roles if server != room.database.url else ()) as url:
+        if room.worker and not room.owns:
+            # for the ledger
+            with connect_plainly(url) as connection:
+                name, role = sql.Identifier(str(connection.info.dbname)), sql.Identifier(room.worker)
+                connection.execute(sql.SQL("GRANT CREATE, TEMPORARY ON DATABASE {} TO {}").format(name, role))
         yield url
 
 

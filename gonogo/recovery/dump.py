@@ -30,6 +30,7 @@ from gonogo.postgres.fingerprint import fingerprint
 from gonogo.postgres.schemas import USERS_SCHEMAS
 from gonogo.postgres.scratch import ScratchServer, scratch
 from gonogo.postgres.server_clock import server_time
+from gonogo.postgres.stand_in import POWERFUL
 from gonogo.postgres.tools import ProgramFailed, Say, finish, running
 from gonogo.recovery.manifest import MANIFEST, BackupFailed, BackupFolder, Manifest, read, refuse_as_superuser, sums
 from gonogo.recovery.pg_restore import JOBS, major, restore
@@ -76,6 +77,14 @@ UNION ALL SELECT pg_catalog.format('the rows of %I.%I, which the extension %I ow
   JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'e'
   JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
   WHERE c.relkind = 'r' AND pg_catalog.pg_relation_size(c.oid) > 0
+"""
+
+
+_OWNERS = f"""
+SELECT DISTINCT r.rolname::text FROM pg_catalog.pg_shdepend s JOIN pg_catalog.pg_roles r ON r.oid = s.refobjid
+WHERE s.deptype = 'o' AND s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass
+  AND s.dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_roles p WHERE {POWERFUL} AND pg_catalog.pg_has_role(r.oid, p.oid, 'MEMBER'))
 """
 
 
@@ -140,6 +149,7 @@ def _take(database: Database, partial: Path, say: Say, rule: Backup) -> Manifest
                 schema=fingerprint(connection),
                 uncovered=tuple(_column(connection, _UNCOVERED)),
                 roles=tuple(_column(connection, "SELECT rolname FROM pg_catalog.pg_roles WHERE oid >= 16384")),
+                owners=tuple(_column(connection, _OWNERS)),
                 run_when_made=run,
             )
             finish(process, say, "dumping", writes=partial / "dump")

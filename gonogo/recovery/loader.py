@@ -9,7 +9,7 @@ functions of casts between its columns' types: where the owner of a table may ha
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from psycopg.conninfo import conninfo_to_dict
 from gonogo import private_files
 from gonogo.postgres.brief_login import CannotLogIn, brief_login
 from gonogo.postgres.connection import connect_plainly
+from gonogo.postgres.stand_in import POWERFUL
 from gonogo.recovery.manifest import BackupFailed
 
 _PREFIX = "gonogo_loader_"
@@ -32,6 +33,10 @@ _ABOUT_KEY = re.compile(r"\d+; \d+ \d+ COMMENT \S+ CONSTRAINT ")
 _CASTS = """
 SELECT EXISTS (SELECT FROM pg_catalog.pg_cast c JOIN pg_catalog.pg_proc p ON p.oid = c.castfunc
   JOIN pg_catalog.pg_roles r ON r.oid = p.proowner WHERE c.castcontext = 'i' AND NOT r.rolsuper)
+"""
+_MORE = f"""
+SELECT r.rolname::text FROM pg_catalog.pg_roles r WHERE r.rolname = ANY (%s) AND EXISTS (SELECT FROM pg_catalog.pg_roles p
+  WHERE {POWERFUL} AND pg_catalog.pg_has_role(r.oid, p.oid, 'MEMBER')) ORDER BY 1 LIMIT 1
 """
 _ROLES = "SELECT rolname::text, rolsuper FROM pg_catalog.pg_roles"
 
@@ -119,6 +124,25 @@ def loader(url: str) -> Iterator[str]:
                 f" wrote runs as {connection.info.user}; it cannot log in: {error}. Let it in (pg_hba.conf), or name another"
                 " server: rehearse_on"
             ) from None
+
+
+def refuse_powerful(url: str, owners: Sequence[str]) -> None:
+    """Refuse a server where somebody may more to whom something belongs: what they wrote would run with it.
+
+    Args:
+        url: the database that is filled.
+        owners: who reaches nothing beyond the data of the target's server.
+
+    Raises:
+        BackupFailed: one of them does, there.
+    """
+    with connect_plainly(url) as connection:
+        row = connection.execute(_MORE.encode(), [list(owners)]).fetchone()
+    if row:
+        raise BackupFailed(
+            f"something belongs to {row[0]}, who on the server for copies is a superuser or reaches its programs and files, and"
+            " on the target does not. Make copies on a server where that role has no such rights: rehearse_on"
+        )
 
 
 def calls_casts(url: str) -> bool:

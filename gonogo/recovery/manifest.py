@@ -48,6 +48,8 @@ class Manifest(BaseModel):
     fingerprint: Fingerprint = Field(alias="schema")
     uncovered: tuple[str, ...]
     roles: tuple[str, ...]
+    #: those of them that something belongs to, and that reach nothing beyond the data of the server
+    owners: tuple[str, ...] = ()
     #: definitions that run what their owners wrote as they are made, as whoever makes them
     run_when_made: tuple[str, ...] = ()
     files: dict[str, FileSum] = {}

@@ -11,7 +11,7 @@ from gonogo import clock, private_files
 from gonogo.postgres.address import without_secrets
 from gonogo.postgres.connection import Database
 from gonogo.postgres.tools import ProgramFailed, Say, finish, running
-from gonogo.recovery.loader import calls_casts, loader, owning, parts_of, superusers
+from gonogo.recovery.loader import calls_casts, loader, owning, parts_of, refuse_powerful, superusers
 from gonogo.recovery.manifest import BackupFailed, BackupFolder, refuse_as_superuser
 
 #: what only some versions know: a setting of 17 and later, and a mark that newer releases of old versions put on columns
@@ -32,6 +32,7 @@ def restore(backup: BackupFolder, url: str, say: Say) -> float:
         with loader(url) as its_url, tempfile.TemporaryDirectory(prefix="gonogo-") as folder:
             if its_url:
                 refuse_as_superuser(backup.manifest.run_when_made)
+                refuse_powerful(url, backup.manifest.owners)
             if major(backup.manifest.server) != major(_version(url)):
                 _restore_definitions(backup, url, say)
             else:

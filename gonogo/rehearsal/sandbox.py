@@ -73,7 +73,7 @@ class RehearsalRun:
     def room(self) -> scratch.ScratchServer:
         """Where its copies may be made."""
         found = self._room
-        return replace(found, owner=self.stand_in.role) if self.stand_in else found
+        return replace(found, worker=self.stand_in.role, owns=self.stand_in.owns) if self.stand_in else found
 
     @property
     def _room(self) -> scratch.ScratchServer:
