@@ -71,7 +71,7 @@ def read(connection: Connection) -> Reading:
             with connection.transaction():
                 if not inside:
                     connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-                return _read(connection)
+                return _read(connection, sees_others=inside)
         except psycopg.errors.InsufficientPrivilege as error:
             said = str(error).splitlines()[0]
             grant = f"GRANT SELECT ON pg_catalog.{said.rpartition(' ')[2]} TO {connection.info.user}"
@@ -82,7 +82,7 @@ def read(connection: Connection) -> Reading:
             clock.sleep(_PAUSE)
 
 
-def _read(connection: Connection) -> Reading:
+def _read(connection: Connection, *, sees_others: bool) -> Reading:
     before = connection.execute("SELECT pg_catalog.current_setting('search_path')").fetchone()
     # temporary tables last, or one that is called like a catalog would be read in its place
     connection.execute("SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)")
@@ -92,7 +92,7 @@ def _read(connection: Connection) -> Reading:
         tuple((catalog, tuple(columns)) for catalog, columns in connection.execute(_KEYS).fetchall()),
     )
     found = _Found()
-    for row in _built_in(connection, query):
+    for row in _built_in(connection, query, sees_others=sees_others):
         found.add(*row)
     # where the server does not know what its bytes mean, it refuses to send some of them as anything else
     unknown = connection.info.parameter_status("server_encoding") == "SQL_ASCII"
@@ -117,14 +117,14 @@ _kept: dict[tuple[object, ...], list[tuple[Any, ...]]] = {}
 _KEPT = 16
 
 
-def _built_in(connection: Connection, query: Query) -> list[tuple[Any, ...]]:
+def _built_in(connection: Connection, query: Query, *, sees_others: bool) -> list[tuple[Any, ...]]:
     """Return the digests over the rows that every server has: read again where one of them was written since."""
     marks = _marks(connection, query)
     if (known := _kept.get(marks)) is not None:
         return known
     read = connection.execute(query.built_in.encode()).fetchall()
-    # in a transaction that sees what others commit, a row may have been written meanwhile
-    if _marks(connection, query) == marks:
+    # in a transaction of the caller's, which may see what others commit, a row may have been written meanwhile
+    if not sees_others or _marks(connection, query) == marks:
         while len(_kept) >= _KEPT:
             _kept.pop(next(iter(_kept)))
         _kept[marks] = read

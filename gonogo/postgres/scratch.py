@@ -40,6 +40,13 @@ class ScratchServer:
     worker: str = ""
     owns: bool = False
 
+    @property
+    def owner(self) -> str:
+        """The role that copies belong to; empty where that is who makes them."""
+        if self.worker:
+            return self.worker if self.owns else ""
+        return self.database.role
+
     def choose(self) -> tuple[str, str]:
         """Return the URL of the server to use, and what it is, for people."""
         if self.server:
@@ -84,8 +91,7 @@ def scratch(room: ScratchServer, roles: Sequence[str] = ()) -> Iterator[str]:
     """
     server, where = room.choose()
     # its owner can make the ledger in it
-    whose = (room.worker if room.owns else "") if room.worker else room.database.role
-    owner = sql.SQL(" OWNER {}").format(sql.Identifier(whose)) if whose else sql.SQL("")
+    owner = sql.SQL(" OWNER {}").format(sql.Identifier(room.owner)) if room.owner else sql.SQL("")
     with _made(server, where, sql.SQL("template0") + owner, roles if server != room.database.url else ()) as url:
         if room.worker and not room.owns:
             # for the ledger

@@ -6,9 +6,9 @@ triggers, would act with all its power when a plan is rehearsed there, and reach
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import psycopg
@@ -59,7 +59,7 @@ SELECT r.rolname::text, r.rolinherit, r.rolcreaterole, r.rolbypassrls, r.rolcrea
 FROM pg_catalog.pg_roles r JOIN mine USING (oid) WHERE NOT r.rolsuper AND r.oid >= 16384 ORDER BY 1
 """
 _THERE = f"""
-SELECT r.rolname::text, r.rolcreaterole, r.rolbypassrls, r.rolcreatedb, EXISTS (SELECT FROM pg_catalog.pg_roles p
+SELECT r.rolname::text, r.rolcreaterole, r.rolbypassrls, r.rolcreatedb, r.rolsuper, EXISTS (SELECT FROM pg_catalog.pg_roles p
   WHERE {POWERFUL} AND pg_catalog.pg_has_role(r.oid, p.oid, 'MEMBER')) FROM pg_catalog.pg_roles r
 """
 _OF = """
@@ -147,7 +147,7 @@ class StandIn:
     role: str
     owns: bool
     _user: str
-    _password: str
+    _password: str = field(repr=False)
 
     def at(self, url: str) -> str:
         """Return the URL by which it reaches a database that a superuser made there."""
@@ -215,31 +215,29 @@ def _make(connection: psycopg.Connection[Any], login: Login, *, ours: bool) -> N
             with suppress(psycopg.errors.UniqueViolation, psycopg.errors.DuplicateObject):
                 connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(role.name)))
             continue
-        makes_roles, passes, makes_databases, powerful = there[role.name]
+        makes_roles, passes, makes_databases, superuser, powerful = there[role.name]
         more = not ours and (
             (makes_roles and not role.makes_roles)
             or (passes and not role.passes_row_security)
             or (makes_databases and not role.makes_databases)
         )
         # on a server of gonogo's own it has what is given to it below, unless it is a superuser
-        if (powerful and (not ours or _is_superuser(connection, role.name))) or more:
+        if superuser or (powerful and not ours) or more:
             raise Refused(
                 f"{role.name} may do more on the server for copies than on the target: a rehearsal there would have more rights"
                 " than a run here. Let the role make databases (ALTER ROLE ... CREATEDB), so that copies are made beside the"
                 " target, or name a server where it has no such rights: rehearse_on"
             )
+    known = {str(row[0]) for row in connection.execute("SELECT rolname::text FROM pg_catalog.pg_roles").fetchall()}
     for role in login.roles:
         if ours or role.name not in there:
-            _give(connection, role)
+            # at once, so that another rehearsal of the same role misses nothing meanwhile
+            with connection.transaction():
+                _give(connection, role, known)
 
 
-def _is_superuser(connection: psycopg.Connection[Any], name: str) -> bool:
-    row = connection.execute("SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = %s", [name]).fetchone()
-    return bool(row and row[0])
-
-
-def _give(connection: psycopg.Connection[Any], role: Role) -> None:
-    """Let a role have what it has on the target, and no more."""
+def _give(connection: psycopg.Connection[Any], role: Role, known: Collection[str]) -> None:
+    """Let a role have what it has on the target, and no more, as far as the roles of it are known there."""
     has = {
         "INHERIT": role.inherits,
         "CREATEROLE": role.makes_roles,
@@ -249,7 +247,6 @@ def _give(connection: psycopg.Connection[Any], role: Role) -> None:
     name = sql.Identifier(role.name)
     options = " ".join(option if held else f"NO{option}" for option, held in has.items())
     connection.execute(sql.SQL("ALTER ROLE {} ").format(name) + sql.SQL(options))
-    known = {str(row[0]) for row in connection.execute("SELECT rolname::text FROM pg_catalog.pg_roles").fetchall()}
     for (before,) in connection.execute(_OF, [role.name]).fetchall():
         connection.execute(sql.SQL("REVOKE {} FROM {} CASCADE").format(sql.Identifier(before), name))
     for of, *how in role.member_of:

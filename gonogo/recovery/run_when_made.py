@@ -14,10 +14,9 @@ from collections.abc import Iterator
 from gonogo.postgres.connection import Connection
 
 #: functions that no superuser wrote; domains that call one; types whose values hold such a domain
-_WITH = """
-WITH RECURSIVE theirs AS MATERIALIZED (
-  SELECT p.oid FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_roles r ON r.oid = p.proowner WHERE NOT r.rolsuper
-), calls AS MATERIALIZED (
+_THEIRS = "SELECT p.oid FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_roles r ON r.oid = p.proowner WHERE NOT r.rolsuper"
+_WITH = f"""
+WITH RECURSIVE theirs AS MATERIALIZED ({_THEIRS}), calls AS MATERIALIZED (
   SELECT d.classid, d.objid FROM pg_catalog.pg_depend d JOIN theirs ON d.refobjid = theirs.oid
   WHERE d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
   UNION SELECT d.classid, d.objid FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_operator o ON d.refobjid = o.oid
@@ -79,9 +78,6 @@ UNION ALL SELECT 'statistics ' || pg_catalog.quote_ident(s.stxname), s.stxexprs:
   WHERE s.stxexprs IS NOT NULL
 """
 )
-_THEIRS = """
-SELECT p.oid::text FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_roles r ON r.oid = p.proowner WHERE NOT r.rolsuper
-"""
 #: in an expression as PostgreSQL keeps it: where a part begins or ends, a column, and which function is called
 _MARK = re.compile(r"\\.|\{VAR |[{}]|:(?:funcid|opfuncid) (\d+)", re.DOTALL)
 

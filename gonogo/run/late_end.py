@@ -12,7 +12,7 @@ from gonogo.core.engine.state import ENDED, State
 from gonogo.run.acquire import LiveRunner
 
 #: the seconds that Prefect may take to hear how a run ended
-PREFECT_MAY_TAKE = 30.0
+_PREFECT_MAY_TAKE = 30.0
 
 
 class LateEnd:
@@ -33,7 +33,7 @@ class LateEnd:
         """Begin to wait when the run comes to rest for good, and no longer where it goes on after all."""
         self.cancel()
         if after.status in ENDED or after.held:
-            self._timer = threading.Timer(PREFECT_MAY_TAKE, self._end)
+            self._timer = threading.Timer(_PREFECT_MAY_TAKE, self._end)
             self._timer.daemon = True
             self._timer.start()
 
@@ -44,7 +44,7 @@ class LateEnd:
             self._timer = None
 
     def _end(self) -> None:
-        self._say(f"Prefect has not answered for {PREFECT_MAY_TAKE:g} s; the run is over, and this ends without it")
+        self._say(f"Prefect has not answered for {_PREFECT_MAY_TAKE:g} s; the run is over, and this ends without it")
         for sender in self._runner.senders:
             sender.finish()
         self._runner.close()

@@ -77,7 +77,8 @@ def test_a_run_goes_on_when_the_network_is_back_and_does_nothing_twice(
                         time.sleep(AWAY)
                         net.switch(on=True)
                         # what it had is gone, and it came back by another
-                        until(partial(differs, looking, "SELECT pid FROM gonogo.fence", before))
+                        until(partial(come, run, looking, f"SELECT 1 FROM gonogo.fence WHERE pid IS DISTINCT FROM {before}"))
+                        assert run.poll() is None, run.communicate()[0]
                     if due == "a gate waits":
                         said = gonogo("go", "book", "one", "--as", "lead", cwd=project, env={**env, "TEST_URL": outside})
                         assert said.returncode == 0, said.stderr
@@ -99,11 +100,6 @@ def ask(connection: psycopg.Connection[tuple[object, ...]], query: str) -> objec
     """Return the one value that a query asks for."""
     row = connection.execute(query.encode()).fetchone()
     return row and row[0]
-
-
-def differs(connection: psycopg.Connection[tuple[object, ...]], query: str, before: object) -> bool:
-    """Say whether the answer is another than before."""
-    return ask(connection, query) != before
 
 
 def come(run: subprocess.Popen[str], connection: psycopg.Connection[tuple[object, ...]], query: str) -> bool:
