@@ -63,14 +63,17 @@ def start(folder: Path, *, database: str = "postgres") -> str:
 
 def _started(folder: Path) -> Any:
     """Start a server; the library gives it ten seconds, and one that needs longer on a busy machine starts all the same."""
-    library, deadline = _library(), clock.monotonic() + _START_MAY_TAKE
+    library, deadline, late = _library(), clock.monotonic() + _START_MAY_TAKE, False
     while True:
         try:
             return library.get_server(folder)
-        except (subprocess.TimeoutExpired, AssertionError):
-            library.PostgresServer._instances.pop(folder.expanduser().resolve(), None)  # noqa: SLF001
-            if clock.monotonic() > deadline:
+        except (subprocess.SubprocessError, AssertionError, FileNotFoundError) as error:
+            # the library then shows the server's log, which may not be there yet: what it met is the error's context
+            late = late or any(isinstance(one, (subprocess.TimeoutExpired, AssertionError)) for one in (error, error.__context__))
+            # once one start was late, the next may fail because the first still holds the folder
+            if not late or clock.monotonic() > deadline:
                 raise
+            library.PostgresServer._instances.pop(folder.expanduser().resolve(), None)  # noqa: SLF001
             clock.sleep(0.3)
 
 
