@@ -14,8 +14,9 @@ from psycopg.rows import TupleRow
 from checks.kind import Question
 from gonogo.core.engine.verdict import Measurement
 from gonogo.errors import StepError
-from gonogo.postgres.connection import FIND_THEIRS, Connection, find_ours_first, in_transaction, milliseconds, transaction
+from gonogo.postgres.connection import Connection, find_ours_first, in_transaction, milliseconds, transaction
 from gonogo.postgres.own_types import NO_VIEWS, why_not_compared
+from gonogo.postgres.pooled import find_theirs
 
 Finds: TypeAlias = Literal["ours", "theirs", "types"]
 _STATEMENTS = b"""
@@ -44,7 +45,7 @@ def asking(question: Question, connection: Connection, *, one_snapshot: bool = F
             connection.execute(b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         connection.execute(f"SET LOCAL statement_timeout = {milliseconds(check.within)}".encode())
         if finds == "theirs":
-            connection.execute(FIND_THEIRS.encode())
+            connection.execute(find_theirs(connection).encode())
         else:
             # a table that somebody replaces by a view while it is waited for
             connection.execute(NO_VIEWS.encode())

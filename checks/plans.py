@@ -12,9 +12,10 @@ from checks.asking import busiest, listed
 from checks.kind import Question
 from gonogo.core.engine.verdict import Measurement
 from gonogo.errors import StepError
-from gonogo.postgres.connection import FIND_THEIRS, Connection, transaction
+from gonogo.postgres.connection import Connection, transaction
 from gonogo.postgres.explain import shape_of
 from gonogo.postgres.own_types import why_not_planned
+from gonogo.postgres.pooled import find_theirs
 
 _BUSIEST = """
 SELECT queryid::text, query FROM {view}
@@ -48,7 +49,7 @@ def measure(question: Question, connection: Connection) -> Measurement:
 def _shape(connection: Connection, query: str) -> str:
     try:
         with transaction(connection, read_only=True, keep=False):
-            connection.execute(FIND_THEIRS.encode())
+            connection.execute(find_theirs(connection).encode())
             return shape_of(connection, f"EXPLAIN (GENERIC_PLAN, FORMAT JSON) {query}")
     except psycopg.Error as error:
         # what it was asked of may be gone: that is a change, too

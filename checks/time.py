@@ -16,6 +16,7 @@ from gonogo import clock
 from gonogo.core.engine.percentiles import summarise
 from gonogo.core.engine.verdict import Measurement
 from gonogo.postgres.connection import Connection, milliseconds
+from gonogo.postgres.pooled import default_of
 
 #: fewer calls than this say nothing about a percentile
 LEAST = 5
@@ -44,7 +45,7 @@ def measure(question: Question, connection: Connection) -> Measurement:
             if number % _STRIDE == 0:
                 pace.append(_yardstick(connection))
     finally:
-        connection.execute(b"RESET statement_timeout")
+        connection.execute(f"SET statement_timeout TO {default_of(connection, 'statement_timeout')}".encode())
     if len(samples) < min(LEAST, check.samples) and not cut:
         return Measurement(check=question.name, missing=f"only {len(samples)} calls in {budget:g} s", count=len(samples))
     # a call that was cut took at least that long: its numbers can show that a line is crossed, never that it is kept

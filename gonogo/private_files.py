@@ -28,13 +28,14 @@ def for_libpq(secrets: Mapping[str, str]) -> Iterator[dict[str, str]]:
     r"""Let programs of this account read an address's secrets, as long as this process lives; yield the variables that say where.
 
     Args:
-        secrets: the values, by libpq's words for them; the password is read for every server. `\\` and `:` are escaped in its
-            file (PostgreSQL's manual, "The Password File"); others are in a service file ("The Connection Service File").
+        secrets: the values, by libpq's words for them; the password is read for every server, and without one this account's own
+            file of passwords is. `\\` and `:` are escaped in it (PostgreSQL's manual, "The Password File"); others are in a
+            service file ("The Connection Service File").
     """
     escaped = secrets.get("password", "").replace("\\", "\\\\").replace(":", "\\:")
     others = "".join(f"{name}={value}\n" for name, value in secrets.items() if name != "password")
     with ExitStack() as files:
-        given = {"PGPASSFILE": files.enter_context(_readable(f"*:*:*:*:{escaped}\n"))}
+        given = {"PGPASSFILE": files.enter_context(_readable(f"*:*:*:*:{escaped}\n"))} if escaped else {}
         if others:
             given |= {"PGSERVICEFILE": files.enter_context(_readable(f"[gonogo]\n{others}")), "PGSERVICE": "gonogo"}
         yield given

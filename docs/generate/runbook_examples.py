@@ -69,6 +69,7 @@ targets:
   staging:
     database: $STAGING_DATABASE_URL
     role: shop_owner
+    direct: $STAGING_DIRECT_URL   # where PostgreSQL itself is: the other leads through a pooler
     rehearse_on: $SPARE_SERVER_URL   # copies are made there, not beside staging
   production:
     database: postgresql://deploy@db.example.com/shop

@@ -30,6 +30,9 @@ def main() -> None:
         if not isinstance(error, psycopg.Error):
             raise
         why = " ".join(str(error).split())[:500]
+        if isinstance(error, psycopg.errors.InsufficientPrivilege):
+            complain(GonogoError(f"the role may not do that: {why}. What it lacks: gonogo grants RUNBOOK --target TARGET"))
+            sys.exit(int(GonogoError.exit))
         what = (
             "the target's connection failed" if isinstance(error, psycopg.OperationalError) else "the target refused a statement"
         )

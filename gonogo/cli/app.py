@@ -48,6 +48,12 @@ COMMANDS = {
         panel=_PREPARE,
         help="Run somebody's migrations on a scratch database: what PostgreSQL refuses, what blocks, what does not roll back.",
     ),
+    "grants": CommandRow(
+        module="rights",
+        function="grants",
+        panel=_PREPARE,
+        help="Print the SQL that gives gonogo's role what it lacks on a target, for an administrator to run.",
+    ),
     "import": CommandRow(
         module="imports",
         function="import_",

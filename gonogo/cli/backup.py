@@ -32,13 +32,16 @@ def take(runbook: RunbookArg, target: TargetOption = "", json: JsonOption = Fals
 
     Example: [bold]gonogo backup take guardian-multi-credit --target demo[/]
     """
-    from gonogo.recovery import dump  # noqa: PLC0415 - listing them needs no driver
+    from gonogo.postgres.scratch import require_extensions  # noqa: PLC0415 - listing them needs no driver
+    from gonogo.recovery import dump  # noqa: PLC0415 - as above
 
     opened = open_runbook(runbook, target)
     database = targets.reach(opened)
     folder = _folder(opened) / f"{opened.name}-by-hand-{dump.stamp()}"
+    room = _room(opened)
+    require_extensions(room)
     made = dump.take(database, folder, _teller(json), opened.runbook.backup)
-    _say_proof(dump.prove(made, _room(opened), _teller(json)), json)
+    _say_proof(dump.prove(made, room, _teller(json)), json)
 
 
 def prove(

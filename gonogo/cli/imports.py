@@ -11,6 +11,7 @@ import typer
 from gonogo import clock
 from gonogo.cli.options import JsonOption
 from gonogo.cli.output import as_json, say, table
+from gonogo.cli.rights import examine_target
 from gonogo.errors import BadInput, Exit
 from gonogo.importers import read as reader
 from gonogo.importers import write
@@ -19,7 +20,11 @@ from gonogo.project import find_project
 
 
 def doctor(
-    path: Annotated[Path, typer.Argument(help="A plan in Markdown, or a folder of migrations.", show_default=False)],
+    path: Annotated[
+        Path | None, typer.Argument(help="A plan in Markdown, or a folder of migrations.", show_default=False)
+    ] = None,
+    target: Annotated[str, typer.Option("--target", "-t", help="Look at a target instead: whether it is ready.")] = "",
+    runbook: Annotated[str, typer.Option("--runbook", "-b", help="Whose target, where several have one of the name.")] = "",
     schema: Annotated[Path | None, typer.Option("--schema", "-s", help="SQL that creates what the migrations build on.")] = None,
     superuser: Annotated[
         bool,
@@ -30,10 +35,14 @@ def doctor(
     """Run somebody's migrations on a scratch database: what PostgreSQL refuses, what blocks, what does not roll back.
 
     Reads plans in Markdown, and folders of golang-migrate, Flyway, dbmate, goose, diesel, sqitch, Alembic or numbered files.
-    Exit 10 where something is wrong.
+    Exit 10 where something is wrong. With --target it examines a target: how it is reached, what the role may, which of
+    PostgreSQL's programs fit, where copies are made.
 
     Example: [bold]gonogo doctor MIGRATION_PLAN.md --schema before.sql[/]
     """
+    if target or path is None:
+        _examine_target(path, target, runbook, json=json)
+        return
     found_changes = reader.read(path)
     try:
         made = schema.read_text(encoding="utf-8") if schema else ""
@@ -57,6 +66,12 @@ def doctor(
             table(f"Examined {path}", ["where", "", "what, and what to do"], rows)
         say(summary(found, took), "green" if not found.findings else "yellow")
     raise typer.Exit(Exit.NO_GO if found.findings else Exit.DONE)
+
+
+def _examine_target(path: Path | None, target: str, runbook: str, *, json: bool) -> None:
+    if path is not None or not target:
+        raise BadInput("name a plan in Markdown, a folder of migrations, or a target: --target NAME; one of them")
+    examine_target(target, runbook, json=json)
 
 
 def import_(

@@ -26,7 +26,7 @@ from psycopg.conninfo import conninfo_to_dict
 from gonogo import clock, private_files
 from gonogo.core.model.duration import say_duration
 from gonogo.errors import StepError
-from gonogo.postgres.address import secrets_of
+from gonogo.postgres.address import SECRETS, secrets_of
 from gonogo.postgres.tools import end_with_parent
 from gonogo.redaction import redacting
 
@@ -34,17 +34,14 @@ from gonogo.redaction import redacting
 KEPT = 64_000
 #: what every program may know of where it runs
 _KNOWN = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER", "SSL_CERT_FILE", "NODE_PATH")
-#: how libpq's words for a connection are called in an environment
-_LIBPQ = {
-    "host": "PGHOST",
-    "hostaddr": "PGHOSTADDR",
-    "port": "PGPORT",
-    "user": "PGUSER",
-    "dbname": "PGDATABASE",
-    "sslmode": "PGSSLMODE",
-}
+#: how libpq's words for a connection are called in an environment: all that it reads there
+_LIBPQ = {each.keyword.decode(): each.envvar.decode() for each in psycopg.pq.Conninfo.get_defaults() if each.envvar}
+#: what says nothing of where a server is, and who comes
+_ELSE = frozenset({"options", "application_name", "client_encoding", "connect_timeout"})
 #: what would lead a program of libpq to another server, or in as somebody else
-_SERVER = (*_LIBPQ.values(), "PGSERVICE", "PGSERVICEFILE", "PGPASSWORD", "PGPASSFILE")
+_SERVER = (*(variable for word, variable in _LIBPQ.items() if word not in _ELSE), "PGSERVICEFILE")
+#: words that say together which server is meant: where an address has one of them, no other comes from the environment
+_WHERE = frozenset({"host", "hostaddr", "service"})
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 #: the seconds that a regular expression may take
 _SEARCH = 2.0
@@ -112,7 +109,11 @@ def run_command(
         raise NotStarted(f"{argv[0]}: there is no folder {folder}")
     if copy_of:
         _require_no_target(argv, environment, url_as, copy_of)
-    with _prepared(environment, url, url_as, options) as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+    with (
+        _prepared(environment, url, url_as, options, copy_of) as given,
+        tempfile.TemporaryFile() as out,
+        tempfile.TemporaryFile() as err,
+    ):
         began = clock.monotonic()
         process = _start(argv, folder, given, out, err)
         try:
@@ -152,28 +153,49 @@ def redactor(environment: Sequence[str], url: str) -> Callable[[str], str]:
     """Return what strikes the values of some environment variables, and the database's secrets, out of a text."""
     named = [os.environ.get(name, "") for name in environment]
     # an address in a variable holds a password of its own
-    values = [*named, *secrets_of(url).values(), *(secret for value in named for secret in secrets_of(value).values())]
+    values = [
+        *named,
+        os.environ.get("PGPASSWORD", ""),
+        *secrets_of(url).values(),
+        *(secret for value in named for secret in secrets_of(value).values()),
+    ]
     return redacting(values)
 
 
 @contextmanager
-def _prepared(environment: Sequence[str], url: str, url_as: str, options: str) -> Iterator[dict[str, str]]:
+def _prepared(environment: Sequence[str], url: str, url_as: str, options: str, copy_of: str) -> Iterator[dict[str, str]]:
     """Make a program's environment; the password of the database is in a file that only this account may read."""
     given = {name: os.environ[name] for name in (*_KNOWN, *environment) if name in os.environ}
     if not url:
         yield given
         return
-    # which server it reaches is not for its own variables to say
-    given = {name: value for name, value in given.items() if name not in _SERVER}
     parts = conninfo_to_dict(url)
-    # what its author names goes last, and counts
-    if limits := " ".join(filter(None, (str(parts.get("options") or ""), options, given.get("PGOPTIONS", "")))):
-        given["PGOPTIONS"] = limits
+    # which server it reaches is not for its own variables to say
+    own = {name: value for name, value in given.items() if name not in _SERVER}
     if url_as:
-        given[url_as] = _address(parts)
-    given |= {variable: str(parts[word]) for word, variable in _LIBPQ.items() if parts.get(word)}
-    with private_files.for_libpq(secrets_of(url)) as files:
-        yield given | files
+        own[url_as] = _address(parts)
+    libpq = _as_libpq_reads(parts, inherits=not copy_of or _place(url)[:2] == _place(copy_of)[:2])
+    # what its author names goes last, and counts
+    if limits := " ".join(filter(None, (libpq.pop("PGOPTIONS", ""), options, own.pop("PGOPTIONS", "")))):
+        libpq["PGOPTIONS"] = limits
+    password = libpq.pop("PGPASSWORD", "")
+    with private_files.for_libpq({**({"password": password} if password else {}), **secrets_of(url)}) as files:
+        yield own | libpq | files
+
+
+def _as_libpq_reads(parts: Mapping[str, Any], *, inherits: bool) -> dict[str, str]:
+    """Return what a program of libpq needs to reach the database that gonogo reaches by an address, as variables.
+
+    Args:
+        parts: what the address says.
+        inherits: whether what it does not say comes from this process's environment, as it does for gonogo itself.
+    """
+    named = {variable: str(parts[word]) for word, variable in _LIBPQ.items() if parts.get(word) and word not in SECRETS}
+    placed = not _WHERE.isdisjoint(parts)
+    left = {variable for word, variable in _LIBPQ.items() if word not in parts and not (placed and word in _WHERE)}
+    kept = {name: os.environ[name] for name in (*(left if inherits else ()), "PGSERVICEFILE", "PGPASSFILE") if name in os.environ}
+    # frameworks have defaults of their own
+    return {"PGPORT": "5432"} | kept | named
 
 
 def _address(parts: Mapping[str, Any]) -> str:

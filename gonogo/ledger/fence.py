@@ -15,6 +15,7 @@ import psycopg
 from gonogo import clock
 from gonogo.errors import Fenced, Refused, TargetBusy
 from gonogo.postgres.connection import Connection, transaction
+from gonogo.postgres.pooled import backend_of
 
 
 def reserve(connection: Connection) -> None:
@@ -69,7 +70,7 @@ _LIVES = "(a.backend_start = {since} OR a.backend_start IS NULL AND a.applicatio
 
 
 def _alive(connection: Connection, pid: int | None, since: object) -> bool:
-    if pid is None or pid == connection.info.backend_pid:
+    if pid is None or pid == backend_of(connection):
         return False
     lives = _LIVES.format(since="%s")
     found = connection.execute(

@@ -23,6 +23,7 @@ from gonogo.postgres.connection import Connection, transaction
 
 FENCED, NO_SUCH_RUN, WENT_BACK = "GN001", "GN003", "GN006"
 _SCHEMA, _UPGRADE = (Path(__file__).with_name(name) for name in ("ledger.sql", "upgrade.sql"))
+_MADE = "CREATE SCHEMA gonogo;"
 _STATE_EVENTS = """
 WITH entry AS (
   SELECT seq, kind, at, began, actor, body,
@@ -48,13 +49,17 @@ class RunRow:
     seq: int
 
 
-#: what a schema of the ledger's name says that it is; and who could have written its functions, where a superuser would call them
+#: what a schema of the ledger's name says that it is; who could have written its functions, where a superuser would call them;
+#: whether nothing is in it, and nobody but its owner can put anything there
 _LEDGER = """
 SELECT pg_catalog.obj_description(n.oid, 'pg_namespace'), (
   SELECT pg_catalog.min(o.rolname) FROM pg_catalog.pg_roles o
   WHERE NOT o.rolsuper AND (SELECT me.rolsuper FROM pg_catalog.pg_roles me WHERE me.rolname = CURRENT_USER)
     AND (o.oid = n.nspowner OR o.oid IN (SELECT p.proowner FROM pg_catalog.pg_proc p WHERE p.pronamespace = n.oid)
-    OR o.oid IN (SELECT c.relowner FROM pg_catalog.pg_class c WHERE c.relnamespace = n.oid)))
+    OR o.oid IN (SELECT c.relowner FROM pg_catalog.pg_class c WHERE c.relnamespace = n.oid))),
+  NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass
+    AND d.refobjid = n.oid)
+  AND NOT EXISTS (SELECT FROM pg_catalog.aclexplode(n.nspacl) a WHERE a.privilege_type = 'CREATE' AND a.grantee <> n.nspowner)
 FROM pg_catalog.pg_namespace n WHERE n.nspname = 'gonogo'
 """
 
@@ -78,6 +83,9 @@ def _version(connection: Connection) -> int:
             f" {row[1]} wrote into its functions would run with your rights. Work as {row[1]}, or as another role that may use it"
             " and is no superuser"
         )
+    if row[0] is None and row[2]:
+        # made for gonogo beforehand, so that it need not be allowed to make any
+        return 0
     words = str(row[0] or "").rsplit(" ", 1)
     if words[0] != "gonogo ledger" or not words[-1].isdigit():
         raise Refused("the target has a schema named gonogo that is not a ledger; gonogo will not touch it")
@@ -106,7 +114,12 @@ def create(connection: Connection) -> None:
         if not exists(connection):
             raise
     except psycopg.errors.InsufficientPrivilege as error:
-        raise Refused(f"the role may not make the ledger's schema: {error.diag.message_primary}") from None
+        row = connection.execute("SELECT pg_catalog.quote_ident(current_user)").fetchone()
+        role = row[0] if row else "its role"
+        raise Refused(
+            f"the role may not make the ledger: {error.diag.message_primary}. Let an administrator make the schema for it once:"
+            f" CREATE SCHEMA gonogo AUTHORIZATION {role}; or, where it is there, ALTER SCHEMA gonogo OWNER TO {role}"
+        ) from None
 
 
 def _upgrade(connection: Connection, there: int) -> None:
@@ -126,7 +139,10 @@ def _upgrade(connection: Connection, there: int) -> None:
 
 def make(connection: Connection) -> None:
     """Make an empty ledger in the caller's transaction."""
-    connection.execute(_SCHEMA.read_bytes())
+    text = _SCHEMA.read_text(encoding="utf-8")
+    if connection.execute("SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'gonogo'").fetchone() is not None:
+        text = text.replace(_MADE, "", 1)
+    connection.execute(text.encode())
 
 
 def runs(connection: Connection, runbook: str = "") -> list[RunRow]:

@@ -111,7 +111,7 @@ def check_runbook(text: str, file: str) -> Runbook:
 def _addresses(runbook: Runbook) -> Iterator[tuple[Path_, str]]:
     """Yield the addresses that may not stand in a runbook, and why."""
     for name, target in runbook.targets.items():
-        for key, stated in (("database", target.database), ("rehearse_on", target.rehearse_on)):
+        for key, stated in (("database", target.database), ("direct", target.direct), ("rehearse_on", target.rehearse_on)):
             if stated and stated != "embedded" and not stated.startswith("$") and (why := why_not_in_a_runbook(stated)):
                 yield ("targets", name, key), why
 

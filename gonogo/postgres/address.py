@@ -12,7 +12,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from gonogo.errors import BadInput
 
 #: what of an address nobody may see (PostgreSQL's manual, "Parameter Key Words")
-_SECRETS = frozenset({"password", "sslpassword", "scram_client_key", "scram_server_key", "oauth_client_secret"})
+SECRETS = frozenset({"password", "sslpassword", "scram_client_key", "scram_server_key", "oauth_client_secret"})
 #: what a host, a port and several of them look like; a folder of sockets begins with a / or an @
 _HOST, _PORT = re.compile(r"[/@][^@]*|[\w.:%-]*"), re.compile(r"\d*")
 _URL = re.compile(r"postgres(?:ql)?://(.*)", re.DOTALL)
@@ -92,14 +92,14 @@ def safe_url(url: str) -> str:
 
 def without_secrets(url: str) -> str:
     """Return a connection string that may stand in a process list."""
-    parts = {key: str(value) for key, value in conninfo_to_dict(url).items() if key not in _SECRETS and value is not None}
+    parts = {key: str(value) for key, value in conninfo_to_dict(url).items() if key not in SECRETS and value is not None}
     return make_conninfo(**parts)
 
 
 def secrets_of(url: str) -> dict[str, str]:
     """Return what of an address nobody may see, by libpq's words for it; nothing of what is no address."""
     parts = _parts(url) or {} if url else {}
-    return {name: str(value) for name, value in parts.items() if name in _SECRETS and value}
+    return {name: str(value) for name, value in parts.items() if name in SECRETS and value}
 
 
-__all__ = ["resolve_url", "safe_url", "secrets_of", "why_not_in_a_runbook", "without_secrets"]
+__all__ = ["SECRETS", "resolve_url", "safe_url", "secrets_of", "why_not_in_a_runbook", "without_secrets"]

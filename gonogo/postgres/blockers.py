@@ -11,6 +11,7 @@ import psycopg
 
 from gonogo.errors import Unreachable
 from gonogo.postgres.connection import Connection, Database
+from gonogo.postgres.pooled import backend_of
 from gonogo.postgres.schemas import SAID
 
 _WHO = """
@@ -70,7 +71,7 @@ def naming_blockers(waiting: Connection, database: Database, name: str, found: l
         name: whose it is, as application_name.
         found: where those who hold it are put, the newest look alone.
     """
-    over, pid = threading.Event(), waiting.info.backend_pid
+    over, pid = threading.Event(), backend_of(waiting)
     thread = threading.Thread(target=_look_out, args=(pid, database, name, over, found), daemon=True)
     thread.start()
     try:

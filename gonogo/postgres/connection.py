@@ -7,28 +7,43 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeAlias
+from typing import Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.rows import TupleRow
 
 from gonogo.core.model.runbook import SqlSettings
 from gonogo.core.plan.plan import Identity
 from gonogo.errors import ConnectionsDisabled, Refused, Unreachable
+from gonogo.postgres import pooled
 from gonogo.postgres.address import safe_url, secrets_of
+from gonogo.postgres.pooled import OWN_PATH, Connection, connect_plainly
 from gonogo.redaction import redacting
-
-Connection: TypeAlias = psycopg.Connection[TupleRow]
 
 #: milliseconds after which a socket without an answer counts as dead
 _TCP_USER_TIMEOUT = 15_000
 
 
-#: where gonogo's own statements find tables, functions and operators: where only a superuser makes any
-OWN_PATH = "pg_catalog, pg_temp"
-#: what lets a transaction find that, or what the role finds in that database, as SQL
-FIND_OURS, FIND_THEIRS = f"SET LOCAL search_path = {OWN_PATH};", "SET LOCAL search_path TO DEFAULT;"
+__all__ = [
+    "FIND_OURS",
+    "OWN_PATH",
+    "Connection",
+    "Database",
+    "as_the_role_sees",
+    "connect_plainly",
+    "find",
+    "find_ours_first",
+    "full_name",
+    "identify",
+    "in_transaction",
+    "milliseconds",
+    "name_of",
+    "require_same",
+    "transaction",
+]
+
+#: what lets a transaction find that, as SQL
+FIND_OURS = f"SET LOCAL search_path = {OWN_PATH};"
 #: a name with its schema means the same whatever the path is
 _QUALIFIED = re.compile(r'(?:"(?:[^"]|"")+"|[^".]+)\.(?:"(?:[^"]|"")+"|[^".]+)')
 #: what every session of gonogo's has, whatever the database or the role says
@@ -82,6 +97,7 @@ class Database:
             **_SETTINGS,
         }
         options |= {name: value for name in ("role", "search_path") if (value := getattr(self, name))}
+        options[pooled.TOLD] = name[:63].encode("ascii", "replace").decode()
         given = conninfo_to_dict(self.url)
         ours = " ".join(f"-c {key}={_escape(value)}" for key, value in options.items())
         parameters: dict[str, Any] = {
@@ -91,12 +107,13 @@ class Database:
             "keepalives_count": "3",
             "tcp_user_timeout": str(_TCP_USER_TIMEOUT),
             **given,
-            "application_name": name[:63],
+            # said in the options: what the server answers of it tells whether it took them
+            pooled.TOLD: "",
             "client_encoding": "UTF8",
             "options": " ".join(filter(None, (str(given.get("options") or ""), ours))),
         }
         try:
-            return connect_plainly(make_conninfo(**parameters))
+            return pooled.connected(parameters, options, asked=str(given.get("options") or ""))
         except psycopg.OperationalError as error:
             told = redacting(secrets_of(self.url).values())(str(error).strip())
             why = f"cannot reach {safe_url(self.url)}: {told}"
@@ -130,13 +147,6 @@ class Database:
         return found is not None and not found[0]
 
 
-def connect_plainly(url: str, **more: Any) -> Connection:
-    """Open a connection without limits, for statements of gonogo's own."""
-    connection = psycopg.connect(url, autocommit=True, **more)
-    connection.execute(f"SET search_path = {OWN_PATH}".encode())
-    return connection
-
-
 @contextmanager
 def as_the_role_sees(connection: Connection) -> Iterator[None]:
     """Let statements find what the role finds in that database: those that others wrote, and names that they gave.
@@ -145,7 +155,7 @@ def as_the_role_sees(connection: Connection) -> Iterator[None]:
     """
     inside = in_transaction(connection)
     row = connection.execute("SELECT pg_catalog.current_setting('search_path')").fetchone()
-    connection.execute(f"SET {'LOCAL ' if inside else ''}search_path TO DEFAULT".encode())
+    connection.execute(f"SET {'LOCAL ' if inside else ''}search_path TO {pooled.default_of(connection, 'search_path')}".encode())
     try:
         yield
     finally:
@@ -161,7 +171,7 @@ def in_transaction(connection: Connection) -> bool:
 
 def find_ours_first(connection: Connection) -> None:
     """Let the open transaction find what is PostgreSQL's own first, and then what the role finds: types, and their operators."""
-    connection.execute(FIND_THEIRS.encode())
+    connection.execute(pooled.find_theirs(connection).encode())
     row = connection.execute("SELECT pg_catalog.current_setting('search_path')").fetchone()
     path = ", ".join(["pg_catalog", *(str(part) for part in row or () if part)])
     connection.execute("SELECT pg_catalog.set_config('search_path', %s, true)", [path])
@@ -214,10 +224,10 @@ def identify(connection: Connection) -> Identity:
         raise Refused("the target is a standby; a migration runs on the primary")
     if read_only == "on":
         raise Refused("the target is read-only (default_transaction_read_only is on); a migration must write")
-    if pid != connection.info.backend_pid:
+    if why := pooled.why_no_session(connection, pid):
         raise Refused(
-            "a pooler in transaction mode is in front of the target (the backend changes from one statement to the"
-            " next); connect to PostgreSQL directly"
+            f"a pooler in transaction mode is in front of the target ({why}), and nothing that lasts longer than a transaction"
+            " holds there. Use its session mode, or say how PostgreSQL itself is reached: `direct: $NAME` beside `database:`"
         )
     if version < 150000:
         raise Refused(f"the target is PostgreSQL {version // 10000}; gonogo works on 15 and later")

@@ -57,8 +57,14 @@ def start(folder: Path, *, database: str = "postgres") -> str:
         raise Unreachable(f"the embedded PostgreSQL in {folder} does not start: {_why(folder) or error}") from None
     _drop_dead_pids(server)
     if database != "postgres":
-        ensure_database(server.get_uri(), database)
-    return str(server.get_uri(database))
+        ensure_database(_address(server, "postgres"), database)
+    return _address(server, database)
+
+
+def _address(server: Any, database: str) -> str:
+    """Return the URL of one of its databases; a port that the environment names is that of another server."""
+    url, port = str(server.get_uri(database=database)), server.get_postmaster_info().port
+    return f"{url}&port={port}" if "?" in url and port else url
 
 
 def _started(folder: Path) -> Any:

@@ -58,6 +58,34 @@ class ScratchServer:
         return (self.database.url, "the target's own server") if may and may[0] else (self.spare(), EMBEDDED)
 
 
+#: the extensions that are needed, and those that a server could have
+_EXTENSIONS = "SELECT extname::text FROM pg_catalog.pg_extension ORDER BY 1"
+_AVAILABLE = "SELECT name::text FROM pg_catalog.pg_available_extensions"
+
+
+def require_extensions(room: ScratchServer) -> None:
+    """Refuse a server for copies that lacks an extension of the target, before anything is copied.
+
+    Raises:
+        Refused: it does, or cannot be reached.
+    """
+    server, called = room.choose()
+    if server == room.database.url:
+        return
+    try:
+        with connect_plainly(room.database.url) as target, connect_plainly(server) as other:
+            wanted = [str(row[0]) for row in target.execute(_EXTENSIONS).fetchall()]
+            there = {str(row[0]) for row in other.execute(_AVAILABLE).fetchall()}
+            who = target.info.user
+    except psycopg.OperationalError as error:
+        raise Refused(f"{called} cannot be reached: {str(error).strip()}") from None
+    if missing := [name for name in wanted if name not in there]:
+        raise Refused(
+            f"{called} has no extension {', '.join(missing)}, which the target has, so no copy of it can be restored there."
+            f' Let copies lie beside the target (ALTER ROLE "{who}" CREATEDB), or name a server that has it: `rehearse_on: $NAME`'
+        )
+
+
 def scratch_server_of(database: Database, rehearse_on: str, state: Path) -> ScratchServer:
     """Return where scratch databases of a target may be made.
 

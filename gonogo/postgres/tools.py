@@ -11,38 +11,49 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from psycopg.conninfo import make_conninfo
+
 from gonogo import clock, private_files
 from gonogo.core.model.duration import say_duration
-from gonogo.errors import StepError
-from gonogo.postgres import embedded
+from gonogo.postgres import programs
 from gonogo.postgres.address import secrets_of, without_secrets
+from gonogo.postgres.programs import Program, ProgramFailed
 
 Say = Callable[[str], None]
 #: seconds that a program may take, and between two words about it
 LIMIT, _WORD = 6 * 3600, 5.0
 
 
-class ProgramFailed(StepError):
-    """One of PostgreSQL's programs did not do what it was asked to."""
-
-
 @contextmanager
-def running(command: Sequence[str], url: str, *, connects: bool = True, answers: bool = False) -> Iterator[subprocess.Popen[str]]:
+def running(
+    command: Sequence[str],
+    url: str,
+    *,
+    connects: bool = True,
+    answers: bool = False,
+    last: bool = False,
+    program: Program | None = None,
+) -> Iterator[subprocess.Popen[str]]:
     """Run one of PostgreSQL's programs; its password is where only this account may read it.
 
     Args:
         command: its name and its arguments.
-        url: the database that it works on.
-        connects: whether to name that database to it; else the command does.
+        url: the database that it works on, or whose dump it reads.
+        connects: whether it reaches that database.
         answers: whether what it prints is wanted.
+        last: whether the database comes last and without a name, as pgbench wants it.
+        program: the one to run, where that was chosen already.
+
+    Raises:
+        NoProgram: this machine has none that fits the server.
     """
-    with private_files.for_libpq(secrets_of(url)) as given:
-        program = [str(embedded.program(command[0])), *command[1:], *([f"--dbname={without_secrets(url)}"] if connects else [])]
-        environment = {**os.environ, **given, "LC_ALL": "C"}
-        environment.pop("PGPASSWORD", None)
+    program = program or programs.fitting(command[0], url)
+    where = [_address(program, url)] if connects else []
+    named = where if last else [f"--dbname={each}" for each in where]
+    with private_files.for_libpq(_secrets(url)) as given:
         process = subprocess.Popen(
-            program,
-            env=environment,
+            [program.path, *([] if last else named), *command[1:], *(named if last else [])],
+            env=_environment(program) | given | {"LC_ALL": "C"},
             stdout=subprocess.PIPE if answers else subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
@@ -58,6 +69,25 @@ def running(command: Sequence[str], url: str, *, connects: bool = True, answers:
             process.communicate()
 
 
+def _address(program: Program, url: str) -> str:
+    """Return the address of a database for a program; one without TLS refuses every wish for it, through a socket too."""
+    return without_secrets(url) if program.tls else without_secrets(make_conninfo(url, sslmode="disable"))
+
+
+def _secrets(url: str) -> dict[str, str]:
+    """Return what of an address nobody may see; a password that is in the environment goes the same way as one in the address."""
+    password = os.environ.get("PGPASSWORD")
+    return {**({"password": password} if password else {}), **secrets_of(url)}
+
+
+def _environment(program: Program) -> dict[str, str]:
+    """Return what of this process's environment a program gets: all that libpq reads there, but what it was built without."""
+    kept = {name: value for name, value in os.environ.items() if name != "PGPASSWORD"}
+    if program.tls:
+        return kept
+    return {name: value for name, value in kept.items() if not name.startswith(("PGSSL", "PGGSS"))}
+
+
 def answer_of(command: Sequence[str], url: str, *, limit: float) -> str:
     """Return what one of PostgreSQL's programs prints.
 
@@ -69,7 +99,7 @@ def answer_of(command: Sequence[str], url: str, *, limit: float) -> str:
     Raises:
         ProgramFailed: it failed, or takes too long.
     """
-    with running([*command, without_secrets(url)], url, connects=False, answers=True) as process:
+    with running(command, url, last=True, answers=True) as process:
         try:
             said, errors = process.communicate(timeout=limit)
         except subprocess.TimeoutExpired:

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Sequence
 import psycopg
 from psycopg import sql
 
-from gonogo.postgres.connection import FIND_OURS, FIND_THEIRS, Connection, full_name, transaction
+from gonogo.postgres.connection import FIND_OURS, Connection, full_name, transaction
+from gonogo.postgres.pooled import find_theirs
 from gonogo.postgres.schemas import USERS_SCHEMAS
 
 JOURNAL, ESTIMATE = "by the step's journal", "estimated by transaction numbers"
@@ -128,7 +129,7 @@ def _count(run: str, table: str, since: str) -> sql.Composed:
     return written_by_others(run, table, since, sql.SQL("pg_catalog.count(*)"))
 
 
-def guard(run: str, tables: Sequence[str], since: str, journal: str = "") -> str:
+def guard(connection: Connection, run: str, tables: Sequence[str], since: str, journal: str = "") -> str:
     """Return SQL that locks some tables and fails where somebody wrote to them since, in the transaction that destroys them.
 
     What was counted before may have grown: only this makes sure that nothing is destroyed that nobody knew of.
@@ -143,7 +144,7 @@ def guard(run: str, tables: Sequence[str], since: str, journal: str = "") -> str
     block = sql.Literal(f"BEGIN IF {total} OPERATOR(pg_catalog.>) 0 THEN {raised}; END IF; END").as_string()
     check = f"DO {block}; "
     # the session sees all rows, or says that it cannot; a journal is what others wrote
-    return f"{lock}{FIND_THEIRS if journal else FIND_OURS}{check}"
+    return f"{lock}{find_theirs(connection) if journal else FIND_OURS}{check}"
 
 
 def describe(rows: dict[str, int]) -> str:

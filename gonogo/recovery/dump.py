@@ -24,20 +24,24 @@ from gonogo.core.engine.events import BackupProof
 from gonogo.core.model.rollback import Backup
 from gonogo.core.plan.fingerprint import BUILT_IN, differences
 from gonogo.errors import StepError
+from gonogo.postgres import programs
 from gonogo.postgres.checksum import checksum, sequence_positions
 from gonogo.postgres.connection import Connection, Database, full_name, identify
 from gonogo.postgres.fingerprint import fingerprint
+from gonogo.postgres.programs import Program, ProgramFailed
 from gonogo.postgres.schemas import USERS_SCHEMAS
 from gonogo.postgres.scratch import ScratchServer, scratch
 from gonogo.postgres.server_clock import server_time
 from gonogo.postgres.stand_in import POWERFUL
-from gonogo.postgres.tools import ProgramFailed, Say, finish, running
+from gonogo.postgres.tools import Say, finish, running
 from gonogo.recovery.manifest import MANIFEST, BackupFailed, BackupFolder, Manifest, read, refuse_as_superuser, sums
 from gonogo.recovery.pg_restore import JOBS, major, restore
 from gonogo.recovery.run_when_made import run_when_made
 
-#: quick, and a third of the size
-_COMPRESSION = "gzip:1"
+#: gzip's level, which every pg_dump knows: quick, and a third of the size
+_COMPRESSION = "1"
+#: a dump takes as long as it takes
+_NO_LIMITS = "SET idle_in_transaction_session_timeout = 0; SET statement_timeout = 0"
 _TABLES = f"""
 SELECT format('%I.%I', n.nspname, c.relname), pg_catalog.pg_total_relation_size(c.oid)
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -119,22 +123,21 @@ def take(database: Database, folder: Path, say: Say, rule: Backup | None = None)
 
 def _take(database: Database, partial: Path, say: Say, rule: Backup) -> Manifest:
     began = clock.monotonic()
+    program = _program(database, say)
     with database.connect("gonogo/backup") as connection:
-        connection.execute("SET idle_in_transaction_session_timeout = 0; SET statement_timeout = 0")
         # the checksums run beside the dump: one process of their own, not several that take its processors away
-        connection.execute("SET max_parallel_workers_per_gather = 0")
+        connection.execute(f"{_NO_LIMITS}; SET max_parallel_workers_per_gather = 0".encode())
         identity = identify(connection)
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        run = run_when_made(connection)
-        if _one(connection, "SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user"):
-            refuse_as_superuser(run)
+        run = _run_when_made(connection)
         sizes = {str(name): int(size) for name, size in connection.execute(_TABLES).fetchall()}
         chosen = _in_scope(connection, rule, sizes)
         _require_room(partial, sum(sizes[name] for name in chosen))
         # sequences stand outside of snapshots: what is read before the dump is the least that it holds
         sequences = sequence_positions(connection)
         snapshot = str(_one(connection, "SELECT pg_catalog.pg_export_snapshot()"))
-        with _dumping(database, partial / "dump", snapshot, [name for name in sizes if name not in chosen]) as process:
+        left_out = [name for name in sizes if name not in chosen]
+        with _dumping(program, database, partial / "dump", snapshot, left_out) as process:
             manifest = Manifest(
                 # what is known of it is as old as the target's clock says
                 taken_at=server_time(connection),
@@ -144,19 +147,40 @@ def _take(database: Database, partial: Path, say: Say, rule: Backup) -> Manifest
                 # what it does not show was written after the restore point
                 snapshot=str(_one(connection, "SELECT pg_catalog.pg_current_snapshot()::text")),
                 tables={name: checksum(connection, name) for name in chosen},
-                without_rows=tuple(name for name in sizes if name not in chosen),
+                without_rows=tuple(left_out),
                 sequences=sequences,
                 schema=fingerprint(connection),
                 uncovered=tuple(_column(connection, _UNCOVERED)),
                 roles=tuple(_column(connection, "SELECT rolname FROM pg_catalog.pg_roles WHERE oid >= 16384")),
                 owners=tuple(_column(connection, _OWNERS)),
                 run_when_made=run,
+                dumped_by=str(program),
             )
             finish(process, say, "dumping", writes=partial / "dump")
         connection.execute("ROLLBACK")
     whole = manifest.model_copy(update={"files": sums(partial / "dump"), "seconds": round(clock.monotonic() - began, 1)})
     private_files.write(partial / MANIFEST, whole.model_dump_json(indent=1))
     return whole
+
+
+def _program(database: Database, say: Say) -> Program:
+    """Choose the pg_dump, and say why where it is not the usual one."""
+    program = programs.fitting("pg_dump", database.url)
+    if program.instead:
+        say(f"dumping with {program}: {program.instead}")
+    return program
+
+
+def _run_when_made(connection: Connection) -> tuple[str, ...]:
+    """Return the definitions that run what their owners wrote.
+
+    Raises:
+        BackupFailed: there are some, and this is a superuser.
+    """
+    run = run_when_made(connection)
+    if _one(connection, "SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user"):
+        refuse_as_superuser(run)
+    return run
 
 
 def _in_scope(connection: Connection, rule: Backup, names: Iterable[str]) -> list[str]:
@@ -309,13 +333,15 @@ def _plainly(definition: str) -> str:
 
 
 @contextmanager
-def _dumping(database: Database, folder: Path, snapshot: str, without_rows: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
+def _dumping(
+    program: Program, database: Database, folder: Path, snapshot: str, without_rows: Sequence[str]
+) -> Iterator[subprocess.Popen[str]]:
     command = ["pg_dump", "--format=directory", f"--jobs={JOBS}", f"--compress={_COMPRESSION}", f"--snapshot={snapshot}"]
     command += ["--exclude-schema=gonogo", "--no-subscriptions", "--lock-wait-timeout=30s", f"--file={folder}"]
     command += [f"--exclude-table-data={name}" for name in without_rows]
     if database.role:
         command.append(f"--role={database.role}")
-    with running(command, database.url) as process:
+    with running(command, database.url, program=program) as process:
         yield process
 
 

@@ -52,6 +52,8 @@ class Manifest(BaseModel):
     owners: tuple[str, ...] = ()
     #: definitions that run what their owners wrote as they are made, as whoever makes them
     run_when_made: tuple[str, ...] = ()
+    #: the pg_dump that wrote it: its version, and where it lies
+    dumped_by: str = ""
     files: dict[str, FileSum] = {}
 
 

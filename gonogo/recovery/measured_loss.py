@@ -21,6 +21,7 @@ import psycopg
 
 from gonogo import clock
 from gonogo.postgres.connection import FIND_OURS, Connection, full_name
+from gonogo.postgres.pooled import reset_all, reset_role, to_default
 from gonogo.postgres.schemas import USERS_SCHEMAS
 from gonogo.postgres.sqlstates import TRANSIENT
 from gonogo.recovery.data_loss import WROTE
@@ -53,11 +54,8 @@ OURS = (
     # a value must not read differently because a script sets how it is written
     "SET LOCAL TimeZone = 'UTC';SET LOCAL DateStyle = 'ISO';SET LOCAL IntervalStyle = 'postgres';SET LOCAL bytea_output = 'hex'"
 )
-#: what takes that back for a script
-_THEIRS = "".join(
-    f"SET LOCAL {name} TO DEFAULT;"
-    for name in ("search_path", "statement_timeout", "lock_timeout", "TimeZone", "DateStyle", "IntervalStyle", "bytea_output")
-)
+#: what of that is taken back for a script
+_OURS = ("search_path", "statement_timeout", "lock_timeout", "timezone", "datestyle", "intervalstyle", "bytea_output")
 _LOCKS = """
 SELECT relation::bigint, mode FROM pg_catalog.pg_locks
 WHERE locktype = 'relation' AND pid = pg_catalog.pg_backend_pid() AND granted
@@ -115,15 +113,13 @@ class UndoScript:
     #: the locks that its statements are known to take: `ACCESS EXCLUSIVE on orders`
     locks: Sequence[str] = ()
 
-    @property
-    def prefix(self) -> str:
-        """What goes before its text: the settings of the session, not ours, and nothing that an earlier try prepared."""
-        return f"DEALLOCATE ALL;{_THEIRS}{self.settings}"
+    def prefix(self, connection: Connection) -> str:
+        """Return what goes before its text: the settings of the session, not ours, and nothing that an earlier try prepared."""
+        return f"DEALLOCATE ALL;{to_default(connection, *_OURS)}{self.settings}"
 
-    @property
-    def suffix(self) -> str:
-        """What goes after it: deferred triggers destroy, too."""
-        return f"\n;SET CONSTRAINTS ALL IMMEDIATE;{'RESET SESSION AUTHORIZATION;RESET ROLE;' if self.sets else ''}{OURS}"
+    def suffix(self, connection: Connection) -> str:
+        """Return what goes after it: deferred triggers destroy, too."""
+        return f"\n;SET CONSTRAINTS ALL IMMEDIATE;{reset_role(connection) if self.sets else ''}{OURS}"
 
 
 class _Table(NamedTuple):
@@ -226,10 +222,10 @@ def _measuring(connection: Connection) -> Iterator[None]:
 def _run(connection: Connection, undo: UndoScript, within: float | None) -> None:
     """Run a script; one of several begins with nothing that another one set, and gives way where it would have to wait."""
     if within is None:
-        connection.execute(f"{undo.prefix}{undo.text}{undo.suffix}".encode())
+        connection.execute(f"{undo.prefix(connection)}{undo.text}{undo.suffix(connection)}".encode())
         return
     limits = f"SET LOCAL lock_timeout = '{_GIVE_WAY}';SET LOCAL statement_timeout = '{within:g}s';"
-    connection.execute(f"RESET ALL;{undo.prefix}{limits}{undo.text}{undo.suffix}".encode())
+    connection.execute(f"{reset_all(connection)};{undo.prefix(connection)}{limits}{undo.text}{undo.suffix(connection)}".encode())
 
 
 def _require_time(began: float, within: float | None) -> None:
@@ -315,8 +311,8 @@ def _lock(connection: Connection, tables: Mapping[str, str], settings: str) -> N
         try:
             short = f"SET LOCAL lock_timeout TO '{_GIVE_WAY}';"
             # the last time it waits for as long as its step may
-            limit = short if number < _TRIES - 1 or not settings else f"{_THEIRS}{settings}{FIND_OURS}"
-            connection.execute(f"{limit}{wanted};SET LOCAL lock_timeout TO DEFAULT".encode())
+            limit = short if number < _TRIES - 1 or not settings else f"{to_default(connection, *_OURS)}{settings}{FIND_OURS}"
+            connection.execute(f"{limit}{wanted};{to_default(connection, 'lock_timeout')}".encode())
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected, psycopg.errors.InsufficientPrivilege) as error:
             connection.execute("ROLLBACK TO SAVEPOINT gonogo_lock")
             if isinstance(error, psycopg.errors.InsufficientPrivilege):

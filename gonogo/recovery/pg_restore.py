@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gonogo import clock, private_files
-from gonogo.postgres.address import without_secrets
 from gonogo.postgres.connection import Database
-from gonogo.postgres.tools import ProgramFailed, Say, finish, running
+from gonogo.postgres.programs import ProgramFailed
+from gonogo.postgres.tools import Say, finish, running
 from gonogo.recovery.loader import calls_casts, loader, owning, parts_of, refuse_powerful, superusers
 from gonogo.recovery.manifest import BackupFailed, BackupFolder, refuse_as_superuser
 
@@ -47,8 +47,8 @@ def restore(backup: BackupFolder, url: str, say: Say) -> float:
 
 
 def _restore_part(backup: BackupFolder, url: str, say: Say, *options: str) -> None:
-    command = ["pg_restore", "--format=directory", f"--jobs={JOBS}", f"--dbname={without_secrets(url)}", *options]
-    with running([*command, str(backup.dump)], url, connects=False) as process:
+    command = ["pg_restore", "--format=directory", f"--jobs={JOBS}", *options, str(backup.dump)]
+    with running(command, url) as process:
         finish(process, say, "restoring")
 
 

@@ -28,7 +28,8 @@ from gonogo.ledger import store
 from gonogo.ledger.encoding import encode
 from gonogo.postgres import only_one
 from gonogo.postgres.connection import Connection, Database, connect_plainly, transaction
-from gonogo.postgres.tools import ProgramFailed, Say, finish, running
+from gonogo.postgres.programs import ProgramFailed
+from gonogo.postgres.tools import Say, finish, running
 from gonogo.recovery import data_loss
 from gonogo.recovery.dump import require_held
 from gonogo.recovery.manifest import BackupFailed, BackupFolder
@@ -402,7 +403,7 @@ def _guarded(restorer: Restorer) -> str:
     tables = data_loss.every_table(restorer.connection)
     limit = f"SET lock_timeout = '{_LOCK_WAIT}s'; "
     lock = f"LOCK TABLE {', '.join(tables)} IN ACCESS EXCLUSIVE MODE;\n" if tables else ""
-    return limit + (data_loss.guard(restorer.run, tables, restorer.since) + "\n" if restorer.since else lock)
+    return limit + (data_loss.guard(restorer.connection, restorer.run, tables, restorer.since) + "\n" if restorer.since else lock)
 
 
 def _as_role(restorer: Restorer) -> str:

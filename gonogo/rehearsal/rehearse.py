@@ -38,6 +38,7 @@ from gonogo.planning.prepared import Prepared
 from gonogo.postgres.connection import Database, identify
 from gonogo.postgres.fingerprint import fingerprint
 from gonogo.postgres.inventory import Snapshot, compare_snapshot
+from gonogo.postgres.scratch import require_extensions
 from gonogo.project import Project
 from gonogo.recovery import dump, restore
 from gonogo.recovery.manifest import BackupFailed, BackupFolder, read
@@ -89,8 +90,6 @@ def rehearse(
         store.create(connection)
         before = fingerprint(connection)
     plan = prepared.plan.model_copy(update={"identity": identity})
-    made = read(folder) if folder else _take(plan, database, project, say)
-    _require_of(made, identity)
     run = RehearsalRun(
         plan=plan,
         texts=dict(prepared.texts),
@@ -101,6 +100,9 @@ def rehearse(
         each_step=each_step or bool(plan.rehearsal and plan.rehearsal.each_step),
         blind_spots=blind_spots or bool(plan.rehearsal and plan.rehearsal.blind_spots),
     )
+    require_extensions(run.room)
+    made = read(folder) if folder else _take(plan, database, project, say)
+    _require_of(made, identity)
     with run.standing_in() as acting:
         shown = _evidence(acting, made, with_drill=with_drill)
     with database.connect("gonogo/rehearse") as connection:

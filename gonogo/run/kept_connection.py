@@ -16,14 +16,11 @@ from gonogo.core.plan.plan import Plan
 from gonogo.errors import Unreachable
 from gonogo.ledger import continuity, fence, store
 from gonogo.postgres.connection import OWN_PATH, Connection, Database, identify, require_same
+from gonogo.postgres.pooled import backend_of, reset_all, reset_role
 from gonogo.postgres.sqlstates import LOST, QUERY_CANCELED
 
 #: what outlives a transaction: cursors, prepared statements, advisory locks, temporary tables, settings; and what is listened to
-_CLEAR = (
-    "CLOSE ALL;DEALLOCATE ALL;DISCARD TEMP;DISCARD SEQUENCES;RESET SESSION AUTHORIZATION;RESET ALL;UNLISTEN *;LISTEN gonogo;"
-    f"SET search_path = {OWN_PATH};"
-    "SELECT pg_catalog.pg_advisory_unlock_all()"
-)
+_CLEAR = "CLOSE ALL;DEALLOCATE ALL;DISCARD TEMP;DISCARD SEQUENCES;UNLISTEN *;SELECT pg_catalog.pg_advisory_unlock_all()"
 
 
 class Stopped(Exception):
@@ -96,7 +93,7 @@ class KeptConnection:
         with self._lock:
             if self._stopping.is_set():
                 raise Stopped
-            self._busy_with = self.connection.info.backend_pid
+            self._busy_with = backend_of(self.connection)
         try:
             yield
         finally:
@@ -114,7 +111,11 @@ class KeptConnection:
             # a connection that is lost has nothing any more
             with suppress(psycopg.Error):
                 if not self.connection.closed:
-                    self.connection.execute(f"{_CLEAR};SET application_name = {self._quote(self.name[:63])}".encode())
+                    again = (
+                        f"{reset_role(self.connection)}{reset_all(self.connection)};LISTEN gonogo;SET search_path = {OWN_PATH}"
+                    )
+                    named = f"SET application_name = {self._quote(self.name[:63])}"
+                    self.connection.execute(f"{_CLEAR};{again};{named}".encode())
 
     # lost, and made again
 

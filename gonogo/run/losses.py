@@ -217,7 +217,7 @@ class LossMeter:
             return ""
         since = data_loss.since_step(session.connection, session.run, number)
         tables = data_loss.expand(session.connection, script.destroys) if since else []
-        return data_loss.guard(session.run, tables, since, step.journal)
+        return data_loss.guard(session.connection, session.run, tables, since, step.journal)
 
 
 def added(rows: Mapping[str, int], more: Mapping[str, int]) -> dict[str, int]:

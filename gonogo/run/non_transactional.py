@@ -14,6 +14,7 @@ from gonogo import clock
 from gonogo.core.plan.plan import PlannedStep, Script
 from gonogo.errors import ScriptFailed
 from gonogo.postgres.connection import full_name, milliseconds
+from gonogo.postgres.pooled import default_of
 from gonogo.run.explain import explain
 from gonogo.run.kept_connection import Stopped
 from gonogo.run.session import Session, transient
@@ -87,7 +88,7 @@ _UNKNOWN = AloneStatement(act="", node="", refuses=lambda _: None, stands_in=lam
 
 def _execute(session: Session, step: PlannedStep, sql: str, blockers: list[str], number: int) -> None:
     limits = f"SET lock_timeout={milliseconds(step.lock_timeout)};SET statement_timeout={milliseconds(step.statement_timeout)}"
-    limits += ";SET search_path TO DEFAULT"
+    limits += f";SET search_path TO {default_of(session.connection, 'search_path')}"
     with session.leaving_nothing():
         session.connection.execute(limits.encode())
         with session.cancellable(), session.naming_blockers(blockers, wanted=number > 1):

@@ -23,7 +23,8 @@ from gonogo.errors import Refused, RowsWritten, ScriptFailed, Unreachable
 from gonogo.ledger import continuity, store
 from gonogo.ledger.encoding import encode
 from gonogo.postgres.blockers import naming_blockers
-from gonogo.postgres.connection import FIND_OURS, FIND_THEIRS, milliseconds
+from gonogo.postgres.connection import FIND_OURS, milliseconds
+from gonogo.postgres.pooled import find_theirs, reset_all, reset_role
 from gonogo.postgres.sqlstates import TRANSIENT
 from gonogo.recovery import data_loss, measured_loss
 from gonogo.recovery.measured_loss import CannotMeasure, Touched, UndoScript
@@ -78,7 +79,7 @@ class Session(KeptConnection):
             Stopped: the watch cancelled it; nothing of it stayed.
         """
         sql = self.texts[script.sha256] if text is None else text
-        prefix = self._prefix(step) + guard + sees(step) + FIND_THEIRS
+        prefix = self._prefix(step) + guard + sees(step) + find_theirs(self.connection)
         counts = step.rows if body.kind is Kind.DONE and step.row.counts_scripts else ""
 
         def once() -> Event:
@@ -139,7 +140,7 @@ class Session(KeptConnection):
                 cursor = self.connection.execute(self._suffix(script, done).encode())
             return store.recorded(_answers(cursor)[1], done, self.actor)
 
-        return self._told(step, script, undo.text, len(undo.prefix), body, once)
+        return self._told(step, script, undo.text, len(undo.prefix(self.connection)), body, once)
 
     def _told(self, step: PlannedStep, script: Script, sql: str, offset: int, body: Body, once: Callable[[], Event]) -> Event:
         """Do it, again where that is safe; what the server refuses is told with the place in the script."""
@@ -205,8 +206,8 @@ class Session(KeptConnection):
         quoted = ",".join(self._quote(text) for text in (self.run, body.kind, self.actor, written))
         appended = f"SELECT gonogo.append({quoted}::pg_catalog.json,true);"
         # what a script sets, also inside a function, must not reach the ledger's own statement or the next script
-        reset = "RESET SESSION AUTHORIZATION;RESET ROLE;" if script.sets else ""
-        return f"{reset}{FIND_OURS}{appended}RESET ALL{';COMMIT' if commits else ''}"
+        reset = reset_role(self.connection) if script.sets else ""
+        return f"{reset}{FIND_OURS}{appended}{reset_all(self.connection)}{';COMMIT' if commits else ''}"
 
     # trying again
 

@@ -185,6 +185,7 @@ class PostgresTarget:
         """Take a backup, restore it and compare."""
         session = self.session
         folder = self.state_folder / "backups" / f"{session.run}-{'after' if after else 'before'}-{dump.stamp()}"
+        scratch.require_extensions(self.scratch_server())
         made = dump.take(session.database, folder, session.say, session.plan.backup)
         proof = dump.prove(made, self.scratch_server(), session.say)
         digest = manifest.digest_of(made.folder)

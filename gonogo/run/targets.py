@@ -30,10 +30,9 @@ def reach(opened: OpenedRunbook) -> Database:
         Unreachable: the embedded PostgreSQL does not start.
     """
     chosen = opened.chosen
-    if chosen.database == "embedded":
-        url = embedded.start(opened.project.state / "postgres", database="target")
-    else:
-        url = resolve_url(chosen.database)
+    stated = chosen.direct or chosen.database
+    own = stated == "embedded"
+    url = embedded.start(opened.project.state / "postgres", database="target") if own else resolve_url(stated)
     return Database(url=url, role=chosen.role, search_path=opened.runbook.sql.search_path)
 
 

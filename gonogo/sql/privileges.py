@@ -6,10 +6,14 @@ A need is a pair of words: what is done, and to what. Only what PostgreSQL's man
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from gonogo.postgres.connection import Connection, as_the_role_sees, full_name
+import psycopg
+from psycopg import sql
+
+from gonogo.postgres.connection import Connection, as_the_role_sees, full_name, transaction
 from gonogo.sql.tree import label, named, quoted, quoted_where_needed
 
 OWN, INSERT, UPDATE, DELETE, TRUNCATE = "own", "insert into", "update", "delete from", "truncate"
@@ -23,6 +27,8 @@ TRIGGERS, CREATE_IN, SCHEMA, EXTENSION, ROLE = (
 #: a script that changes who may do what is not asked about beforehand
 CHANGES_RIGHTS = "rights"
 Need = tuple[str, str]
+#: the schema of a name that has one
+_SCHEMA_OF = re.compile(r'((?:"(?:[^"]|"")+"|[^".]+))\.')
 
 _TABLE = "SELECT {} FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass(%s) AND NOT pg_catalog.{}"
 #: who may not; nothing where they may, or where there is nothing of the name
@@ -69,15 +75,48 @@ def missing(connection: Connection, needs: Iterable[Need]) -> list[str]:
     row = connection.execute("SELECT current_user, rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user").fetchone()
     if row is None or row[1]:
         return []
-    notes = []
+    notes = dict[str, None]()
     for what, thing in wanted:
-        lack = connection.execute(_LACKS[what].encode(), [_meant(connection, what, thing)]).fetchone()
-        if lack is None:
+        try:
+            meant = _meant(connection, what, thing)
+            lack = connection.execute(_LACKS[what].encode(), [meant]).fetchone()
+        except psycopg.errors.InsufficientPrivilege as error:
+            # whoever may not use a schema may not even ask what is in it
+            schema = _SCHEMA_OF.match(thing)
+            grant = f" (GRANT USAGE ON SCHEMA {schema[1]} TO {quoted_where_needed(row[0])})" if schema else ""
+            notes[f"{row[0]} may not use what is in the schema of {thing}: {error.diag.message_primary}{grant}"] = None
+            continue
+        if lack is None or (what == EXTENSION and lack[0] and may_make_extension(connection, thing)):
             continue
         does = {OWN: "alter", ROLE: "make roles"}.get(what, what)
         belongs = f", which belongs to {lack[0]}" if what == OWN else f": {lack[0]}" if lack[0] else ""
-        notes.append(f"{row[0]} may not {f'{does} {thing}'.strip()}{belongs}")
-    return notes
+        grant = _grant(connection, what, meant, row[0], lack[0])
+        notes[f"{row[0]} may not {f'{does} {thing or meant}'.strip()}{belongs}{f' ({grant})' if grant else ''}"] = None
+    return list(notes)
+
+
+def _grant(connection: Connection, what: str, thing: str, role: str, lack: str) -> str:
+    """Return the SQL that lets a role do something, if there is any."""
+    who = quoted_where_needed(role)
+    if what in (INSERT, UPDATE, DELETE, TRUNCATE):
+        return f"GRANT {what.split(' ', maxsplit=1)[0].upper()} ON {thing} TO {who}"
+    if what == OWN:
+        return f"GRANT {quoted_where_needed(lack)} TO {who}"
+    if what == CREATE_IN:
+        return f"GRANT CREATE ON SCHEMA {quoted_where_needed(thing)} TO {who}"
+    if what == SCHEMA or (what == EXTENSION and not lack):
+        return f"GRANT CREATE ON DATABASE {quoted_where_needed(connection.info.dbname)} TO {who}"
+    return f"ALTER ROLE {who} CREATEROLE" if what == ROLE else ""
+
+
+def may_make_extension(connection: Connection, name: str) -> bool:
+    """Say whether a role may make an extension that is not trusted: managed servers let theirs. It is tried, and taken back."""
+    try:
+        with transaction(connection, keep=False):
+            connection.execute(sql.SQL("SET LOCAL lock_timeout = '1s'; CREATE EXTENSION {} CASCADE").format(sql.Identifier(name)))
+    except psycopg.Error:
+        return False
+    return True
 
 
 def _meant(connection: Connection, what: str, thing: str) -> str:

@@ -12,7 +12,8 @@ import pytest
 from support.servers import DEBIAN_15, open_folder, running_15
 
 from gonogo.external.process import run_command
-from gonogo.postgres.tools import ProgramFailed, answer_of
+from gonogo.postgres.programs import ProgramFailed
+from gonogo.postgres.tools import answer_of
 
 pytestmark = [
     pytest.mark.attack("secrets"),

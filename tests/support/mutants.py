@@ -191,8 +191,8 @@ MUTANTS = {
     ),
     "the session is not cleared": Mutant(
         "gonogo/run/kept_connection.py",
-        'f"{_CLEAR};SET application_name',
-        'f"SET application_name',
+        'f"{_CLEAR};{again};{named}"',
+        'f"{named}"',
         ("tests/acceptance/test_leftovers.py",),
     ),
     "a rehearsal's program may be told of the target": Mutant(
@@ -275,9 +275,45 @@ MUTANTS = {
     ),
     "an embedded server has ten seconds to start": Mutant(
         "gonogo/postgres/embedded.py",
-        "except (subprocess.TimeoutExpired, AssertionError):",
-        "except ZeroDivisionError:",
+        "except (subprocess.SubprocessError, AssertionError, FileNotFoundError) as error:",
+        "except ZeroDivisionError as error:",
         ("tests/integration/test_libraries.py", "-k", "slowly"),
+    ),
+    "a program without TLS reaches a server that wants it": Mutant(
+        "gonogo/postgres/programs.py",
+        "if reached.tls and not program.tls:",
+        "if False:",
+        ("tests/integration/test_reached_by_tls.py",),
+    ),
+    "a pooled session keeps no settings": Mutant(
+        "gonogo/postgres/pooled.py",
+        "given = pooled.settings if pooled else {}\n    return",
+        "given: dict[str, str] = {}\n    return",
+        ("tests/acceptance/test_pooler.py",),
+    ),
+    "a pooler that shares connections is taken for one that does not": Mutant(
+        "gonogo/postgres/pooled.py",
+        "if theirs == backend or ours != backend:",
+        "if False:",
+        ("tests/acceptance/test_pooler.py", "-k", "transaction"),
+    ),
+    "a password of the environment reaches no program": Mutant(
+        "gonogo/postgres/tools.py",
+        '({"password": password} if password else {})',
+        "{}",
+        ("tests/integration/test_reached_by_tls.py", "-k", "PGPASSWORD"),
+    ),
+    "an extension is missed only after the dump": Mutant(
+        "gonogo/postgres/scratch.py",
+        "if missing := [name for name in wanted if name not in there]:",
+        "if missing := []:",
+        ("tests/integration/test_rights_by_level.py", "-k", "lack_is_said"),
+    ),
+    "a schema that others may write to takes the ledger": Mutant(
+        "gonogo/ledger/store.py",
+        "AND a.grantee <> n.nspowner",
+        "AND a.grantee <> a.grantee",
+        ("tests/integration/test_rights_by_level.py", "-k", "ours_alone"),
     ),
     "a lost connection is not made again": Mutant(
         "gonogo/run/kept_connection.py",

@@ -57,12 +57,13 @@ def open_folder() -> Iterator[Path]:
 
 
 @contextmanager
-def running_15(folder: Path, language: str = "") -> Iterator[Server]:
+def running_15(folder: Path, language: str = "", *, port: int = 0) -> Iterator[Server]:
     """Run Debian's PostgreSQL 15 in a folder.
 
     Args:
         folder: where.
         language: of its messages, such as `de`; English without one.
+        port: where it listens on loopback as well, by TLS, with the certificate of the folder; nowhere without one.
     """
     user = "postgres" if os.geteuid() == 0 else None
     if user:
@@ -84,19 +85,18 @@ def running_15(folder: Path, language: str = "") -> Iterator[Server]:
 
     data = str(folder / "data")
     run("initdb", "-D", data, "-U", "postgres", "--auth=trust", "--encoding=UTF8")
-    run(
-        "pg_ctl",
-        "-D",
-        data,
-        "-w",
-        "-l",
-        f"{folder}/log",
-        "-o",
-        f"-h '' -k {folder} -c max_prepared_transactions=5 -c shared_preload_libraries=pg_stat_statements",
-        "start",
-    )
+    settings = f"-k {folder} -c max_prepared_transactions=5 -c shared_preload_libraries=pg_stat_statements"
+    if port:
+        key = folder / "server.key"
+        key.chmod(0o600)
+        if user:
+            shutil.chown(key, user)
+        settings += f" -p {port} -h 127.0.0.1 -c ssl=on -c ssl_cert_file={folder}/server.crt -c ssl_key_file={key}"
+    else:
+        settings += " -h ''"
+    run("pg_ctl", "-D", data, "-w", "-l", f"{folder}/log", "-o", settings, "start")
     try:
-        yield Server(f"postgresql://postgres@/postgres?host={folder}")
+        yield Server(f"postgresql://postgres@/postgres?host={folder}{f'&port={port}' if port else ''}")
     finally:
         run("pg_ctl", "-D", data, "-w", "-m", "immediate", "stop")
 

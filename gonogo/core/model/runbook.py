@@ -31,6 +31,11 @@ class Target(Part):
         "that holds a connection URL, or a URL without a password.",
         min_length=1,
     )
+    direct: str = Field(
+        default="",
+        description="Where PostgreSQL itself is reached, as `$NAME` or a URL, if `database` leads through a pooler that shares"
+        " connections; gonogo then works there.",
+    )
     protected: bool = Field(
         default=False,
         description="Nothing runs on it that people have not approved, and everyone proves who they are with a one-time code.",

@@ -1,0 +1,185 @@
+"""What a role lacks is asked of the server, and the SQL that is printed gives exactly that: level by level, on 15 and 18."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+from support.command import environment, gonogo
+from support.servers import Server
+
+from gonogo.errors import Refused
+from gonogo.ledger import store
+from gonogo.postgres.connection import Connection, Database
+from gonogo.postgres.rights import Level, lacking, up_to
+from gonogo.postgres.scratch import ScratchServer, require_extensions
+from gonogo.sql.privileges import CREATE_IN, EXTENSION, INSERT, OWN, ROLE, SCHEMA, TRUNCATE, UPDATE, may_make_extension, missing
+
+Make = Callable[..., Path]
+_numbers = itertools.count()
+BOOK = """
+runbook: book
+targets: {db: {database: $TEST_URL, rehearse_on: $COPIES}}
+backup: {}
+rehearsal: {}
+phases:
+  - phase: one
+    tasks: [{task: one, steps: [{sql: one.sql, undo: one.undo.sql}]}]
+"""
+FILES = {
+    "one__sql": 'ALTER TABLE "Odd app"."Orders" ADD COLUMN extra int;\n',
+    "one__undo__sql": 'ALTER TABLE "Odd app"."Orders" DROP COLUMN extra;\n',
+}
+
+
+@pytest.fixture
+def odd(any_server: Server) -> Iterator[tuple[Connection, str, str]]:
+    """A database of names that need quotes, whose tables belong to a role that nobody logs in as; a login; an administrator."""
+    number, url = next(_numbers), any_server.database()
+    login, owner = f'app "{number}"', f"Owner {number}"
+    with psycopg.connect(url, autocommit=True) as admin:
+        for statement in (
+            f'CREATE ROLE "app ""{number}""" LOGIN',
+            f'CREATE ROLE "{owner}" NOLOGIN',
+            f'CREATE SCHEMA "Odd app" AUTHORIZATION "{owner}"',
+            'CREATE TABLE "Odd app"."Orders" (id serial PRIMARY KEY, note text)',
+            "INSERT INTO \"Odd app\".\"Orders\" (note) VALUES ('a'), ('b')",
+            f'ALTER TABLE "Odd app"."Orders" OWNER TO "{owner}"',
+            "CREATE TABLE public.left_over (id int)",
+            f'CREATE TABLE "Odd app".hidden (id int); ALTER TABLE "Odd app".hidden OWNER TO "{owner}"',
+            'ALTER TABLE "Odd app".hidden ENABLE ROW LEVEL SECURITY',
+            'ALTER TABLE "Odd app".hidden FORCE ROW LEVEL SECURITY',
+            "REVOKE TEMPORARY ON DATABASE " + admin.info.dbname + " FROM PUBLIC",
+        ):
+            admin.execute(statement.encode())
+        yield admin, url, make_conninfo(url, user=login)
+
+
+def test_the_sql_that_is_printed_gives_a_level_and_nothing_more_is_asked(odd: tuple[Connection, str, str]) -> None:
+    admin, _, login = odd
+    for level in Level:
+        with Database(url=login).connect("test") as connection:
+            lacks = lacking(connection, level)
+        assert {lack.level for lack in lacks} <= {level}, "the levels before it were given"
+        assert lacks or level is Level.LOOK, level
+        for lack in lacks:
+            admin.execute(lack.grant.encode())
+        with Database(url=login).connect("test") as connection:
+            assert lacking(connection, level) == []
+    assert up_to(Level.RESTORE) == tuple(Level)
+
+
+def test_with_what_was_granted_a_run_is_rehearsed_backed_up_and_done_and_a_schema_made_beforehand_takes_the_ledger(
+    odd: tuple[Connection, str, str], server: Server, make_project: Make
+) -> None:
+    admin, _, login = odd
+    root, env = make_project(BOOK, **FILES), environment(TEST_URL=login, COPIES=server.url)
+    told = gonogo("grants", "book", cwd=root, env=env)
+    assert told.returncode == 10, told.stdout + told.stderr
+    assert "CREATE SCHEMA gonogo AUTHORIZATION" in told.stdout
+    assert "GRANT CREATE ON DATABASE" not in told.stdout, "the least that will do"
+    examined = gonogo("doctor", "--target", "db", cwd=root, env=env)
+    assert examined.returncode == 10, examined.stdout + examined.stderr
+    assert "gonogo grants book --target db" in examined.stdout
+    # what is printed is a script: the reasons are comments
+    admin.execute(told.stdout.encode())
+    assert gonogo("grants", "book", cwd=root, env=env).stdout.startswith("-- nothing is missing on db for backup")
+    ready = gonogo("doctor", "--target", "db", cwd=root, env=env)
+    assert ready.returncode == 0, ready.stdout + ready.stderr
+    for command in (["rehearse", "book"], ["run", "book", "--without-prefect"]):
+        ran = gonogo(*command, cwd=root, env=env)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+    row = admin.execute(
+        "SELECT pg_catalog.obj_description(oid, 'pg_namespace') LIKE 'gonogo ledger%' FROM pg_namespace WHERE nspname = 'gonogo'"
+    ).fetchone()
+    assert row == (True,)
+
+
+@pytest.mark.parametrize(
+    "made",
+    ["CREATE SCHEMA gonogo", "CREATE SCHEMA gonogo AUTHORIZATION {me}; GRANT CREATE ON SCHEMA gonogo TO PUBLIC",
+     "CREATE SCHEMA gonogo AUTHORIZATION {me}; CREATE TABLE gonogo.event (id int)"],
+    ids=["of somebody else", "open to others", "not empty"],
+)  # fmt: skip
+def test_a_schema_that_is_not_ours_alone_takes_no_ledger(odd: tuple[Connection, str, str], made: str) -> None:
+    admin, _, login = odd
+    with Database(url=login).connect("test") as connection:
+        me = psycopg.sql.Identifier(connection.info.user).as_string()
+        admin.execute(made.format(me=me).encode())
+        with pytest.raises(Refused, match=r"gonogo will not touch it|ALTER SCHEMA gonogo OWNER TO"):
+            store.create(connection)
+
+
+def test_where_no_schema_may_be_made_the_sql_that_helps_is_said(odd: tuple[Connection, str, str]) -> None:
+    admin, _, login = odd
+    with Database(url=login).connect("test") as connection:
+        with pytest.raises(Refused, match="CREATE SCHEMA gonogo AUTHORIZATION") as refused:
+            store.create(connection)
+        advice = str(refused.value).split("for it once: ")[1].split(";")[0]
+        admin.execute(advice.encode())
+        store.create(connection)
+        assert store.exists(connection)
+
+
+def test_a_role_that_may_not_read_the_ledger_is_told_so_and_how(odd: tuple[Connection, str, str], make_project: Make) -> None:
+    _, url, login = odd
+    with Database(url=url).connect("test") as connection:
+        store.create(connection)
+    root = make_project(BOOK, **FILES)
+    refused = gonogo("status", "book", cwd=root, env=environment(TEST_URL=login, COPIES=url))
+    assert refused.returncode == 3, refused.stdout + refused.stderr
+    assert "the role may not do that: permission denied for schema gonogo" in refused.stderr
+    assert "gonogo grants" in refused.stderr
+    assert "resume" not in refused.stderr
+
+
+def test_each_right_that_the_gate_misses_comes_with_its_grant(odd: tuple[Connection, str, str]) -> None:
+    admin, _, login = odd
+    table = '"Odd app"."Orders"'
+    needs = [(what, table) for what in (OWN, INSERT, UPDATE, TRUNCATE)] + [(CREATE_IN, "Odd app"), (SCHEMA, "new"), (ROLE, "")]
+    with Database(url=login).connect("test") as connection:
+        (shut,) = missing(connection, needs[:1])
+        assert "may not use what is in the schema" in shut
+        admin.execute(shut[shut.rindex("(") + 1 : -1].encode())
+    with Database(url=login).connect("test") as connection:
+        notes = missing(connection, needs)
+        assert len(notes) == len(needs), notes
+        assert all(note.endswith(")") for note in notes), notes
+        for note in notes:
+            admin.execute(note[note.rindex("(") + 1 : -1].encode())
+    with Database(url=login).connect("test") as connection:
+        assert missing(connection, needs) == []
+        unnamed = missing(connection, [(CREATE_IN, "")])
+    assert unnamed == [] or "create in public" in unnamed[0]
+
+
+def test_whether_an_extension_may_be_made_is_tried_and_not_assumed(odd: tuple[Connection, str, str]) -> None:
+    admin, _, login = odd
+    with Database(url=login).connect("test") as connection:
+        assert "it needs a superuser" in missing(connection, [(EXTENSION, "pageinspect")])[0]
+        assert not may_make_extension(connection, "pageinspect")
+    # as on a managed server, whose own code lets its master role make some: the same question, another answer
+    assert may_make_extension(admin, "pageinspect")
+    assert admin.execute("SELECT FROM pg_catalog.pg_extension WHERE extname = 'pageinspect'").fetchone() is None
+
+
+def test_an_extension_that_copies_would_lack_is_said_before_anything_is_copied(
+    server: Server, server_15: Server, make_project: Make
+) -> None:
+    url, name = server_15.database(), f"plain_{next(_numbers)}"
+    with psycopg.connect(url, autocommit=True) as admin:
+        admin.execute(f"CREATE ROLE {name} LOGIN; CREATE EXTENSION pgcrypto; CREATE TABLE a (id int)".encode())
+    room = ScratchServer(database=Database(url=make_conninfo(url, user=name)), spare=lambda: server.url)
+    with pytest.raises(Refused, match=r"has no extension pgcrypto, which the target has.*CREATEDB.*rehearse_on: "):
+        require_extensions(room)
+    root = make_project(BOOK, **FILES)
+    env = environment(TEST_URL=url, COPIES=server.url)
+    for command in (["rehearse", "book"], ["backup", "take", "book"]):
+        refused = gonogo(*command, cwd=root, env=env)
+        assert refused.returncode == 3, refused.stdout + refused.stderr
+        assert "has no extension pgcrypto" in refused.stderr
+    assert not list((root / ".gonogo" / "backups").glob("*")), "nothing was dumped"
