@@ -334,6 +334,7 @@ checks:
   one_order_touches: {buffers: checks/one_order.sql, expect: ["<= baseline + 20%", unchanged]}
   busiest_statements: {statements: 10, expect: "<= 1.2"}
   plans_as_before: {plans: 5, expect: "= 0"}
+  orders_are_taken: {calls: checks/take_order.sql, writes: true, samples: 100, roll_back_if: "> 10% in 2 of 3"}
   enough_orders: {throughput: {script: checks/order_mix.sql, clients: 4, lasts: 10s}, expect: ">= 1000"}
   nobody_waits: {activity: blocked, expect: "= 0", roll_back_if: "> 5 in 3 of 3"}
   no_long_queries: {activity: long_queries, older_than: 10m, expect: "= 0"}

@@ -28,6 +28,9 @@ from gonogo.planning.templates import Templates
 from gonogo.project import Project, commit_of
 from gonogo.sql.parse import meaning
 
+#: the kinds of checks that look at rows
+_OF_ROWS = frozenset({"checksum", "orphans", "rows", "values"})
+
 
 def prepare(opened: OpenedRunbook, *, inputs: Mapping[str, Any] | None = None, start: datetime | None = None) -> Prepared:
     """Make the plan of a runbook for the target that is meant.
@@ -324,5 +327,7 @@ def _warn(draft: Draft, begins: datetime, ends: datetime, steps: Sequence[Planne
     if most is not None and planned > most:
         draft.warnings.append(f"budgets.downtime: {say_duration(planned)} are planned, and {say_duration(most)} is the most")
     proof = {*runbook.rollback.prove, *runbook.baseline}
-    if steps and not any(runbook.checks[name].checksum for name in proof if name in runbook.checks):
-        draft.warnings.append("baseline: no checksum check, so a rollback proves the schema and the checks, not the rows")
+    if steps and not any(runbook.checks[name].kind in _OF_ROWS for name in proof if name in runbook.checks):
+        draft.warnings.append(
+            "baseline: no check of rows (checksum, orphans, rows, values), so a rollback proves the schema and the checks only"
+        )

@@ -12,7 +12,7 @@ large objects and of foreign tables. What the run itself wrote again after the a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -72,8 +72,14 @@ FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamesp
 WHERE c.oid = pg_catalog.to_regclass(%s) AND c.relkind IN ('r', 'p')
 """
 
-#: the tables that a script touches, by number, each with the lock that it takes there
-Touched = Mapping[int, str]
+
+class Touched(NamedTuple):
+    """The tables that a script works on, by number, with the lock that it takes on each."""
+
+    #: whose rows or columns it changes
+    changed: Mapping[int, str]
+    #: those that it only keeps writers out of: what a dropped table referred to, what LOCK names
+    locked: Mapping[int, str]
 
 
 class CannotMeasure(Exception):
@@ -165,12 +171,11 @@ def measure(
             with suppress(psycopg.errors.InsufficientPrivilege):
                 _lock(connection, _known_locks(connection, undos), patience)
         by_script = _look(connection, undos, within) if touched is None else list(touched)
-        known: dict[int, str] = {}
-        for each in by_script:
-            known |= {oid: max(mode, known.get(oid, mode), key=_MODES.index) for oid, mode in each.items()}
-        before = _state(connection)
+        known, before = _strongest(each.changed for each in by_script), _state(connection)
         tables = {oid: before[oid].name for oid in sorted(known) if oid in before}
-        _lock(connection, {tables[oid]: known[oid] for oid in tables}, patience)
+        # also what they only lock, in one order: who comes to it late may wait for a call that waits for what is changed
+        wanted = _strongest(held for each in by_script for held in each)
+        _lock(connection, {before[oid].name: wanted[oid] for oid in sorted(wanted) if oid in before}, patience)
         first = min(undos, key=lambda undo: int(undo.since.split(":")[0]))
         stakes = note(connection, run, tables, first.since, min(undo.step for undo in undos), noted(connection, run))
         waived = [_waived(connection, undo, stakes) for undo in undos]
@@ -181,7 +186,7 @@ def measure(
         _require_time(began, within)
         _run(connection, undo, within)
         with _measuring(connection):
-            gone = {s.name: lost(connection, s, undo.since, undo.step, touched=s.oid in mine) for s in stakes}
+            gone = {s.name: lost(connection, s, undo.since, undo.step, touched=s.oid in mine.changed) for s in stakes}
         found.append({stake.name: gone[stake.name] for stake in stakes if gone[stake.name] and stake.oid not in kept})
     with _measuring(connection):
         if more := _touched(before, _state(connection)) - set(known):
@@ -250,7 +255,9 @@ def _look(connection: Connection, undos: Sequence[UndoScript], within: float | N
         held = _locks(connection)
         here = {oid: table for oid, table in before.items() if oid in held}
         after = _state(connection, list(here))
-        found.append({oid: held[oid] for oid in _touched(here, after)})
+        changed = _touched(here, after)
+        locked = {oid: mode for oid, mode in _locks(connection, only=_MODE_OF).items() if oid in here and oid not in changed}
+        found.append(Touched({oid: held[oid] for oid in changed}, locked))
         before = {**{oid: table for oid, table in before.items() if oid not in here}, **after}
     # the locks go with it: whoever waited for them gets in here, and is noted
     connection.execute("ROLLBACK TO SAVEPOINT gonogo_look;RELEASE SAVEPOINT gonogo_look")
@@ -276,10 +283,25 @@ def _touched(before: Mapping[int, _Table], after: Mapping[int, _Table]) -> froze
     return frozenset(oid for oid, was in before.items() if (now := after.get(oid)) is None or was[1:] != now[1:])
 
 
-def _locks(connection: Connection) -> dict[int, str]:
-    """Return the strongest lock that this session holds on each relation that it may have changed, and that keeps writers out."""
+def _strongest(several: Iterable[Mapping[int, str]]) -> dict[int, str]:
+    """Return the strongest lock of each table."""
+    found: dict[int, str] = {}
+    for held in several:
+        found |= {oid: max(mode, found.get(oid, mode), key=_MODES.index) for oid, mode in held.items()}
+    return found
+
+
+def _locks(connection: Connection, only: Container[str] = ()) -> dict[int, str]:
+    """Return the strongest lock that this session holds on each relation that it may have changed, and that keeps writers out.
+
+    Args:
+        connection: the session.
+        only: the locks that count, by the server's names for them; all without it.
+    """
     held: dict[int, str] = {}
     for oid, found in connection.execute(_LOCKS.encode()).fetchall():
+        if only and found not in only:
+            continue
         # who changes rows lets others change theirs: while rows are noted, nobody does
         mode = _MODE_OF.get(found, _MODES[0])
         held[int(oid)] = max(mode, held.get(int(oid), mode), key=_MODES.index)

@@ -1,3 +1,5 @@
+-- In the order in which a user who comes or goes takes what is theirs along: the other way round one of the two is a deadlock.
+LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE;
 -- Rename and copy; the old name stays alive as a view, through which the application reads and writes as before.
 ALTER TABLE customers RENAME TO stripe_customers_old;
 
@@ -17,14 +19,17 @@ CREATE TABLE stripe_customers (
   updated_at timestamptz DEFAULT now() NOT NULL
 );
 
-CREATE VIEW customers AS SELECT id, stripe_customer_id FROM stripe_customers_old;
+-- Whoever asks is asked for their own rights, and policies of the table go on holding for them.
+CREATE VIEW customers WITH (security_invoker = true) AS SELECT id, stripe_customer_id FROM stripe_customers_old;
+SELECT same_rights('stripe_customers_old', 'customers'), same_rights('stripe_customers_old', 'stripe_customers');
 
--- What is written under the old name arrives in the new table too.
-CREATE FUNCTION mirror_customer() RETURNS trigger LANGUAGE plpgsql AS $$
+-- What is written under the old name arrives in the new table too, also by a role that has no rights there.
+CREATE FUNCTION mirror_customer() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
-  IF TG_OP = 'DELETE' OR (TG_OP = 'UPDATE' AND NEW.stripe_customer_id IS NULL) THEN
+  IF TG_OP = 'DELETE' OR TG_OP = 'UPDATE' AND (NEW.stripe_customer_id IS NULL OR NEW.id <> OLD.id) THEN
     DELETE FROM stripe_customers WHERE user_id = OLD.id;
-  ELSIF NEW.stripe_customer_id IS NOT NULL THEN
+  END IF;
+  IF TG_OP <> 'DELETE' AND NEW.stripe_customer_id IS NOT NULL THEN
     INSERT INTO stripe_customers (user_id, stripe_customer_id, email)
     SELECT NEW.id, NEW.stripe_customer_id, coalesce(u.email, '') FROM users AS u WHERE u.id = NEW.id
     ON CONFLICT (user_id) DO UPDATE SET stripe_customer_id = excluded.stripe_customer_id, updated_at = now();

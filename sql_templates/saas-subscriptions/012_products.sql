@@ -39,15 +39,25 @@ CREATE TABLE stripe_products (
   updated_at timestamptz DEFAULT now() NOT NULL
 );
 
-CREATE VIEW products AS SELECT id, active, name, description, image, metadata FROM stripe_products_old;
+CREATE VIEW products WITH (security_invoker = true) AS
+SELECT id, active, name, description, image, metadata FROM stripe_products_old;
+SELECT same_rights('stripe_products_old', 'products'), same_rights('stripe_products_old', 'stripe_products'),
+  same_rights('stripe_products_old', 'product_categories');
 
-CREATE FUNCTION mirror_product() RETURNS trigger LANGUAGE plpgsql AS $$
+-- A tier that a product already has in its metadata is its tier; all others begin as the plan's default.
+CREATE FUNCTION tier_of(p_metadata jsonb) RETURNS text LANGUAGE sql IMMUTABLE SET search_path FROM CURRENT AS $$
+  SELECT CASE WHEN p_metadata->>'tier' IN ('free', 'starter', 'standard', 'professional', 'enterprise') THEN p_metadata->>'tier'
+    ELSE 'standard' END
+$$;
+
+CREATE FUNCTION mirror_product() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
-  IF TG_OP = 'DELETE' THEN
+  IF TG_OP = 'DELETE' OR TG_OP = 'UPDATE' AND NEW.id <> OLD.id THEN
     DELETE FROM stripe_products WHERE stripe_product_id = OLD.id;
-  ELSE
-    INSERT INTO stripe_products (stripe_product_id, name, description, active, stripe_metadata)
-    VALUES (NEW.id, coalesce(NEW.name, NEW.id), NEW.description, NEW.active, NEW.metadata)
+  END IF;
+  IF TG_OP <> 'DELETE' THEN
+    INSERT INTO stripe_products (stripe_product_id, name, description, active, tier, stripe_metadata)
+    VALUES (NEW.id, coalesce(NEW.name, NEW.id), NEW.description, NEW.active, tier_of(NEW.metadata), NEW.metadata)
     ON CONFLICT (stripe_product_id) DO UPDATE
     SET name = excluded.name, description = excluded.description, active = excluded.active, stripe_metadata = excluded.stripe_metadata,
         updated_at = now();
@@ -58,5 +68,5 @@ CREATE TRIGGER mirror_product AFTER INSERT OR UPDATE OR DELETE ON stripe_product
   FOR EACH ROW EXECUTE FUNCTION mirror_product();
 
 -- A product without a name is called by its id: the new table takes no NULL.
-INSERT INTO stripe_products (stripe_product_id, name, description, active, stripe_metadata, created_at)
-SELECT id, coalesce(name, id), description, active, metadata, now() FROM stripe_products_old;
+INSERT INTO stripe_products (stripe_product_id, name, description, active, tier, stripe_metadata, created_at)
+SELECT id, coalesce(name, id), description, active, tier_of(metadata), metadata, now() FROM stripe_products_old;

@@ -1,3 +1,5 @@
+-- In the order in which a user who comes or goes takes what is theirs along: the other way round one of the two is a deadlock.
+LOCK TABLE users, subscriptions, stripe_products IN SHARE ROW EXCLUSIVE MODE;
 -- Create usage metrics definitions
 CREATE TABLE usage_metrics (
   id uuid PRIMARY KEY DEFAULT gen_random_uuid(),

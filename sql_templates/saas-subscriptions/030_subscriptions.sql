@@ -1,3 +1,5 @@
+-- In the order in which a user who comes or goes takes what is theirs along: the other way round one of the two is a deadlock.
+LOCK TABLE users, payment_methods IN SHARE ROW EXCLUSIVE MODE;
 ALTER TABLE subscriptions
   ADD COLUMN collection_method text DEFAULT 'charge_automatically' CHECK (collection_method IN ('charge_automatically', 'send_invoice')),
   ADD COLUMN days_until_due integer,

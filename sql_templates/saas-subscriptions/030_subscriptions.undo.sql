@@ -1,3 +1,5 @@
+-- In the order in which a user who comes or goes takes what is theirs along: the other way round one of the two is a deadlock.
+LOCK TABLE users, payment_methods, subscriptions IN ACCESS EXCLUSIVE MODE;
 -- The plan has no rollback for its phase 3.
 ALTER TABLE subscriptions
   DROP COLUMN collection_method,

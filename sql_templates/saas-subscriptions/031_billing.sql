@@ -1,3 +1,5 @@
+-- In the order in which a user who comes or goes takes what is theirs along: the other way round one of the two is a deadlock.
+LOCK TABLE users, payment_methods, subscriptions IN SHARE ROW EXCLUSIVE MODE;
 -- Create invoices table
 CREATE TABLE invoices (
   id uuid PRIMARY KEY DEFAULT gen_random_uuid(),

@@ -111,12 +111,16 @@ def without_probes(project: Path) -> None:
     file = project / "runbooks" / f"{BOOK}.yaml"
     source = file.read_text(encoding="utf-8")
     for theirs, ours in (
-        ("go_if: [credits_consistent, function_failures, consume_latency_now, constraints_valid]", "go_if: [constraints_valid]"),
-        ("check: [credits_consistent, function_failures, refusals]", "check: [constraints_valid]"),
-        ("watch: [consume_latency, function_failures, credits_drift]", "watch: []"),
-        ("baseline: [consume_latency, untouched]", "baseline: [untouched]"),
-        ("step: refusals, check: [refusals]", "step: refusals, check: [constraints_valid]"),
+        (
+            "go_if: [consumption_logged, function_failures, refusals, consume_latency_now, constraints_valid]",
+            "go_if: [constraints_valid]",
+        ),
+        ("check: [consumption_logged, function_failures, refusals]", "check: [constraints_valid]"),
+        ("watch: [consume_latency, function_failures, credits_lost, pools_drift]", "watch: []"),
+        ("baseline: [consume_latency, credits_missing, orphans]", "baseline: [credits_missing, orphans]"),
+        ("step: refusals, check: [refused_by_pool]", "step: refusals, check: [constraints_valid]"),
         ("lock_timeout: 2s", "lock_timeout: 60s"),
+        ("budgets: {downtime: 5s}", "budgets: {downtime: 5m}"),
     ):
         assert theirs in source
         source = source.replace(theirs, ours)

@@ -81,8 +81,11 @@ CALLED = (
 )
 PLANTED: Mapping[str, Mapping[str, Planted]] = {
     "guardian-multi-credit": {
-        "credits_consistent": Planted(
-            f"UPDATE organization_credits SET credits_remaining = credits_remaining + 1 {FIRST.format('organization_credits')}"
+        "consumption_logged": Planted(f"UPDATE credit_consumption_log SET credits = 0 {FIRST.format('credit_consumption_log')}"),
+        "refusals": Planted(
+            f"{CALLED} RETURNS jsonb LANGUAGE plpgsql AS $$ DECLARE had int; BEGIN"
+            " SELECT credits_remaining INTO had FROM organization_credits WHERE organization_id = $1;"
+            " IF had = 0 THEN RETURN jsonb_build_object('success', true); END IF; RETURN consume_before($1, $2); END $$"
         ),
         "function_failures": Planted(f"{CALLED} RETURNS jsonb LANGUAGE sql AS $$SELECT '{{\"success\": false}}'::jsonb$$"),
         "consume_latency_now": Planted(

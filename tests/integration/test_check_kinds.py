@@ -89,6 +89,30 @@ def test_a_query_in_the_runbook_and_two_that_must_agree(ask: Ask, database: tupl
     assert "more than one row" in ask({"equal": ["SELECT 1", "SELECT id FROM bill"]}).error
 
 
+@pytest.mark.parametrize(
+    ("call", "share", "why"),
+    [
+        ("SELECT true", "0.000000", ""),
+        ("SELECT false", "1.000000", "answered False, not true"),
+        ("SELECT NULL::boolean", "1.000000", "answered None, not true"),
+        ("SELECT 1", "1.000000", "answered 1, not true"),
+        ("SELECT true WHERE false", "1.000000", "answered no row, not true"),
+        ("SELECT 1/0", "1.000000", "22012 division by zero"),
+        ("UPDATE payment SET amount = amount + 1; SELECT sum(amount) = 102 FROM payment", "0.000000", ""),
+        # every second one, in one session
+        ("SELECT 1 / (nextval('turn') % 2) = 1", "0.500000", "22012 division by zero"),
+    ],
+)
+def test_calls_fail_by_raising_or_by_their_answer_and_each_is_taken_back_by_itself(
+    ask: Ask, database: tuple[Connection, Database, str], call: str, share: str, why: str
+) -> None:
+    database[0].execute("CREATE SEQUENCE turn START 1")
+    found = ask({"calls": "calls.sql", "samples": 20, "writes": True}, text=call)
+    assert (found.numbers["value"], found.count) == (share, 20), found
+    assert found.numbers["failed"] == str(round(float(share) * 20))
+    assert [note.split(" calls: ")[1] for note in found.notes] == ([why] if why else [])
+
+
 def test_orphans_are_counted_by_every_foreign_key_also_a_composite_or_unvalidated_one_and_by_columns_without(
     ask: Ask, database: tuple[Connection, Database, str]
 ) -> None:

@@ -185,7 +185,7 @@ MUTANTS = {
     ),
     "rows are noted while others write": Mutant(
         "gonogo/recovery/measured_loss.py",
-        "        _lock(connection, {tables[oid]: known[oid] for oid in tables}, patience)\n",
+        "        _lock(connection, {before[oid].name: wanted[oid] for oid in sorted(wanted) if oid in before}, patience)\n",
         "",
         ("tests/integration/test_measured_loss.py", "-k", "readers_go_on"),
     ),
@@ -314,6 +314,18 @@ MUTANTS = {
         "AND a.grantee <> n.nspowner",
         "AND a.grantee <> a.grantee",
         ("tests/integration/test_rights_by_level.py", "-k", "ours_alone"),
+    ),
+    "an undo comes late to what it only locks": Mutant(
+        "gonogo/recovery/measured_loss.py",
+        "wanted = _strongest(held for each in by_script for held in each)",
+        "wanted = known",
+        ("tests/integration/test_measured_loss.py", "-k", "only_locks"),
+    ),
+    "a call that raises has not failed": Mutant(
+        "checks/calls.py",
+        'return f"{error.sqlstate} {str(error).splitlines()[0]}"',
+        'return ""',
+        ("tests/integration/test_check_kinds.py", "-k", "calls"),
     ),
     "a lost connection is not made again": Mutant(
         "gonogo/run/kept_connection.py",

@@ -149,7 +149,11 @@ def test_a_careful_runbook_has_no_warning(tmp_path: Path) -> None:
         ),
         ("{{go_if: [orphans]}}", "{{go_if: []}}", "phases[0].gate: the gate has no criterion, so it is always go"),
         ("{{go_if: [orphans]}}", "{{go_if: []}}", "checks.orphans: no one uses this check"),
-        ("baseline: [rows]\n", "", "baseline: no checksum check, so a rollback proves the schema and the checks, not the rows"),
+        (
+            "baseline: [rows]\n",
+            "",
+            "baseline: no check of rows (checksum, orphans, rows, values), so a rollback proves the schema and the checks only",
+        ),
     ],
 )
 def test_what_is_careless_is_warned_about_and_not_refused(old: str, new: str, warning: str, tmp_path: Path) -> None:

@@ -51,6 +51,11 @@ class Asks(Part):
     time: Annotated[str | None, CheckKind(external=False, as_role=True, template=str, metrics=LATENCIES)] = Field(
         default=None, description="A template of a query whose latency is measured, in milliseconds."
     )
+    calls: Annotated[str | None, CheckKind(external=False, as_role=True, template=str, metrics=("failed",))] = Field(
+        default=None,
+        description="A template of a call that answers `true` where all is well: the share of `samples` calls that raise, or"
+        " answer anything else.",
+    )
     query: Annotated[str | None, CheckKind(external=False, as_role=True)] = Field(
         default=None, description="The same as `sql`, with the query written here."
     )
@@ -147,7 +152,7 @@ class Check(Asks):
     no_data: Literal["hold", "roll back", "ignore"] = Field(
         default="hold", description="What it leads to in the watch when it cannot be asked or answers nothing."
     )
-    samples: Annotated[int, Field(ge=1, le=100_000)] = Field(default=50, description="How many calls a latency is made of.")
+    samples: Annotated[int, Field(ge=1, le=100_000)] = Field(default=50, description="How many calls `time` and `calls` make.")
     warm_up: Annotated[int, Field(ge=0, le=10_000)] = Field(default=3, description="How many calls come before them.")
     within: Duration = Field(
         default=timedelta(seconds=5), description="The time a measurement may take; a latency then rests on fewer calls."

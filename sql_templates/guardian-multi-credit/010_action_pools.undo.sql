@@ -1,0 +1,1 @@
+ALTER TABLE credit_actions DROP COLUMN pool;

@@ -1,0 +1,1 @@
+ALTER TABLE credit_consumption_log ADD COLUMN pool text;

@@ -1,0 +1,1 @@
+DROP FUNCTION same_rights(regclass, regclass);
