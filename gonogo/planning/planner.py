@@ -22,7 +22,7 @@ from gonogo.planning.load import place
 from gonogo.planning.open import OpenedRunbook
 from gonogo.planning.prepared import Prepared
 from gonogo.planning.scripts import Draft, check_no_batch, own_check, program, query, question, request, scripts, words
-from gonogo.planning.sources import digest_sources, resolve_inputs
+from gonogo.planning.sources import digest_sources, resolve_inputs, unused_inputs
 from gonogo.planning.steps import plan_step
 from gonogo.planning.templates import Templates
 from gonogo.project import Project, commit_of
@@ -52,6 +52,10 @@ def prepare(opened: OpenedRunbook, *, inputs: Mapping[str, Any] | None = None, s
         raise BadInput(Problem(file=str(file), message="its times are outside the years 1 to 9999")) from None
     plan = _plan_of(draft, project, work)
     _protect(draft, target)
+    # what cannot be rendered is mended first
+    for name in unused_inputs(runbook, file, draft.templates) if runbook.inputs and not draft.problems else ():
+        message = "no template uses this input, so whoever gives it changes nothing: use it, or leave it out"
+        draft.problems.append(Problem(file=str(file), path=f"inputs.{name}", message=message))
     if draft.problems:
         raise BadInput(*place(draft.problems, file))
     _warn(draft, plan.start, plan.phases[-1].end if plan.phases else plan.start, plan.steps)

@@ -8,9 +8,11 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from gonogo.core.model.rollback import Switch
 from gonogo.core.model.runbook import Runbook
 from gonogo.core.model.validate import input_problem
 from gonogo.errors import BadInput
@@ -114,6 +116,33 @@ def patterns_of(runbook: Runbook) -> list[str]:
         if isinstance(step.undo, tuple) and step.undo != ("nothing",) and step.run is None:
             patterns += step.undo
     return patterns
+
+
+#: what of a text is a template
+_FILLED = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
+
+
+def unused_inputs(runbook: Runbook, file: Path, library: Library) -> list[str]:
+    """Return the inputs that nothing of a runbook uses, on any target: whoever gave one would change nothing.
+
+    Args:
+        runbook: what declares them.
+        file: the runbook's own file, in which values may be templates, too.
+        library: where its templates are; all that were used are looked into, those that others include among them.
+    """
+    files = {str(file), *library.used}
+    for pattern in (*patterns_of(runbook), *(name for level in _levels(runbook) for name in level.sql)):
+        with suppress(BadInput):
+            # what is not there is told by whoever needs it
+            files |= {library.file(name) for name in library.find(pattern, runbook.runbook)}
+    filled = " ".join(
+        part for each in sorted(files) for part in _FILLED.findall(Path(each).read_text(encoding="utf-8", errors="replace"))
+    )
+    return [name for name in runbook.inputs if not re.search(rf"\b{re.escape(name)}\b", filled)]
+
+
+def _levels(runbook: Runbook) -> list[Switch]:
+    return [level for level in (runbook.rollback.feature, runbook.rollback.data) if level is not None]
 
 
 def own_checks_of(runbook: Runbook, root: Path) -> set[str]:

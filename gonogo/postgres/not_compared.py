@@ -139,7 +139,7 @@ WRITTEN: Mapping[str, str] = {
     " {r}.atttypid))::regcollation",
     "pg_attribute.attstorage": "CASE WHEN {r}.attstorage <> (SELECT typstorage FROM pg_type WHERE oid = {r}.atttypid) THEN"
     " {r}.attstorage END",
-    # minor releases of 2026 mark each column with when it was made, which a dump and what undoes a change make again
+    # PostgreSQL 15.20 marks each column with when it was made, which a dump and what undoes a change make again
     "pg_attribute.attoptions": "(SELECT string_agg(o, ', ' ORDER BY o) FROM unnest({r}.attoptions) o WHERE o !~ '^pg_attver=')",
     # -1 says the same in older versions as nothing does in newer ones
     "pg_attribute.attstattarget": "nullif({r}.attstattarget, -1)",

@@ -486,3 +486,33 @@ def test_it_keeps_nobody_waiting_for_longer_than_it_may(here: Connection) -> Non
         measure(here, "run", [undo, undo], within=0.5)
     assert time.monotonic() - began < 15
     here.execute("ROLLBACK")
+
+
+def test_what_an_undo_only_locks_is_locked_before_what_it_changes_so_that_no_call_waits_for_it_while_it_waits(
+    here: Connection,
+) -> None:
+    """A user who is deleted takes what is theirs along: it holds the user, and wants what the undo drops."""
+    here.execute("CREATE TABLE person (id int PRIMARY KEY); INSERT INTO person VALUES (1), (2)")
+    since = now(here)
+    here.execute("CREATE TABLE thing (person int REFERENCES person ON DELETE CASCADE); INSERT INTO thing VALUES (1), (2)")
+    undo = UndoScript(text="DROP TABLE thing", since=since, settings="SET LOCAL lock_timeout = '20s';")
+    here.execute("BEGIN")
+    _, touched = measure(here, "run", [undo], within=5)
+    here.execute("ROLLBACK")
+    with psycopg.connect(here.info.dsn, host=here.info.host) as call, ThreadPoolExecutor(1) as beside:
+        # ACCESS EXCLUSIVE is not to be had on the one any more
+        call.execute("SELECT FROM person WHERE id = 1")
+
+        def run() -> None:
+            here.execute("BEGIN")
+            measure(here, "run", [undo], touched=touched)
+            here.execute("COMMIT")
+
+        running = beside.submit(run)
+        # until it waits for as long as its step may, and not only for a moment
+        time.sleep(4)
+        call.execute("SET LOCAL lock_timeout = '1s'; INSERT INTO thing VALUES (2)")
+        call.commit()
+        running.result(timeout=30)
+    row = here.execute("SELECT to_regclass('thing') IS NULL").fetchone()
+    assert row == (True,)

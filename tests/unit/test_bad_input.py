@@ -35,7 +35,7 @@ phases:
 checks:
   orphans: {sql: check.sql, expect: "= 0"}
 """
-TEMPLATE = "SELECT 1;\n"
+TEMPLATE = "SELECT {{ name | literal }}, {{ many[0] }}, {{ map.a }};\n"
 
 
 @dataclass
@@ -82,6 +82,17 @@ def refused(made: AProject, **given: Any) -> BadInput:
 
 def said(error: BadInput, made: AProject) -> str:
     return str(error).replace(f"{made.root}/", "")
+
+
+def test_an_input_that_nothing_uses_is_refused_and_one_that_another_target_uses_is_not(tmp_path: Path) -> None:
+    made = project(tmp_path).template("SELECT {{ name | literal }}, {{ map.a }} -- many\n")
+    assert said(refused(made), made) == (
+        "runbooks/r.yaml:3:36: inputs.many: no template uses this input, so whoever gives it changes nothing: use it, or leave it out"
+    )
+    elsewhere = "\n          - {sql: extra/c.sql.j2, undo: nothing, only_on: [other]}"
+    text = RUNBOOK.replace("{demo: {database: embedded}}", "{demo: {database: embedded}, other: {database: embedded}}")
+    made.runbook(text.replace("undo: nothing}", "undo: nothing}" + elsewhere)).template("SELECT {{ many[0] }}", "extra/c.sql.j2")
+    assert made.prepare().plan.target == "demo"
 
 
 def test_the_example_is_good_until_it_is_broken(tmp_path: Path) -> None:
@@ -632,10 +643,10 @@ def test_keys_are_text_whatever_they_look_like(tmp_path: Path) -> None:
 
 def test_a_byte_order_mark_and_windows_lines_do_no_harm(tmp_path: Path) -> None:
     made = project(tmp_path).runbook(b"\xef\xbb\xbf" + RUNBOOK.replace("\n", "\r\n").encode())
-    made.template(b"\xef\xbb\xbfSELECT {{ name | literal }};\r\n").template(b"\xef\xbb\xbfSELECT 0\r\n", "check.sql")
+    made.template(b"\xef\xbb\xbf" + TEMPLATE.replace("\n", "\r\n").encode()).template(b"\xef\xbb\xbfSELECT 0\r\n", "check.sql")
     found = made.prepare()
     assert isinstance(found.plan, Plan)
-    assert sorted(text.strip() for text in found.texts.values()) == ["SELECT 'o''brien';", "SELECT 0"]
+    assert sorted(text.strip() for text in found.texts.values()) == ["SELECT 'o''brien', 1, 1;", "SELECT 0"]
 
 
 def test_an_anchor_may_be_used_again(tmp_path: Path) -> None:
