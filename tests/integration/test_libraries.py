@@ -18,6 +18,7 @@ from prefect.deployments.runner import RunnerDeployment
 from prefect.runner import Runner
 from support.servers import open_folder
 
+from gonogo.errors import Unreachable
 from gonogo.postgres import embedded
 from gonogo.project import ROOT
 
@@ -59,6 +60,23 @@ def test_an_embedded_server_that_starts_slowly_is_waited_for(monkeypatch: pytest
     with open_folder() as folder, embedded.running(folder / "18") as url, psycopg.connect(url) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
     assert not patience
+
+
+@pytest.mark.parametrize("name", ["Kunden Projekte", "größer", "x" * 100])
+def test_a_folder_that_postgresql_cannot_lie_in_has_its_server_elsewhere_and_finds_it_again(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_folder() as folder:
+        monkeypatch.setenv("XDG_STATE_HOME", str(folder / "s"))
+        for expected in (None, 1):
+            with embedded.running(folder / name / "18") as url, psycopg.connect(url, autocommit=True) as connection:
+                found = connection.execute("SELECT to_regclass('kept') IS NOT NULL").fetchone()
+                assert found == (expected is not None,)
+                connection.execute("CREATE TABLE IF NOT EXISTS kept (id int)")
+        assert not (folder / name).exists()
+        monkeypatch.setenv("XDG_STATE_HOME", str(folder / "with blanks too"))
+        with pytest.raises(Unreachable, match="XDG_STATE_HOME"):
+            embedded.start(folder / name / "18")
 
 
 def test_typer_lists_and_finds_the_commands_of_a_group_by_what_the_lazy_group_overrides() -> None:

@@ -300,3 +300,24 @@ def test_an_input_is_no_part_of_program_text(argv: list[str]) -> None:
 )
 def test_an_input_is_an_argument_of_a_program_like_any_other(argv: list[str]) -> None:
     assert code_from_input(argv) == ""
+
+
+@pytest.mark.parametrize(
+    ("url", "named"),
+    [
+        ("postgresql+psycopg://a:CANARY@h/d", "it begins with postgresql+psycopg://, which libpq does not know"),
+        ("jdbc:postgresql://h/d?user=a&password=CANARY", "it begins with jdbc:postgresql://"),
+        ("postgresql://a:CANARY@h/d?schema=public", "it has schema=, which libpq does not know"),
+        ("postgresql://a:CANARY@h/d?pgbouncer=true&connection_limit=1", "it has connection_limit= and it has pgbouncer="),
+        ("postgresql://a:CANARY@h/d?pool=5&sslmode=require", "it has pool="),
+        ("postgresql://a:CANARY@h/d?CANARY=1", "cannot be read; write postgresql://"),
+    ],
+)
+def test_words_of_frameworks_in_an_address_are_named_and_nothing_that_may_be_a_secret(
+    url: str, named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADDRESS", url)
+    with pytest.raises(BadInput) as refused:
+        resolve_url("$ADDRESS")
+    assert named in str(refused.value)
+    assert "CANARY" not in str(refused.value)

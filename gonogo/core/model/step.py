@@ -47,12 +47,17 @@ class StepKind:
 
 
 def _undo_sort(value: object) -> str:
+    if isinstance(value, Program) or (isinstance(value, dict) and "argv" in value):
+        return SORTS[2]
     return SORTS[isinstance(value, (dict, Http))]
 
 
-#: one request, or some names: `SORTS` are what the two are called in the places of what is wrong
-SORTS = ("<names>", "<request>")
-Undo = Annotated[Annotated[Names, Tag(SORTS[0])] | Annotated[Http, Tag(SORTS[1])], Discriminator(_undo_sort)]
+#: some names, one request, or one program: `SORTS` are what they are called in the places of what is wrong
+SORTS = ("<names>", "<request>", "<program>")
+Undo = Annotated[
+    Annotated[Names, Tag(SORTS[0])] | Annotated[Http, Tag(SORTS[1])] | Annotated[Program, Tag(SORTS[2])],
+    Discriminator(_undo_sort),
+]
 
 
 class Step(Part):
@@ -83,7 +88,8 @@ class Step(Part):
     undo: Undo | None = Field(
         default=None,
         description="The templates that reverse it. As many as `sql` has, and each reverses its own; "
-        "`nothing` says that there is nothing to reverse. Of a `run` step, the program that reverses it; of an `http` step, the"
+        "`nothing` says that there is nothing to reverse. Of a `run` step, the program that reverses it: its words, run where"
+        " and with what the step's runs, or `{argv: [...], folder: ..., environment: [...]}` of its own; of an `http` step, the"
         " request that does.",
     )
     within: Duration | None = Field(
@@ -139,6 +145,8 @@ class Step(Part):
     def _undo_is_of_its_kind(self, kind: str) -> None:
         if self.undo in (None, (), ("nothing",)):
             return
+        if isinstance(self.undo, Program) and kind != "run":
+            raise ValueError(f"undo: a program reverses a `run` step only; this is a `{kind}` step")
         if isinstance(self.undo, Http) != (kind == "http"):
             raise ValueError(
                 "undo: what reverses a request is a request: {method: DELETE, url: ...}, or `nothing`"
