@@ -139,13 +139,20 @@ def schedule_table(plan: Plan, rows: Sequence[Row]) -> None:
     def span(start: datetime | None, end: datetime | None) -> str:
         if start is None or end is None:
             return ""
-        return f"{start.astimezone(zone):%H:%M:%S} to {end.astimezone(zone):%H:%M:%S}"
+        return f"{_moment(start, plan.start, zone)} to {_moment(end, start, zone)}"
 
     table(
         f"Schedule ({plan.zone})",
         ["task", "planned", "actual or expected", ""],
         [[plan.task(r.task).title, span(r.planned_start, r.planned_end), span(r.start, r.end), r.state] for r in rows],
     )
+
+
+def _moment(when: datetime, beside: datetime, zone: ZoneInfo) -> str:
+    """Write a time of day, with its day where that is another one than that of what stands before it."""
+    local = when.astimezone(zone)
+    day = f"{local:%Y-%m-%d} " if local.date() != beside.astimezone(zone).date() else ""
+    return f"{day}{local:%H:%M:%S}"
 
 
 class Display:

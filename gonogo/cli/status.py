@@ -211,9 +211,9 @@ def _print_status(found: runs.FoundRun, shown: dict[str, Any], rows: list[Row], 
     if shown["waits"]:
         say(f"waits: {shown['waits']}", "cyan")
     if shown["expected_end"]:
-        say(f"expected end {clock_time(shown['expected_end'], plan.zone)}, planned {clock_time(plan.ends, plan.zone)}")
+        say(f"expected end {clock_time(shown['expected_end'], plan.zone, now)}, planned {clock_time(plan.ends, plan.zone, now)}")
     if shown["last_safe_start"]:
-        say(f"a rollback must begin by {clock_time(shown['last_safe_start'], plan.zone)}")
+        say(f"a rollback must begin by {clock_time(shown['last_safe_start'], plan.zone, now)}")
     for name, known in spent(plan, state, now).items():
         say(describe(name, known), "yellow" if known.over else "")
     schedule_table(plan, rows)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -425,3 +425,18 @@ def test_a_clock_time_is_written_in_the_plans_zone() -> None:
 @pytest.mark.parametrize(("text", "line"), [("", ""), ("  \n ", ""), ("\n a\nb", "a"), ("one", "one"), (5, "5")])
 def test_a_long_story_is_told_by_its_first_line(text: object, line: str) -> None:
     assert first_line(text) == line
+
+
+@pytest.mark.parametrize(
+    ("when", "today", "text"),
+    [
+        ("2026-12-31T18:00+00:00", "2026-12-31T12:00+00:00", "19:00 CET"),
+        ("2026-12-31T18:00+00:00", "2026-12-30T12:00+00:00", "Thu 31 Dec 19:00 CET"),
+        # in the zone it is another day already
+        ("2026-12-31T23:30+00:00", "2026-12-31T12:00+00:00", "Fri 1 Jan 2027 00:30 CET"),
+        ("2027-01-02T06:07+00:00", None, "07:07 CET"),
+    ],
+)
+def test_a_time_that_is_not_of_today_has_its_day(when: str, today: str | None, text: str) -> None:
+    read = datetime.fromisoformat(today) if today else None
+    assert clock(datetime.fromisoformat(when), "Europe/Rome", read) == text

@@ -49,7 +49,7 @@ def _work(plan: Plan, phase: PlannedPhase) -> list[str]:
             locks = (
                 ", ".join(dict.fromkeys(lock for step in steps for script in step.scripts for lock in script.locks[:5])) or "-"
             )
-            rows.append((clock(task.start, plan.zone), task.title, does, locks))
+            rows.append((clock(task.start, plan.zone, plan.start), task.title, does, locks))
     return table(("clock", "task", "does", "locks"), rows)
 
 
@@ -69,7 +69,7 @@ def _back(plan: Plan, state: State) -> list[str]:
         if task.takes is not None
     ]
     if (last := last_safe_start(plan, state)) is not None:
-        lines.append(f"- a rollback must begin by {clock(last, plan.zone)}")
+        lines.append(f"- a rollback must begin by {clock(last, plan.zone, state.at)}")
     return lines
 
 
@@ -78,7 +78,7 @@ def _deciders(plan: Plan, state: State) -> list[str]:
     if rule is None:
         return ["Nobody votes; the checklist decides."]
     asked = state.gate.asked
-    until = f" until {clock(asked.deadline, plan.zone)}" if asked and asked.deadline else ""
+    until = f" until {clock(asked.deadline, plan.zone, state.at)}" if asked and asked.deadline else ""
     launcher = " The launcher does not decide." if rule.not_launcher else ""
     lines = [f"{rule.quorum} of {', '.join(rule.roles)}{until}. One no-go ends it.{launcher}"]
     lines += [f"- {v.person} says {v.decision}{'' if v.proved else ' (not proved)'}" for v in state.gate.votes]

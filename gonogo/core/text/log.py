@@ -75,7 +75,7 @@ def _asked(scene: Scene[events.PeopleAsked]) -> str:
         command = f"gonogo confirm {plan.runbook} {body.items[0]} --target {plan.target} --as PERSON"
         return f"waits for people to confirm {', '.join(body.items)}: {command}"
     again = f"{body.why}; every vote is void. " if body.why else ""
-    until = f" by {clock(body.deadline, plan.zone)}" if body.deadline else ""
+    until = f" by {clock(body.deadline, plan.zone, after.at)}" if body.deadline else ""
     command = f"gonogo go {plan.runbook} {plan.phases[after.phase].name} --target {plan.target} --as PERSON"
     return f"ASKED: {again}{waits_for_votes(plan, after)}{until}: {command}"
 

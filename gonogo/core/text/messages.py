@@ -47,10 +47,23 @@ class Update:
     mention: tuple[str, ...] = ()
 
 
-def clock(when: datetime, zone: str) -> str:
-    """Write a clock time in a zone: `19:41 CEST`."""
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def clock(when: datetime, zone: str, today: datetime | None = None) -> str:
+    """Write a clock time in a zone: `19:41 CEST`, and with its day where that is another one: `Sat 2 Jan 19:41 CET`.
+
+    Args:
+        when: the moment.
+        zone: the zone.
+        today: the moment at which it is read; None where the day stands beside it.
+    """
     local = when.astimezone(ZoneInfo(zone))
-    return f"{local:%H:%M} {local.tzname()}"
+    read = today.astimezone(ZoneInfo(zone)) if today is not None else local
+    day = "" if local.date() == read.date() else f"{_DAYS[local.weekday()]} {local.day} {_MONTHS[local.month - 1]} "
+    year = f"{local.year} " if day and local.year != read.year else ""
+    return f"{day}{year}{local:%H:%M} {local.tzname()}"
 
 
 def headline(plan: Plan, state: State, run: str, now: datetime) -> str:
@@ -63,8 +76,8 @@ def headline(plan: Plan, state: State, run: str, now: datetime) -> str:
     lines = [f"{mark} *{plan.title}* on {plan.target}: *{word}*", f"`{bar}` {share:.0%} · run {run}"]
     expected = ""
     if state.status in (Status.WORKING, Status.VERIFYING, Status.SOAKING) and not state.held:
-        expected = f", now expected to end at {clock(expected_end(plan, forecast(plan, state, now, {})), plan.zone)}"
-    lines.append(f"planned {clock(plan.start, plan.zone)} to {clock(plan.ends, plan.zone)}{expected}")
+        expected = f", now expected to end at {clock(expected_end(plan, forecast(plan, state, now, {})), plan.zone, now)}"
+    lines.append(f"planned {clock(plan.start, plan.zone, now)} to {clock(plan.ends, plan.zone, now)}{expected}")
     lines += [describe(name, known) for name, known in spent(plan, state, now).items() if known.budget is not None]
     if state.held:
         lines += quoted(state.held)
@@ -176,7 +189,7 @@ def _work(plan: Plan, before: State, event: Event, after: State) -> list[Update]
             text = f"{word}*{task.title}* starts" + (f" ({task.owner})" if task.owner else "")
             if task.takes:
                 ends = event.at + expected_duration(task, after)
-                text += f", planned to take {say_duration(task.takes)}, until {clock(ends, plan.zone)}"
+                text += f", planned to take {say_duration(task.takes)}, until {clock(ends, plan.zone, event.at)}"
             notes.append(Update(key=f"{event.seq}:task", text=text + "."))
     was, now = fraction(plan, before) * 100, fraction(plan, after) * 100
     for mark in plan.updates.progress:
@@ -193,9 +206,9 @@ def _phase_starts(scene: Scene[events.PhaseStarted]) -> str:
     plan, after = scene.plan, scene.after
     phase = plan.phases[after.phase]
     last = last_safe_start(plan, after)
-    back = f" A rollback must begin by {clock(last, plan.zone)}." if last is not None else ""
+    back = f" A rollback must begin by {clock(last, plan.zone, after.at)}." if last is not None else ""
     risk = f" Risk {plan.risk.level}: {plan.risk.why.rstrip('.')}." if plan.risk and after.phase == 0 else ""
-    return f"Phase *{phase.title}* starts; it is planned to end at {clock(phase.end, plan.zone)}.{risk}{back}"
+    return f"Phase *{phase.title}* starts; it is planned to end at {clock(phase.end, plan.zone, after.at)}.{risk}{back}"
 
 
 @UPDATES.of(events.PeopleAsked)
@@ -203,7 +216,7 @@ def _asked(scene: Scene[events.PeopleAsked]) -> str:
     plan, body = scene.plan, scene.body
     if body.items:
         return f"✋ Waiting for people to confirm {', '.join(body.items)}."
-    until = f" They have until {clock(body.deadline, plan.zone)}." if body.deadline else ""
+    until = f" They have until {clock(body.deadline, plan.zone, scene.after.at)}." if body.deadline else ""
     why = first_line(body.why)
     again = f" {why[0].upper()}{why[1:]}. Votes given before are void." if why else ""
     return f"🗳 Go or no-go for *{plan.phases[scene.after.phase].title}*? Every criterion passes.{again}{until}"

@@ -52,7 +52,12 @@ def _tasks(plan: Plan, number: int) -> list[str]:
         locks = dict.fromkeys(lock for step in steps for script in step.scripts for lock in script.locks)
         back = dict.fromkeys(script.source for step in steps for script in (step.undo or ())[:20])
         missing = ["**none**"] if any(step.undo is None for step in steps) else []
-        cells = [clock(task.start, plan.zone), _task(task), task.owner, "<br>".join(describe_step(step) for step in steps)]
+        cells = [
+            clock(task.start, plan.zone, plan.start),
+            _task(task),
+            task.owner,
+            "<br>".join(describe_step(step) for step in steps),
+        ]
         cells += ["<br>".join(list(locks)[:10]), "<br>".join([*missing, *back])]
         rows.append(cells)
     return table(("clock", "task", "owner", "does", "locks", "rollback"), rows)
@@ -86,7 +91,7 @@ def rollback_lines(plan: Plan) -> list[str]:
     lines = [f"- by {', else '.join(levels)}{takes}: {'; '.join(_LEVELS[level] for level in levels)}"]
     lines += _budgets(plan)
     if (last := last_safe_start(plan, State())) is not None:
-        lines.append(f"- the last safe start, of a phase or of the rollback, is {clock(last, plan.zone)}")
+        lines.append(f"- the last safe start, of a phase or of the rollback, is {clock(last, plan.zone, plan.start)}")
     lines += _before(plan)
     lines.append(f"- then it is measured: the schema object by object, and {', '.join(plan.proof()) or 'no check'}")
     if without := [step.name for step in plan.steps if step.undo is None and not step.no_return]:
