@@ -14,7 +14,10 @@ from checks.asking import FEW, asking
 from checks.kind import Question
 from gonogo import clock
 from gonogo.core.engine.verdict import Measurement
+from gonogo.errors import StepError
 from gonogo.postgres.connection import Connection, transaction
+
+_READ_ONLY = "25006"
 
 
 def measure(question: Question, connection: Connection) -> Measurement:
@@ -45,9 +48,13 @@ def _why_failed(connection: Connection, text: str, *, read_only: bool) -> str:
             # of several statements, the last one answers
             while cursor.nextset():
                 pass
-            row = cursor.fetchone() if cursor.description is not None else None
+            rows = cursor.fetchmany(2) if cursor.description is not None else []
     except psycopg.Error as error:
         if connection.closed:
             raise
+        if read_only and error.sqlstate == _READ_ONLY:
+            raise StepError("the call writes: say `writes: true`; it is taken back") from None
         return f"{error.sqlstate} {str(error).splitlines()[0]}"
-    return "" if row is not None and row[0] is True else f"answered {'no row' if row is None else repr(row[0])}, not true"
+    if len(rows) != 1:
+        return f"answered {'several rows' if rows else 'no row'}, not true"
+    return "" if rows[0][0] is True else f"answered {rows[0][0]!r}, not true"

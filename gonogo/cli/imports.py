@@ -86,6 +86,8 @@ def import_(
     project = find_project()
     book = write.write(project.root, write.identifier(name or path.stem), found_changes)
     say(f"{book}: {len(found_changes.changes)} tasks from {found_changes.form}", "green")
+    for file, why in found_changes.left_out:
+        say(f"left out: {file}: {why}", "yellow")
     one_way = [change.name for change in found_changes.changes if not change.back]
     if one_way:
         say(f"{len(one_way)} of them have no rollback: {', '.join(one_way[:5])}{' ...' if len(one_way) > 5 else ''}", "yellow")

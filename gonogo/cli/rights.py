@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
 from typing import Annotated
 
@@ -38,10 +39,15 @@ def grants(runbook: RunbookArg, target: TargetOption = "", level: LevelOption = 
         as_json({"target": opened.target, "level": wanted, "lacks": [asdict(lack) for lack in lacks]})
     else:
         for lack in lacks:
-            typer.echo(f"-- {lack.level}: {lack.what}\n{lack.grant}")
+            typer.echo(f"-- {lack.level}: {one_line(lack.what)}\n{lack.grant}")
         if not lacks:
             typer.echo(f"-- nothing is missing on {opened.target} for {wanted}: {PURPOSES[wanted]}")
     raise typer.Exit(Exit.NO_GO if lacks else Exit.DONE)
+
+
+def one_line(text: str) -> str:
+    """Return a text for a comment of SQL: a line break in a name would end it, and an administrator would run the rest."""
+    return " ".join(re.split(r"[\x00-\x1f\x7f\x85\u2028\u2029]+", text))
 
 
 def examine_target(target: str, runbook: str, *, json: bool) -> None:

@@ -174,7 +174,7 @@ def _prepared(environment: Sequence[str], url: str, url_as: str, options: str, c
     own = {name: value for name, value in given.items() if name not in _SERVER}
     if url_as:
         own[url_as] = _address(parts)
-    libpq = _as_libpq_reads(parts, inherits=not copy_of or _place(url)[:2] == _place(copy_of)[:2])
+    libpq = _as_libpq_reads(parts, inherits=not copy_of or _server(url) == _server(copy_of))
     # what its author names goes last, and counts
     if limits := " ".join(filter(None, (libpq.pop("PGOPTIONS", ""), options, own.pop("PGOPTIONS", "")))):
         libpq["PGOPTIONS"] = limits
@@ -232,6 +232,8 @@ def _require_no_target(argv: Sequence[str], environment: Sequence[str], url_as: 
 
 def _names(value: str, target: str) -> bool:
     """Return whether a text holds the address of a database, in libpq's forms or another one."""
+    if not value:
+        return False
     theirs = _place(target)
     with suppress(psycopg.Error):
         if _place(value) == theirs:
@@ -248,6 +250,16 @@ def _place(url: str) -> tuple[str, str, str]:
     parts = conninfo_to_dict(url)
     host = str(parts.get("host") or parts.get("hostaddr") or "")
     return ("localhost" if host in _LOOPBACK else host), str(parts.get("port") or "5432"), str(parts.get("dbname") or "")
+
+
+def _server(url: str) -> tuple[str, ...]:
+    """Return which server an address leads to from here, with all that libpq takes from the environment for it."""
+    parts = conninfo_to_dict(url)
+    placed = not _WHERE.isdisjoint(parts)
+    return tuple(
+        str(parts.get(word) or ("" if placed and word in _WHERE else os.environ.get(_LIBPQ[word]) or ""))
+        for word in (*sorted(_WHERE), "port")
+    )
 
 
 def _wait(process: subprocess.Popen[bytes], name: str, deadline: float, limit: float, stopping: Callable[[], bool]) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
+from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from gonogo.postgres import embedded
@@ -18,6 +20,7 @@ from gonogo.postgres.scratch import copied
 _SHORT = 50
 #: the role that examines
 _ROLE = "gonogo_examined"
+_ROLES = "SELECT rolname::text FROM pg_catalog.pg_roles"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +37,21 @@ class Clinic:
         """Make a database, empty or like another one; yield the URL by which the role that examines reaches it."""
         with copied(self.server, template, self.role) as url:
             yield make_conninfo(url, user=self.role) if self.role else url
+
+    @contextmanager
+    def without_new_roles(self) -> Iterator[None]:
+        """Drop the roles that are made meanwhile: they are the whole server's, and the next database would find them there."""
+        with connect_plainly(self.server) as connection:
+            before = {str(row[0]) for row in connection.execute(_ROLES).fetchall()}
+        try:
+            yield
+        finally:
+            with connect_plainly(self.server) as connection:
+                for (name,) in connection.execute(_ROLES).fetchall():
+                    if name not in before:
+                        # what is left to it elsewhere keeps it
+                        with suppress(psycopg.Error):
+                            connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(str(name))))
 
 
 @contextmanager

@@ -7,12 +7,10 @@ a role that owns its database and may run no program, read no file and make no s
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import psycopg
 
@@ -22,57 +20,21 @@ from gonogo.core.plan.plan import PlannedStep
 from gonogo.core.text.messages import first_line
 from gonogo.errors import BadInput, GonogoError
 from gonogo.importers import write
+from gonogo.importers.changes import Change, Migrations, Piece
 from gonogo.importers.clinic import Clinic, clinic_of
-from gonogo.importers.read import Change, Migrations, Piece, all_pieces
+from gonogo.importers.trial import DENIED, LIMIT, TRUST, Examined, Finding, Trial, as_tools_do, attempt, statements_of
 from gonogo.planning.load import load_runbook
 from gonogo.planning.open import OpenedRunbook
 from gonogo.planning.planner import prepare
+from gonogo.planning.prepared import Prepared
 from gonogo.postgres.connection import Database
 from gonogo.postgres.inventory import compare_snapshot, take_snapshot
 from gonogo.project import Project
 from gonogo.rehearsal.isolation import Undone, only_step, up_and_back
 from gonogo.rehearsal.sandbox import RehearsalRun, on_a_copy
-from gonogo.sql.parse import split
 
 Say = Callable[[str], None]
-#: what the server is given for one statement of a plan
-_LIMIT = "60s"
-#: what to do about what that role may not
-DENIED = "42501"
-_TRUST = "migrations are examined by a role without power; read what this does, and if you trust all of them: --superuser"
 _BLOCKING = ("ACCESS EXCLUSIVE on ", "EXCLUSIVE on ", "SHARE ROW EXCLUSIVE on ", "SHARE on ")
-_CONTROL = re.compile(r"\s*(begin|start\s+transaction|commit|end|rollback|savepoint|release)\b", re.IGNORECASE)
-_NAMED = re.compile(r'(?:relation|type|column|function|schema|constraint|trigger|index|role|table) "?([\w.]+)')
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """One thing that is wrong, where it stands, and what to do."""
-
-    kind: str
-    file: str
-    line: int
-    what: str
-    fix: str = ""
-
-
-@dataclass(kw_only=True)
-class Examined:
-    """What an examination showed."""
-
-    form: str
-    changes: int
-    findings: list[Finding] = field(default_factory=list)
-    #: the changes whose way back was seen to restore what was there
-    restores: list[str] = field(default_factory=list)
-    statements: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Statement:
-    text: str
-    file: str
-    line: int
 
 
 def examine(migrations: Migrations, say: Say, *, schema: str = "", superuser: bool = False) -> Examined:
@@ -104,9 +66,12 @@ def examine(migrations: Migrations, say: Say, *, schema: str = "", superuser: bo
 
 
 def _examine(migrations: Migrations, clinic: Clinic, schema: str, found: Examined, say: Say) -> None:
+    for file, why in migrations.left_out:
+        fix = "see whether it belongs to them, and call it so; or move it away"
+        found.findings.append(Finding(kind="left out", file=str(file), line=1, what=why, fix=fix))
     with clinic.copied() as base:
         _make_schema(base, schema)
-        with clinic.copied(base) as first:
+        with clinic.without_new_roles(), clinic.copied(base) as first:
             kept = _forward(migrations, first, found, say)
             _queries(migrations, first, found)
             _loose(migrations, clinic, base, first, found)
@@ -120,139 +85,38 @@ def _make_schema(base: str, schema: str) -> None:
             if schema.strip():
                 connection.execute(schema.encode())
         except psycopg.Error as error:
-            needs = f"; {_TRUST}" if error.sqlstate == DENIED else ""
+            needs = f"; {TRUST}" if error.sqlstate == DENIED else ""
             raise BadInput(f"--schema: {error.sqlstate} {error.diag.message_primary}{needs}") from None
-
-
-# forward, statement by statement
-
-
-def _statements(piece: Piece, found: Examined) -> list[_Statement]:
-    """Return the statements of a piece; what cannot be read is told, and left out."""
-    try:
-        read = split(piece.text, piece.file)
-        return [_Statement(text=s.text, file=piece.file, line=piece.line + s.line - 1) for s in read]
-    except BadInput:
-        pass
-    kept, at = [], 0
-    # one that cannot be read must not hide the others
-    for text in _rough(piece.text):
-        line = piece.line + piece.text[: piece.text.index(text, at)].count("\n")
-        at = piece.text.index(text, at) + len(text)
-        line += len(text) - len(text.lstrip()) and text[: len(text) - len(text.lstrip())].count("\n")
-        if not text.strip() or _CONTROL.match(_uncommented(text)):
-            continue
-        try:
-            read = split(text, piece.file)
-            kept += [_Statement(text=s.text, file=piece.file, line=line + s.line - 1) for s in read]
-        except BadInput as error:
-            problem = error.problems[0]
-            shift = max(0, problem.line - 1 - text[: len(text) - len(text.lstrip())].count("\n"))
-            fix = "make the file's SQL a change of its own" if "command of psql" in problem.message else ""
-            what = problem.message.splitlines()[0]
-            found.findings.append(Finding(kind="refused", file=piece.file, line=line + shift, what=what, fix=fix))
-    return kept
-
-
-def _uncommented(text: str) -> str:
-    return re.sub(r"--[^\n]*|/\*.*?\*/", "", text, flags=re.DOTALL)
-
-
-def _rough(text: str) -> list[str]:
-    """Split at semicolons that end a line, outside of dollar quotes, and at psql's own commands."""
-    parts, current, quote = [], "", ""
-    for line in text.splitlines(keepends=True):
-        for mark in re.findall(r"\$\w*\$", line):
-            quote = "" if mark == quote else quote or mark
-        if not quote and line.lstrip().startswith("\\"):
-            parts += [current, line]
-            current = ""
-            continue
-        current += line
-        if not quote and re.search(r";\s*(--[^\n]*)?$", line):
-            parts.append(current)
-            current = ""
-    return [part for part in (*parts, current) if part.strip()]
 
 
 def _forward(migrations: Migrations, url: str, found: Examined, say: Say) -> dict[str, list[Piece]]:
     """Run every statement; return those that PostgreSQL took, by change."""
     kept: dict[str, list[Piece]] = {}
-    say(f"running {len(migrations.changes)} changes on an empty copy")
+    say(f"running {len(migrations.changes)} changes on a copy")
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f"SET statement_timeout = '{_LIMIT}'; SET lock_timeout = '5s'".encode())
+        # what the driver would prepare goes with what a change leaves
+        connection.prepare_threshold = None
+        connection.execute(f"SET statement_timeout = '{LIMIT}'; SET lock_timeout = '5s'".encode())
         for change in migrations.changes:
-            kept[change.name] = []
-            for statement in (s for piece in change.forward for s in _statements(piece, found)):
-                found.statements += 1
-                if (finding := _try(connection, statement, migrations)) is None:
-                    kept[change.name].append(Piece(text=statement.text, file=statement.file, line=statement.line))
-                else:
-                    found.findings.append(finding)
+            statements = [s for piece in change.forward for s in statements_of(piece, found)]
+            found.statements += len(statements)
+            taken, notes = as_tools_do(connection, statements, migrations)
+            found.findings += notes
+            kept[change.name] = [Piece(text=s.text, file=s.file, line=s.line) for s in taken]
+            # what it leaves in its session is not there for the next one, which may run next year
+            connection.execute(b"DISCARD ALL")
+            connection.execute(f"SET statement_timeout = '{LIMIT}'; SET lock_timeout = '5s'".encode())
     return kept
-
-
-def _try(
-    connection: psycopg.Connection[Any], statement: _Statement, migrations: Migrations, kind: str = "refused"
-) -> Finding | None:
-    try:
-        connection.execute(statement.text.encode())
-    except psycopg.Error as error:
-        diag = error.diag
-        line = statement.line
-        if diag.statement_position:
-            line += statement.text[: int(diag.statement_position) - 1].count("\n")
-        hint = f" ({diag.message_hint})" if diag.message_hint else ""
-        what = f"{error.sqlstate} {diag.message_primary}{hint}"
-        return Finding(kind=kind, file=statement.file, line=line, what=what, fix=_fix(error, statement, migrations))
-    return None
-
-
-_FIXES = {
-    "42P17": "an expression of an index or a generated column must be IMMUTABLE: name the time zone, or use a column",
-    "42P07": "it is there already: leave it out, or see that it is the same",
-    "42701": "the column is there already: leave it out, or see that it is the same",
-    "42710": "it is there already: leave it out, or see that it is the same",
-    "23502": "rows would have NULL there: give a value, or leave the rows out",
-    "42702": "say which table the column is of",
-    "42P02": "a query with parameters cannot run by itself: write values for them",
-    DENIED: _TRUST,
-    "22P02": "a value is not of its column's type",
-    "23514": "rows break the constraint: add it NOT VALID, fix the rows, then VALIDATE",
-    "23503": "rows refer to nothing: add the key NOT VALID, fix the rows, then VALIDATE",
-}
-
-
-def _fix(error: psycopg.Error, statement: _Statement, migrations: Migrations) -> str:
-    """Return what to do about an error, where that is known."""
-    state = error.sqlstate or ""
-    named = _NAMED.search(str(error.diag.message_primary))
-    if state in ("42P01", "42883", "42704", "42703", "3F000") and named:
-        name = named.group(1).split(".")[-1]
-        if later := _made_at(name, statement, migrations):
-            return f"it is made later, at line {later.line} of {Path(later.file).name}: this must come after that"
-        return f"nothing that was read makes {name!r}"
-    return _FIXES.get(state, "")
-
-
-def _made_at(name: str, after: _Statement, migrations: Migrations) -> _Statement | None:
-    pattern = re.compile(rf"\b(create|add\s+column|rename\s+to)\b[^;]*?\b{re.escape(name)}\b", re.IGNORECASE)
-    for piece in all_pieces(migrations):
-        if match := pattern.search(piece.text):
-            line = piece.line + piece.text[: match.start()].count("\n")
-            if (piece.file, line) > (after.file, after.line):
-                return _Statement(text="", file=piece.file, line=line)
-    return None
 
 
 def _queries(migrations: Migrations, url: str, found: Examined) -> None:
     """Ask every query at the end, when all is there that will be."""
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f"SET default_transaction_read_only = on; SET statement_timeout = '{_LIMIT}'".encode())
+        connection.execute(f"SET default_transaction_read_only = on; SET statement_timeout = '{LIMIT}'".encode())
         for piece in migrations.queries:
-            for statement in _statements(piece, found):
+            for statement in statements_of(piece, found):
                 found.statements += 1
-                if finding := _try(connection, statement, migrations, "query refused"):
+                if finding := attempt(connection, statement, migrations, "query refused"):
                     found.findings.append(finding)
 
 
@@ -262,9 +126,9 @@ def _loose(migrations: Migrations, clinic: Clinic, base: str, after: str, found:
         return
     with clinic.copied(after) as copy, psycopg.connect(copy, autocommit=True) as connection:
         failed = False
-        for statement in (s for piece in migrations.loose for s in _statements(piece, found)):
+        for statement in (s for piece in migrations.loose for s in statements_of(piece, found)):
             found.statements += 1
-            if finding := _try(connection, statement, migrations, "way back fails"):
+            if finding := attempt(connection, statement, migrations, "way back fails"):
                 found.findings.append(finding)
                 failed = True
         with psycopg.connect(base, autocommit=True) as was:
@@ -286,42 +150,82 @@ def _ways_back(
 ) -> None:
     """Take each change forward, back and compare, on a copy of its own."""
     migrations = replace(migrations, boxes=[])
+    broken = set[str]()
     for change in migrations.changes:
+        known = len(found.findings)
         change.back = _readable(change.back, found)
+        if change.back and len(found.findings) > known:
+            broken.add(change.name)
     if not any(kept.values()):
         return
-    book = write.write(project.root, "imported", migrations, kept)
-    prepared = prepare(OpenedRunbook(runbook=load_runbook(book), file=book, project=project))
-    by_task = {write.identifier(change.name): change for change in migrations.changes}
+    prepared = _prepared(migrations, kept, project, found)
+    names = {name: change for change in migrations.changes for name in [write.task_names(migrations)[change.name]]}
+    planned = {step.task: number for number, step in enumerate(prepared.plan.steps)} if prepared else {}
     with clinic.copied(base) as walk:
-        for number, step in enumerate(prepared.plan.steps):
-            change = by_task[step.task]
-            _locks(step, change, found)
-            if step.undo:
-                say(f"{change.name}: forward, back, and compared")
-                with clinic.copied(walk) as copy:
-                    run = RehearsalRun(
-                        plan=prepared.plan,
-                        texts=dict(prepared.texts),
-                        database=Database(url=copy),
-                        project=project,
-                        actor="doctor",
-                        say=lambda _: None,
-                    )
-                    _judge(change, up_and_back(run, only_step(on_a_copy(prepared.plan), number), copy), found)
-            else:
+        for task, change in names.items():
+            if prepared and task in planned:
+                _locks(prepared.plan.steps[planned[task]], change, found)
+                if change.name in broken:
+                    first = change.back[0]
+                    what = f"the way back of {change.title or change.name} cannot be read as a whole, so its tool does not run it"
+                    found.findings.append(Finding(kind="way back fails", file=first.file, line=first.line, what=what))
+                elif change.back:
+                    say(f"{change.name}: forward, back, and compared")
+                    with clinic.without_new_roles(), clinic.copied(walk) as copy:
+                        _judge(change, _there_and_back(prepared, planned[task], copy, project), found)
+            if kept[change.name] and not change.back:
                 first = change.forward[0]
                 what = f"{change.title or change.name} has no way back"
                 fix = "write one; `undo: nothing` says that there is nothing to reverse"
                 found.findings.append(Finding(kind="no way back", file=first.file, line=first.line, what=what, fix=fix))
             with psycopg.connect(walk, autocommit=True) as connection:
-                for piece in kept[change.name]:
-                    connection.execute(piece.text.encode())
+                pieces = [Trial(text=p.text, file=p.file, line=p.line) for p in kept[change.name]]
+                statements = [s for p in pieces for s in statements_of(Piece(text=p.text, file=p.file, line=p.line), found)]
+                as_tools_do(connection, statements, migrations)
+
+
+def _there_and_back(prepared: Prepared, number: int, copy: str, project: Project) -> Undone:
+    """Take one change forward and back on a copy, by the engine, and say what that came to."""
+    run = RehearsalRun(
+        plan=prepared.plan,
+        texts=dict(prepared.texts),
+        database=Database(url=copy),
+        project=project,
+        actor="doctor",
+        say=lambda _: None,
+    )
+    return up_and_back(run, only_step(on_a_copy(prepared.plan), number), copy)
+
+
+def _prepared(migrations: Migrations, kept: dict[str, list[Piece]], project: Project, found: Examined) -> Prepared | None:
+    """Make a plan of the changes; one that no runbook takes is told, and leaves the others their verdict."""
+    try:
+        return _plan_of(migrations, kept, project.root / "all")
+    except BadInput:
+        pass
+    good = []
+    for number, change in enumerate(migrations.changes):
+        try:
+            _plan_of(replace(migrations, changes=[change]), kept, project.root / f"{number}")
+            good.append(change)
+        except BadInput as error:
+            first, problem = change.forward[0], error.problems[0]
+            what = f"it cannot be gone through as it is: {problem.message.splitlines()[0]}"
+            found.findings.append(Finding(kind="not examined", file=first.file, line=first.line, what=what))
+    return _plan_of(replace(migrations, changes=good), kept, project.root / "good") if good else None
+
+
+def _plan_of(migrations: Migrations, kept: dict[str, list[Piece]], root: Path) -> Prepared:
+    if not any(kept[change.name] for change in migrations.changes):
+        raise BadInput("nothing of it was taken")
+    project = Project(root=root)
+    book = write.write(root, "imported", migrations, kept)
+    return prepare(OpenedRunbook(runbook=load_runbook(book), file=book, project=project))
 
 
 def _readable(pieces: Sequence[Piece], found: Examined) -> list[Piece]:
     """Return a way back without what cannot be read, which is told."""
-    return [Piece(text=s.text, file=s.file, line=s.line) for piece in pieces for s in _statements(piece, found)]
+    return [Piece(text=s.text, file=s.file, line=s.line) for piece in pieces for s in statements_of(piece, found)]
 
 
 def _judge(change: Change, seen: Undone, found: Examined) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from gonogo.errors import BadInput
-from gonogo.importers.read import Change, Migrations, Piece
+from gonogo.importers.changes import Migrations, Piece
 
 _HEAD = """\
 # yaml-language-server: $schema=../runbook.schema.json
@@ -22,6 +22,18 @@ def identifier(text: str) -> str:
     """Return a name as runbooks want it."""
     words = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
     return (words if words[:1].isalpha() else f"c-{words}")[:48].strip("-") or "imported"
+
+
+def task_names(migrations: Migrations) -> dict[str, str]:
+    """Return how the task of each change is called, by the change's name: no two alike, however long and alike those are."""
+    found: dict[str, str] = {}
+    for change in migrations.changes:
+        plain = made = identifier(change.name)
+        number = 2
+        while made in found.values():
+            made, number = f"{plain[:44].rstrip('-')}-{number}", number + 1
+        found[change.name] = made
+    return found
 
 
 def write(
@@ -50,16 +62,17 @@ def write(
             raise BadInput(f"{there} is there already; choose another --name")
     templates.mkdir(parents=True)
     book.parent.mkdir(parents=True, exist_ok=True)
-    tasks = []
+    tasks, names = [], task_names(migrations)
     for change in migrations.changes:
         forward = list(kept[change.name]) if kept is not None else change.forward
         step: dict[str, object] = {}
         if not forward:
             continue
-        step["sql"] = _write(templates, change, "", forward)
+        its_name = names[change.name]
+        step["sql"] = _write(templates / f"{its_name}.sql", forward)
         if change.back:
-            step["undo"] = _write(templates, change, ".undo", change.back)
-        tasks.append({"task": identifier(change.name), "title": change.title or change.name, "steps": [step]})
+            step["undo"] = _write(templates / f"{its_name}.undo.sql", change.back)
+        tasks.append({"task": its_name, "title": change.title or change.name, "steps": [step]})
     body: dict[str, object] = {
         "runbook": name,
         "title": name,
@@ -77,7 +90,12 @@ def write(
     return book
 
 
-def _write(templates: Path, change: Change, suffix: str, pieces: Sequence[Piece]) -> str:
-    file = templates / f"{identifier(change.name)}{suffix}.sql"
-    file.write_text("".join(piece.text.rstrip().rstrip(";") + ";\n" for piece in pieces), encoding="utf-8")
+def _write(file: Path, pieces: Sequence[Piece]) -> str:
+    file.write_text("".join(_ended(piece.text) for piece in pieces), encoding="utf-8")
     return file.name
+
+
+def _ended(text: str) -> str:
+    """Return SQL with a semicolon at its end, which no comment may swallow."""
+    text = text.rstrip()
+    return f"{text}\n" if text.endswith(";") and "--" not in text.splitlines()[-1] else f"{text}\n;\n"

@@ -50,7 +50,7 @@ class RunRow:
 
 
 #: what a schema of the ledger's name says that it is; who could have written its functions, where a superuser would call them;
-#: whether nothing is in it, and nobody but its owner can put anything there
+#: whether it is this role's very own, nothing is in it, and nobody else can put anything there
 _LEDGER = """
 SELECT pg_catalog.obj_description(n.oid, 'pg_namespace'), (
   SELECT pg_catalog.min(o.rolname) FROM pg_catalog.pg_roles o
@@ -59,6 +59,7 @@ SELECT pg_catalog.obj_description(n.oid, 'pg_namespace'), (
     OR o.oid IN (SELECT c.relowner FROM pg_catalog.pg_class c WHERE c.relnamespace = n.oid))),
   NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass
     AND d.refobjid = n.oid)
+  AND n.nspowner = (SELECT me.oid FROM pg_catalog.pg_roles me WHERE me.rolname = CURRENT_USER)
   AND NOT EXISTS (SELECT FROM pg_catalog.aclexplode(n.nspacl) a WHERE a.privilege_type = 'CREATE' AND a.grantee <> n.nspowner)
 FROM pg_catalog.pg_namespace n WHERE n.nspname = 'gonogo'
 """

@@ -119,6 +119,10 @@ def patterns_of(runbook: Runbook) -> list[str]:
 
 
 #: what of a text is a template
+_REMARK = re.compile(r"\{#.*?#\}", re.DOTALL)
+#: the templates that one takes in: `{% include "a.sql" %}`, `{% from "a.sql" import b %}`
+_TAKES = re.compile(r"\{%-?\s*(?:include|import|extends|from)\s+(.*?)\s*(?:-?%\}|\bimport\b|\bas\b|\bignore\b|\bwith)", re.DOTALL)
+_NAMED = re.compile(r"""["']([^"']+)["']""")
 _FILLED = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
 
 
@@ -135,9 +139,18 @@ def unused_inputs(runbook: Runbook, file: Path, library: Library) -> list[str]:
         with suppress(BadInput):
             # what is not there is told by whoever needs it
             files |= {library.file(name) for name in library.find(pattern, runbook.runbook)}
-    filled = " ".join(
-        part for each in sorted(files) for part in _FILLED.findall(Path(each).read_text(encoding="utf-8", errors="replace"))
-    )
+    filled, left = "", sorted(files)
+    while left:
+        text = _REMARK.sub("", Path(left.pop()).read_text(encoding="utf-8", errors="replace"))
+        filled += " ".join(_FILLED.findall(text))
+        for words in _TAKES.findall(text):
+            if not (named := _NAMED.fullmatch(words.strip())):
+                # what is included is only known when it is rendered: it may use any of them
+                return []
+            with suppress(BadInput):
+                more = {library.file(name) for name in library.find(named[1], runbook.runbook)} - files
+                files |= more
+                left += sorted(more)
     return [name for name in runbook.inputs if not re.search(rf"\b{re.escape(name)}\b", filled)]
 
 

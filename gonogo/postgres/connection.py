@@ -97,7 +97,7 @@ class Database:
             **_SETTINGS,
         }
         options |= {name: value for name in ("role", "search_path") if (value := getattr(self, name))}
-        options[pooled.TOLD] = name[:63].encode("ascii", "replace").decode()
+        options["application_name"] = name[:63].encode("ascii", "replace").decode()
         given = conninfo_to_dict(self.url)
         ours = " ".join(f"-c {key}={_escape(value)}" for key, value in options.items())
         parameters: dict[str, Any] = {
@@ -107,8 +107,8 @@ class Database:
             "keepalives_count": "3",
             "tcp_user_timeout": str(_TCP_USER_TIMEOUT),
             **given,
-            # said in the options: what the server answers of it tells whether it took them
-            pooled.TOLD: "",
+            # it is in the options; what the address or the environment says of it would count more
+            "application_name": "",
             "client_encoding": "UTF8",
             "options": " ".join(filter(None, (str(given.get("options") or ""), ours))),
         }
@@ -212,23 +212,18 @@ def identify(connection: Connection) -> Identity:
     """Return which database this is.
 
     Raises:
-        Refused: a standby, a read-only database, or a pooler that mixes sessions.
+        Refused: a standby, a read-only database, or an old version.
     """
     row = connection.execute(
         "SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only'),"
-        " pg_catalog.pg_backend_pid(), pg_catalog.current_database(),"
+        " pg_catalog.current_database(),"
         " pg_catalog.current_setting('server_version_num')::int"
     ).fetchone()
-    standby, read_only, pid, database, version = row or (True, "on", 0, "", 0)
+    standby, read_only, database, version = row or (True, "on", "", 0)
     if standby:
         raise Refused("the target is a standby; a migration runs on the primary")
     if read_only == "on":
         raise Refused("the target is read-only (default_transaction_read_only is on); a migration must write")
-    if why := pooled.why_no_session(connection, pid):
-        raise Refused(
-            f"a pooler in transaction mode is in front of the target ({why}), and nothing that lasts longer than a transaction"
-            " holds there. Use its session mode, or say how PostgreSQL itself is reached: `direct: $NAME` beside `database:`"
-        )
     if version < 150000:
         raise Refused(f"the target is PostgreSQL {version // 10000}; gonogo works on 15 and later")
     try:

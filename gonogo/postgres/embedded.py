@@ -67,15 +67,22 @@ def _place(folder: Path) -> Path:
     Raises:
         Unreachable: there is no place for it.
     """
-    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    elsewhere = state / "gonogo" / hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:16]
-    for place in (folder, elsewhere):
-        if re.fullmatch(r"[\w/.~+@-]{1,90}", str(place.absolute()), re.ASCII):
-            return place
+    if _is_fit(folder):
+        return folder
+    with contextlib.suppress(RuntimeError):
+        # an account without a home folder has no state
+        state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+        elsewhere = state / "gonogo" / hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:16]
+        if _is_fit(elsewhere):
+            return elsewhere
     raise Unreachable(
         f"the embedded PostgreSQL cannot lie in {folder}: its path must be short (90 characters) and of letters, digits and"
         " / . _ - + @ ~ only; so must that of XDG_STATE_HOME, where it would lie else"
     )
+
+
+def _is_fit(folder: Path) -> bool:
+    return bool(re.fullmatch(r"[\w/.~+@-]{1,90}", str(folder.absolute()), re.ASCII))
 
 
 def _address(server: Any, database: str) -> str:

@@ -24,8 +24,6 @@ Connection: TypeAlias = psycopg.Connection[TupleRow]
 
 #: where gonogo's own statements find tables, functions and operators: where only a superuser makes any
 OWN_PATH = "pg_catalog, pg_temp"
-#: by which the server says what it took of a connection's settings, without being asked
-TOLD = "application_name"
 #: an option of an address, as the server reads it (PostgreSQL's manual, "postgres", -c and --name=value)
 _OPTION = re.compile(r"(?:-c\s*|--)([\w.-]+)=((?:\\.|[^\s\\])*)")
 #: a schema in a search path, as it is or in quotes
@@ -48,10 +46,35 @@ _POOLED: WeakKeyDictionary[Connection, _Pooled] = WeakKeyDictionary()
 
 
 def connect_plainly(url: str, **more: Any) -> Connection:
-    """Open a connection without limits, for statements of gonogo's own."""
-    connection = psycopg.connect(url, autocommit=True, **more)
+    """Open a connection without limits, for statements of gonogo's own.
+
+    Raises:
+        Refused: a pooler shares its connections: what is set here would be set for somebody else.
+        psycopg.Error: the server does not answer, or refuses the login.
+    """
+    connection = _own_session(psycopg.connect(url, autocommit=True, **more))[0]
     connection.execute(f"SET search_path = {OWN_PATH}".encode())
     return connection
+
+
+def _own_session(connection: Connection) -> tuple[Connection, int]:
+    """Return a connection and its backend, once it is seen to be a session of its own; nothing is set in it before.
+
+    Raises:
+        Refused: it is not.
+    """
+    backend = _backend(connection)
+    if backend != connection.info.backend_pid:
+        # somebody stands between: a pooler has numbers of its own
+        connection.prepare_threshold = None
+        if why := _why_no_session(connection, backend):
+            connection.close()
+            raise Refused(
+                f"a pooler in transaction mode is in front of the target ({why}), and nothing that lasts longer than a"
+                " transaction holds there. Use its session mode, or say how PostgreSQL itself is reached: `direct: $NAME`"
+                " beside `database:`"
+            )
+    return connection, backend
 
 
 def connected(parameters: Mapping[str, Any], settings: Mapping[str, str], *, asked: str) -> Connection:
@@ -63,46 +86,52 @@ def connected(parameters: Mapping[str, Any], settings: Mapping[str, str], *, ask
         asked: what of the options is the address's own.
 
     Raises:
-        Refused: a pooler hands no settings on, and the address's own cannot be read.
+        Refused: a pooler hands no settings on, and the address's own cannot be read; or it shares its connections.
         psycopg.OperationalError: the server does not answer, or refuses the login.
     """
-    connection = _first(parameters)
-    if connection.info.parameter_status(TOLD) == settings[TOLD]:
+    connection, backend, took = _first(parameters)
+    if took and backend == connection.info.backend_pid:
+        connection.execute(f"SET search_path = {OWN_PATH}".encode())
         return connection
+    # what a pooler hands on of them, and what it drops, is its own business: all are set
     if _OPTION.sub("", asked).strip():
         connection.close()
         raise Refused(
             "a pooler is in front of the target and hands no settings on, so that the options of its address would be lost. Write"
             " them as -c name=value, or say how PostgreSQL itself is reached: `direct: $NAME` beside `database:`"
         )
-    own = {name.replace("-", "_"): re.sub(r"\\(.)", r"\1", value) for name, value in _OPTION.findall(asked)}
+    own = {name.replace("-", "_").lower(): re.sub(r"\\(.)", r"\1", value) for name, value in _OPTION.findall(asked)}
     for name, value in (own | dict(settings)).items():
         connection.execute("SELECT pg_catalog.set_config(%s, %s, false)", [name, value])
     connection.execute(f"SET search_path = {OWN_PATH}".encode())
-    _POOLED[connection] = _Pooled(own | dict(settings), _backend(connection))
+    _POOLED[connection] = _Pooled(own | dict(settings), backend)
     return connection
 
 
-def _first(parameters: Mapping[str, Any]) -> Connection:
-    """Connect with the settings, or without them where they are what is refused: why a login failed has no SQLSTATE."""
+def _first(parameters: Mapping[str, Any]) -> tuple[Connection, int, bool]:
+    """Connect with the settings, or without them where they are what is refused: why a login failed has no SQLSTATE.
+
+    Returns:
+        The connection, its backend, and whether the settings went along.
+    """
     url = make_conninfo(**parameters)
     try:
-        return connect_plainly(url)
+        return *_own_session(psycopg.connect(url, autocommit=True)), True
     except psycopg.errors.ConnectionTimeout:
         raise
     except psycopg.OperationalError as error:
         refused = error
     try:
-        without = connect_plainly(make_conninfo(**{**parameters, "options": ""}))
+        without = _own_session(psycopg.connect(make_conninfo(**{**parameters, "options": ""}), autocommit=True))
     except psycopg.OperationalError:
         raise refused from None
     # what was only not ready yet takes them now
     try:
-        with_them = connect_plainly(url)
+        with_them = _own_session(psycopg.connect(url, autocommit=True))
     except psycopg.OperationalError:
-        return without
-    without.close()
-    return with_them
+        return *without, False
+    without[0].close()
+    return *with_them, True
 
 
 def is_pooled(connection: Connection) -> bool:
@@ -157,16 +186,13 @@ def _literal(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-def why_no_session(connection: Connection, backend: int) -> str:
+def _why_no_session(connection: Connection, backend: int) -> str:
     """Say why a connection is no session of its own, or nothing where it is.
 
     Args:
         connection: the connection, with no transaction open.
         backend: the backend that answered it just now.
     """
-    if backend == connection.info.backend_pid:
-        # nobody stands between: a pooler has numbers of its own
-        return ""
     url = make_conninfo(**connection.info.get_parameters(), password=connection.info.password)
     try:
         for _ in range(_LOOKS):

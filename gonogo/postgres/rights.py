@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from gonogo.postgres.connection import Connection
 from gonogo.postgres.schemas import USERS_SCHEMAS
+from gonogo.postgres.stand_in import POWERFUL
 
 
 class Level(StrEnum):
@@ -53,6 +54,10 @@ _SOME = """pg_catalog.min(pg_catalog.format('%I.%I', n.nspname, c.relname))
 _OWNED = """c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND NOT pg_catalog.pg_has_role(c.relowner, 'USAGE')
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
     AND d.objid = c.oid AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i'))"""
+#: of a role `r`: whoever is given it could do everything, or reach the server's programs and files
+_REACHES_MORE = (
+    f"""EXISTS (SELECT FROM pg_catalog.pg_roles p WHERE {POWERFUL} AND pg_catalog.pg_has_role(r.oid, p.oid, 'MEMBER'))"""
+)
 _SUPERUSER = "EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = current_user AND rolsuper)"
 #: of each level: what is lacking, and the SQL that gives it; a row for each thing
 _QUERIES: dict[Level, tuple[str, ...]] = {
@@ -69,17 +74,20 @@ _QUERIES: dict[Level, tuple[str, ...]] = {
         'CREATE SCHEMA gonogo AUTHORIZATION ' || {_ME}
         WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'gonogo')
         AND NOT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')""",
-        """SELECT 'the ledger belongs to ' || pg_catalog.pg_get_userbyid(n.nspowner),
-        pg_catalog.format('GRANT %I TO %I', pg_catalog.pg_get_userbyid(n.nspowner), current_user)
-        FROM pg_catalog.pg_namespace n WHERE n.nspname = 'gonogo' AND NOT pg_catalog.pg_has_role(n.nspowner, 'USAGE')
+        f"""SELECT 'the ledger belongs to ' || pg_catalog.quote_ident(r.rolname), CASE
+          WHEN {_REACHES_MORE} THEN pg_catalog.format('ALTER SCHEMA gonogo OWNER TO %I', current_user)
+          ELSE pg_catalog.format('GRANT %I TO %I', r.rolname, current_user) END
+        FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_roles r ON r.oid = n.nspowner
+        WHERE n.nspname = 'gonogo' AND NOT pg_catalog.pg_has_role(n.nspowner, 'USAGE')
         AND NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.relnamespace = n.oid AND c.relname = 'event'
           AND pg_catalog.has_table_privilege(c.oid, 'INSERT'))""",
         f"""SELECT 'it may not alter what belongs to ' || pg_catalog.quote_ident(r.rolname) || ': ' || {_SOME},
         pg_catalog.format('GRANT %I TO %I', r.rolname, current_user) FROM pg_catalog.pg_roles r, {_RELATIONS}
-        AND r.oid = c.relowner AND NOT r.rolsuper AND {_OWNED} GROUP BY r.rolname ORDER BY r.rolname""",
-        f"""SELECT pg_catalog.format('it may not alter %I.%I, which belongs to a superuser', n.nspname, c.relname),
+        AND r.oid = c.relowner AND NOT {_REACHES_MORE} AND {_OWNED} GROUP BY r.rolname ORDER BY r.rolname""",
+        f"""SELECT pg_catalog.format('it may not alter %I.%I, of a superuser or who can become one', n.nspname, c.relname),
         pg_catalog.format('ALTER TABLE %I.%I OWNER TO %I', n.nspname, c.relname, current_user)
-        FROM pg_catalog.pg_roles r, {_RELATIONS} AND r.oid = c.relowner AND r.rolsuper AND {_OWNED}
+        FROM pg_catalog.pg_roles r, {_RELATIONS} AND r.oid = c.relowner AND {_REACHES_MORE} AND {_OWNED}
+        AND c.relkind NOT IN ('v', 'm')
         ORDER BY n.nspname, c.relname""",
         f"""SELECT 'it may not make anything in the schema ' || pg_catalog.quote_ident(n.nspname),
         pg_catalog.format('GRANT USAGE, CREATE ON SCHEMA %I TO %I', n.nspname, current_user) FROM pg_catalog.pg_namespace n
@@ -103,7 +111,7 @@ _QUERIES: dict[Level, tuple[str, ...]] = {
         FROM pg_catalog.pg_roles WHERE rolname = current_user AND NOT (rolcreatedb OR rolsuper)""",
     ),
     Level.RESTORE: (
-        f"""SELECT 'the database belongs to ' || pg_catalog.pg_get_userbyid(d.datdba),
+        f"""SELECT 'the database belongs to ' || pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(d.datdba)),
         'ALTER DATABASE ' || {_DATABASE} || ' OWNER TO ' || {_ME} FROM pg_catalog.pg_database d
         WHERE d.datname = pg_catalog.current_database() AND NOT pg_catalog.pg_has_role(d.datdba, 'USAGE')""",
         f"""SELECT 'it may not end the sessions of others', 'GRANT pg_signal_backend TO ' || {_ME}

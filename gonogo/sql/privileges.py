@@ -14,7 +14,8 @@ import psycopg
 from psycopg import sql
 
 from gonogo.postgres.connection import Connection, as_the_role_sees, full_name, transaction
-from gonogo.sql.tree import label, named, quoted, quoted_where_needed
+from gonogo.postgres.stand_in import POWERFUL
+from gonogo.sql.tree import label, named, quoted, quoted_name, quoted_where_needed
 
 OWN, INSERT, UPDATE, DELETE, TRUNCATE = "own", "insert into", "update", "delete from", "truncate"
 TRIGGERS, CREATE_IN, SCHEMA, EXTENSION, ROLE = (
@@ -51,6 +52,14 @@ _LACKS = {
 }
 
 
+#: whether whoever is given a role could do everything, or reach the server's programs and files; and what the relation is
+_REACHES_MORE = (
+    "SELECT EXISTS (SELECT FROM pg_catalog.pg_roles p WHERE"
+    f" {POWERFUL} AND pg_catalog.pg_has_role(r.oid, p.oid, 'MEMBER')), (SELECT c.relkind::text FROM pg_catalog.pg_class c"
+    " WHERE c.oid = pg_catalog.to_regclass(%s)) FROM pg_catalog.pg_roles r WHERE r.rolname = %s"
+)
+
+
 def needs_of(node: str, statement: Any) -> list[Need]:
     """Return what a statement needs.
 
@@ -83,7 +92,7 @@ def missing(connection: Connection, needs: Iterable[Need]) -> list[str]:
         except psycopg.errors.InsufficientPrivilege as error:
             # whoever may not use a schema may not even ask what is in it
             schema = _SCHEMA_OF.match(thing)
-            grant = f" (GRANT USAGE ON SCHEMA {schema[1]} TO {quoted_where_needed(row[0])})" if schema else ""
+            grant = f" (GRANT USAGE ON SCHEMA {schema[1]} TO {quoted_name(row[0])})" if schema else ""
             notes[f"{row[0]} may not use what is in the schema of {thing}: {error.diag.message_primary}{grant}"] = None
             continue
         if lack is None or (what == EXTENSION and lack[0] and may_make_extension(connection, thing)):
@@ -97,15 +106,19 @@ def missing(connection: Connection, needs: Iterable[Need]) -> list[str]:
 
 def _grant(connection: Connection, what: str, thing: str, role: str, lack: str) -> str:
     """Return the SQL that lets a role do something, if there is any."""
-    who = quoted_where_needed(role)
+    who = quoted_name(role)
     if what in (INSERT, UPDATE, DELETE, TRUNCATE):
         return f"GRANT {what.split(' ', maxsplit=1)[0].upper()} ON {thing} TO {who}"
     if what == OWN:
-        return f"GRANT {quoted_where_needed(lack)} TO {who}"
+        more, kind = connection.execute(_REACHES_MORE.encode(), [thing, lack]).fetchone() or (True, "")
+        if not more:
+            return f"GRANT {quoted_name(lack)} TO {who}"
+        # who owns a view lends it their rights
+        return f"ALTER TABLE {thing} OWNER TO {who}" if kind in ("r", "p") else ""
     if what == CREATE_IN:
-        return f"GRANT CREATE ON SCHEMA {quoted_where_needed(thing)} TO {who}"
+        return f"GRANT CREATE ON SCHEMA {quoted_name(thing)} TO {who}"
     if what == SCHEMA or (what == EXTENSION and not lack):
-        return f"GRANT CREATE ON DATABASE {quoted_where_needed(connection.info.dbname)} TO {who}"
+        return f"GRANT CREATE ON DATABASE {quoted_name(connection.info.dbname)} TO {who}"
     return f"ALTER ROLE {who} CREATEROLE" if what == ROLE else ""
 
 

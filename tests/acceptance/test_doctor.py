@@ -149,6 +149,173 @@ FORMS: dict[str, tuple[str, dict[str, str]]] = {
 }
 
 
+#: tools that write both ways into one file, and the lines by which they tell them apart
+BOTH = {
+    "sql-migrate": ("-- +migrate Up\n", "-- +migrate Down\n"),
+    "micrate": ("-- +micrate Up\n", "-- +micrate Down\n"),
+    "node-pg-migrate": ("-- Up Migration\n", "-- Down Migration\n"),
+    "shmig": ("-- ==== UP ====\n", "-- ==== DOWN ====\n"),
+    "rambler": ("-- rambler up\n", "-- rambler down\n"),
+    "Play": ("# --- !Ups\n", "# --- !Downs\n"),
+    "tern": ("", "---- create above / drop below ----\n"),
+    "MyBatis": ("-- // a change\n", "-- //@UNDO\n"),
+}
+FORMS |= {
+    name: (name, {"1_a.sql": up + UP + down + DOWN, "2_b.sql": up + UP, "3_c.sql": up + UP}) for name, (up, down) in BOTH.items()
+}
+FORMS["Prisma"] = (
+    "Prisma",
+    {"1_a/migration.sql": UP, "1_a/down.sql": DOWN, "2_b/migration.sql": UP, "3_c/migration.sql": UP},
+)
+_TABLE, _GONE = "CREATE TABLE a (id int);\n", "DROP TABLE a;\n"
+#: what a folder holds, and what is found: of how many changes, which findings, how many ways back that restore
+ODD: dict[str, tuple[dict[str, str], int, set[tuple[str, str]], int]] = {
+    "a byte order mark": ({"1_a.sql": f"\ufeff-- +goose Up\n{_TABLE}-- +goose Down\n{_GONE}"}, 1, set(), 1),
+    "a transaction around all": (
+        {"1_a.up.sql": f"-- why\nBEGIN;\n{_TABLE}COMMIT;\n", "1_a.down.sql": f"begin transaction;{_GONE}end;"},
+        1,
+        set(),
+        1,
+    ),
+    "a word that is not COMMIT": (
+        {"1_a.up.sql": _TABLE, "1_a.down.sql": f"BEGIN;\n{_GONE}COMMIT:;\n"},
+        1,
+        {("1_a.down.sql", "refused"), ("1_a.down.sql", "way back fails")},
+        0,
+    ),
+    "a comment before the last semicolon": (
+        {"1_a.up.sql": "CREATE TABLE a (id int) -- kept\n;", "1_a.down.sql": _GONE},
+        1,
+        set(),
+        1,
+    ),
+    "names that only sound like ways back": (
+        {
+            "1_a.sql": _TABLE,
+            "2_scale_down.sql": "CREATE TABLE b ();",
+            "3_may_rollback.sql": "DROP TABLE b;",
+            "3_may_rollback.undo.sql": "CREATE TABLE b ();",
+        },
+        3,
+        {("1_a.sql", "no way back"), ("2_scale_down.sql", "no way back")},
+        1,
+    ),
+    "Flyway's repeatable ones, subfolders and callbacks": (
+        {
+            "V1__a.sql": _TABLE,
+            "U1__a.sql": _GONE,
+            "more/V2__b.sql": "DROP TABLE missing;",
+            "R__v.sql": "CREATE VIEW v AS SELECT id FROM a;",
+            "beforeMigrate.sql": "SELECT 1;",
+            "notes.sql": "SELECT 1;",
+        },
+        3,
+        {("V2__b.sql", "refused"), ("R__v.sql", "no way back"), ("beforeMigrate.sql", "left out"), ("notes.sql", "left out")},
+        1,
+    ),
+    "what holds inside one transaction": (
+        {
+            "1_a.up.sql": "CREATE TABLE p (id int PRIMARY KEY); CREATE TABLE c (p int REFERENCES p DEFERRABLE"
+            " INITIALLY DEFERRED);"
+            " INSERT INTO c VALUES (1); INSERT INTO p VALUES (1); CREATE TEMP TABLE x ON COMMIT DROP AS SELECT 2 AS i;"
+            " INSERT INTO p SELECT i FROM x; LOCK TABLE p; SET LOCAL search_path = pg_catalog; SELECT count(*) FROM pg_class;",
+            "1_a.down.sql": "DROP TABLE c, p;",
+        },
+        1,
+        set(),
+        1,
+    ),
+    "what is refused inside one transaction": (
+        {
+            "1_a.up.sql": "CREATE TYPE mood AS ENUM ('ok'); CREATE TABLE a (m mood);",
+            "1_a.down.sql": "DROP TABLE a; DROP TYPE mood;",
+            "2_b.up.sql": "ALTER TYPE mood ADD VALUE 'happy';\nINSERT INTO a VALUES ('happy');",
+            "2_b.down.sql": "SELECT 1;",
+        },
+        2,
+        {("2_b.up.sql", "refused"), ("2_b.down.sql", "does not restore")},
+        1,
+    ),
+    "what one leaves in its session": (
+        {
+            "1_a.up.sql": "CREATE TEMP TABLE kept AS SELECT 1; SET search_path = nowhere;",
+            "1_a.down.sql": "SELECT 1;",
+            "2_b.up.sql": f"SELECT * FROM kept;\n{_TABLE}",
+            "2_b.down.sql": _GONE,
+        },
+        2,
+        {("2_b.up.sql", "refused")},
+        2,
+    ),
+    "a role": ({"1_a.up.sql": f"CREATE ROLE reader; {_TABLE}", "1_a.down.sql": f"{_GONE} DROP ROLE reader;"}, 1, set(), 1),
+    "one that no runbook takes": (
+        {
+            "1_a.up.sql": _TABLE,
+            "1_a.down.sql": _GONE,
+            "2_b.up.sql": "SET statement_timeout = '1h';\nCREATE INDEX CONCURRENTLY i ON a (id);",
+            "2_b.down.sql": "DROP INDEX CONCURRENTLY i;",
+        },
+        2,
+        {("2_b.up.sql", "not examined")},
+        1,
+    ),
+    "a change that was reworked": (
+        {
+            "sqitch.plan": "%project=x\n\nf 2025-01-01T00:00:00Z\n@v1 2025-01-01T00:00:00Z\nf [f@v1] 2025-01-01T00:00:00Z\n",
+            "deploy/f@v1.sql": "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1';",
+            "revert/f@v1.sql": "DROP FUNCTION f();",
+            "deploy/f.sql": "CREATE OR REPLACE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 2';",
+            "revert/f.sql": "CREATE OR REPLACE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1';",
+        },
+        2,
+        set(),
+        2,
+    ),
+    "names that are alike where they are cut": (
+        {
+            f"1_{'a' * 60}.up.sql": _TABLE,
+            f"1_{'a' * 60}.down.sql": _GONE,
+            f"1_{'a' * 60}b.up.sql": "CREATE TABLE b ();",
+            f"1_{'a' * 60}b.down.sql": "DROP TABLE b;",
+        },
+        2,
+        set(),
+        2,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_what_a_folder_holds_is_read_as_its_tool_reads_it_and_what_is_not_is_named(
+    name: str, clinic: Path, tmp_path: Path
+) -> None:
+    files, changes, told, restores = ODD[name]
+    for file, text in files.items():
+        written = tmp_path / "migrations" / file
+        written.parent.mkdir(parents=True, exist_ok=True)
+        written.write_text(text, encoding="utf-8")
+    found = doctor(clinic, tmp_path / "migrations", code=10 if told else 0)
+    assert {(Path(f["file"]).name, f["kind"]) for f in found["findings"]} == told, found["findings"]
+    assert (found["changes"], len(found["restores"])) == (changes, restores)
+    made = gonogo("import", tmp_path / "migrations", "--name", "made", cwd=clinic, env=environment())
+    assert made.returncode == 0, made.stdout + made.stderr
+    assert all((Path(f["file"]).name in made.stdout) for f in found["findings"] if f["kind"] == "left out")
+    if not told:
+        good = gonogo("validate", "made", cwd=clinic, env=environment())
+        assert good.returncode == 0, good.stdout + good.stderr
+
+
+def test_a_mark_of_a_tool_that_is_not_known_is_refused_by_its_line(clinic: Path, tmp_path: Path) -> None:
+    (tmp_path / "1_a.sql").write_text(
+        "-- a\n-- +elsewhere Up\nCREATE TABLE a ();\n-- +elsewhere Down\nDROP TABLE a;\n", encoding="utf-8"
+    )
+    done = gonogo("doctor", tmp_path, cwd=clinic, env=environment())
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "1_a.sql:2: '-- +elsewhere Up' is a mark of a tool that is not known here" in done.stderr.replace(
+        "some tool", "a tool"
+    )
+
+
 def lay(folder: Path, files: dict[str, str]) -> Path:
     for name, text in files.items():
         file = folder / "migrations" / name

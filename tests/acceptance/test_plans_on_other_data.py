@@ -184,6 +184,7 @@ def test_an_application_with_its_own_role_goes_on_by_the_old_names_and_what_it_w
         assert "of users by" not in told, "nobody wrote to the new columns"
     assert made.calls > 300
     assert made.wrong == {}, made.wrong
+    server.forget(saas.url, role)
 
 
 GOODBUY = """

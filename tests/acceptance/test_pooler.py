@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import psycopg
@@ -11,6 +12,9 @@ import pytest
 from support.command import environment, gonogo
 from support.pooler import PGBOUNCER, pooling
 from support.servers import Server
+
+from gonogo.core.model.runbook import SqlSettings
+from gonogo.postgres.connection import Database, as_the_role_sees
 
 Make = Callable[..., Path]
 pytestmark = pytest.mark.skipif(not PGBOUNCER.is_file(), reason="PgBouncer is not installed (Debian: apt-get install pgbouncer)")
@@ -59,14 +63,15 @@ FILES = {
 
 
 @pytest.fixture
-def item(any_server: Server) -> str:
+def item(any_server: Server) -> Iterator[str]:
     """A database with a small table."""
     url = any_server.database()
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(
             "CREATE TABLE item (id int PRIMARY KEY, note text); INSERT INTO item SELECT g, 'n' FROM generate_series(1, 99) g"
         )
-    return url
+    yield url
+    any_server.forget(url, f"worker_{url.split('/')[3].split('?')[0]}")
 
 
 @pytest.mark.parametrize("drops", [True, False], ids=["drops settings", "refuses settings"])
@@ -118,3 +123,35 @@ def test_what_a_pooler_drops_of_the_runbook_and_of_the_address_holds_all_the_sam
         refused = gonogo("check", "book", "kept", cwd=root, env=environment(TEST_URL=f"{through}?options=-e"))
         assert refused.returncode == 3, refused.stdout + refused.stderr
         assert "so that the options of its address would be lost" in refused.stderr
+
+
+def test_in_a_shared_session_nothing_is_set_that_somebody_else_would_have(item: str, make_project: Make) -> None:
+    root = make_project(BOOK % (", role: postgres", ""), **FILES)
+    with pooling(item, "transaction") as through:
+        for command in (["grants", "book"], ["doctor", "--target", "db"], ["check", "book", "kept"], ["status", "book"]):
+            refused = gonogo(*command, cwd=root, env=environment(TEST_URL=through))
+            assert refused.returncode == 3, refused.stdout + refused.stderr
+            assert "a pooler in transaction mode is in front of the target (" in refused.stderr, refused.stderr
+        with psycopg.connect(through, autocommit=True) as application:
+            row = application.execute(
+                "SELECT current_setting('search_path'), current_setting('lock_timeout'), current_setting('row_security'),"
+                " current_setting('role')"
+            ).fetchone()
+        assert row == ('"$user", public', "0", "on", "none")
+
+
+def test_what_a_pooler_keeps_of_the_settings_says_nothing_of_the_others(item: str) -> None:
+    with pooling(item, "session") as through:
+        database = Database(url=through, role="postgres")
+        with database.connect("test", SqlSettings(lock_timeout=timedelta(seconds=3))) as connection:
+            kept = {"lock_timeout": "3s", "row_security": "off", "application_name": "test", "role": "postgres"}
+            for name, expected in kept.items():
+                assert connection.execute("SELECT current_setting(%s)", [name]).fetchone() == (expected,)
+
+
+def test_an_option_of_an_address_counts_however_it_is_written(item: str) -> None:
+    with pooling(item, "session") as through:
+        url = f"{through}?options=-c%20Search_Path%3Dapp_s%20--Work-Mem%3D8123kB"
+        with Database(url=url).connect("test") as connection, as_the_role_sees(connection):
+            assert connection.execute("SELECT current_setting('search_path')").fetchone() == ("app_s",)
+            assert connection.execute("SELECT current_setting('work_mem')").fetchone() == ("8123kB",)

@@ -97,6 +97,7 @@ def test_a_query_in_the_runbook_and_two_that_must_agree(ask: Ask, database: tupl
         ("SELECT NULL::boolean", "1.000000", "answered None, not true"),
         ("SELECT 1", "1.000000", "answered 1, not true"),
         ("SELECT true WHERE false", "1.000000", "answered no row, not true"),
+        ("VALUES (true), (false)", "1.000000", "answered several rows, not true"),
         ("SELECT 1/0", "1.000000", "22012 division by zero"),
         ("UPDATE payment SET amount = amount + 1; SELECT sum(amount) = 102 FROM payment", "0.000000", ""),
         # every second one, in one session
@@ -322,7 +323,8 @@ def test_a_busy_statement_that_is_planned_otherwise_is_named() -> None:
             connection.execute("ANALYZE big")
             for number in range(5):
                 connection.execute(f"SELECT * FROM big WHERE id = {number}".encode())
-            check = Check.model_validate({"plans": 3, "expect": "= 0"})
+            # among all: which of a few is slow says how busy the machine is
+            check = Check.model_validate({"plans": 50, "expect": "= 0"})
             plan, environment = Plan.model_construct(checks={"c": check}, questions={}), CheckEnvironment()
             before = measure(plan, "c", environment, connection)
             assert any("big_id" in shape for shape in before.facts.values()), before

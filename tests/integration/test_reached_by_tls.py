@@ -126,6 +126,26 @@ def test_on_a_copy_elsewhere_nothing_of_how_the_target_is_reached_is_handed_on(
     assert not [line for line in seen if PASSWORD in line]
 
 
+@pytest.mark.parametrize(
+    ("given", "target", "copy"),
+    [
+        ({"PGPORT": "6543"}, "postgresql://localhost/prod", "postgresql://localhost:5432/scratch"),
+        ({"PGHOSTADDR": "127.0.0.9"}, "dbname=prod", "host=127.0.0.9 dbname=scratch"),
+        ({}, "service=prod", "service=copies"),
+        ({}, "host=a hostaddr=127.0.0.1 dbname=prod", "host=a hostaddr=127.0.0.2 dbname=scratch"),
+    ],
+)
+def test_whether_a_copy_is_on_the_targets_server_goes_by_all_that_libpq_reads(
+    given: dict[str, str], target: str, copy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable, value in ({"PGPASSWORD": PASSWORD} | given).items():
+        monkeypatch.setenv(variable, value)
+    seen = run_command(["sh", "-c", "env; cat $PGPASSFILE"], folder=tmp_path, url=copy, copy_of=target, limit=30)
+    assert PASSWORD not in seen.output + seen.errors
+    there = run_command(["sh", "-c", "cat $PGPASSFILE | wc -c"], folder=tmp_path, url=target, copy_of="", limit=30)
+    assert int(there.output) == len(f"*:*:*:*:{PASSWORD}\n"), "the target's own programs have it"
+
+
 def test_whoever_names_a_folder_of_programs_gets_these_or_the_reason(
     strict: Secured, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

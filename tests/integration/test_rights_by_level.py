@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from support.command import environment, gonogo
 from support.servers import Server
 
@@ -36,14 +37,19 @@ FILES = {
 }
 
 
+def _prefix(login: str) -> str:
+    """What the names of the roles of a test begin with."""
+    return str(conninfo_to_dict(login)["user"]).split()[0]
+
+
 @pytest.fixture
 def odd(any_server: Server) -> Iterator[tuple[Connection, str, str]]:
     """A database of names that need quotes, whose tables belong to a role that nobody logs in as; a login; an administrator."""
     number, url = next(_numbers), any_server.database()
-    login, owner = f'app "{number}"', f"Owner {number}"
+    login, owner = f'odd{number} "app"', f"odd{number} Owner"
     with psycopg.connect(url, autocommit=True) as admin:
         for statement in (
-            f'CREATE ROLE "app ""{number}""" LOGIN',
+            f'CREATE ROLE "odd{number} ""app""" LOGIN',
             f'CREATE ROLE "{owner}" NOLOGIN',
             f'CREATE SCHEMA "Odd app" AUTHORIZATION "{owner}"',
             'CREATE TABLE "Odd app"."Orders" (id serial PRIMARY KEY, note text)',
@@ -57,6 +63,7 @@ def odd(any_server: Server) -> Iterator[tuple[Connection, str, str]]:
         ):
             admin.execute(statement.encode())
         yield admin, url, make_conninfo(url, user=login)
+    any_server.forget(url, f"odd{number} %")
 
 
 def test_the_sql_that_is_printed_gives_a_level_and_nothing_more_is_asked(odd: tuple[Connection, str, str]) -> None:
@@ -183,3 +190,54 @@ def test_an_extension_that_copies_would_lack_is_said_before_anything_is_copied(
         assert refused.returncode == 3, refused.stdout + refused.stderr
         assert "has no extension pgcrypto" in refused.stderr
     assert not list((root / ".gonogo" / "backups").glob("*")), "nothing was dumped"
+    server_15.forget(url, name)
+
+
+def test_no_name_adds_a_line_to_the_sql_that_an_administrator_runs(odd: tuple[Connection, str, str], make_project: Make) -> None:
+    admin, url, login = odd
+    evil = "x\nALTER ROLE evil SUPERUSER;\n--"
+    admin.execute(psycopg.sql.SQL("CREATE TABLE public.{} (id int)").format(psycopg.sql.Identifier(evil)))
+    admin.execute(psycopg.sql.SQL("CREATE SCHEMA {}").format(psycopg.sql.Identifier(evil)))
+    admin.execute(psycopg.sql.SQL("CREATE TABLE {}.{} (id int)").format(*map(psycopg.sql.Identifier, (evil, evil))))
+    root = make_project(BOOK, **FILES)
+    told = gonogo("grants", "book", "--level", "restore", cwd=root, env=environment(TEST_URL=login, COPIES=url)).stdout
+    # outside of comments and quotes there is nothing of it
+    bare = re.sub(r"(?m)^--.*$", "", re.sub(r'"(?:[^"]|"")*"', "name", told))
+    assert "evil" not in bare
+    assert "ALTER TABLE name.name OWNER TO" in bare
+    admin.execute(told.encode())
+    with Database(url=login).connect("test") as connection:
+        assert lacking(connection, Level.RESTORE) == []
+
+
+@pytest.mark.parametrize("how", ["a superuser", "a member of one", "who reads the server's files"])
+def test_nobody_is_told_to_give_a_role_that_could_do_everything(odd: tuple[Connection, str, str], how: str) -> None:
+    admin, _, login = odd
+    owner = f"{_prefix(login)} powerful"
+    more = {"a superuser": "SUPERUSER", "a member of one": "IN ROLE postgres"}
+    more["who reads the server's files"] = "IN ROLE pg_read_server_files"
+    admin.execute(psycopg.sql.SQL("CREATE ROLE {} " + more[how]).format(psycopg.sql.Identifier(owner)))
+    for statement in ("CREATE TABLE public.theirs (id int)", "CREATE VIEW public.seen AS SELECT 1", "CREATE SCHEMA gonogo"):
+        admin.execute(statement.encode())
+    for what in ("TABLE public.theirs", "VIEW public.seen", "SCHEMA gonogo"):
+        admin.execute(psycopg.sql.SQL(f"ALTER {what} OWNER TO {{}}").format(psycopg.sql.Identifier(owner)))
+    with Database(url=login).connect("test") as connection:
+        grants = [lack.grant for lack in lacking(connection, Level.RUN)]
+        notes = missing(connection, [(OWN, "public.theirs")])
+    assert not [grant for grant in [*grants, *notes] if f'GRANT "{owner}"' in grant]
+    assert [grant for grant in grants if grant.startswith("ALTER TABLE public.theirs OWNER TO")]
+    assert [grant for grant in grants if grant.startswith("ALTER SCHEMA gonogo OWNER TO")]
+    # who owns a view lends it their rights
+    assert not [grant for grant in grants if "seen" in grant]
+    assert "(ALTER TABLE public.theirs OWNER TO" in notes[0]
+
+
+def test_an_empty_schema_of_a_role_that_one_is_a_member_of_takes_no_ledger(odd: tuple[Connection, str, str]) -> None:
+    admin, _, login = odd
+    with Database(url=login).connect("test") as connection:
+        me, other = psycopg.sql.Identifier(connection.info.user), psycopg.sql.Identifier(f"{_prefix(login)} tenant")
+        admin.execute(
+            psycopg.sql.SQL("CREATE ROLE {0}; GRANT {0} TO {1}; CREATE SCHEMA gonogo AUTHORIZATION {0}").format(other, me)
+        )
+        with pytest.raises(Refused, match="gonogo will not touch it"):
+            store.create(connection)

@@ -36,6 +36,21 @@ class Server:
             connection.execute(f"CREATE DATABASE {name}{like}".encode())
         return self.url_of(name)
 
+    def forget(self, url: str, roles: str) -> None:
+        """Drop a database, and the roles that a test made for it: what belongs to the whole server would be seen by the next one.
+
+        Args:
+            url: the database.
+            roles: a pattern for LIKE.
+        """
+        name = url.split("/")[3].split("?", maxsplit=1)[0]
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)".encode())
+            for (role,) in connection.execute(
+                "SELECT quote_ident(rolname) FROM pg_roles WHERE rolname LIKE %s", [roles]
+            ).fetchall():
+                connection.execute(f"DROP OWNED BY {role}; DROP ROLE {role}".encode())
+
     def url_of(self, name: str) -> str:
         """Return the URL of one of its databases."""
         return self.url.replace("/postgres?", f"/{name}?")

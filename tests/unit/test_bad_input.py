@@ -95,6 +95,19 @@ def test_an_input_that_nothing_uses_is_refused_and_one_that_another_target_uses_
     assert made.prepare().plan.target == "demo"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        # a branch that is not taken today
+        "{% if map.a > 5 %}{% include 'example/c.sql.j2' %}{% endif %} SELECT {{ name | literal }}, {{ map.a }}",
+        "{%- set part = 'example/c.sql.j2' -%}{% if map.a > 5 %}{% include part %}{% endif %} SELECT {{ name | literal }}, {{ map.a }}",
+    ],
+)
+def test_what_a_template_may_take_in_uses_an_input_too(text: str, tmp_path: Path) -> None:
+    made = project(tmp_path).template(text).template("SELECT {{ many[0] }}", "c.sql.j2")
+    assert made.prepare().plan.target == "demo"
+
+
 def test_the_example_is_good_until_it_is_broken(tmp_path: Path) -> None:
     assert project(tmp_path).prepare().plan.steps[0].scripts[0].source == "example/a.sql.j2"
 

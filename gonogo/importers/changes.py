@@ -1,0 +1,81 @@
+"""What was read of migrations that others wrote: changes, each with what reverses it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+#: what a tool, or a person, puts around all of a file; gonogo commits each script together with its event
+_BLANK = r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)*"
+_WORD = r"(?:\s+(?:WORK|TRANSACTION))?\s*;"
+_BEGIN = re.compile(rf"({_BLANK})(?:BEGIN|START\s+TRANSACTION){_WORD}", re.IGNORECASE | re.DOTALL)
+_COMMIT = re.compile(rf"\b(?:COMMIT|END){_WORD}({_BLANK})$", re.IGNORECASE | re.DOTALL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """Some SQL, and where it stands."""
+
+    text: str
+    file: str
+    #: its first line, counted from 1
+    line: int = 1
+
+
+@dataclass(kw_only=True)
+class Change:
+    """Something that is done, and what reverses it."""
+
+    name: str
+    title: str = ""
+    forward: list[Piece] = field(default_factory=list)
+    back: list[Piece] = field(default_factory=list)
+
+
+@dataclass(kw_only=True)
+class Migrations:
+    """What was read."""
+
+    #: what it was taken for
+    form: str
+    changes: list[Change] = field(default_factory=list)
+    #: queries that change nothing
+    queries: list[Piece] = field(default_factory=list)
+    #: rollbacks that belong to no change
+    loose: list[Piece] = field(default_factory=list)
+    #: files that hold no change, and why
+    left_out: list[tuple[Path, str]] = field(default_factory=list)
+    #: boxes of checklists
+    boxes: list[str] = field(default_factory=list)
+    #: lines that draw thresholds
+    thresholds: list[tuple[int, str]] = field(default_factory=list)
+
+
+def text_of(file: Path) -> str:
+    """Return the text of a file, without the mark that some editors put before it.
+
+    Raises:
+        UnicodeDecodeError: it is not UTF-8.
+        OSError: it cannot be read.
+    """
+    return file.read_text(encoding="utf-8-sig")
+
+
+def unwrapped(text: str) -> str:
+    """Return SQL without the BEGIN and COMMIT around all of it, its lines where they were."""
+    begin = _BEGIN.match(text)
+    commit = _COMMIT.search(text, begin.end()) if begin else None
+    if begin is None or commit is None:
+        return text
+    blank = re.sub(r"[^\n]", "", text[len(begin[1]) : begin.end()])
+    return begin[1] + blank + text[begin.end() : commit.start()].rstrip(" \t") + commit[1]
+
+
+def all_pieces(migrations: Migrations) -> Iterable[Piece]:
+    """Return everything that was read, in the order in which it stands."""
+    for change in migrations.changes:
+        yield from change.forward
+        yield from change.back
+    yield from (*migrations.loose, *migrations.queries)
