@@ -41,6 +41,23 @@ _BACK = re.compile(r"\b(roll(ing)?[ -]?back|revert|undo|down migration|restore)\
 _LABEL = re.compile(r"\b(phase|migration|step|task|script|part)[ _#-]*(\d+(?:\.\d+)*)", re.IGNORECASE)
 _QUERY = re.compile(r"(select|explain|show|with|table|values)\b", re.IGNORECASE)
 _CHANGES = re.compile(r"\b(insert|update|delete|create|alter|drop|truncate|grant|revoke|merge|into)\b", re.IGNORECASE)
+#: what stands before a parenthesis; and of that, what PostgreSQL itself has and only looks
+_CALL = re.compile(r"([A-Za-z_][\w.$]*)\s*\(")
+_LOOKS = re.compile(
+    r"(pg_catalog\.)?("
+    # words of the language
+    r"select|from|where|and|or|not|in|exists|any|all|some|as|on|using|by|when|then|else|having|union|except|intersect|with|values"
+    r"|over|filter|group|partition|order|within|lateral|join|limit|explain|analyze|interval|row|array|cast|extract|coalesce|nullif"
+    r"|numeric|decimal|varchar|char|character|bit|time|timestamp|distinct|between|like|is|case"
+    # counting, and what is done with values
+    r"|count|sum|min|max|avg|mode|rank|lag|lead|ntile|every|version|now|age|md5|random|round|floor|ceil|ceiling|abs|mod|power|sqrt"
+    r"|greatest|least|length|upper|lower|initcap|trim|replace|translate|position|overlay|format|left|right|reverse|repeat|unnest"
+    r"|width_bucket|cardinality|current_setting|gen_random_uuid|generate_series|hashtext|stddev\w*|var\w*|corr|regr_\w+|bool_\w+"
+    r"|\w*trim|\w*pad|substr\w*|split_\w+|concat\w*|char_length|octet_length|string_\w+|array_\w+|jsonb?_\w+|row_\w+|dense_rank"
+    r"|percent\w*|cume_dist|\w+_value|date_\w+|to_\w+|make_\w+|regexp_\w+|quote_\w+|obj_description|col_description|has_\w+|num_\w+"
+    r"|pg_(?!stat\w*reset)(get|stat|table|relation|total|database|indexes|column|tablespace|size|is|typeof|has|index|describe|identify|postmaster)\w*"
+    r")"
+)
 _BOX = re.compile(r"\s*[-*]\s+\[[ xX]\]\s+(.*)")
 _THRESHOLD = re.compile(r"([<>≤≥]\s*=?\s*\d|\b\d+(\.\d+)?\s*(%|ms\b|seconds?\b|minutes?\b|TPS\b)|should be 0)", re.IGNORECASE)
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
@@ -106,8 +123,10 @@ def _blocks(path: Path, lines: list[str], found: Migrations) -> Iterator[_Block]
 
 
 def _is_query(text: str) -> bool:
-    bare = _COMMENT.sub("", text).strip()
-    return bool(_QUERY.match(bare)) and not _CHANGES.search(re.sub(r"'[^']*'", "", bare))
+    """Say whether a block is only to look: a SELECT that calls a function of somebody's may change anything."""
+    bare = re.sub(r"'[^']*'|\"[^\"]*\"", "''", _COMMENT.sub("", text)).strip()
+    calls = {name.lower() for name in _CALL.findall(bare)}
+    return bool(_QUERY.match(bare)) and not _CHANGES.search(bare) and all(map(_LOOKS.fullmatch, calls))
 
 
 def _is_back(block: _Block) -> bool:

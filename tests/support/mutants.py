@@ -327,6 +327,42 @@ MUTANTS = {
         'return ""',
         ("tests/integration/test_check_kinds.py", "-k", "calls"),
     ),
+    "a name adds a line to what an administrator runs": Mutant(
+        "gonogo/cli/rights.py",
+        "{one_line(lack.what)}",
+        "{lack.what}",
+        ("tests/integration/test_rights_by_level.py", "-k", "no_name"),
+    ),
+    "a session that is shared is set up before that is seen": Mutant(
+        "gonogo/postgres/pooled.py",
+        "if why := _why_no_session(connection, backend):",
+        'if why := "":',
+        ("tests/acceptance/test_pooler.py", "-k", "shared"),
+    ),
+    "what a pooler keeps of the settings stands for all": Mutant(
+        "gonogo/postgres/pooled.py",
+        "if took and backend == connection.info.backend_pid:",
+        "if took:",
+        ("tests/acceptance/test_pooler.py", "-k", "keeps"),
+    ),
+    "a role that can become a superuser is to be granted": Mutant(
+        "gonogo/postgres/rights.py",
+        "AND r.oid = c.relowner AND NOT {_REACHES_MORE} AND {_OWNED}",
+        "AND r.oid = c.relowner AND NOT r.rolsuper AND {_OWNED}",
+        ("tests/integration/test_rights_by_level.py", "-k", "could_do_everything"),
+    ),
+    "a schema of a role that one is a member of takes the ledger": Mutant(
+        "gonogo/ledger/store.py",
+        "AND n.nspowner = (SELECT me.oid FROM pg_catalog.pg_roles me WHERE me.rolname = CURRENT_USER)",
+        "",
+        ("tests/integration/test_rights_by_level.py", "-k", "member_of"),
+    ),
+    "a file that is left out is not named": Mutant(
+        "gonogo/importers/folders.py",
+        "            _name_what_is_left_out(folder, found)\n",
+        "",
+        ("tests/acceptance/test_doctor.py", "-k", "callbacks"),
+    ),
     "a lost connection is not made again": Mutant(
         "gonogo/run/kept_connection.py",
         "if clock.monotonic() > deadline:",
