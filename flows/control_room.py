@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import signal
 import socket
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gonogo import clock, private_files
+from gonogo import clock, private_files, signals
 from gonogo.errors import Refused, Unreachable
 from gonogo.postgres import embedded
 from gonogo.postgres.tools import end_with_parent
@@ -134,12 +133,8 @@ def _up(project: Project, say: Say, listener: socket.socket) -> None:
 def _asked_to_end() -> Iterator[threading.Event]:
     """Yield what is set once this process is asked to end."""
     over = threading.Event()
-    former = {number: signal.signal(number, lambda *_: over.set()) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with signals.heard(over.set):
         yield over
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
 
 
 def _environment(project: Project, home: Path, database: Path, port: int, password: str) -> dict[str, str]:

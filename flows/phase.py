@@ -183,7 +183,7 @@ def as_state(state: State) -> Any:
     if state.status is Status.DECIDING:
         return Failed(name="Deciding", message="people decide; `gonogo resume` goes on")
     if state.status in (Status.NO_GO, Status.ROLLED_BACK):
-        return Failed(name=str(state.status).capitalize(), message=state.rollback.cause or "the gate said no-go")
+        return Failed(name=str(state.status).capitalize(), message=state.why)
     if state.phase_rolled_back:
         return Failed(name="Rolled back", message=f"the phase only: {state.rollback.cause}")
     return Completed(name="Done" if state.status is Status.DONE else "Phase done")
@@ -191,9 +191,9 @@ def as_state(state: State) -> Any:
 
 def _task_state(state: State) -> Any:
     if state.status is Status.NO_GO:
-        return Failed(message=state.rollback.cause or "no-go")
+        return Failed(message=state.why)
     if state.held or state.status in ROLLING_BACK_STATES:
-        return Failed(message=state.held or state.rollback.cause)
+        return Failed(message=state.why)
     return Completed()
 
 

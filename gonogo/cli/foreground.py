@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
 from typing import Any
 
 import typer
 
 from flows.control_room import find_control_room
+from gonogo import signals
 from gonogo.cli.files import write_report
 from gonogo.cli.output import Display, as_json, say
 from gonogo.cli.status import say_next
@@ -139,22 +138,18 @@ def _in_prefect(thread: threading.Thread, display: Display) -> Callable[[LiveRun
 
 @contextmanager
 def _holding_on_signals(runner: LiveRunner, display: Display) -> Iterator[None]:
-    """Turn Ctrl-C and SIGTERM into a clean hold."""
+    """Turn Ctrl-C, SIGTERM and a closed terminal into a clean hold."""
 
-    def interrupt(*_: int | FrameType | None) -> None:
+    def interrupt() -> None:
         raise InterruptedByUser
 
-    former = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    except KeyboardInterrupt:
-        for number in former:
-            signal.signal(number, signal.SIG_IGN)
-        display.line("stopping: the running statement is cancelled and the run is held", "yellow")
-        runner.hold_now("interrupted (Ctrl-C or SIGTERM)")
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
+    with signals.heard(interrupt):
+        try:
+            yield
+        except KeyboardInterrupt:
+            signals.ignore()
+            display.line("stopping: the running statement is cancelled and the run is held", "yellow")
+            runner.hold_now("interrupted (Ctrl-C, SIGTERM, or its terminal was closed)")
 
 
 def answer(found: runs.FoundRun, opened: OpenedRunbook, json: bool, text: str, *, hint: bool = True) -> None:

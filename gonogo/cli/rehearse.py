@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
+from gonogo import signals
 from gonogo.cli.files import write_file
 from gonogo.cli.options import ActorOption, InputOption, JsonOption, RunbookArg, TargetOption
 from gonogo.cli.output import as_json, console, say
@@ -50,18 +50,18 @@ def rehearse(
     prepared = prepare(opened, inputs=read_inputs(inputs or []))
     database = targets.reach(opened)
     # asked to end, it cleans up as for Ctrl-C
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    shown = rehearsal.rehearse(
-        prepared,
-        database,
-        opened.project,
-        actor=actor or targets.whoami(),
-        say=(lambda _: None) if json else lambda text: say(text, "dim"),
-        each_step=each_step,
-        with_drill=drill,
-        blind_spots=blind_spots,
-        folder=backup,
-    )
+    with signals.heard(signals.interrupt):
+        shown = rehearsal.rehearse(
+            prepared,
+            database,
+            opened.project,
+            actor=actor or targets.whoami(),
+            say=(lambda _: None) if json else lambda text: say(text, "dim"),
+            each_step=each_step,
+            with_drill=drill,
+            blind_spots=blind_spots,
+            folder=backup,
+        )
     file = opened.project.state / "rehearsals" / f"{prepared.plan.runbook}-{shown.at:%Y-%m-%dT%H%M%S}.md"
     write_file(file, rehearsal_page(prepared.plan.title, shown))
     if json:

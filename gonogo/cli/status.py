@@ -166,7 +166,7 @@ def _status(found: runs.FoundRun, now: datetime) -> tuple[dict[str, Any], list[R
         "target": plan.target,
         "status": str(state.status),
         "held": state.held,
-        "cause": state.rollback.cause,
+        "cause": state.rollback.cause or state.gate.no_go,
         "rollback_failed": state.rollback.failed,
         "running": found.running,
         "waits": waits_for(plan, state, now),
@@ -205,7 +205,8 @@ def _print_status(found: runs.FoundRun, shown: dict[str, Any], rows: list[Row], 
     say(f"{plan.title} on {plan.target}", "bold")
     gone = " (its process is gone)" if lost else ""
     say(f"run {found.run}: {outcome(state)}{gone}, {shown['done']:.0%} of the work done")
-    for label, text in (("held", state.held), ("rolled back", state.rollback.cause)):
+    no_go = state.gate.no_go if state.status is Status.NO_GO else ""
+    for label, text in (("held", state.held), ("rolled back", state.rollback.cause), ("no-go", no_go)):
         if text:
             say(f"{label}: {text}", "yellow")
     if shown["waits"]:

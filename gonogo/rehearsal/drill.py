@@ -227,7 +227,7 @@ def drill(run: RehearsalRun, made: BackupFolder, end: Snapshot | None, within: f
             start = take_snapshot(looking)
             state = drilled.carry(drilled.go_forward)
             if state.status is not Status.DONE:
-                notes.append(f"it did not go forward: {outcome(state)}: {state.held or state.rollback.cause}")
+                notes.append(f"it did not go forward: {outcome(state)}: {state.why}")
             else:
                 notes += _compare_end(end, take_snapshot(looking))
             if "undo" in run.plan.rollback.levels and not notes:

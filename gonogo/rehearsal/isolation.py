@@ -67,7 +67,7 @@ def _not_done(state: State, number: int) -> str:
     """Say why a phase was not done, or nothing where it was."""
     if state.status is Status.DONE or (state.status is Status.READY and state.phase > number and not state.held):
         return ""
-    return f"it did not go forward: {state.held or state.rollback.cause or state.status}"
+    return f"it did not go forward: {state.why or state.status}"
 
 
 def rehearse_steps(run: RehearsalRun, made: BackupFolder) -> dict[str, Undone]:
@@ -89,7 +89,7 @@ def rehearse_steps(run: RehearsalRun, made: BackupFolder) -> dict[str, Undone]:
             with run_on_copy(run, alone, url) as runner:
                 launch.go(runner, 1, launch.run_without_ui, at_once=True)
                 if runner.state.status is not Status.DONE:
-                    why = f"after its undo it does not go forward again: {runner.state.held or runner.state.rollback.cause}"
+                    why = f"after its undo it does not go forward again: {runner.state.why}"
                     found[step.name] = Undone(Restores.FAILS, (why,))
                     break
             if step.undo == ():
@@ -133,7 +133,7 @@ def up_and_back(run: RehearsalRun, alone: Plan, url: str) -> Undone:
 def _up_and_back(runner: Runner, before: Snapshot, looking: Connection) -> Undone:
     launch.go(runner, 1, launch.run_without_ui, at_once=True)
     if (state := runner.state).status is not Status.DONE:
-        return Undone(Restores.FAILS, (state.held or state.rollback.cause,))
+        return Undone(Restores.FAILS, (state.why,))
     back = rollback_request.RollbackRequest(reason="rehearsed", level="undo", accept_loss=True)
     rollback_request.begin_rollback(runner, back, by_authority=False)
     loop.run_until_blocked(runner)

@@ -6,7 +6,6 @@ What it showed is recorded on the target, bound to the seal: only a run of just 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
@@ -16,9 +15,7 @@ from gonogo.core.engine.budgets import downtime_by_phase
 from gonogo.core.engine.events import (
     BackupProof,
     BlindSpots,
-    Event,
     ForwardEvidence,
-    Kind,
     LevelEvidence,
     QueryEvidence,
     Rehearsed,
@@ -246,10 +243,9 @@ class _RoundTrip:
                 self.queries = tuple(query.replace(after=after.get(query.check)) for query in self.queries)
         state = runner.state
         events = store.read(runner.session.connection, run)
-        why = state.held or state.rollback.cause or _why_no_go(events)
         watched = self._watcher.spent if self._watcher else 0.0
         took = round(clock.monotonic() - began - observer.spent - watched, 2)
-        self.forward = ForwardEvidence(outcome=outcome(state), why=why, took=took)
+        self.forward = ForwardEvidence(outcome=outcome(state), why=state.why, took=took)
         times = actual_times(plan, events)
         self.tasks = {name: round((end - start).total_seconds(), 2) for name, (start, end) in times.items() if end}
         self.down = downtime_by_phase(plan, zip(events, list(accumulate(events, evolve, initial=State()))[1:], strict=True))
@@ -328,7 +324,3 @@ class _RoundTrip:
     def level_evidence(self, level: str) -> LevelEvidence:
         """Return what was seen of a rollback."""
         return self.back or LevelEvidence(level=level, verdict=Restores.NOT_REACHED)
-
-
-def _why_no_go(events: Sequence[Event]) -> str:
-    return next((event.body.why for event in reversed(events) if event.kind is Kind.NO_GO), "")

@@ -73,7 +73,7 @@ def report(plan: Plan, events: Sequence[Event], run: str) -> dict[str, Any]:
         "run": run,
         "target": plan.target,
         "outcome": outcome(state),
-        "cause": state.rollback.cause or state.held,
+        "cause": state.rollback.cause or state.why,
         "risk": f"{plan.risk.level}: {plan.risk.why}" if plan.risk else "",
         "seal": plan.seal,
         "commit": plan.commit,

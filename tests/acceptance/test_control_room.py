@@ -258,7 +258,7 @@ def test_on_a_protected_target_names_and_wrong_codes_do_not_count_and_one_no_go_
     answer(page, room, run, answer="no-go", who="owner", code=code_of(owner), words="support is not ready")
 
     found = room.await_state(run, "No-go")
-    assert found["state"]["type"] == "FAILED"
+    assert (found["state"]["type"], found["state"]["message"]) == ("FAILED", "owner says no-go: support is not ready")
     assert ask(urls["guarded"], "SELECT to_regclass('made')") is None
     assert ask(urls["guarded"], "SELECT body->>'why' FROM gonogo.event WHERE kind = 'no-go'") == (
         "owner says no-go: support is not ready"

@@ -78,6 +78,8 @@ def test_one_no_go_ends_it_also_from_somebody_who_said_go_and_nothing_is_changed
 
     assert not desk.made()
     assert desk.bodies(Kind.NO_GO)[0]["why"] == "lead says no-go: wait"
+    assert "no-go: lead says no-go: wait" in desk("status", "book").stdout
+    assert status("book", desk.project, desk.env)["cause"] == "lead says no-go: wait"
     late = desk.go("owner")
     assert late.returncode == 3
     assert "the gate of one is decided" in late.stderr

@@ -223,6 +223,35 @@ def test_ctrl_c_holds_the_run_says_how_to_go_on_and_resume_ends_it(server: Serve
     assert gonogo("resume", BOOK, "--without-prefect", cwd=project, env=env).returncode == 0
 
 
+#: makes the terminal on its input its own, as a login does
+IN_A_TERMINAL = (
+    "import fcntl, os, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.executable, sys.argv[1:])"
+)
+
+
+def test_a_terminal_that_is_closed_holds_the_run_as_ctrl_c_does(server: Server, guardian: str, project: Path) -> None:
+    import os
+
+    without_probes(project)
+    url = server.database(guardian)
+    env = environment(TEST_URL=url)
+    ours, its = os.openpty()
+    command = [sys.executable, "-m", "gonogo", "run", BOOK, "--at-once", "--without-prefect"]
+    with psycopg.connect(url) as bystander:
+        bystander.execute("LOCK TABLE organization_credits IN SHARE MODE")
+        process = subprocess.Popen(
+            [sys.executable, "-c", IN_A_TERMINAL, *command], cwd=project, env=env, stdin=its, stdout=its, stderr=its
+        )
+        os.close(its)
+        wait_for_statement(url, "ALTER TABLE")
+        os.close(ours)
+        assert process.wait(timeout=180) == 4
+    found = status(BOOK, project, env)
+    assert found["held"].startswith("interrupted")
+    assert not found["running"]
+    assert gonogo("resume", BOOK, "--without-prefect", cwd=project, env=env).returncode == 0
+
+
 def test_two_runners_never_work_on_one_target(server: Server, guardian: str, project: Path) -> None:
     without_probes(project)
     url = server.database(guardian)

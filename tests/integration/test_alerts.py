@@ -89,7 +89,7 @@ def test_eleven_errors_raise_it_and_ten_do_not_and_it_is_told_once_and_once_that
     finance = desk.told("finance")
     assert finance == [
         "🔔 *webhooks* on db: 11 is > 10\n@U0LEAD @U0BOSS",
-        f"⏰ Level 1: nobody has acknowledged that webhooks: 11 is > 10. To acknowledge it: `{TAKE}`\n@U0LEAD",
+        f"⏰ Level 1, not acknowledged: webhooks: 11 is > 10. To acknowledge it: `{TAKE}`\n@U0LEAD",
     ]
     assert "boss acknowledged: 11 is > 10" in desk("ack", "book", "webhooks", "--as", "boss")
     desk.errors(3)
@@ -127,7 +127,7 @@ def test_a_run_that_holds_and_that_nobody_carries_is_told_on_until_somebody_take
         connection.execute("UPDATE gonogo.event SET at = at - interval '61 minutes' WHERE kind = 'held'")
     desk("monitor", "book")
     later = [text for text in desk.told("release") if "⏰" in text]
-    assert [text.split(":")[0] for text in later] == ["⏰ Level 1", "⏰ Level 2"]
+    assert [text.split(",")[0] for text in later] == ["⏰ Level 1", "⏰ Level 2"]
     assert "@U0BOSS" in later[1]
     desk("monitor", "book", code=10)
     assert len([text for text in desk.told("release") if "⏰" in text]) == 2

@@ -234,7 +234,7 @@ def test_a_run_has_one_root_message_updated_in_place_and_its_story_in_the_thread
     assert root.text == root.source
     assert told(slack) == run.story()
     assert len(run.story()) > 8
-    assert "Task *One* starts" in told(slack)[1]
+    assert "Task *One* starts" in told(slack)[2]
     assert {m.ts for m in slack.channel.seen} == {root.ts, slack.channel.messages[-2].ts}, (
         "only what is loud stands in the channel"
     )
@@ -302,7 +302,7 @@ def test_a_killed_run_is_resumed_in_the_same_thread_and_tells_nothing_twice(
         env=dict(os.environ),
     )
     try:
-        until(lambda: len(told_or_nothing(slack)) == 8 == len(run.rows(DELIVERED)))
+        until(lambda: len(told_or_nothing(slack)) == 9 == len(run.rows(DELIVERED)))
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()

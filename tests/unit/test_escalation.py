@@ -61,13 +61,13 @@ def test_a_level_mentions_its_people_and_says_how_long_nobody_has_answered_and_w
     told = due(world.plan, world.state, world.now + 31 * MINUTE)
     assert [update.mention for update in told] == [("emil", "carla"), ("lead",)], "the first level hears with whom it concerns"
     assert told[1].text == (
-        "⏰ Level 2: nobody has acknowledged for 30m that rows: 3 is not = 0. To acknowledge it:"
+        "⏰ Level 2, not acknowledged for 30m: rows: 3 is not = 0. To acknowledge it:"
         " `gonogo ack example --target demo --as PERSON`"
     )
     assert all(update.loud for update in told)
 
 
-@pytest.mark.parametrize("kind", [Kind.ACKNOWLEDGED, Kind.RESUME, Kind.ROLL_BACK, Kind.ABORT])
+@pytest.mark.parametrize("kind", [Kind.ACKNOWLEDGED, Kind.RESUME, Kind.ROLL_BACK, Kind.ABORT, Kind.VOTE])
 def test_whoever_takes_it_or_deals_with_it_stops_it(kind: Kind) -> None:
     world = waiting()
     world.tell(kind, "ben")

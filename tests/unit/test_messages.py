@@ -128,11 +128,18 @@ def test_a_task_of_a_later_phase_is_announced_only_once_that_phase_got_its_go() 
     assert [u.text for u in world.told if u.key.endswith(":task")] == ["*Task 0* starts.", "*Task 1* starts."]
 
 
+def test_a_phase_that_is_launched_late_is_told_with_the_end_that_is_now_expected() -> None:
+    world = Heard(plan=plan(phase(task(sql(), takes=15 * MINUTE), soak=5 * MINUTE)))
+    world.now += 40 * MINUTE
+    world.launch()
+    assert "planned to end at 19:13 CEST and now expected to end at 19:53 CEST." in world.last()[0].text
+
+
 def test_phases_are_told_when_they_start_and_end_and_nobody_is_called_for_it() -> None:
     world = Heard(plan=plan(phase(task(sql(), takes=15 * MINUTE)), phase(task(sql())), blockers=BLOCKERS))
     world.launch()
     (said,) = world.last()
-    assert said.text == "Phase *Phase 0* starts; it is planned to end at 19:08 CEST."
+    assert said.text == "anna launches phase *Phase 0*, and its gate is next; it is planned to end at 19:08 CEST."
     assert (said.loud, said.mention) == (False, ())
     world.go_on()
     (said,) = world.last()
@@ -266,13 +273,32 @@ def asking(made: APhase) -> Heard:
 
 
 BOTH = approve("lead", "dba", quorum=2)
+CONFIRM = "`gonogo confirm example ITEM --target demo --as PERSON`"
 
 
 def test_people_who_are_to_decide_are_named_and_told_until_when() -> None:
     world = asking(phase(task(sql()), approve=BOTH))
     (said,) = world.last()
-    assert said.text == "🗳 Go or no-go for *Phase 0*? Every criterion passes. They have until 20:53 CEST."
+    assert said.text == (
+        "🗳 Go or no-go for *Phase 0*? Every criterion passes. They have until 20:53 CEST.\n"
+        "It waits: 0 of 2 said go; waits for lead and dba.\n"
+        "To say go: `gonogo go example --target demo --as PERSON`;"
+        " to say no-go: `gonogo no-go example --target demo --as PERSON`."
+    )
     assert (said.loud, said.mention) == (True, ("lead", "dba"))
+
+
+def test_a_gate_names_the_box_that_is_open_and_what_to_type() -> None:
+    world = asking(phase(task(sql()), before=["backup:dba"]))
+    assert world.last()[0].text.endswith(f"\nIt waits: backup is not confirmed.\nTo confirm: {CONFIRM}.")
+
+
+def test_go_is_told_with_who_said_so() -> None:
+    world = asking(phase(task(sql()), approve=BOTH))
+    world.vote("anna")
+    world.vote("carla")
+    world.go_on()
+    assert [u.text for u in world.told if u.key.endswith(":go")] == ["✅ Go for *Phase 0*: anna says go; carla says go."]
 
 
 def test_people_whose_votes_are_void_are_told_why_and_asked_again() -> None:
@@ -283,7 +309,7 @@ def test_people_whose_votes_are_void_are_told_why_and_asked_again() -> None:
     world.carry_out(JudgeGate())
     (said,) = world.last()
     assert "The schema has changed since people were asked: table a was 0 and is 1. Votes given before are void." in said.text
-    assert said.text.endswith("They have until 20:53 CEST.")
+    assert "They have until 20:53 CEST.\nIt waits: 0 of 2 said go" in said.text
     assert said.mention == ("lead", "dba")
 
 
@@ -303,19 +329,20 @@ def test_each_vote_is_told_quietly_with_its_comment() -> None:
     assert world.last()[0].text == "carla approves a rollback (not proved)."
 
 
-def test_a_vote_that_is_refused_and_a_box_that_is_ticked_are_not_told() -> None:
+def test_a_vote_that_is_refused_is_not_told_and_a_box_that_is_ticked_is() -> None:
     world = asking(phase(task(sql()), approve=BOTH, before=["backup"]))
     number = world.vote("anna")
     world.refuse(number)
     assert world.last() == []
     world.confirm("backup")
-    assert world.last() == []
+    (said,) = world.last()
+    assert (said.text, said.loud, said.mention) == ("☑️ carla confirms backup.", False, ())
 
 
 def test_what_a_step_waits_for_is_told_to_who_owns_it() -> None:
     world = asking(phase(task(sql(), confirm("backup:dba", "call"))))
     (said,) = world.last()
-    assert said.text == "✋ Waiting for people to confirm backup, call."
+    assert said.text == f"✋ Waiting for people to confirm backup, call. To confirm one: {CONFIRM}."
     assert (said.loud, said.mention) == (True, ("dba",))
 
 
@@ -325,7 +352,7 @@ def test_who_confirmed_already_is_not_named_again() -> None:
     world.confirm("backup")
     world.go_on(until=lambda _: world.waits_for_people())
     (said,) = world.last()
-    assert said.text == "✋ Waiting for people to confirm call."
+    assert said.text == f"✋ Waiting for people to confirm call. To confirm one: {CONFIRM}."
     assert said.mention == ("ops",)
 
 
@@ -405,6 +432,15 @@ def test_the_runs_own_message_says_how_it_is_and_how_far() -> None:
     world.tell(Kind.RESUME, "ben")
     world.go_on()
     assert headline(world.plan, world.state, "r-1", world.now).startswith("↩️ *An example* on demo: *rolled back*\n`░")
+
+
+def test_the_runs_own_message_says_why_it_is_no_go_until_it_is_launched_again() -> None:
+    world = World(plan=plan(phase(task(sql()))))
+    world.launch()
+    world.tell(Kind.NO_GO, why="orphans: 3 is not = 0")
+    assert headline(world.plan, world.state, "r-1", world.now).endswith("> cause: orphans: 3 is not = 0")
+    world.launch()
+    assert world.state.why == ""
 
 
 @pytest.mark.parametrize(("status", "mark"), [(Status.DONE, "✅"), (Status.NO_GO, "⛔"), (Status.READY, "🚀")])

@@ -185,7 +185,7 @@ def spent(plan: Plan, state: State, now: datetime) -> dict[str, Spent]:
 
 def _used(used: timedelta, budget: timedelta | None, counting: bool) -> Spent:
     seconds = None if budget is None else budget.total_seconds()
-    return Spent(used=round(used.total_seconds(), 1), budget=seconds, counting=counting)
+    return Spent(used=round(used.total_seconds(), 3), budget=seconds, counting=counting)
 
 
 def describe(name: str, known: Spent) -> str:

@@ -89,6 +89,8 @@ def _opened(state: State, event: Event) -> State:
 #: events that need people, and events by which they, or the run itself, have dealt with it
 _ALARMING = frozenset({Kind.HELD, Kind.TRIPPED, Kind.FAILED, Kind.VERIFY_FAILED, Kind.UNDO_FAILED, Kind.NOT_PROVED, Kind.OVERRUN})
 _ENDS_ALARM = frozenset({Kind.ACKNOWLEDGED, Kind.RESUME, Kind.ROLL_BACK, Kind.ABORT, Kind.PHASE_STARTED})
+#: and a vote for a rollback: whoever gives it has seen what is wrong
+_ENDS_ALARM |= {Kind.VOTE}
 _ENDS_ALARM |= {Kind.PROVED, Kind.PHASE_PROVED, Kind.RUN_DONE}
 
 
@@ -316,6 +318,11 @@ def _baseline(state: State, _: Event, body: events.BaselineMeasured) -> State:
 @_changes(events.Go)
 def _go(state: State, event: Event, _: events.Go) -> State:
     return changed(state, gate=changed(state.gate, go_seq=event.seq))
+
+
+@_changes(events.NoGo)
+def _no_go(state: State, _: Event, body: events.NoGo) -> State:
+    return changed(state, gate=changed(state.gate, no_go=body.why))
 
 
 @_changes(events.RehearsalFound)

@@ -228,8 +228,9 @@ class GateState:
     votes: tuple[Vote, ...] = ()
     #: the items that are confirmed, with the event that confirmed each
     confirmed: Mapping[str, int] = field(default_factory=dict)
-    #: the event that let the phase begin
+    #: the event that let the phase begin, or why it may not
     go_seq: int = 0
+    no_go: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -325,6 +326,11 @@ class State:
     def start(self) -> BaselineMeasured | None:
         """What was measured where the rollback leads to."""
         return self.known.starts.get(self.rollback.back_to) if self.rollback.back_to else self.known.baseline
+
+    @property
+    def why(self) -> str:
+        """Why it is held, goes back or went back, or was not let in; nothing while all is well."""
+        return self.held or self.rollback.cause or self.gate.no_go
 
     @property
     def phase_rolled_back(self) -> bool:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from gonogo.core.engine import events
 from gonogo.core.engine.budgets import describe, spent
+from gonogo.core.engine.decide import waits_for_votes
 from gonogo.core.engine.events import BackupProof, Body, Event, Kind
 from gonogo.core.engine.forecast import expected_duration, expected_end, forecast, fraction
 from gonogo.core.engine.rehearsal import last_safe_start
@@ -81,8 +82,8 @@ def headline(plan: Plan, state: State, run: str, now: datetime) -> str:
     lines += [describe(name, known) for name, known in spent(plan, state, now).items() if known.budget is not None]
     if state.held:
         lines += quoted(state.held)
-    elif state.rollback.cause:
-        lines += quoted(f"cause: {state.rollback.cause}")
+    elif state.why:
+        lines += quoted(f"cause: {state.why}")
     return "\n".join(lines)
 
 
@@ -181,6 +182,10 @@ def _work(plan: Plan, before: State, event: Event, after: State) -> list[Update]
     notes: list[Update] = []
     if after.status is not Status.WORKING:
         return notes  # it was on its way as the run began to roll back
+    if event.kind is Kind.GO:
+        said = "; ".join(f"{vote.person} says {vote.decision}" for vote in before.gate.votes)
+        title = plan.phases[after.phase].title
+        notes.append(Update(key=f"{event.seq}:go", text=f"✅ Go for *{title}*: {said or 'every criterion passes'}."))
     began = after.work.step != before.work.step or event.kind is Kind.GO
     if began and after.work.step < len(plan.steps):
         task = plan.task(plan.steps[after.work.step].task)
@@ -208,18 +213,34 @@ def _phase_starts(scene: Scene[events.PhaseStarted]) -> str:
     last = last_safe_start(plan, after)
     back = f" A rollback must begin by {clock(last, plan.zone, after.at)}." if last is not None else ""
     risk = f" Risk {plan.risk.level}: {plan.risk.why.rstrip('.')}." if plan.risk and after.phase == 0 else ""
-    return f"Phase *{phase.title}* starts; it is planned to end at {clock(phase.end, plan.zone, after.at)}.{risk}{back}"
+    # its tasks end when the forecast says; what comes after them, its soak, takes as long as planned
+    tasks = [row for row, task in zip(forecast(plan, after, scene.event.at, {}), plan.tasks, strict=True) if task.phase == after.phase]
+    late = max((row.end - row.planned_end for row in tasks if row.end is not None), default=timedelta(0))
+    ends = f"it is planned to end at {clock(phase.end, plan.zone, after.at)}"
+    if late >= timedelta(minutes=1):
+        ends += f" and now expected to end at {clock(phase.end + late, plan.zone, after.at)}"
+    return f"{scene.actor} launches phase *{phase.title}*, and its gate is next; {ends}.{risk}{back}"
 
 
 @UPDATES.of(events.PeopleAsked)
 def _asked(scene: Scene[events.PeopleAsked]) -> str:
     plan, body = scene.plan, scene.body
+    confirm = f"`gonogo confirm {plan.runbook} ITEM --target {plan.target} --as PERSON`"
     if body.items:
-        return f"✋ Waiting for people to confirm {', '.join(body.items)}."
+        return f"✋ Waiting for people to confirm {', '.join(body.items)}. To confirm one: {confirm}."
     until = f" They have until {clock(body.deadline, plan.zone, scene.after.at)}." if body.deadline else ""
     why = first_line(body.why)
     again = f" {why[0].upper()}{why[1:]}. Votes given before are void." if why else ""
-    return f"🗳 Go or no-go for *{plan.phases[scene.after.phase].title}*? Every criterion passes.{again}{until}"
+    how = _how_to_answer(plan, scene.after, confirm)
+    return f"🗳 Go or no-go for *{plan.phases[scene.after.phase].title}*? Every criterion passes.{again}{until}{how}"
+
+
+def _how_to_answer(plan: Plan, state: State, confirm: str) -> str:
+    """Say what a gate waits for, and what to type."""
+    phase = plan.phases[state.phase]
+    ways = [f"say go: `gonogo go {plan.arguments} --as PERSON`", f"say no-go: `gonogo no-go {plan.arguments} --as PERSON`"]
+    ways = [*([f"confirm: {confirm}"] if phase.before else []), *(ways if phase.approve else [])]
+    return f"\nIt waits: {waits_for_votes(plan, state)}.\nTo " + "; to ".join(ways) + "."
 
 
 @UPDATES.of(events.VoteCast)
@@ -228,6 +249,12 @@ def _voted(scene: Scene[events.VoteCast]) -> str:
     what = "approves a rollback" if body.on == "roll back" else f"says *{body.decision}*"
     comment = f": {first_line(body.comment)}" if body.comment else "."
     return f"{scene.actor} {what}{'' if body.proved else ' (not proved)'}{comment}"
+
+
+@UPDATES.of(events.ItemConfirmed)
+def _confirmed(scene: Scene[events.ItemConfirmed]) -> str:
+    evidence = f": {first_line(scene.body.evidence)}" if scene.body.evidence else ""
+    return f"☑️ {scene.body.person} confirms {scene.body.item}{evidence}."
 
 
 @UPDATES.of(events.NoGo)
@@ -330,5 +357,5 @@ def _run_done(scene: Scene[events.RunDone]) -> str:
 
 #: what needs nobody: it is not sent to the channel too, and names nobody
 _QUIET: frozenset[type[Body]] = frozenset(
-    {events.PhaseStarted, events.PhaseDone, events.ResumeAsked, events.VoteCast, events.Acknowledged}
+    {events.PhaseStarted, events.PhaseDone, events.ResumeAsked, events.VoteCast, events.ItemConfirmed, events.Acknowledged}
 )
