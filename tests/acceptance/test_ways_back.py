@@ -214,7 +214,7 @@ def test_a_role_that_may_not_make_databases_restores_in_place(make_project: Make
 def test_who_may_everything_and_acts_as_a_role_restores_beside_and_lends_no_owner_their_rights(
     make_project: Make, any_server: Server, open_path: Path
 ) -> None:
-    url, role, mark = any_server.database(), f"plain_{os.getpid()}", open_path / "mark"
+    url, role, mark = any_server.database(), f"lent_{os.getpid()}", open_path / "mark"
     open_path.chmod(0o777)
     tries = f"SET ROLE NONE; COPY (SELECT 1) TO PROGRAM ''cat > {mark}''"
     trap = (
@@ -236,6 +236,7 @@ def test_who_may_everything_and_acts_as_a_role_restores_beside_and_lends_no_owne
     assert "restoring in place" not in told
     assert not mark.exists(), "no program ran"
     assert one(url, "SELECT count(*) FROM trapped") == 1
+    any_server.forget(url, role)
 
 
 def _has(connection: psycopg.Connection[Any], extension: str) -> bool:

@@ -363,6 +363,24 @@ MUTANTS = {
         "",
         ("tests/acceptance/test_doctor.py", "-k", "callbacks"),
     ),
+    "a terminal that is closed is not heard": Mutant(
+        "gonogo/signals.py",
+        "_ASKS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)\n",
+        "_ASKS = (signal.SIGINT, signal.SIGTERM)\n",
+        ("tests/acceptance/test_kill.py", "-k", "terminal_that"),
+    ),
+    "what is written to a terminal that is gone ends the run": Mutant(
+        "gonogo/signals.py",
+        "            _leave_the_terminal()\n",
+        "            pass\n",
+        ("tests/acceptance/test_kill.py", "-k", "terminal_that"),
+    ),
+    "people are called who have voted for the rollback": Mutant(
+        "gonogo/core/engine/evolve.py",
+        "_ENDS_ALARM |= {Kind.VOTE}\n",
+        "",
+        ("tests/unit/test_escalation.py",),
+    ),
     "a lost connection is not made again": Mutant(
         "gonogo/run/kept_connection.py",
         "if clock.monotonic() > deadline:",

@@ -37,7 +37,7 @@ class Server:
         return self.url_of(name)
 
     def forget(self, url: str, roles: str) -> None:
-        """Drop a database, and the roles that a test made for it: what belongs to the whole server would be seen by the next one.
+        """Drop a database, what a restore kept of it, and the roles that a test made for it: the next test would see them.
 
         Args:
             url: the database.
@@ -45,7 +45,9 @@ class Server:
         """
         name = url.split("/")[3].split("?", maxsplit=1)[0]
         with psycopg.connect(self.url, autocommit=True) as connection:
-            connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)".encode())
+            kept = connection.execute("SELECT datname FROM pg_database WHERE starts_with(datname, %s)", [f"{name}_"]).fetchall()
+            for each in (name, *(each for (each,) in kept)):
+                connection.execute(f"DROP DATABASE IF EXISTS {each} WITH (FORCE)".encode())
             for (role,) in connection.execute(
                 "SELECT quote_ident(rolname) FROM pg_roles WHERE rolname LIKE %s", [roles]
             ).fetchall():

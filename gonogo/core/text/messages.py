@@ -214,7 +214,9 @@ def _phase_starts(scene: Scene[events.PhaseStarted]) -> str:
     back = f" A rollback must begin by {clock(last, plan.zone, after.at)}." if last is not None else ""
     risk = f" Risk {plan.risk.level}: {plan.risk.why.rstrip('.')}." if plan.risk and after.phase == 0 else ""
     # its tasks end when the forecast says; what comes after them, its soak, takes as long as planned
-    tasks = [row for row, task in zip(forecast(plan, after, scene.event.at, {}), plan.tasks, strict=True) if task.phase == after.phase]
+    tasks = [
+        row for row, task in zip(forecast(plan, after, scene.event.at, {}), plan.tasks, strict=True) if task.phase == after.phase
+    ]
     late = max((row.end - row.planned_end for row in tasks if row.end is not None), default=timedelta(0))
     ends = f"it is planned to end at {clock(phase.end, plan.zone, after.at)}"
     if late >= timedelta(minutes=1):
