@@ -173,7 +173,7 @@ def _question(draft: Draft, name: str, check: Check, project: Project) -> Script
     if check.own:
         return own_check(draft, name, project.files)
     is_query = bool(check.sql or check.time or check.buffers)
-    return question(draft, name, check.source, is_query=is_query) if check.source else None
+    return question(draft, name, check.source, is_query=is_query, is_call=bool(check.calls)) if check.source else None
 
 
 def _switches(draft: Draft) -> dict[str, tuple[Script, ...]]:

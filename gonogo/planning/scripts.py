@@ -178,8 +178,8 @@ def own_check(draft: Draft, name: str, root: Path) -> Script | None:
     return Script(source=str(file), sha256=_keep(draft, text))
 
 
-def question(draft: Draft, name: str, source: str, *, is_query: bool = True) -> Script | None:
-    """Render what a check asks with: one statement, where it is a query."""
+def question(draft: Draft, name: str, source: str, *, is_query: bool = True, is_call: bool = False) -> Script | None:
+    """Render what a check asks with: one statement where it is a query, and no end of the transaction that takes a call back."""
     path = f"checks.{name}"
     found = draft.attempt(path, draft.templates.find, source, draft.runbook.runbook)
     if not found:
@@ -189,8 +189,11 @@ def question(draft: Draft, name: str, source: str, *, is_query: bool = True) -> 
         return None
     if not is_query and re.search(r"(?im)^\s*\\(set)?shell\b", text):
         draft.problems.append(Problem(file=found[0], path=path, message="a pgbench script runs no shell here"))
+    label = draft.templates.label(found[0], text)
     if is_query:
-        read_query(draft, path, text, draft.templates.label(found[0], text))
+        read_query(draft, path, text, label)
+    elif is_call and draft.attempt(path, split, text, label) == []:
+        draft.problems.append(Problem(file=label, path=path, message="there is no statement in it"))
     return Script(source=found[0], sha256=_keep(draft, text))
 
 

@@ -363,6 +363,12 @@ MUTANTS = {
         "",
         ("tests/acceptance/test_doctor.py", "-k", "callbacks"),
     ),
+    "a call may commit what is to be taken back": Mutant(
+        "gonogo/planning/scripts.py",
+        "    elif is_call and draft.attempt(path, split, text, label) == []:\n",
+        "    elif is_call and not text:\n",
+        ("tests/unit/test_bad_input.py", "-k", "a_call_ends"),
+    ),
     "a terminal that is closed is not heard": Mutant(
         "gonogo/signals.py",
         "_ASKS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)\n",

@@ -481,6 +481,25 @@ def test_a_check_is_one_query(sql: str, expected: str, tmp_path: Path) -> None:
     assert expected in said(refused(made), made)
 
 
+CALLS = RUNBOOK.replace(
+    'orphans: {sql: check.sql, expect: "= 0"}', 'orphans: {calls: check.sql, writes: true, expect: "failed = 0"}'
+)
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("SELECT consume(); COMMIT; SELECT true", "example/check.sql:1: COMMIT inside a script"),
+        ("SELEC consume()", "example/check.sql:1:1: SQL: syntax error"),
+        ("-- nothing", "there is no statement in it"),
+    ],
+)
+def test_a_call_ends_no_transaction_that_is_to_take_it_back(sql: str, expected: str, tmp_path: Path) -> None:
+    made = project(tmp_path).runbook(CALLS).template(sql, "check.sql")
+    assert expected in said(refused(made), made)
+    assert made.template("SET LOCAL app.who = 'a'; SELECT consume()", "check.sql").prepare().plan.checks["orphans"].calls
+
+
 def test_a_check_whose_template_is_not_there_is_refused(tmp_path: Path) -> None:
     made = project(tmp_path).runbook(RUNBOOK.replace("check.sql", "gone.sql"))
     assert "runbooks/r.yaml:15:3: checks.orphans: there is no template 'gone.sql'" in said(refused(made), made)
