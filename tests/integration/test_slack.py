@@ -302,7 +302,7 @@ def test_a_killed_run_is_resumed_in_the_same_thread_and_tells_nothing_twice(
         env=dict(os.environ),
     )
     try:
-        until(lambda: len(told_or_nothing(slack)) == 9 == len(run.rows(DELIVERED)))
+        until(lambda: len(told_or_nothing(slack)) == 10 == len(run.rows(DELIVERED)))
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()

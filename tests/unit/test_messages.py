@@ -298,7 +298,9 @@ def test_go_is_told_with_who_said_so() -> None:
     world.vote("anna")
     world.vote("carla")
     world.go_on()
-    assert [u.text for u in world.told if u.key.endswith(":go")] == ["✅ Go for *Phase 0*: anna says go; carla says go."]
+    assert [u.text for u in world.told if u.key.endswith(":go")] == [
+        "✅ Go for *Phase 0*: 1 criterion passes; anna says go; carla says go."
+    ]
 
 
 def test_people_whose_votes_are_void_are_told_why_and_asked_again() -> None:

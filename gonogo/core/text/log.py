@@ -15,7 +15,7 @@ from gonogo.core.engine.state import State, Status, takes_effect
 from gonogo.core.model.duration import say_duration
 from gonogo.core.plan.plan import Plan
 from gonogo.core.text.messages import clock, describe_backup, describe_loss_step, describe_rows
-from gonogo.core.text.plain import counted
+from gonogo.core.text.plain import counted, criteria_pass
 from gonogo.core.text.scene import Scene, Tellers
 
 #: steps with more scripts or batches than this tell of every tenth part only
@@ -103,8 +103,7 @@ def _confirmed(scene: Scene[events.ItemConfirmed]) -> str:
 def _go(scene: Scene[events.Go]) -> str:
     votes = [vote.person for vote in scene.body.votes]
     said = f", and {' and '.join(votes)} said go" if votes else ""
-    count = len(scene.body.judged)
-    return f"GO: {count} {'criterion passes' if count == 1 else 'criteria pass'}{said}"
+    return f"GO: {criteria_pass(len(scene.body.judged))}{said}"
 
 
 # the work

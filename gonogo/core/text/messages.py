@@ -21,7 +21,7 @@ from gonogo.core.engine.state import SWITCH_LEVELS, State, Status, outcome, take
 from gonogo.core.model.duration import say_duration
 from gonogo.core.model.people import Item
 from gonogo.core.plan.plan import Plan
-from gonogo.core.text.plain import counted, quoted
+from gonogo.core.text.plain import counted, criteria_pass, quoted
 from gonogo.core.text.scene import Scene, Tellers
 
 MARKS = {
@@ -182,10 +182,11 @@ def _work(plan: Plan, before: State, event: Event, after: State) -> list[Update]
     notes: list[Update] = []
     if after.status is not Status.WORKING:
         return notes  # it was on its way as the run began to roll back
-    if event.kind is Kind.GO:
-        said = "; ".join(f"{vote.person} says {vote.decision}" for vote in before.gate.votes)
-        title = plan.phases[after.phase].title
-        notes.append(Update(key=f"{event.seq}:go", text=f"✅ Go for *{title}*: {said or 'every criterion passes'}."))
+    if isinstance(event.body, events.Go):
+        rests_on = [criteria_pass(len(event.body.judged))] if event.body.judged else []
+        rests_on += [f"{vote.person} says go" for vote in event.body.votes]
+        text = f"✅ Go for *{plan.phases[after.phase].title}*" + (f": {'; '.join(rests_on)}" if rests_on else "")
+        notes.append(Update(key=f"{event.seq}:go", text=f"{text}."))
     began = after.work.step != before.work.step or event.kind is Kind.GO
     if began and after.work.step < len(plan.steps):
         task = plan.task(plan.steps[after.work.step].task)

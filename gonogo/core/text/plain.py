@@ -73,6 +73,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
+def criteria_pass(number: int) -> str:
+    """Say how many criteria pass: `1 criterion passes`, `3 criteria pass`."""
+    return f"{number:,} criterion passes" if number == 1 else f"{number:,} criteria pass"
+
+
 def unmarked(text: str) -> str:
     """Return an update's text without its marks: `*bold*`, `` `code` `` and `> quote` (see gonogo/core/text/messages.py)."""
     return re.sub(r"(?m)^> ", "", re.sub(r"(?<!\w)[*`]([^*`\n]+)[*`](?!\w)", r"\1", text))
