@@ -190,9 +190,7 @@ def as_state(state: State) -> Any:
 
 
 def _task_state(state: State) -> Any:
-    if state.status is Status.NO_GO:
-        return Failed(message=state.why)
-    if state.held or state.status in ROLLING_BACK_STATES:
+    if state.held or state.status is Status.NO_GO or state.status in ROLLING_BACK_STATES:
         return Failed(message=state.why)
     return Completed()
 

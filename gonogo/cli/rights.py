@@ -84,12 +84,11 @@ def _any_with(target: str) -> OpenedRunbook:
     found = dict[str, OpenedRunbook]()
     for file in sorted((find_project().root / "runbooks").glob("*.yaml")):
         try:
-            opened = open_runbook(file.stem)
-            chosen = opened.runbook.targets.get(target)
+            opened = open_runbook(file.stem, target)
         except BadInput:
+            # it has no such target, or cannot be read
             continue
-        if chosen is not None:
-            found.setdefault(f"{chosen.database} {chosen.direct} {chosen.role}", open_runbook(file.stem, target))
+        found.setdefault(f"{opened.chosen.database} {opened.chosen.direct} {opened.chosen.role}", opened)
     if not found:
         raise BadInput(f"no runbook of this project has a target {target!r}; name one: --runbook NAME")
     if len(found) > 1:

@@ -178,8 +178,7 @@ def _prepared(environment: Sequence[str], url: str, url_as: str, options: str, c
     # what its author names goes last, and counts
     if limits := " ".join(filter(None, (libpq.pop("PGOPTIONS", ""), options, own.pop("PGOPTIONS", "")))):
         libpq["PGOPTIONS"] = limits
-    password = libpq.pop("PGPASSWORD", "")
-    with private_files.for_libpq({**({"password": password} if password else {}), **secrets_of(url)}) as files:
+    with private_files.for_libpq({"password": libpq.pop("PGPASSWORD", "")} | secrets_of(url)) as files:
         yield own | libpq | files
 
 
@@ -191,11 +190,17 @@ def _as_libpq_reads(parts: Mapping[str, Any], *, inherits: bool) -> dict[str, st
         inherits: whether what it does not say comes from this process's environment, as it does for gonogo itself.
     """
     named = {variable: str(parts[word]) for word, variable in _LIBPQ.items() if parts.get(word) and word not in SECRETS}
-    placed = not _WHERE.isdisjoint(parts)
-    left = {variable for word, variable in _LIBPQ.items() if word not in parts and not (placed and word in _WHERE)}
-    kept = {name: os.environ[name] for name in (*(left if inherits else ()), "PGSERVICEFILE", "PGPASSFILE") if name in os.environ}
+    kept = {_LIBPQ[word]: value for word, value in _from_environment(parts).items()} if inherits else {}
+    kept |= {name: os.environ[name] for name in ("PGSERVICEFILE", "PGPASSFILE") if name in os.environ}
     # frameworks have defaults of their own
     return {"PGPORT": "5432"} | kept | named
+
+
+def _from_environment(parts: Mapping[str, Any]) -> dict[str, str]:
+    """Return what libpq takes from the environment beside an address, by its words for it."""
+    placed = not _WHERE.isdisjoint(parts)
+    left = (word for word in _LIBPQ if word not in parts and not (placed and word in _WHERE))
+    return {word: os.environ[_LIBPQ[word]] for word in left if _LIBPQ[word] in os.environ}
 
 
 def _address(parts: Mapping[str, Any]) -> str:
@@ -255,11 +260,8 @@ def _place(url: str) -> tuple[str, str, str]:
 def _server(url: str) -> tuple[str, ...]:
     """Return which server an address leads to from here, with all that libpq takes from the environment for it."""
     parts = conninfo_to_dict(url)
-    placed = not _WHERE.isdisjoint(parts)
-    return tuple(
-        str(parts.get(word) or ("" if placed and word in _WHERE else os.environ.get(_LIBPQ[word]) or ""))
-        for word in (*sorted(_WHERE), "port")
-    )
+    known = _from_environment(parts) | parts
+    return tuple(str(known.get(word) or "") for word in (*sorted(_WHERE), "port"))
 
 
 def _wait(process: subprocess.Popen[bytes], name: str, deadline: float, limit: float, stopping: Callable[[], bool]) -> None:

@@ -22,7 +22,7 @@ from gonogo.errors import BadInput, GonogoError
 from gonogo.importers import write
 from gonogo.importers.changes import Change, Migrations, Piece
 from gonogo.importers.clinic import Clinic, clinic_of
-from gonogo.importers.trial import DENIED, LIMIT, TRUST, Examined, Finding, Trial, as_tools_do, attempt, statements_of
+from gonogo.importers.trial import DENIED, LIMIT, TRUST, Examined, Finding, as_tools_do, attempt, statements_of
 from gonogo.planning.load import load_runbook
 from gonogo.planning.open import OpenedRunbook
 from gonogo.planning.planner import prepare
@@ -96,16 +96,15 @@ def _forward(migrations: Migrations, url: str, found: Examined, say: Say) -> dic
     with psycopg.connect(url, autocommit=True) as connection:
         # what the driver would prepare goes with what a change leaves
         connection.prepare_threshold = None
-        connection.execute(f"SET statement_timeout = '{LIMIT}'; SET lock_timeout = '5s'".encode())
         for change in migrations.changes:
+            # what another one left in its session is not there: this one may run next year
+            connection.execute(b"DISCARD ALL")
+            connection.execute(f"SET statement_timeout = '{LIMIT}'; SET lock_timeout = '5s'".encode())
             statements = [s for piece in change.forward for s in statements_of(piece, found)]
             found.statements += len(statements)
             taken, notes = as_tools_do(connection, statements, migrations)
             found.findings += notes
             kept[change.name] = [Piece(text=s.text, file=s.file, line=s.line) for s in taken]
-            # what it leaves in its session is not there for the next one, which may run next year
-            connection.execute(b"DISCARD ALL")
-            connection.execute(f"SET statement_timeout = '{LIMIT}'; SET lock_timeout = '5s'".encode())
     return kept
 
 
@@ -159,11 +158,11 @@ def _ways_back(
     if not any(kept.values()):
         return
     prepared = _prepared(migrations, kept, project, found)
-    names = {name: change for change in migrations.changes for name in [write.task_names(migrations)[change.name]]}
+    names = write.task_names(migrations)
     planned = {step.task: number for number, step in enumerate(prepared.plan.steps)} if prepared else {}
     with clinic.copied(base) as walk:
-        for task, change in names.items():
-            if prepared and task in planned:
+        for change in migrations.changes:
+            if prepared and (task := names[change.name]) in planned:
                 _locks(prepared.plan.steps[planned[task]], change, found)
                 if change.name in broken:
                     first = change.back[0]
@@ -179,8 +178,7 @@ def _ways_back(
                 fix = "write one; `undo: nothing` says that there is nothing to reverse"
                 found.findings.append(Finding(kind="no way back", file=first.file, line=first.line, what=what, fix=fix))
             with psycopg.connect(walk, autocommit=True) as connection:
-                pieces = [Trial(text=p.text, file=p.file, line=p.line) for p in kept[change.name]]
-                statements = [s for p in pieces for s in statements_of(Piece(text=p.text, file=p.file, line=p.line), found)]
+                statements = [s for piece in kept[change.name] for s in statements_of(piece, found)]
                 as_tools_do(connection, statements, migrations)
 
 

@@ -12,7 +12,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from gonogo.core.model.rollback import Switch
 from gonogo.core.model.runbook import Runbook
 from gonogo.core.model.validate import input_problem
 from gonogo.errors import BadInput
@@ -115,6 +114,8 @@ def patterns_of(runbook: Runbook) -> list[str]:
         patterns += [*(step.sql or ()), *([step.backfill.sql] if step.backfill else ())]
         if isinstance(step.undo, tuple) and step.undo != ("nothing",) and step.run is None:
             patterns += step.undo
+    for level in (runbook.rollback.feature, runbook.rollback.data):
+        patterns += level.sql if level is not None else ()
     return patterns
 
 
@@ -135,7 +136,7 @@ def unused_inputs(runbook: Runbook, file: Path, library: Library) -> list[str]:
         library: where its templates are; all that were used are looked into, those that others include among them.
     """
     files = {str(file), *library.used}
-    for pattern in (*patterns_of(runbook), *(name for level in _levels(runbook) for name in level.sql)):
+    for pattern in patterns_of(runbook):
         with suppress(BadInput):
             # what is not there is told by whoever needs it
             files |= {library.file(name) for name in library.find(pattern, runbook.runbook)}
@@ -152,10 +153,6 @@ def unused_inputs(runbook: Runbook, file: Path, library: Library) -> list[str]:
                 files |= more
                 left += sorted(more)
     return [name for name in runbook.inputs if not re.search(rf"\b{re.escape(name)}\b", filled)]
-
-
-def _levels(runbook: Runbook) -> list[Switch]:
-    return [level for level in (runbook.rollback.feature, runbook.rollback.data) if level is not None]
 
 
 def own_checks_of(runbook: Runbook, root: Path) -> set[str]:

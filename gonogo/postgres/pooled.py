@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
 import psycopg
+from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
 
@@ -183,7 +184,7 @@ def to_default(connection: Connection, *names: str) -> str:
 
 
 def _literal(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
+    return sql.Literal(value).as_string()
 
 
 def _why_no_session(connection: Connection, backend: int) -> str:

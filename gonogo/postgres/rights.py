@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from gonogo.postgres.connection import Connection
 from gonogo.postgres.schemas import USERS_SCHEMAS
-from gonogo.postgres.stand_in import POWERFUL
+from gonogo.postgres.stand_in import REACHES_MORE
 
 
 class Level(StrEnum):
@@ -54,10 +54,6 @@ _SOME = """pg_catalog.min(pg_catalog.format('%I.%I', n.nspname, c.relname))
 _OWNED = """c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND NOT pg_catalog.pg_has_role(c.relowner, 'USAGE')
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
     AND d.objid = c.oid AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i'))"""
-#: of a role `r`: whoever is given it could do everything, or reach the server's programs and files
-_REACHES_MORE = (
-    f"""EXISTS (SELECT FROM pg_catalog.pg_roles p WHERE {POWERFUL} AND pg_catalog.pg_has_role(r.oid, p.oid, 'MEMBER'))"""
-)
 _SUPERUSER = "EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = current_user AND rolsuper)"
 #: of each level: what is lacking, and the SQL that gives it; a row for each thing
 _QUERIES: dict[Level, tuple[str, ...]] = {
@@ -75,7 +71,7 @@ _QUERIES: dict[Level, tuple[str, ...]] = {
         WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'gonogo')
         AND NOT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')""",
         f"""SELECT 'the ledger belongs to ' || pg_catalog.quote_ident(r.rolname), CASE
-          WHEN {_REACHES_MORE} THEN pg_catalog.format('ALTER SCHEMA gonogo OWNER TO %I', current_user)
+          WHEN {REACHES_MORE} THEN pg_catalog.format('ALTER SCHEMA gonogo OWNER TO %I', current_user)
           ELSE pg_catalog.format('GRANT %I TO %I', r.rolname, current_user) END
         FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_roles r ON r.oid = n.nspowner
         WHERE n.nspname = 'gonogo' AND NOT pg_catalog.pg_has_role(n.nspowner, 'USAGE')
@@ -83,10 +79,10 @@ _QUERIES: dict[Level, tuple[str, ...]] = {
           AND pg_catalog.has_table_privilege(c.oid, 'INSERT'))""",
         f"""SELECT 'it may not alter what belongs to ' || pg_catalog.quote_ident(r.rolname) || ': ' || {_SOME},
         pg_catalog.format('GRANT %I TO %I', r.rolname, current_user) FROM pg_catalog.pg_roles r, {_RELATIONS}
-        AND r.oid = c.relowner AND NOT {_REACHES_MORE} AND {_OWNED} GROUP BY r.rolname ORDER BY r.rolname""",
+        AND r.oid = c.relowner AND NOT {REACHES_MORE} AND {_OWNED} GROUP BY r.rolname ORDER BY r.rolname""",
         f"""SELECT pg_catalog.format('it may not alter %I.%I, of a superuser or who can become one', n.nspname, c.relname),
         pg_catalog.format('ALTER TABLE %I.%I OWNER TO %I', n.nspname, c.relname, current_user)
-        FROM pg_catalog.pg_roles r, {_RELATIONS} AND r.oid = c.relowner AND {_REACHES_MORE} AND {_OWNED}
+        FROM pg_catalog.pg_roles r, {_RELATIONS} AND r.oid = c.relowner AND {REACHES_MORE} AND {_OWNED}
         AND c.relkind NOT IN ('v', 'm')
         ORDER BY n.nspname, c.relname""",
         f"""SELECT 'it may not make anything in the schema ' || pg_catalog.quote_ident(n.nspname),

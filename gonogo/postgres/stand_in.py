@@ -38,6 +38,10 @@ _HARMLESS = (
 POWERFUL = """
 (p.rolsuper OR p.rolname IN ('pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files'))
 """
+#: of a role `r`: it is one of those, or can become one, so whoever is given it can as well
+REACHES_MORE = f"""
+EXISTS (SELECT FROM pg_catalog.pg_roles p WHERE {POWERFUL} AND pg_catalog.pg_has_role(r.oid, p.oid, 'MEMBER'))
+"""
 _LOGIN = """
 SELECT l.rolname::text, l.rolsuper, l.rolcreatedb, c.rolname::text, c.rolsuper, pg_catalog.pg_has_role(d.datdba, 'USAGE')
 FROM pg_catalog.pg_roles l, pg_catalog.pg_roles c, pg_catalog.pg_database d
@@ -59,8 +63,8 @@ SELECT r.rolname::text, r.rolinherit, r.rolcreaterole, r.rolbypassrls, r.rolcrea
 FROM pg_catalog.pg_roles r JOIN mine USING (oid) WHERE NOT r.rolsuper AND r.oid >= 16384 ORDER BY 1
 """
 _THERE = f"""
-SELECT r.rolname::text, r.rolcreaterole, r.rolbypassrls, r.rolcreatedb, r.rolsuper, EXISTS (SELECT FROM pg_catalog.pg_roles p
-  WHERE {POWERFUL} AND pg_catalog.pg_has_role(r.oid, p.oid, 'MEMBER')) FROM pg_catalog.pg_roles r
+SELECT r.rolname::text, r.rolcreaterole, r.rolbypassrls, r.rolcreatedb, r.rolsuper, {REACHES_MORE}
+FROM pg_catalog.pg_roles r
 """
 _OF = """
 SELECT g.rolname::text FROM pg_catalog.pg_auth_members m JOIN pg_catalog.pg_roles g ON g.oid = m.roleid

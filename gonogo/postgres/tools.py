@@ -50,7 +50,8 @@ def running(
     program = program or programs.fitting(command[0], url)
     where = [_address(program, url)] if connects else []
     named = where if last else [f"--dbname={each}" for each in where]
-    with private_files.for_libpq(_secrets(url)) as given:
+    # a password that is in the environment goes the same way as one in the address
+    with private_files.for_libpq({"password": os.environ.get("PGPASSWORD", "")} | secrets_of(url)) as given:
         process = subprocess.Popen(
             [program.path, *([] if last else named), *command[1:], *(named if last else [])],
             env=_environment(program) | given | {"LC_ALL": "C"},
@@ -72,12 +73,6 @@ def running(
 def _address(program: Program, url: str) -> str:
     """Return the address of a database for a program; one without TLS refuses every wish for it, through a socket too."""
     return without_secrets(url) if program.tls else without_secrets(make_conninfo(url, sslmode="disable"))
-
-
-def _secrets(url: str) -> dict[str, str]:
-    """Return what of an address nobody may see; a password that is in the environment goes the same way as one in the address."""
-    password = os.environ.get("PGPASSWORD")
-    return {**({"password": password} if password else {}), **secrets_of(url)}
 
 
 def _environment(program: Program) -> dict[str, str]:

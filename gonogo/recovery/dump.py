@@ -32,7 +32,7 @@ from gonogo.postgres.programs import Program, ProgramFailed
 from gonogo.postgres.schemas import USERS_SCHEMAS
 from gonogo.postgres.scratch import ScratchServer, scratch
 from gonogo.postgres.server_clock import server_time
-from gonogo.postgres.stand_in import POWERFUL
+from gonogo.postgres.stand_in import REACHES_MORE
 from gonogo.postgres.tools import Say, finish, running
 from gonogo.recovery.manifest import MANIFEST, BackupFailed, BackupFolder, Manifest, read, refuse_as_superuser, sums
 from gonogo.recovery.pg_restore import JOBS, major, restore
@@ -88,7 +88,7 @@ _OWNERS = f"""
 SELECT DISTINCT r.rolname::text FROM pg_catalog.pg_shdepend s JOIN pg_catalog.pg_roles r ON r.oid = s.refobjid
 WHERE s.deptype = 'o' AND s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass
   AND s.dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
-  AND NOT EXISTS (SELECT FROM pg_catalog.pg_roles p WHERE {POWERFUL} AND pg_catalog.pg_has_role(r.oid, p.oid, 'MEMBER'))
+  AND NOT {REACHES_MORE}
 """
 
 

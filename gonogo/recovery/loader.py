@@ -20,7 +20,7 @@ from psycopg.conninfo import conninfo_to_dict
 from gonogo import private_files
 from gonogo.postgres.brief_login import CannotLogIn, brief_login
 from gonogo.postgres.connection import connect_plainly
-from gonogo.postgres.stand_in import POWERFUL
+from gonogo.postgres.stand_in import REACHES_MORE
 from gonogo.recovery.manifest import BackupFailed
 
 _PREFIX = "gonogo_loader_"
@@ -35,8 +35,7 @@ SELECT EXISTS (SELECT FROM pg_catalog.pg_cast c JOIN pg_catalog.pg_proc p ON p.o
   JOIN pg_catalog.pg_roles r ON r.oid = p.proowner WHERE c.castcontext = 'i' AND NOT r.rolsuper)
 """
 _MORE = f"""
-SELECT r.rolname::text FROM pg_catalog.pg_roles r WHERE r.rolname = ANY (%s) AND EXISTS (SELECT FROM pg_catalog.pg_roles p
-  WHERE {POWERFUL} AND pg_catalog.pg_has_role(r.oid, p.oid, 'MEMBER')) ORDER BY 1 LIMIT 1
+SELECT r.rolname::text FROM pg_catalog.pg_roles r WHERE r.rolname = ANY (%s) AND {REACHES_MORE} ORDER BY 1 LIMIT 1
 """
 _ROLES = "SELECT rolname::text, rolsuper FROM pg_catalog.pg_roles"
 

@@ -14,7 +14,7 @@ import psycopg
 from psycopg import sql
 
 from gonogo.postgres.connection import Connection, as_the_role_sees, full_name, transaction
-from gonogo.postgres.stand_in import POWERFUL
+from gonogo.postgres.stand_in import REACHES_MORE
 from gonogo.sql.tree import label, named, quoted, quoted_name, quoted_where_needed
 
 OWN, INSERT, UPDATE, DELETE, TRUNCATE = "own", "insert into", "update", "delete from", "truncate"
@@ -53,11 +53,10 @@ _LACKS = {
 
 
 #: whether whoever is given a role could do everything, or reach the server's programs and files; and what the relation is
-_REACHES_MORE = (
-    "SELECT EXISTS (SELECT FROM pg_catalog.pg_roles p WHERE"
-    f" {POWERFUL} AND pg_catalog.pg_has_role(r.oid, p.oid, 'MEMBER')), (SELECT c.relkind::text FROM pg_catalog.pg_class c"
-    " WHERE c.oid = pg_catalog.to_regclass(%s)) FROM pg_catalog.pg_roles r WHERE r.rolname = %s"
-)
+_GIVES = f"""
+SELECT {REACHES_MORE}, (SELECT c.relkind::text FROM pg_catalog.pg_class c WHERE c.oid = pg_catalog.to_regclass(%s))
+FROM pg_catalog.pg_roles r WHERE r.rolname = %s
+"""
 
 
 def needs_of(node: str, statement: Any) -> list[Need]:
@@ -110,7 +109,7 @@ def _grant(connection: Connection, what: str, thing: str, role: str, lack: str) 
     if what in (INSERT, UPDATE, DELETE, TRUNCATE):
         return f"GRANT {what.split(' ', maxsplit=1)[0].upper()} ON {thing} TO {who}"
     if what == OWN:
-        more, kind = connection.execute(_REACHES_MORE.encode(), [thing, lack]).fetchone() or (True, "")
+        more, kind = connection.execute(_GIVES.encode(), [thing, lack]).fetchone() or (True, "")
         if not more:
             return f"GRANT {quoted_name(lack)} TO {who}"
         # who owns a view lends it their rights

@@ -299,7 +299,7 @@ MUTANTS = {
     ),
     "a password of the environment reaches no program": Mutant(
         "gonogo/postgres/tools.py",
-        '({"password": password} if password else {})',
+        '{"password": os.environ.get("PGPASSWORD", "")}',
         "{}",
         ("tests/integration/test_reached_by_tls.py", "-k", "PGPASSWORD"),
     ),
@@ -347,7 +347,7 @@ MUTANTS = {
     ),
     "a role that can become a superuser is to be granted": Mutant(
         "gonogo/postgres/rights.py",
-        "AND r.oid = c.relowner AND NOT {_REACHES_MORE} AND {_OWNED}",
+        "AND r.oid = c.relowner AND NOT {REACHES_MORE} AND {_OWNED}",
         "AND r.oid = c.relowner AND NOT r.rolsuper AND {_OWNED}",
         ("tests/integration/test_rights_by_level.py", "-k", "could_do_everything"),
     ),

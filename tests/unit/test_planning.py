@@ -7,9 +7,12 @@ import pytest
 from support.prepared import prepare
 
 from gonogo.core.plan.plan import PlannedBackfill, PlannedStep
-from gonogo.planning.load import check_runbook
+from gonogo.planning.load import check_runbook, load_runbook
+from gonogo.planning.open import OpenedRunbook
+from gonogo.planning.planner import prepare as plan_of
 from gonogo.planning.prepared import Prepared
-from gonogo.project import Project
+from gonogo.planning.unchanged import sources_of
+from gonogo.project import ROOT, Project
 
 RUNBOOK = """\
 runbook: example
@@ -174,3 +177,9 @@ def test_the_digest_of_the_sources_changes_with_each_of_them_and_with_nothing_el
     assert prepared(tmp_path, step).plan.sources == before
     assert prepared(tmp_path, "{sql: 010.sql, undo: 020.undo.sql}").plan.sources != before
     assert prepared(tmp_path, step + " # a note").plan.sources != before
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "runbooks").glob("*.yaml")), ids=lambda file: file.stem)
+def test_the_files_of_a_runbook_are_known_without_planning_it_those_of_its_levels_too(file: Path) -> None:
+    opened = OpenedRunbook(runbook=load_runbook(file), file=file, project=Project(root=ROOT))
+    assert sources_of(opened, {}) == plan_of(opened).plan.sources

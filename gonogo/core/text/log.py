@@ -14,7 +14,7 @@ from gonogo.core.engine.rehearsal import describe
 from gonogo.core.engine.state import State, Status, takes_effect
 from gonogo.core.model.duration import say_duration
 from gonogo.core.plan.plan import Plan
-from gonogo.core.text.messages import clock, describe_backup, describe_loss_step, describe_rows
+from gonogo.core.text.messages import clock, confirm_command, describe_backup, describe_loss_step, describe_rows
 from gonogo.core.text.plain import counted, criteria_pass
 from gonogo.core.text.scene import Scene, Tellers
 
@@ -72,8 +72,7 @@ def _asked(scene: Scene[events.PeopleAsked]) -> str:
     """Say who is asked for what, and what they type."""
     plan, body, after = scene.plan, scene.body, scene.after
     if body.items:
-        command = f"gonogo confirm {plan.runbook} {body.items[0]} --target {plan.target} --as PERSON"
-        return f"waits for people to confirm {', '.join(body.items)}: {command}"
+        return f"waits for people to confirm {', '.join(body.items)}: {confirm_command(plan, body.items[0])}"
     again = f"{body.why}; every vote is void. " if body.why else ""
     until = f" by {clock(body.deadline, plan.zone, after.at)}" if body.deadline else ""
     command = f"gonogo go {plan.runbook} {plan.phases[after.phase].name} --target {plan.target} --as PERSON"

@@ -165,6 +165,11 @@ def asked_of(plan: Plan, state: State) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*roles, *owners)))
 
 
+def confirm_command(plan: Plan, item: str) -> str:
+    """Return what to type to confirm an item."""
+    return f"gonogo confirm {plan.runbook} {item} --target {plan.target} --as PERSON"
+
+
 def asked_items(plan: Plan, state: State) -> tuple[Item, ...]:
     """Return the items that a run past its gate waits for: of the step that is next, or of the checklist after."""
     if state.status is Status.SOAKING:
@@ -228,7 +233,7 @@ def _phase_starts(scene: Scene[events.PhaseStarted]) -> str:
 @UPDATES.of(events.PeopleAsked)
 def _asked(scene: Scene[events.PeopleAsked]) -> str:
     plan, body = scene.plan, scene.body
-    confirm = f"`gonogo confirm {plan.runbook} ITEM --target {plan.target} --as PERSON`"
+    confirm = f"`{confirm_command(plan, 'ITEM')}`"
     if body.items:
         return f"✋ Waiting for people to confirm {', '.join(body.items)}. To confirm one: {confirm}."
     until = f" They have until {clock(body.deadline, plan.zone, scene.after.at)}." if body.deadline else ""

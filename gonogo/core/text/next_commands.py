@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from gonogo.core.engine.decide import next_to_undo, open_items, waits_for_votes
 from gonogo.core.engine.state import SWITCH_LEVELS, State, Status, goes_further
 from gonogo.core.plan.plan import Plan
-from gonogo.core.text.messages import asked_items
+from gonogo.core.text.messages import asked_items, confirm_command
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ def next_commands(plan: Plan, state: State, *, running: bool) -> list[NextComman
     """
     where = plan.arguments
     if (items := items_to_confirm(plan, state)) and not state.held:
-        return [NextCommand(command=f"gonogo confirm {plan.runbook} {items[0]} --target {plan.target} --as PERSON")]
+        return [NextCommand(command=confirm_command(plan, items[0]))]
     if state.status is Status.DECIDING and not state.held:
         waits = waits_for_votes(plan, state)
         return [NextCommand(command=f"gonogo go {where} --as PERSON" if waits else f"gonogo resume {where}")]
