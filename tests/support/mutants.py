@@ -411,6 +411,18 @@ MUTANTS = {
         "SELECT a.atttypid, c.reltype, false FROM",
         ("tests/integration/test_run_when_made.py",),
     ),
+    "a server whose user was killed stays": Mutant(
+        "gonogo/postgres/embedded.py",
+        'kill -INT "$server"\n',
+        "true\n",
+        ("tests/integration/test_embedded.py", "-k", "last_user"),
+    ),
+    "a server ends though another process uses it": Mutant(
+        "gonogo/postgres/embedded.py",
+        '[ "$user" = "$2" ] || ! kill -0 "$user" 2>/dev/null || exit 0',
+        "true",
+        ("tests/integration/test_embedded.py", "-k", "last_user"),
+    ),
 }
 
 
