@@ -67,6 +67,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="long: set GONOGO_LONG=1 to run it"))
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Say so where what shares a server or a browser would be run by several workers: each would start its own."""
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        torn = [item for item in session.items if item.get_closest_marker("xdist_group") and "@" not in item.nodeid]
+        assert not torn, f"this pytest-xdist keeps no group of tests together under this pytest: {torn[0].nodeid}"
+
+
 @pytest.fixture
 def open_path() -> Iterator[Path]:
     """A folder for a test whose project starts a server."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 
+from gonogo.cli.outlet import outlive_readers
 from gonogo.project import prepend_import_root
 
 
@@ -12,6 +13,7 @@ def main() -> None:
     """Run a command and answer its exit code; a user's mistake is told, never traced."""
     # imports make many objects that live for ever: looking at them again and again costs a tenth of a short command
     gc.set_threshold(50_000, 20, 20)
+    outlive_readers()
     prepend_import_root()
     from gonogo.cli.app import app  # noqa: PLC0415 - the house must be on the path first
     from gonogo.cli.output import complain  # noqa: PLC0415
@@ -19,8 +21,6 @@ def main() -> None:
 
     try:
         app()
-    except BrokenPipeError:
-        sys.exit(0)
     except GonogoError as error:
         complain(error)
         sys.exit(int(error.exit))

@@ -31,7 +31,7 @@ COMMANDS = {
         help="Check runbooks and their templates: every problem at once, with file, line and column. Touches no database.",
     ),
     "plan": CommandRow(
-        module="status",
+        module="plan",
         function="plan",
         panel=_PREPARE,
         help="Show what a run would do (a dry run): tasks on the clock, scripts, gates, watch, rollback. Touches no database.",

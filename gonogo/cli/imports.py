@@ -8,13 +8,28 @@ from typing import Annotated
 
 import typer
 
-from gonogo import clock
+from gonogo import __version__, clock
 from gonogo.cli.options import JsonOption
-from gonogo.cli.output import as_json, say, table
+from gonogo.cli.output import as_json, say
+from gonogo.cli.reviews import (
+    FailOnOption,
+    FormatOption,
+    level_of,
+    named_for_the_host,
+    outcome_of,
+    path_for_the_host,
+    show_findings,
+    wanted_forms,
+    write_forms,
+)
 from gonogo.cli.rights import examine_target
-from gonogo.errors import BadInput, Exit
+from gonogo.core.model.finding import Finding
+from gonogo.core.text.findings.review import Review
+from gonogo.errors import BadInput
 from gonogo.importers import read as reader
 from gonogo.importers import write
+from gonogo.importers.accepted import accept
+from gonogo.importers.changes import Migrations, all_pieces
 from gonogo.importers.doctor import examine, summary
 from gonogo.project import find_project
 
@@ -30,16 +45,19 @@ def doctor(
         bool,
         typer.Option("--superuser", help="Run them as a superuser: they may then do all that this account may. Read them first."),
     ] = False,
+    formats: FormatOption = None,
+    fail_on: FailOnOption = "warning",
     json: JsonOption = False,
 ) -> None:
     """Run somebody's migrations on a scratch database: what PostgreSQL refuses, what blocks, what does not roll back.
 
     Reads plans in Markdown, and folders of golang-migrate, Flyway, dbmate, goose, diesel, sqitch, Alembic or numbered files.
-    Exit 10 where something is wrong. With --target it examines a target: how it is reached, what the role may, which of
-    PostgreSQL's programs fit, where copies are made.
+    Exit 10 where something is wrong that nobody accepted (gonogo-doctor.yaml beside the migrations). With --target it examines a
+    target: how it is reached, what the role may, which of PostgreSQL's programs fit, where copies are made.
 
     Example: [bold]gonogo doctor MIGRATION_PLAN.md --schema before.sql[/]
     """
+    forms, least = wanted_forms(formats, json=json), level_of(fail_on)
     if target or path is None:
         _examine_target(path, target, runbook, json=json)
         return
@@ -49,23 +67,29 @@ def doctor(
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"--schema {schema}: {error}") from None
     began = clock.monotonic()
-    found = examine(found_changes, lambda text: None if json else typer.echo(text, err=True), schema=made, superuser=superuser)
-    took = clock.monotonic() - began
+    quiet = json or any(file is None for _, file in forms)
+    found = examine(found_changes, lambda text: None if quiet else typer.echo(text, err=True), schema=made, superuser=superuser)
+    accept(found, path, clock.now().astimezone().date())
+    told = summary(found, clock.monotonic() - began)
+    review = _review(path, found_changes, found.findings, told)
     if json:
-        as_json({**asdict(found), "summary": summary(found, took)})
-    else:
-        rows = [
-            (
-                f"{Path(finding.file).name}:{finding.line}",
-                finding.kind,
-                finding.what + (f" -> {finding.fix}" if finding.fix else ""),
-            )
-            for finding in found.findings
-        ]
-        if rows:
-            table(f"Examined {path}", ["where", "", "what, and what to do"], rows)
-        say(summary(found, took), "green" if not found.findings else "yellow")
-    raise typer.Exit(Exit.NO_GO if found.findings else Exit.DONE)
+        levels = [asdict(f) | {"level": f.level, "path": f_.file} for f, f_ in zip(found.findings, review.findings, strict=True)]
+        as_json({**asdict(found), "findings": levels, "summary": told})
+        write_forms(review, forms)
+    elif not write_forms(review, forms):
+        show_findings(f"Examined {path}", review)
+    raise typer.Exit(outcome_of(review, least))
+
+
+def _review(path: Path, migrations: Migrations, findings: list[Finding], told: str) -> Review:
+    return Review(
+        command="doctor",
+        version=__version__,
+        subject=path_for_the_host(str(path)),
+        summary=told,
+        findings=named_for_the_host(findings),
+        files=[path_for_the_host(piece.file) for piece in all_pieces(migrations)],
+    )
 
 
 def _examine_target(path: Path | None, target: str, runbook: str, *, json: bool) -> None:

@@ -1,4 +1,4 @@
-"""Commands that change nothing: validate, plan, status, report."""
+"""Commands that change nothing: validate, status, report."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typer
 
 from gonogo import clock
 from gonogo.cli.options import InputOption, JsonOption, RunbookArg, RunOption, TargetOption
-from gonogo.cli.output import as_json, complain, console, plan_table, say, schedule_table
+from gonogo.cli.output import as_json, complain, console, say, schedule_table
 from gonogo.core.engine.budgets import describe, spent
 from gonogo.core.engine.commands import Wait
 from gonogo.core.engine.decide import decide, recent_approvals, waits_for_votes
@@ -25,11 +25,11 @@ from gonogo.core.text.messages import clock as clock_time
 from gonogo.core.text.next_commands import items_to_confirm, next_commands
 from gonogo.errors import BadInput, Exit
 from gonogo.ledger import store
-from gonogo.planning.open import OpenedRunbook, open_runbook, problems_of
+from gonogo.planning.open import OpenedRunbook, problems_of
 from gonogo.postgres.connection import Connection
 from gonogo.postgres.server_clock import server_time
 from gonogo.run import runs
-from gonogo.run.open import found_run, moment, read_inputs
+from gonogo.run.open import found_run, read_inputs
 
 
 def validate(
@@ -65,40 +65,6 @@ def validate(
         as_json(answers)
     if not all(answer["ok"] for answer in answers):
         raise typer.Exit(Exit.BAD_INPUT)
-
-
-def plan(
-    runbook: RunbookArg,
-    target: TargetOption = "",
-    inputs: InputOption = None,
-    start: Annotated[str, typer.Option(help="When it starts, instead of what the runbook says: 2025-10-12T18:53.")] = "",
-    sql: Annotated[bool, typer.Option("--sql", help="Print the rendered scripts, forward and back.")] = False,
-    json: JsonOption = False,
-) -> None:
-    """Show what a run would do (a dry run): tasks on the clock, scripts, gates, watch, rollback. Touches no database.
-
-    Example: [bold]gonogo plan guardian-multi-credit --start 2025-10-12T18:53[/]
-    """
-    from gonogo.planning.planner import prepare  # noqa: PLC0415 - see validate
-
-    opened = open_runbook(runbook, target)
-    begins = moment(start, opened.runbook.schedule.zone)
-    prepared = prepare(opened, inputs=read_inputs(inputs or []), start=begins)
-    made = prepared.plan
-    if json:
-        as_json({**made.model_dump(mode="json"), "warnings": prepared.warnings, "scripts": dict(prepared.texts) if sql else {}})
-        return
-    say(f"{made.title}", "bold")
-    say(f"runbook {made.runbook} on {made.target}, seal {made.seal[:16]}\n")
-    plan_table(made)
-    for warning in prepared.warnings:
-        say(f"warning: {warning}", "yellow")
-    if sql:
-        for step in made.steps:
-            for word, scripts in (("forward", step.scripts), ("back", step.undo or ())):
-                for script in scripts:
-                    say(f"\n-- {step.name}, {word}: {script.source} {script.sha256[:12]}", "bold")
-                    say(prepared.texts[script.sha256].strip())
 
 
 def status(

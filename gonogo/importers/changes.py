@@ -40,6 +40,8 @@ class Migrations:
 
     #: what it was taken for
     form: str
+    #: whether all of it is for one night, and not for many: what one change makes is new to the next one, too
+    for_one_night: bool = False
     changes: list[Change] = field(default_factory=list)
     #: queries that change nothing
     queries: list[Piece] = field(default_factory=list)

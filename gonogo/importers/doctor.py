@@ -8,6 +8,7 @@ a role that owns its database and may run no program, read no file and make no s
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,13 +17,13 @@ import psycopg
 
 from gonogo.core.engine.rehearsal import GOOD, verdict
 from gonogo.core.model.duration import say_duration
-from gonogo.core.plan.plan import PlannedStep
+from gonogo.core.model.finding import Finding, Level
 from gonogo.core.text.messages import first_line
 from gonogo.errors import BadInput, GonogoError
 from gonogo.importers import write
 from gonogo.importers.changes import Change, Migrations, Piece
 from gonogo.importers.clinic import Clinic, clinic_of
-from gonogo.importers.trial import DENIED, LIMIT, TRUST, Examined, Finding, as_tools_do, attempt, statements_of
+from gonogo.importers.trial import DENIED, LIMIT, TRUST, Examined, as_tools_do, attempt, statements_of
 from gonogo.planning.load import load_runbook
 from gonogo.planning.open import OpenedRunbook
 from gonogo.planning.planner import prepare
@@ -32,9 +33,10 @@ from gonogo.postgres.inventory import compare_snapshot, take_snapshot
 from gonogo.project import Project
 from gonogo.rehearsal.isolation import Undone, only_step, up_and_back
 from gonogo.rehearsal.sandbox import RehearsalRun, on_a_copy
+from gonogo.sql.blocking import blocking
+from gonogo.sql.parse import split
 
 Say = Callable[[str], None]
-_BLOCKING = ("ACCESS EXCLUSIVE on ", "EXCLUSIVE on ", "SHARE ROW EXCLUSIVE on ", "SHARE on ")
 
 
 def examine(migrations: Migrations, say: Say, *, schema: str = "", superuser: bool = False) -> Examined:
@@ -76,7 +78,7 @@ def _examine(migrations: Migrations, clinic: Clinic, schema: str, found: Examine
             _queries(migrations, first, found)
             _loose(migrations, clinic, base, first, found)
         with tempfile.TemporaryDirectory(prefix="gonogo-doctor-") as folder:
-            _ways_back(migrations, kept, Project(root=Path(folder)), clinic, base, found, say)
+            _rollbacks(migrations, kept, Project(root=Path(folder)), clinic, base, found, say)
 
 
 def _make_schema(base: str, schema: str) -> None:
@@ -120,14 +122,14 @@ def _queries(migrations: Migrations, url: str, found: Examined) -> None:
 
 
 def _loose(migrations: Migrations, clinic: Clinic, base: str, after: str, found: Examined) -> None:
-    """Try the ways back that belong to no change on the result of all, and compare with what there was."""
+    """Try the rollbacks that belong to no change on the result of all, and compare with what there was."""
     if not migrations.loose:
         return
     with clinic.copied(after) as copy, psycopg.connect(copy, autocommit=True) as connection:
         failed = False
         for statement in (s for piece in migrations.loose for s in statements_of(piece, found)):
             found.statements += 1
-            if finding := attempt(connection, statement, migrations, "way back fails"):
+            if finding := attempt(connection, statement, migrations, "rollback fails"):
                 found.findings.append(finding)
                 failed = True
         with psycopg.connect(base, autocommit=True) as was:
@@ -135,16 +137,16 @@ def _loose(migrations: Migrations, clinic: Clinic, base: str, after: str, found:
         if differing:
             notes = "; ".join(differing[:8]) + (f"; and {len(differing) - 8} more" if len(differing) > 8 else "")
             first = migrations.loose[0]
-            what = f"the ways back, all together, do not restore what was there: {notes}"
+            what = f"the rollbacks, all together, do not restore what was there: {notes}"
             found.findings.append(Finding(kind="does not restore", file=first.file, line=first.line, what=what))
         elif not failed:
-            found.restores.append("all ways back together")
+            found.restores.append("all rollbacks together")
 
 
 # forward and back, change by change, by the engine
 
 
-def _ways_back(
+def _rollbacks(
     migrations: Migrations, kept: dict[str, list[Piece]], project: Project, clinic: Clinic, base: str, found: Examined, say: Say
 ) -> None:
     """Take each change forward, back and compare, on a copy of its own."""
@@ -157,26 +159,26 @@ def _ways_back(
             broken.add(change.name)
     if not any(kept.values()):
         return
+    _locks(migrations, kept, found)
     prepared = _prepared(migrations, kept, project, found)
     names = write.task_names(migrations)
     planned = {step.task: number for number, step in enumerate(prepared.plan.steps)} if prepared else {}
     with clinic.copied(base) as walk:
         for change in migrations.changes:
             if prepared and (task := names[change.name]) in planned:
-                _locks(prepared.plan.steps[planned[task]], change, found)
                 if change.name in broken:
                     first = change.back[0]
-                    what = f"the way back of {change.title or change.name} cannot be read as a whole, so its tool does not run it"
-                    found.findings.append(Finding(kind="way back fails", file=first.file, line=first.line, what=what))
+                    what = f"the rollback of {change.title or change.name} cannot be read as a whole, so its tool does not run it"
+                    found.findings.append(Finding(kind="rollback fails", file=first.file, line=first.line, what=what))
                 elif change.back:
                     say(f"{change.name}: forward, back, and compared")
                     with clinic.without_new_roles(), clinic.copied(walk) as copy:
                         _judge(change, _there_and_back(prepared, planned[task], copy, project), found)
             if kept[change.name] and not change.back:
                 first = change.forward[0]
-                what = f"{change.title or change.name} has no way back"
+                what = f"{change.title or change.name} has no rollback"
                 fix = "write one; `undo: nothing` says that there is nothing to reverse"
-                found.findings.append(Finding(kind="no way back", file=first.file, line=first.line, what=what, fix=fix))
+                found.findings.append(Finding(kind="no rollback", file=first.file, line=first.line, what=what, fix=fix))
             with psycopg.connect(walk, autocommit=True) as connection:
                 statements = [s for piece in kept[change.name] for s in statements_of(piece, found)]
                 as_tools_do(connection, statements, migrations)
@@ -222,7 +224,7 @@ def _plan_of(migrations: Migrations, kept: dict[str, list[Piece]], root: Path) -
 
 
 def _readable(pieces: Sequence[Piece], found: Examined) -> list[Piece]:
-    """Return a way back without what cannot be read, which is told."""
+    """Return a rollback without what cannot be read, which is told."""
     return [Piece(text=s.text, file=s.file, line=s.line) for piece in pieces for s in statements_of(piece, found)]
 
 
@@ -232,38 +234,36 @@ def _judge(change: Change, seen: Undone, found: Examined) -> None:
         return
     first = change.back[0]
     notes = "; ".join(seen.differences[:8])
-    what = f"the way back of {change.title or change.name} {seen.verdict}: {notes}"
-    kind = "does not restore" if seen.verdict == verdict(["x"], ()) else "way back fails"
+    what = f"the rollback of {change.title or change.name} {seen.verdict}: {notes}"
+    kind = "does not restore" if seen.verdict == verdict(["x"], ()) else "rollback fails"
     found.findings.append(Finding(kind=kind, file=first.file, line=first.line, what=what))
 
 
-def _locks(step: PlannedStep, change: Change, found: Examined) -> None:
+def _locks(migrations: Migrations, kept: dict[str, list[Piece]], found: Examined) -> None:
     """Tell the locks that stop others from writing to tables that were there before."""
-    notes: dict[str, None] = {}
-    for script in step.scripts:
-        notes |= {lock: None for lock in script.locks if lock.startswith(_BLOCKING)}
-    for lock in notes:
-        table = lock.rsplit(" ", 1)[-1].split(".")[-1].strip('"')
-        place = next((piece for piece in change.forward if table in piece.text), change.forward[0])
-        line = place.line + place.text[: max(0, place.text.find(table))].count("\n")
-        fix = (
-            "CREATE INDEX CONCURRENTLY lets others write"
-            if lock.startswith("SHARE on")
-            else "set a lock_timeout, and keep it short"
-        )
-        found.findings.append(Finding(kind="blocks", file=place.file, line=line, what=f"takes {lock}", fix=fix))
+    new = set[str]()
+    for change in migrations.changes:
+        if not migrations.for_one_night:
+            new.clear()
+        placed = [(piece, statement) for piece in kept[change.name] for statement in split(piece.text, piece.file)]
+        statements = [statement for _, statement in placed]
+        new.update(statement.makes for statement in statements)
+        for each in blocking(statements, new, together=all(statement.transactional for statement in statements)):
+            piece, statement = placed[each.statement]
+            lower = None if each.why else Level.NOTE
+            line = piece.line + statement.line - 1
+            finding = Finding(kind="blocks", file=piece.file, line=line, what=each.said, fix=each.fix, lower=lower)
+            found.findings.append(finding)
 
 
 def summary(found: Examined, took: float) -> str:
     """Say what an examination came to."""
-    kinds: dict[str, int] = {}
-    for finding in found.findings:
-        kinds[finding.kind] = kinds.get(finding.kind, 0) + 1
+    kinds = Counter("accepted" if finding.accepted else finding.kind for finding in found.findings)
     notes = ", ".join(f"{count} {kind}" for kind, count in kinds.items()) or "nothing to say against it"
     return (
         f"{found.form}: {found.changes} changes, {found.statements} statements in {say_duration(took)}; {notes};"
-        f" {len(found.restores)} ways back restore what was there"
+        f" {len(found.restores)} rollbacks restore what was there"
     )
 
 
-__all__ = ["Examined", "Finding", "examine", "summary"]
+__all__ = ["Examined", "examine", "summary"]

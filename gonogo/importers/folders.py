@@ -28,7 +28,7 @@ _MARKS = {
     "rambler": r"^--\s*rambler\s+(up|down)\b.*$",
     "Play": r"^#\s*---\s*!(up|down)s\b.*$",
 }
-#: where the way back begins in a file that begins with the way forward
+#: where the rollback begins in a file that begins with the change
 _BACK_FROM = {
     "tern": r"^-{4}\s*create above\s*/\s*drop below\s*-{4}\s*$",
     "MyBatis": r"^--\s*//\s*@UNDO\b.*$",
@@ -113,7 +113,7 @@ def _sqitch_names(plan: str) -> list[str]:
 
 
 def _diesel(folder: Path) -> Migrations | None:
-    """Read a folder for each change: diesel's and Hasura's, and Prisma's, which has no way back."""
+    """Read a folder for each change: diesel's and Hasura's, and Prisma's, which has no rollback."""
     for form, name in (("diesel", "up.sql"), ("Prisma", "migration.sql")):
         found = Migrations(form=form)
         for up in sorted(folder.glob(f"*/{name}")):
@@ -236,7 +236,7 @@ def _numbered(folder: Path) -> Migrations | None:
                 f"{file}:{line}: {mark!r} is a mark of some tool that is not known here: nothing of the folder is read"
             )
     forward = {_UP_NAME.sub("", file.stem) for file in files}
-    # a name that ends like a way back is one only where there is what it takes back
+    # a name that ends like a rollback is one only where there is what it takes back
     back = {_UP_NAME.sub("", _DOWN_NAME.sub("", file.stem)): file for file in files if _DOWN_NAME.search(file.stem)}
     downs = {base: file for base, file in back.items() if base in forward}
     for file in files:

@@ -77,7 +77,7 @@ def read_plan(path: Path, text: str) -> Migrations:
     Raises:
         BadInput: it has no SQL.
     """
-    found = Migrations(form="a plan in Markdown")
+    found = Migrations(form="a plan in Markdown", for_one_night=True)
     blocks = list(_blocks(path, text.splitlines(), found))
     if not blocks:
         raise BadInput(f"{path} has no block of SQL (```sql)")

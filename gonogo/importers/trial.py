@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 
+from gonogo.core.model.finding import Finding
 from gonogo.errors import BadInput
 from gonogo.importers.changes import Migrations, Piece, all_pieces
 from gonogo.sql.parse import Statement, split
@@ -27,17 +28,6 @@ _CONTROL = re.compile(
 _NAMED = re.compile(r'(?:relation|type|column|function|schema|constraint|trigger|index|role|table) "?([\w.]+)')
 
 
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """One thing that is wrong, where it stands, and what to do."""
-
-    kind: str
-    file: str
-    line: int
-    what: str
-    fix: str = ""
-
-
 @dataclass(kw_only=True)
 class Examined:
     """What an examination showed."""
@@ -45,7 +35,7 @@ class Examined:
     form: str
     changes: int
     findings: list[Finding] = field(default_factory=list)
-    #: the changes whose way back was seen to restore what was there
+    #: the changes whose rollback was seen to restore what was there
     restores: list[str] = field(default_factory=list)
     statements: int = 0
 
@@ -197,4 +187,4 @@ def _made_at(name: str, after: Trial, migrations: Migrations) -> Trial | None:
     return None
 
 
-__all__ = ["DENIED", "LIMIT", "TRUST", "Examined", "Finding", "Trial", "as_tools_do", "attempt", "statements_of"]
+__all__ = ["DENIED", "LIMIT", "TRUST", "Examined", "Trial", "as_tools_do", "attempt", "statements_of"]

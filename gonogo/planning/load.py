@@ -13,7 +13,7 @@ import types
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias, Union, get_args, get_origin
+from typing import Annotated, Any, TypeAlias, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -31,6 +31,7 @@ MAX_NODES = 50_000
 
 Path_: TypeAlias = tuple[str | int, ...]
 Marks: TypeAlias = dict[Path_, tuple[int, int]]
+_Model = TypeVar("_Model", bound=BaseModel)
 
 _PLAIN = (
     (re.compile(r"(?:null|Null|NULL|~|)"), lambda _: None),
@@ -96,16 +97,37 @@ def check_runbook(text: str, file: str) -> Runbook:
     data, marks, problems = parse_yaml(text, file)
     if not isinstance(data, dict):
         raise BadInput(*problems, Problem(file=file, line=1, message="a runbook is a mapping that begins with `runbook:`"))
-    try:
-        runbook = Runbook.model_validate(data)
-    except ValidationError as error:
-        details = [d for d in error.errors() if not (d["type"] == "too_short" and d["input"])]
-        problems += [_problem(detail, marks, file) for detail in details]
-        raise BadInput(*_sorted(problems)) from None
+    runbook = _checked(Runbook, data, marks, problems, file)
     problems += [_at(path, message, marks, file) for path, message in (*find_problems(runbook), *_addresses(runbook))]
     if problems:
         raise WrongReferences(runbook, *_sorted(problems))
     return runbook
+
+
+def load_model(model: type[_Model], file: Path) -> _Model:
+    """Read and check a YAML file that is no runbook.
+
+    Args:
+        model: what it must be.
+        file: its path.
+
+    Raises:
+        BadInput: with every problem there is.
+    """
+    data, marks, problems = parse_yaml(read_text(file), str(file))
+    found = _checked(model, data, marks, problems, str(file))
+    if problems:
+        raise BadInput(*_sorted(problems))
+    return found
+
+
+def _checked(model: type[_Model], data: object, marks: Marks, problems: list[Problem], file: str) -> _Model:
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        details = [d for d in error.errors() if not (d["type"] == "too_short" and d["input"])]
+        problems += [_problem(detail, marks, file, model) for detail in details]
+        raise BadInput(*_sorted(problems)) from None
 
 
 def _addresses(runbook: Runbook) -> Iterator[tuple[Path_, str]]:
@@ -231,12 +253,12 @@ def _sorted(problems: list[Problem]) -> list[Problem]:
     return sorted(dict.fromkeys(problems), key=lambda p: (p.line, p.column))
 
 
-def _problem(detail: ErrorDetails, marks: Marks, file: str) -> Problem:
+def _problem(detail: ErrorDetails, marks: Marks, file: str, whole: type[BaseModel]) -> Problem:
     # the two sorts of `undo` are no words of the runbook
     path = tuple(part for part in detail["loc"] if part not in ("[key]", *SORTS))
     kind, value = detail["type"], detail["input"]
     if kind == "extra_forbidden":
-        return _at(path, _unknown_key(path), marks, file)
+        return _at(path, _unknown_key(path, whole), marks, file)
     if kind == "missing":
         *parent, key = path
         return _at(tuple(parent), f"the key {key!r} is missing", marks, file)
@@ -250,8 +272,8 @@ def _problem(detail: ErrorDetails, marks: Marks, file: str) -> Problem:
     return _at(path, f"{message}; found {found}", marks, file)
 
 
-def _unknown_key(path: Path_) -> str:
-    model = _model_at(Runbook, path[:-1])
+def _unknown_key(path: Path_, whole: type[BaseModel]) -> str:
+    model = _model_at(whole, path[:-1])
     known = list(model.model_fields) if model else []
     near = difflib.get_close_matches(str(path[-1]), known, n=1, cutoff=0.6)
     hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"

@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from gonogo.core.text.plain import point_at
 from gonogo.errors import BadInput, Problem
 from gonogo.sql.alone import refusal
+from gonogo.sql.lasting import Lasting, lasts
 from gonogo.sql.locks import Lock, destroys, locks_of, makes
 from gonogo.sql.privileges import Need, needs_of
 from gonogo.sql.tree import label
@@ -54,6 +55,8 @@ class Statement:
     #: the locks that it takes, and the table that it makes
     locks: tuple[Lock, ...] = ()
     makes: str = ""
+    #: why it takes time that grows with a table, if it does
+    lasts: Lasting | None = None
     #: whether it changes what belongs to the whole server
     shared: bool = False
     #: the tables whose rows, or columns, it destroys
@@ -197,6 +200,7 @@ def _classify(text: str, line: int, node: str, inner: Any) -> Statement:
         object=alone[1] if alone else "",
         locks=tuple(locks_of(node, inner)),
         makes=makes(node, inner),
+        lasts=lasts(node, inner),
         shared=node in _SHARED,
         destroys=tuple(destroys(node, inner)),
         needs=tuple(needs_of(node, inner)),

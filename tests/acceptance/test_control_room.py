@@ -16,8 +16,18 @@ import psycopg
 import pyotp
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
-from support.browser import CHROMIUM, QUIET_CHROMIUM
-from support.control_room import ScratchServer, answer, choose, logged_in, menu, open_form, press, require_chromium, submit
+from support.browser import CHROMIUM, PATIENT, QUIET_CHROMIUM
+from support.control_room import (
+    ScratchServer,
+    answer,
+    choose,
+    logged_in,
+    menu,
+    open_form,
+    press,
+    require_chromium,
+    submit,
+)
 from support.servers import Server, open_folder
 from support.waiting import until
 
@@ -190,7 +200,7 @@ def test_a_broken_runbook_says_why_the_others_are_offered_and_a_new_one_is_picke
 
     for name in (*BOOKS, "late"):
         for word in ("run", "resume", "roll back"):
-            expect(page.get_by_role("link", name=f"{name}: {word}", exact=True)).to_be_visible(timeout=30_000)
+            expect(page.get_by_role("link", name=f"{name}: {word}", exact=True)).to_be_visible(timeout=PATIENT)
 
 
 def test_a_phase_is_launched_by_its_form_and_two_people_decide_one_in_the_form_and_one_on_the_command_line(
@@ -208,7 +218,7 @@ def test_a_phase_is_launched_by_its_form_and_two_people_decide_one_in_the_form_a
 
     room.await_state(run, "Paused")
     menu(page, room, run, "Resume")
-    expect(page.get_by_role("dialog").get_by_text("0 is = 0")).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("dialog").get_by_text("0 is = 0")).to_be_visible(timeout=PATIENT)
     take(page, "gate")
     answer(page, room, run, answer="go", who="lead", words="fine")
     until(lambda: "1 of 2 said go" in room.command("status", "form").stdout)
@@ -218,7 +228,7 @@ def test_a_phase_is_launched_by_its_form_and_two_people_decide_one_in_the_form_a
     room.await_state(run, "Done")
     assert ask(urls["form"], "SELECT count(*) || max(kind) FROM made") == "10large"
     page.goto(f"{room.address}/v2/runs/flow-run/{run}")
-    expect(page.get_by_text("made: pass, 10 is = 10").first).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("made: pass, 10 is = 10").first).to_be_visible(timeout=PATIENT)
     take(page, "finished-run")
     report = room.command("report", "form", "--format", "md").stdout
     assert "| vote | lead | go (not proved): fine |" in report
@@ -235,9 +245,9 @@ def test_a_rehearsal_is_launched_by_its_form_and_shows_what_it_found(
     assert found["state"]["name"] == "Rehearsed"
     assert ask(urls["open"], "SELECT to_regclass('made')") is None, "the target itself is not changed"
     page.goto(f"{room.address}/v2/artifacts/key/open-rehearsal")
-    page.get_by_role("link", name=re.compile("^[0-9a-f]{8}$")).first.click(timeout=30_000)
-    expect(page.get_by_text("It went forward and back").first).to_be_visible(timeout=30_000)
-    expect(page.get_by_text("restores exactly").first).to_be_visible(timeout=30_000)
+    page.get_by_role("link", name=re.compile("^[0-9a-f]{8}$")).first.click(timeout=PATIENT)
+    expect(page.get_by_text("It went forward and back").first).to_be_visible(timeout=PATIENT)
+    expect(page.get_by_text("restores exactly").first).to_be_visible(timeout=PATIENT)
 
 
 def test_on_a_protected_target_names_and_wrong_codes_do_not_count_and_one_no_go_ends_it(
@@ -275,7 +285,7 @@ def refused(url: str, why: str) -> bool:
 def menu_shows(page: Page, room: ScratchServer, run: str, text: str) -> None:
     room.await_state(run, "Paused")
     menu(page, room, run, "Resume")
-    expect(page.get_by_role("dialog").get_by_text(text)).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("dialog").get_by_text(text)).to_be_visible(timeout=PATIENT)
 
 
 def test_a_run_resumed_through_the_api_without_a_decision_stays_undecided(

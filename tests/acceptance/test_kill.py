@@ -252,6 +252,29 @@ def test_a_terminal_that_is_closed_holds_the_run_as_ctrl_c_does(server: Server, 
     assert gonogo("resume", BOOK, "--without-prefect", cwd=project, env=env).returncode == 0
 
 
+@pytest.mark.parametrize("through", ["a pipe", "a terminal that is not its own"])
+def test_a_run_goes_on_where_nobody_reads_its_output_any_more(server: Server, guardian: str, project: Path, through: str) -> None:
+    import os
+
+    without_probes(project)
+    url = server.database(guardian)
+    env = environment(TEST_URL=url)
+    ours, its = os.pipe() if through == "a pipe" else os.openpty()
+    with psycopg.connect(url) as bystander:
+        bystander.execute("LOCK TABLE organization_credits IN SHARE MODE")
+        command = [sys.executable, "-m", "gonogo", "run", BOOK, "--at-once", "--without-prefect"]
+        process = subprocess.Popen(
+            command, cwd=project, env=env, stdin=subprocess.DEVNULL, stdout=its, stderr=its, start_new_session=True
+        )
+        os.close(its)
+        wait_for_statement(url, "ALTER TABLE")
+        os.close(ours)
+        bystander.rollback()
+    assert process.wait(timeout=180) == 0
+    found = status(BOOK, project, env)
+    assert (found["status"], found["running"]) == ("done", False)
+
+
 def test_two_runners_never_work_on_one_target(server: Server, guardian: str, project: Path) -> None:
     without_probes(project)
     url = server.database(guardian)

@@ -15,7 +15,7 @@ import httpx
 import psycopg
 import pytest
 from support.book import BOOK, FILES
-from support.browser import CHROMIUM, QUIET_CHROMIUM
+from support.browser import CHROMIUM, PATIENT, QUIET_CHROMIUM
 from support.command import environment, gonogo, start
 from support.waiting import until
 
@@ -152,11 +152,11 @@ def test_the_run_its_plan_and_its_report_open_in_the_ui(
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
         base = f"http://127.0.0.1:{prefect.port}/v2"
         page.goto(f"{base}/runs/flow-run/{flow_run['id']}")
-        expect(page.get_by_text(f"book/one@db {run}").first).to_be_visible(timeout=30_000)
+        expect(page.get_by_text(f"book/one@db {run}").first).to_be_visible(timeout=PATIENT)
         page.goto(f"{base}/artifacts/artifact/{artifacts['book-report']}")
-        expect(page.get_by_text("A book: done").first).to_be_visible(timeout=30_000)
+        expect(page.get_by_text("A book: done").first).to_be_visible(timeout=PATIENT)
         page.goto(f"{base}/artifacts/artifact/{artifacts['book-plan']}")
-        expect(page.get_by_text("010.undo.sql").first).to_be_visible(timeout=30_000)
+        expect(page.get_by_text("010.undo.sql").first).to_be_visible(timeout=PATIENT)
         page.screenshot(path=tmp_path / "plan.png")
         browser.close()
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 
+#: milliseconds that a browser may take on a machine that does other things
+PATIENT = 120_000
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 

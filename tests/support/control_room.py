@@ -18,6 +18,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
+from support.browser import PATIENT
 from support.command import environment, gonogo
 
 
@@ -106,11 +107,12 @@ class ScratchServer:
 def logged_in(browser: Browser, room: ScratchServer) -> Iterator[BrowserContext]:
     """Be somebody in the room, past its password: a window of the browser, which keeps what it loaded."""
     context = browser.new_context(viewport={"width": 1400, "height": 1100})
+    context.set_default_timeout(PATIENT)
     page = context.new_page()
     page.goto(f"{room.address}/v2/deployments")
     page.get_by_role("textbox").first.fill(room.password)
     page.get_by_role("button", name="Login").click()
-    expect(page.get_by_role("link", name="Deployments")).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("link", name="Deployments")).to_be_visible(timeout=PATIENT)
     page.close()
     try:
         yield context
@@ -121,10 +123,12 @@ def logged_in(browser: Browser, room: ScratchServer) -> Iterator[BrowserContext]
 def open_form(page: Page, room: ScratchServer, deployment: str) -> None:
     """Open the launch form of a deployment."""
     page.goto(f"{room.address}/v2/deployments?limit=100")
-    page.get_by_role("link", name=deployment, exact=True).click(timeout=30_000)
-    page.get_by_role("button", name="Run", exact=True).click(timeout=30_000)
+    # the list is drawn again whenever the UI asks for it: on a busy machine no click meets its line
+    where = page.get_by_role("link", name=deployment, exact=True).get_attribute("href", timeout=PATIENT)
+    page.goto(f"{room.address}{where}")
+    page.get_by_role("button", name="Run", exact=True).click(timeout=PATIENT)
     page.get_by_role("menuitem", name="Custom run").click()
-    expect(page.get_by_role("button", name="Submit")).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("button", name="Submit")).to_be_visible(timeout=PATIENT)
 
 
 def choose(page: Any, label: str, option: str) -> None:
@@ -155,7 +159,7 @@ def submit(page: Page) -> str:
             break
         except Exception:  # noqa: BLE001, S112 - it was not sent yet
             continue
-    page.wait_for_url("**/runs/flow-run/**", timeout=30_000)
+    page.wait_for_url("**/runs/flow-run/**", timeout=PATIENT)
     run = page.url.split("/flow-run/")[1].split("?")[0]
     leave(page)
     return run
@@ -171,14 +175,14 @@ def press(page: Page, button: str) -> None:
     with page.expect_response(re.compile(r"/flow_runs/[^/]+/(set_state|resume)")):
         page.get_by_role("button", name=button, exact=True).click()
     # a list that was just chosen from is one, too, until it has closed
-    expect(page.get_by_role("dialog")).to_have_count(0, timeout=30_000)
+    expect(page.get_by_role("dialog")).to_have_count(0, timeout=PATIENT)
     leave(page)
 
 
 def menu(page: Page, room: ScratchServer, run: str, item: str) -> None:
     """Choose from the menu of a flow run."""
     page.goto(f"{room.address}/v2/runs/flow-run/{run}")
-    page.get_by_role("button", name="Open menu").first.click(timeout=30_000)
+    page.get_by_role("button", name="Open menu").first.click(timeout=PATIENT)
     page.get_by_role("menuitem", name=item, exact=True).click()
 
 

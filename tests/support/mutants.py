@@ -423,6 +423,18 @@ MUTANTS = {
         "true",
         ("tests/integration/test_embedded.py", "-k", "last_user"),
     ),
+    "a run ends where nobody reads its output": Mutant(
+        "gonogo/cli/outlet.py",
+        "if error.errno not in _GONE:",
+        "if True:",
+        ("tests/acceptance/test_kill.py", "-k", "nobody_reads"),
+    ),
+    "a lock counts for a moment though what runs after it takes long": Mutant(
+        "gonogo/sql/blocking.py",
+        "(each for each in statements[number + 1 :] if each.lasts)",
+        "(each for each in () if each.lasts)",
+        ("tests/integration/test_lasting.py", "-k", "as_long_as"),
+    ),
 }
 
 

@@ -1,4 +1,4 @@
-"""The rules of the way back: what a rehearsal lets begin, the last safe start, which way is taken, what to type next."""
+"""The rules of rolling back: what a rehearsal lets begin, the last safe start, which way is taken, what to type next."""
 
 from __future__ import annotations
 

@@ -9,7 +9,9 @@ from typing import Any
 from gonogo.core.plan.plan import Plan
 
 #: what may differ without a new decision: when it is launched, and from which files
-_NO_MATTER = frozenset({"seal", "sources", "start", "end", "opens", "end_by", "identity", "sha256", "line"})
+_NO_MATTER = frozenset({"seal", "sources", "commit", "start", "end", "opens", "end_by", "identity", "sha256", "line"})
+#: the parts of a step that are lists of scripts
+_SCRIPTS = frozenset({"scripts", "undo"})
 _MANY, _WIDE, _LONG = 20, 120, 200
 
 
@@ -36,7 +38,10 @@ def _differing(was: Mapping[str, object], now: Mapping[str, object]) -> list[str
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, object]]:
     if isinstance(value, Mapping):
         for key, inner in value.items():
-            if key not in _NO_MATTER:
+            if key in _SCRIPTS and isinstance(inner, list):
+                # what is in them is compared line by line
+                yield f"{path}.{key}", list(dict.fromkeys(str(script["source"]) for script in inner))
+            elif key not in _NO_MATTER:
                 yield from _leaves(inner, f"{path}.{key}" if path else str(key))
     elif isinstance(value, list) and any(isinstance(inner, Mapping) for inner in value):
         for number, inner in enumerate(value):
@@ -52,7 +57,8 @@ def _scripts(plan: Plan, texts: Mapping[str, str]) -> dict[str, str]:
     for step in plan.steps:
         for script in (*step.scripts, *(step.undo or ())):
             text = texts.get(script.sha256, "")
-            found[script.source] = found[script.source] + text if found.get(script.source, text) != text else text
+            known = found.get(script.source, text)
+            found[script.source] = f"{known};\n{text}" if known != text else text
     for script in plan.questions.values():
         found[script.source] = texts.get(script.sha256, "")
     return found

@@ -52,7 +52,9 @@ def data(text: object) -> str:
 
 
 def cell(text: object) -> str:
-    """Return a text as a cell of a Markdown table: `data` with its bars escaped; `-` where it is empty."""
+    """Return a text as a cell of a Markdown table: `data` with its bars escaped, `-` where it is empty; a list line by line."""
+    if isinstance(text, list):
+        return "<br>".join(map(cell, text)) or "-"
     return data(text).replace("|", "\\|") or "-"
 
 

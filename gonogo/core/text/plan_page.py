@@ -52,14 +52,9 @@ def _tasks(plan: Plan, number: int) -> list[str]:
         locks = dict.fromkeys(lock for step in steps for script in step.scripts for lock in script.locks)
         back = dict.fromkeys(script.source for step in steps for script in (step.undo or ())[:20])
         missing = ["**none**"] if any(step.undo is None for step in steps) else []
-        cells = [
-            clock(task.start, plan.zone, plan.start),
-            _task(task),
-            task.owner,
-            "<br>".join(describe_step(step) for step in steps),
-        ]
-        cells += ["<br>".join(list(locks)[:10]), "<br>".join([*missing, *back])]
-        rows.append(cells)
+        does = [describe_step(step) for step in steps]
+        begins = clock(task.start, plan.zone, plan.start)
+        rows.append([begins, _task(task), task.owner, does, list(locks)[:10], [*missing, *back]])
     return table(("clock", "task", "owner", "does", "locks", "rollback"), rows)
 
 
