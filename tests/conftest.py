@@ -23,9 +23,11 @@ settings.register_profile("gonogo", deadline=None)
 settings.load_profile("gonogo")
 #: bytes that the files of a whole run may come to
 _MEMORY = 12 * 1024**3
-# a shell lets nothing of what it starts in the background hear Ctrl-C, and the commands of the tests would inherit that
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# a shell lets nothing of what it starts in the background hear Ctrl-C, and nohup nothing that a terminal was closed: the
+# commands of the tests would inherit that
+for _number, _usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _usual)
 os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
 os.environ.pop("SLACK_BOT_TOKEN", None)
 os.environ.pop("PREFECT_API_URL", None)

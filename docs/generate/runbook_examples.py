@@ -234,6 +234,7 @@ steps:
     undo: [010_orders.undo.sql, 011_items.undo.sql]   # as many as sql has: each reverses its own
     lock_timeout: 500ms
     statement_timeout: 5m
+  - migrations: {folder: db/migrations, since: "20260101120000"}
   - step: fill
     backfill: {table: orders, sql: 020_fill.sql.j2}
     undo: 020_fill.undo.sql
@@ -278,6 +279,15 @@ steps:
     sql: 040_move.sql                                 # ALTER DATABASE archive SET TABLESPACE slow_disks
     undo: 040_move.undo.sql
     again: safe
+"""
+MIGRATIONS = """\
+migrations:
+  folder: ../app
+  tool: alembic
+  command: [uv, run, alembic]
+  since: 5d3700aa1c2e
+  to: 8f12bc90de34
+  record: true
 """
 BACKFILL = """\
 backfill:

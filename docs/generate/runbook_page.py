@@ -19,7 +19,7 @@ from gonogo.core.model.people import Approve, Item, Person
 from gonogo.core.model.rollback import Backup, Rehearsal, Rollback, Switch
 from gonogo.core.model.runbook import Escalation, Gate, Input, Phase, Risk, Runbook, SqlSettings, Target, Task, Updates
 from gonogo.core.model.schedule import Budgets, Freeze, Schedule, Window
-from gonogo.core.model.step import Backfill, Step
+from gonogo.core.model.step import Backfill, MigrationFolder, Step
 from gonogo.core.model.success import Criterion
 
 _INTRO = """\
@@ -178,12 +178,18 @@ SECTIONS: tuple[Section, ...] = (
     ),
     Section(
         model=Step,
-        intro="Exactly one of `sql`, `backfill`, `run`, `http`, `check`, `confirm` and `wait`."
+        intro="Exactly one of `sql`, `migrations`, `backfill`, `run`, `http`, `check`, `confirm` and `wait`."
         " A step with `sql` or `backfill` should have an `undo`: without one the run cannot be rolled back past it."
         " `done_if` and `again` are for statements that no transaction can"
         " hold: see [In doubt](concepts/in-doubt.md).",
         example=runbook_examples.STEP,
         path=("steps", "*"),
+    ),
+    Section(
+        model=MigrationFolder,
+        intro="Changes that another tool keeps: see [Beside your migration tool](concepts/other-tools.md).",
+        example=runbook_examples.MIGRATIONS,
+        path=("migrations",),
     ),
     Section(
         model=Backfill,

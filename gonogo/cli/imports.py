@@ -25,13 +25,23 @@ from gonogo.cli.reviews import (
 from gonogo.cli.rights import examine_target
 from gonogo.core.model.finding import Finding
 from gonogo.core.text.findings.review import Review
+from gonogo.core.text.plain import counted
 from gonogo.errors import BadInput
 from gonogo.importers import read as reader
 from gonogo.importers import write
 from gonogo.importers.accepted import accept
-from gonogo.importers.changes import Migrations, all_pieces
 from gonogo.importers.doctor import examine, summary
+from gonogo.migrations.changes import Change, Migrations, all_pieces
+from gonogo.migrations.choose import between
+from gonogo.migrations.tools.registry import RECORDS
 from gonogo.project import find_project
+
+SinceOption = Annotated[
+    str, typer.Option("--since", help="The newest change that is done already: what comes after it is meant.", show_default=False)
+]
+ToOption = Annotated[
+    str, typer.Option("--to", help="The last change that is meant; the last of all without it.", show_default=False)
+]
 
 
 def doctor(
@@ -40,6 +50,8 @@ def doctor(
     ] = None,
     target: Annotated[str, typer.Option("--target", "-t", help="Look at a target instead: whether it is ready.")] = "",
     runbook: Annotated[str, typer.Option("--runbook", "-b", help="Whose target, where several have one of the name.")] = "",
+    since: SinceOption = "",
+    to: ToOption = "",
     schema: Annotated[Path | None, typer.Option("--schema", "-s", help="SQL that creates what the migrations build on.")] = None,
     superuser: Annotated[
         bool,
@@ -62,13 +74,16 @@ def doctor(
         _examine_target(path, target, runbook, json=json)
         return
     found_changes = reader.read(path)
-    try:
-        made = schema.read_text(encoding="utf-8") if schema else ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"--schema {schema}: {error}") from None
+    done, found_changes.changes = _meant(found_changes, since, to)
+    made = _schema(schema)
     began = clock.monotonic()
     quiet = json or any(file is None for _, file in forms)
-    found = examine(found_changes, lambda text: None if quiet else typer.echo(text, err=True), schema=made, superuser=superuser)
+
+    def tell(text: str) -> None:
+        if not quiet:
+            typer.echo(text, err=True)
+
+    found = examine(found_changes, tell, done=done, schema=made, superuser=superuser)
     accept(found, path, clock.now().astimezone().date())
     told = summary(found, clock.monotonic() - began)
     review = _review(path, found_changes, found.findings, told)
@@ -79,6 +94,19 @@ def doctor(
     elif not write_forms(review, forms):
         show_findings(f"Examined {path}", review)
     raise typer.Exit(outcome_of(review, least))
+
+
+def _schema(file: Path | None) -> str:
+    try:
+        return file.read_text(encoding="utf-8") if file else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"--schema {file}: {error}") from None
+
+
+def _meant(migrations: Migrations, since: str, to: str) -> tuple[list[Change], list[Change]]:
+    """Return the changes that are done already, and those that are meant."""
+    record = RECORDS.get(migrations.form)
+    return between(migrations.changes, since, to, record.key if record else None)
 
 
 def _review(path: Path, migrations: Migrations, findings: list[Finding], told: str) -> Review:
@@ -101,15 +129,26 @@ def _examine_target(path: Path | None, target: str, runbook: str, *, json: bool)
 def import_(
     path: Annotated[Path, typer.Argument(help="A plan in Markdown, or a folder of migrations.", show_default=False)],
     name: Annotated[str, typer.Option("--name", "-n", help="The runbook's name; without one, that of the file or folder.")] = "",
+    since: SinceOption = "",
+    to: ToOption = "",
+    record: Annotated[
+        bool, typer.Option("--record/--no-record", help="Whether each change is recorded in its tool's own table, too.")
+    ] = True,
 ) -> None:
     """Make a runbook of somebody's migrations: a task for each change, its SQL as templates, its rollback if it has one.
 
     Example: [bold]gonogo import db/migrations --name shop-orders[/]
     """
-    found_changes = reader.read(path)
+    found_changes = reader.read(path, own=record)
+    done, found_changes.changes = _meant(found_changes, since, to)
     project = find_project()
-    book = write.write(project.root, write.identifier(name or path.stem), found_changes)
-    say(f"{book}: {len(found_changes.changes)} tasks from {found_changes.form}", "green")
+    kept_by = RECORDS.get(found_changes.form) if record else None
+    book = write.write(
+        project.root, write.identifier(name or path.stem), found_changes, record=kept_by, before=done[-1] if done else None
+    )
+    say(f"{book}: {counted(len(found_changes.changes), 'task')} from {found_changes.form}", "green")
+    if kept_by:
+        say(f"each is recorded in {kept_by.table}, as {kept_by.tool} does; --no-record leaves that out")
     for file, why in found_changes.left_out:
         say(f"left out: {file}: {why}", "yellow")
     one_way = [change.name for change in found_changes.changes if not change.back]

@@ -33,7 +33,7 @@ from gonogo.redaction import redacting
 #: how much of what a program says is kept, in bytes: its end, where the reason stands
 KEPT = 64_000
 #: what every program may know of where it runs
-_KNOWN = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER", "SSL_CERT_FILE", "NODE_PATH")
+KNOWN = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER", "SSL_CERT_FILE", "NODE_PATH")
 #: how libpq's words for a connection are called in an environment: all that it reads there
 _LIBPQ = {each.keyword.decode(): each.envvar.decode() for each in psycopg.pq.Conninfo.get_defaults() if each.envvar}
 #: what says nothing of where a server is, and who comes
@@ -165,7 +165,7 @@ def redactor(environment: Sequence[str], url: str) -> Callable[[str], str]:
 @contextmanager
 def _prepared(environment: Sequence[str], url: str, url_as: str, options: str, copy_of: str) -> Iterator[dict[str, str]]:
     """Make a program's environment; the password of the database is in a file that only this account may read."""
-    given = {name: os.environ[name] for name in (*_KNOWN, *environment) if name in os.environ}
+    given = {name: os.environ[name] for name in (*KNOWN, *environment) if name in os.environ}
     if not url:
         yield given
         return

@@ -21,9 +21,9 @@ from gonogo.core.model.finding import Finding, Level
 from gonogo.core.text.messages import first_line
 from gonogo.errors import BadInput, GonogoError
 from gonogo.importers import write
-from gonogo.importers.changes import Change, Migrations, Piece
 from gonogo.importers.clinic import Clinic, clinic_of
 from gonogo.importers.trial import DENIED, LIMIT, TRUST, Examined, as_tools_do, attempt, statements_of
+from gonogo.migrations.changes import Change, Migrations, Piece
 from gonogo.planning.load import load_runbook
 from gonogo.planning.open import OpenedRunbook
 from gonogo.planning.planner import prepare
@@ -39,12 +39,15 @@ from gonogo.sql.parse import split
 Say = Callable[[str], None]
 
 
-def examine(migrations: Migrations, say: Say, *, schema: str = "", superuser: bool = False) -> Examined:
+def examine(
+    migrations: Migrations, say: Say, *, done: Sequence[Change] = (), schema: str = "", superuser: bool = False
+) -> Examined:
     """Run what was read on a scratch database, and tell all that is wrong with it.
 
     Args:
         migrations: what was read.
         say: where progress is told.
+        done: the changes before these: they are made, and not judged again.
         schema: SQL that makes what is there already.
         superuser: whether they run as a superuser; then they may do everything that this account may.
 
@@ -54,7 +57,7 @@ def examine(migrations: Migrations, say: Say, *, schema: str = "", superuser: bo
     found = Examined(form=migrations.form, changes=len(migrations.changes))
     with clinic_of(superuser=superuser) as clinic:
         try:
-            _examine(migrations, clinic, schema, found, say)
+            _examine(migrations, clinic, done, schema, found, say)
         except BadInput:
             raise
         except (psycopg.Error, GonogoError) as error:
@@ -67,12 +70,13 @@ def examine(migrations: Migrations, say: Say, *, schema: str = "", superuser: bo
     return found
 
 
-def _examine(migrations: Migrations, clinic: Clinic, schema: str, found: Examined, say: Say) -> None:
+def _examine(migrations: Migrations, clinic: Clinic, done: Sequence[Change], schema: str, found: Examined, say: Say) -> None:
     for file, why in migrations.left_out:
         fix = "see whether it belongs to them, and call it so; or move it away"
         found.findings.append(Finding(kind="left out", file=str(file), line=1, what=why, fix=fix))
     with clinic.copied() as base:
         _make_schema(base, schema)
+        _make(done, migrations, base, found)
         with clinic.without_new_roles(), clinic.copied(base) as first:
             kept = _forward(migrations, first, found, say)
             _queries(migrations, first, found)
@@ -89,6 +93,17 @@ def _make_schema(base: str, schema: str) -> None:
         except psycopg.Error as error:
             needs = f"; {TRUST}" if error.sqlstate == DENIED else ""
             raise BadInput(f"--schema: {error.sqlstate} {error.diag.message_primary}{needs}") from None
+
+
+def _make(done: Sequence[Change], migrations: Migrations, url: str, found: Examined) -> None:
+    """Make what was done before; what PostgreSQL does not take of it is told, as all else builds on it."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.prepare_threshold = None
+        for change in done:
+            connection.execute(b"DISCARD ALL")
+            connection.execute(f"SET statement_timeout = '{LIMIT}'".encode())
+            statements = [s for piece in change.forward for s in statements_of(piece, found)]
+            found.findings += as_tools_do(connection, statements, migrations)[1]
 
 
 def _forward(migrations: Migrations, url: str, found: Examined, say: Say) -> dict[str, list[Piece]]:

@@ -11,21 +11,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gonogo.errors import BadInput
-from gonogo.importers.changes import Change, Migrations, Piece, text_of
-from gonogo.importers.folders import ALEMBIC, alembic, read_folder
+from gonogo.migrations.changes import Change, Migrations, Piece, text_of
+from gonogo.migrations.folders import ALEMBIC, alembic, read_folder
 
 
-def read(path: Path) -> Migrations:
+def read(path: Path, *, own: bool = False) -> Migrations:
     """Read a plan or a folder of migrations.
+
+    Args:
+        path: the plan, or the folder.
+        own: whether what Alembic writes for itself is kept: which revision the database is at.
 
     Raises:
         BadInput: there is nothing of the kind.
     """
     try:
         if path.is_dir():
-            return read_folder(path)
+            return read_folder(path, own=own)
         text = text_of(path)
-        return alembic([path]) if path.suffix == ".sql" and ALEMBIC.search(text) else read_plan(path, text)
+        return alembic([path], own=own) if path.suffix == ".sql" and ALEMBIC.search(text) else read_plan(path, text)
     except UnicodeDecodeError:
         raise BadInput(f"{path} is not UTF-8 text") from None
     except OSError as error:

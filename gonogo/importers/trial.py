@@ -12,7 +12,7 @@ import psycopg
 
 from gonogo.core.model.finding import Finding
 from gonogo.errors import BadInput
-from gonogo.importers.changes import Migrations, Piece, all_pieces
+from gonogo.migrations.changes import Migrations, Piece, all_pieces
 from gonogo.sql.parse import Statement, split
 
 #: what the server is given for one statement of a plan

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
 
 from gonogo.errors import BadInput
-from gonogo.importers.changes import Migrations, Piece
+from gonogo.migrations.changes import Change, Migrations, Piece
+from gonogo.migrations.tools.record import Record
 
 _HEAD = """\
 # yaml-language-server: $schema=../runbook.schema.json
@@ -43,6 +45,8 @@ def write(
     kept: Mapping[str, Sequence[Piece]] | None = None,
     *,
     database: str = "embedded",
+    record: Record | None = None,
+    before: Change | None = None,
 ) -> Path:
     """Write a runbook and its templates below a folder; return the runbook's file.
 
@@ -52,9 +56,11 @@ def write(
         migrations: what was read.
         kept: by change, the statements to keep; all of them without it.
         database: the target's database, as a runbook says it.
+        record: how its tool records what is done, where that is to be written, too.
+        before: the change that is done before the first of them, if any.
 
     Raises:
-        BadInput: something of that name is there already.
+        BadInput: something of that name is there already, or no change holds SQL.
     """
     book, templates = folder / "runbooks" / f"{name}.yaml", folder / "sql_templates" / name
     for there in (book, templates):
@@ -64,15 +70,13 @@ def write(
     book.parent.mkdir(parents=True, exist_ok=True)
     tasks, names = [], task_names(migrations)
     for change in migrations.changes:
-        forward = list(kept[change.name]) if kept is not None else change.forward
-        step: dict[str, object] = {}
-        if not forward:
-            continue
-        its_name = names[change.name]
-        step["sql"] = _write(templates / f"{its_name}.sql", forward)
-        if change.back:
-            step["undo"] = _write(templates / f"{its_name}.undo.sql", change.back)
-        tasks.append({"task": its_name, "title": change.title or change.name, "steps": [step]})
+        if forward := list(kept[change.name]) if kept is not None else change.forward:
+            its_name = names[change.name]
+            step = _step(templates / its_name, replace(change, forward=forward), before, record)
+            tasks.append({"task": its_name, "title": change.title or change.name, "steps": [step]})
+            before = change
+    if not tasks:
+        raise BadInput(f"nothing of it is SQL: {migrations.form} of {len(migrations.changes)} changes, and no task comes of them")
     body: dict[str, object] = {
         "runbook": name,
         "title": name,
@@ -90,8 +94,20 @@ def write(
     return book
 
 
-def _write(file: Path, pieces: Sequence[Piece]) -> str:
-    file.write_text("".join(_ended(piece.text) for piece in pieces), encoding="utf-8")
+def _step(template: Path, change: Change, before: Change | None, record: Record | None) -> dict[str, object]:
+    """Write the templates of a change; return its step."""
+    made: dict[str, object] = {}
+    made["sql"] = _write(Path(f"{template}.sql"), change.forward, record.add(change, before) if record else "")
+    if change.back:
+        made["undo"] = _write(Path(f"{template}.undo.sql"), change.back, record.drop(change, before) if record else "")
+    if record:
+        made["keeps"] = {record.table: "it is what the run recorded"}
+    return made
+
+
+def _write(file: Path, pieces: Sequence[Piece], recorded: str) -> str:
+    own = [f"-- for the migration tool itself\n{recorded};\n"] if recorded else []
+    file.write_text("".join([*(_ended(piece.text) for piece in pieces), *own]), encoding="utf-8")
     return file.name
 
 

@@ -19,6 +19,7 @@ from gonogo.core.plan.plan import Plan, PlannedPhase, PlannedStep, PlannedTask, 
 from gonogo.core.plan.seal import seal
 from gonogo.errors import BadInput, Problem
 from gonogo.planning.load import place
+from gonogo.planning.migrations import plan_migrations
 from gonogo.planning.open import OpenedRunbook
 from gonogo.planning.prepared import Prepared
 from gonogo.planning.scripts import Draft, check_no_batch, own_check, program, query, question, request, scripts, words
@@ -46,6 +47,7 @@ def prepare(opened: OpenedRunbook, *, inputs: Mapping[str, Any] | None = None, s
     runbook, file, project, target = opened.runbook, opened.file, opened.project, opened.target
     variables = resolve_inputs(runbook, inputs or {})
     draft = Draft(runbook, file, Templates(project.template_roots), variables, opened.chosen.protected, target)
+    draft.folder = project.files
     try:
         work = _plan_work(draft, on_clock(start or start_of(runbook.schedule), runbook.schedule.zone))
     except OverflowError:
@@ -91,7 +93,7 @@ def _plan_work(draft: Draft, begins: datetime) -> _Work:
 def _plan_of(draft: Draft, project: Project, work: _Work) -> Plan:
     """Put what was planned, and what the runbook says of the whole run, together."""
     runbook, target = draft.runbook, draft.runbook.targets[draft.target]
-    checks = {name: _check(draft, name, runbook.checks[name]) for name in draft.on_target(runbook.checks)}
+    checks = {name: _check(draft, name, runbook.checks[name]) for name in draft.on_target(runbook.checks)} | draft.checks
     questions = {name: script for name, check in checks.items() if (script := _question(draft, name, check, project))}
     return Plan(
         runbook=runbook.runbook,
@@ -257,11 +259,11 @@ def _plan_phase(
     return PlannedPhase(
         name=phase.phase,
         title=phase.title or phase.phase,
-        go_if=draft.on_target(name for name in phase.gate.go_if if name not in (BACKUP_PROVED, REHEARSAL_FRESH)),
+        go_if=_criteria(draft, number, phase),
         before=draft.here(phase.gate.confirm),
         approve=next(iter(draft.here([phase.gate.approve])), None),
         after=draft.here(phase.confirm),
-        verify=draft.on_target(phase.verify),
+        verify=(*draft.on_target(phase.verify), *draft.verify.get(number, ())),
         watch=draft.on_target(phase.watch),
         deferred=phase.deferred,
         at=phase.at,
@@ -278,12 +280,21 @@ def _plan_phase(
     )
 
 
+def _criteria(draft: Draft, number: int, phase: Phase) -> tuple[str, ...]:
+    """Return the checks of a gate: those that the runbook names, and what the record of a migration tool says."""
+    named = (name for name in phase.gate.go_if if name not in (BACKUP_PROVED, REHEARSAL_FRESH))
+    return (*draft.on_target(named), *draft.go_if.get(number, ()))
+
+
 def _plan_task(draft: Draft, phase: int, path: str, task: Task, start: datetime, steps: list[PlannedStep]) -> PlannedTask:
     """Plan a task, and add its steps to those that are there."""
     first = len(steps)
     for s, step in enumerate(task.steps):
         elsewhere = bool(step.only_on) and draft.target not in step.only_on
-        if not elsewhere and (step.check is None or draft.on_target(step.check)):
+        if step.migrations is not None and not elsewhere:
+            where = f"{path}.steps[{s}]"
+            steps += draft.attempt(f"{where}.migrations", plan_migrations, draft, where, phase, task, step, step.migrations) or []
+        elif not elsewhere and (step.check is None or draft.on_target(step.check)):
             steps.append(plan_step(draft, f"{path}.steps[{s}]", phase, task, s, step))
     return PlannedTask(
         name=task.task,
@@ -323,7 +334,7 @@ def _warn(draft: Draft, begins: datetime, ends: datetime, steps: Sequence[Planne
     draft.warnings += [f"checks.{name}: no one uses this check" for name in runbook.checks if name not in used]
     for p, phase in enumerate(runbook.phases):
         approves = phase.gate.approve is not None and bool(draft.here([phase.gate.approve]))
-        if not (draft.on_target(phase.gate.go_if) or approves or draft.here(phase.gate.confirm)):
+        if not (draft.on_target(phase.gate.go_if) or p in draft.go_if or approves or draft.here(phase.gate.confirm)):
             here = f" on {draft.target}" if phase.gate != Gate() else ""
             draft.warnings.append(f"phases[{p}].gate: the gate has no criterion{here}, so it is always go")
     most = runbook.budgets.downtime

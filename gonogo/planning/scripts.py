@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gonogo import clock
+from gonogo.core.model.check import Check
 from gonogo.core.model.check_kinds import Http, Program
 from gonogo.core.model.people import Approve, Item
 from gonogo.core.model.program_text import code_from_input
@@ -46,6 +47,12 @@ class Draft:
     warnings: list[str] = field(default_factory=list)
     #: the tables that the run itself makes
     made: set[str] = field(default_factory=set)
+    #: the project's folder
+    folder: Path = field(default_factory=Path)
+    #: checks that nobody wrote: what a migration tool's own record says; and by phase, those of its gate and its verification
+    checks: dict[str, Check] = field(default_factory=dict)
+    go_if: dict[int, list[str]] = field(default_factory=dict)
+    verify: dict[int, list[str]] = field(default_factory=dict)
 
     def here(self, parts: Iterable[_Asked | None]) -> tuple[_Asked, ...]:
         """Return what people are asked on the target that is planned for."""
@@ -78,12 +85,12 @@ def scripts(draft: Draft, path: str, patterns: Sequence[str]) -> tuple[list[Scri
                 label = draft.templates.label(source, text)
                 statements = draft.attempt(path, split, text, label)
                 if statements is not None:
-                    made += _units(draft, source, label, text, statements, sources)
+                    made += units(draft, source, label, text, statements, sources)
             sources += 1
     return made, sources
 
 
-def _units(draft: Draft, source: str, label: str, text: str, statements: list[Statement], part: int) -> list[Script]:
+def units(draft: Draft, source: str, label: str, text: str, statements: list[Statement], part: int) -> list[Script]:
     """Return the scripts of one source: itself, or its statements where one of them must run alone."""
     if not statements:
         draft.problems.append(Problem(file=label, message="holds no SQL; a step that does nothing is a mistake"))

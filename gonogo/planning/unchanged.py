@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from gonogo.planning.migrations import migration_files
 from gonogo.planning.open import OpenedRunbook
 from gonogo.planning.sources import Library, digest_sources, own_checks_of, patterns_of, resolve_inputs
 
@@ -20,6 +21,7 @@ def sources_of(opened: OpenedRunbook, inputs: Mapping[str, Any]) -> str:
     names = [name for pattern in patterns_of(opened.runbook) for name in library.find(pattern, opened.name)]
     library.used.update(map(library.file, names))
     library.used |= own_checks_of(opened.runbook, opened.project.files)
+    library.used |= migration_files(opened.runbook, opened.project.files)
     if templates := [name for name in names if name.endswith(".j2")]:
         from gonogo.planning.templates import Templates  # noqa: PLC0415 - Jinja2 is for those who have templates
 

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from support.command import environment, gonogo
 from support.public_migrations import write_migrations
-from support.servers import open_folder
+from support.servers import Server, open_folder
 
 PLAN = """\
 # Shop migration
@@ -304,7 +305,7 @@ def test_what_a_folder_holds_is_read_as_its_tool_reads_it_and_what_is_not_is_nam
     found = doctor(clinic, tmp_path / "migrations", code=10 if told else 0)
     assert {(Path(f["file"]).name, f["kind"]) for f in found["findings"]} == told, found["findings"]
     assert (found["changes"], len(found["restores"])) == (changes, restores)
-    made = gonogo("import", tmp_path / "migrations", "--name", "made", cwd=clinic, env=environment())
+    made = gonogo("import", tmp_path / "migrations", "--name", "made", "--no-record", cwd=clinic, env=environment())
     assert made.returncode == 0, made.stdout + made.stderr
     assert all((Path(f["file"]).name in made.stdout) for f in found["findings"] if f["kind"] == "left out")
     if not told:
@@ -526,7 +527,7 @@ def test_what_was_read_becomes_a_runbook_that_validates_and_runs(tmp_path: Path,
     folder = lay(tmp_path, FORMS["golang-migrate"][1])
     (tmp_path / "runbooks").mkdir(exist_ok=True)
     env = environment(TEST_URL=url)
-    made = gonogo("import", folder, "--name", "shop", cwd=tmp_path, env=env)
+    made = gonogo("import", folder, "--name", "shop", "--no-record", cwd=tmp_path, env=env)
     assert made.returncode == 0, made.stdout + made.stderr
     assert "2 of them have no rollback: 2_b, 10_c" in made.stdout
     book = tmp_path / "runbooks/shop.yaml"
@@ -534,7 +535,7 @@ def test_what_was_read_becomes_a_runbook_that_validates_and_runs(tmp_path: Path,
     assert gonogo("validate", "shop", cwd=tmp_path, env=env).returncode == 0
     done = gonogo("run", "shop", "--without-prefect", cwd=tmp_path, env=env)
     assert done.returncode == 0, done.stdout + done.stderr
-    again = gonogo("import", folder, "--name", "shop", cwd=tmp_path, env=env)
+    again = gonogo("import", folder, "--name", "shop", "--no-record", cwd=tmp_path, env=env)
     assert again.returncode == 2
     assert "is there already; choose another --name" in again.stderr
 
@@ -557,3 +558,51 @@ def test_what_cannot_be_read_is_one_clear_line(tmp_path: Path, name: str, text: 
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_what_is_done_already_is_made_and_not_judged_again(clinic: Path, tmp_path: Path) -> None:
+    for number, text in enumerate(
+        ("CREATE TABLE a (id int);", "SELECT nothing FROM nowhere;", "ALTER TABLE a ADD b int;", "DROP TABLE a;"), 1
+    ):
+        (tmp_path / f"{number}_c.up.sql").write_text(text)
+    found = doctor(clinic, tmp_path, "--since", "2_c", "--to", "3", code=10)
+    assert {(Path(f["file"]).name, f["kind"]) for f in found["findings"]} == {
+        ("2_c.up.sql", "refused"),
+        ("3_c.up.sql", "blocks"),
+        ("3_c.up.sql", "no rollback"),
+    }, "what PostgreSQL does not take of what is done is told, as all else builds on it"
+    assert found["changes"] == 1
+    refused = gonogo("doctor", tmp_path, "--since", "9", cwd=clinic, env=environment())
+    assert (refused.returncode, refused.stderr.strip()) == (
+        2,
+        "gonogo: there is no change '9'; the last ones are 1_c, 2_c, 3_c, 4_c",
+    )
+
+
+def test_an_import_of_what_is_pending_records_it_as_the_tool_does(server: Server, tmp_path: Path) -> None:
+    url, folder = server.database(), tmp_path / "db"
+    folder.mkdir()
+    for number, name in enumerate("abc", 1):
+        (folder / f"{number}_{name}.up.sql").write_text(UP.format(name))
+        (folder / f"{number}_{name}.down.sql").write_text(DOWN.format(name))
+    with psycopg.connect(url) as connection:
+        connection.execute(UP.format("a").encode())
+        connection.execute("CREATE TABLE schema_migrations (version bigint NOT NULL PRIMARY KEY, dirty boolean NOT NULL)")
+        connection.execute("INSERT INTO schema_migrations VALUES (1, false)")
+    env = environment(TEST_URL=url)
+    assert gonogo("init", ".", cwd=tmp_path, env=env).returncode == 0
+    made = gonogo("import", "db", "--since", "1", "--name", "shop", cwd=tmp_path, env=env)
+    assert made.returncode == 0, made.stderr
+    assert "2 tasks from golang-migrate" in made.stdout
+    assert "each is recorded in schema_migrations, as golang-migrate does; --no-record leaves that out" in made.stdout
+    book = tmp_path / "runbooks" / "shop.yaml"
+    book.write_text(book.read_text().replace("embedded", "$TEST_URL"))
+    assert gonogo("run", "shop", "--without-prefect", cwd=tmp_path, env=env).returncode == 0
+
+    def stands() -> object:
+        with psycopg.connect(url) as connection:
+            return connection.execute("SELECT version, dirty FROM schema_migrations").fetchall()
+
+    assert stands() == [(3, False)]
+    assert gonogo("rollback", "shop", "--reason", "x", "--without-prefect", cwd=tmp_path, env=env).returncode == 11
+    assert stands() == [(1, False)]

@@ -358,7 +358,7 @@ MUTANTS = {
         ("tests/integration/test_rights_by_level.py", "-k", "member_of"),
     ),
     "a file that is left out is not named": Mutant(
-        "gonogo/importers/folders.py",
+        "gonogo/migrations/folders.py",
         "            _name_what_is_left_out(folder, found)\n",
         "",
         ("tests/acceptance/test_doctor.py", "-k", "callbacks"),
@@ -434,6 +434,18 @@ MUTANTS = {
         "(each for each in statements[number + 1 :] if each.lasts)",
         "(each for each in () if each.lasts)",
         ("tests/integration/test_lasting.py", "-k", "as_long_as"),
+    ),
+    "a change of another tool is done and not recorded": Mutant(
+        "gonogo/planning/migrations.py",
+        'add = record.add(change, before) if record else ""',
+        'add = ""',
+        ("tests/acceptance/test_other_tools.py", "-k", "dbmate"),
+    ),
+    "nobody asks the tool whether it is done already": Mutant(
+        "gonogo/planning/migrations.py",
+        "of_phase.setdefault(phase, []).append(name)",
+        "pass",
+        ("tests/acceptance/test_other_tools.py", "-k", "dbmate"),
     ),
 }
 

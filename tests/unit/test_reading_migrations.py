@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gonogo.importers.changes import unwrapped
 from gonogo.importers.read import read_plan
+from gonogo.migrations.changes import unwrapped
 
 ONLY_LOOK = (
     "SELECT count(*) FROM a",

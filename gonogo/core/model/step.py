@@ -24,6 +24,26 @@ class Backfill(Part):
     batch: Annotated[int, Field(ge=1, le=1_000_000)] = Field(default=1000, description="How many rows a batch takes.")
 
 
+class MigrationFolder(Part):
+    """A folder of migrations that another tool keeps: some of its changes, each a step with its rollback."""
+
+    folder: str = Field(description="The folder, from the project's.", min_length=1)
+    tool: str = Field(
+        default="",
+        description="The tool that keeps it, such as `dbmate`; without one, it is recognised by its files. Of `alembic` the"
+        " folder is that of `alembic.ini`; it writes its SQL itself, as the plan is made.",
+    )
+    command: Names = Field(default=(), description="How Alembic is started, such as `[uv, run, alembic]`; without it, `alembic`.")
+    since: str = Field(
+        default="", description="The change after which it begins: the newest one that is done already. Without one, the first."
+    )
+    to: str = Field(default="", description="The last change that is done; without one, the folder's last.")
+    record: bool = Field(
+        default=True,
+        description="Whether each change is recorded in the tool's own table, in its transaction, and its undo takes that back.",
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepKind:
     """What is true of a kind of step, whatever it does: the row that stands at its field.
@@ -85,6 +105,10 @@ class Step(Part):
     wait: Annotated[Duration | None, StepKind(external=False, planned=True, verb="wait")] = Field(
         default=None, description="How long to wait; the watch goes on meanwhile."
     )
+    migrations: MigrationFolder | None = Field(
+        default=None,
+        description="Changes that another migration tool keeps, each a step of kind `sql` with the rollback that the tool has.",
+    )
     undo: Undo | None = Field(
         default=None,
         description="The templates that reverse it. As many as `sql` has, and each reverses its own; "
@@ -132,15 +156,23 @@ class Step(Part):
 
     @model_validator(mode="after")
     def _one_kind(self) -> Step:
-        kinds = [kind for kind in STEP_KINDS if getattr(self, kind) is not None]
+        kinds = [kind for kind in (*STEP_KINDS, "migrations") if getattr(self, kind) is not None]
         if len(kinds) != 1:
             found = " and ".join(kinds) or "none of them"
-            raise ValueError(f"a step does exactly one of {', '.join(STEP_KINDS)}; this one has {found}")
+            raise ValueError(f"a step does exactly one of {', '.join((*STEP_KINDS, 'migrations'))}; this one has {found}")
+        if self.migrations is not None:
+            self._says_nothing_that_the_folder_says()
+            return self
         self._undo_is_of_its_kind(kinds[0])
         self._rows_can_be_counted(kinds[0])
         if empty := [key for key in ("sql", "check", "confirm", "undo") if getattr(self, key) == ()]:
             raise ValueError(f"{empty[0]}: an empty list names nothing" + ("; write `nothing`" if empty[0] == "undo" else ""))
         return self
+
+    def _says_nothing_that_the_folder_says(self) -> None:
+        for key in ("step", "undo", "rows", "done_if", "journal", "within"):
+            if getattr(self, key) not in (None, ""):
+                raise ValueError(f"{key}: `migrations` is a step for each change of the folder, which has its own")
 
     def _undo_is_of_its_kind(self, kind: str) -> None:
         if self.undo in (None, (), ("nothing",)):
@@ -168,7 +200,8 @@ class Step(Part):
     @property
     def kind(self) -> str:
         """What sort of step it is."""
-        return next(kind for kind in STEP_KINDS if getattr(self, kind) is not None)
+        # a change of another tool is SQL, as any other
+        return next((kind for kind in STEP_KINDS if getattr(self, kind) is not None), "sql")
 
 
 STEP_KINDS: Mapping[str, StepKind] = {

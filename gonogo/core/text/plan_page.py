@@ -8,7 +8,7 @@ from gonogo.core.engine.budgets import expected_downtime
 from gonogo.core.engine.rehearsal import last_safe_start
 from gonogo.core.engine.state import State
 from gonogo.core.model.duration import say_duration
-from gonogo.core.plan.plan import Plan, PlannedPhase, PlannedTask
+from gonogo.core.plan.plan import Plan, PlannedPhase, PlannedStep, PlannedTask
 from gonogo.core.text.messages import clock
 from gonogo.core.text.plain import table
 from gonogo.core.text.steps import describe_step
@@ -129,8 +129,15 @@ def _before(plan: Plan) -> list[str]:
         lines.append(f"- **not rehearsed**: {rehearsal.waived}")
     elif rehearsal:
         lines.append(f"- it must have been rehearsed, forward and back, {say_duration(rehearsal.fresh_for)} ago at most")
-    lines += [f"- the undo of {step.name} loses nothing: {step.keeps}" for step in plan.steps if step.destroys and step.keeps]
+    lines += [f"- the undo of {step.name} loses nothing{why}" for step in plan.steps for why in _kept(step)]
     return lines
+
+
+def _kept(step: PlannedStep) -> list[str]:
+    """Return why the undo of a step loses nothing of the tables that it destroys something of, where somebody said so."""
+    if isinstance(step.keeps, str):
+        return [f": {step.keeps}"] if step.keeps and step.destroys else []
+    return [f" of {table}: {why}" for table, why in step.keeps.items() if table in step.destroys]
 
 
 def _word(text: str) -> str:

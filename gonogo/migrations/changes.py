@@ -30,6 +30,8 @@ class Change:
 
     name: str
     title: str = ""
+    #: its file, or its folder, from the top of the folder that was read
+    path: str = ""
     forward: list[Piece] = field(default_factory=list)
     back: list[Piece] = field(default_factory=list)
 
@@ -43,6 +45,8 @@ class Migrations:
     #: whether all of it is for one night, and not for many: what one change makes is new to the next one, too
     for_one_night: bool = False
     changes: list[Change] = field(default_factory=list)
+    #: the change that must be done before the first of them, where the tool says so
+    after: str = ""
     #: queries that change nothing
     queries: list[Piece] = field(default_factory=list)
     #: rollbacks that belong to no change

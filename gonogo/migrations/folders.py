@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 
 from gonogo.errors import BadInput
-from gonogo.importers.changes import Change, Migrations, Piece, text_of, unwrapped
+from gonogo.migrations.changes import Change, Migrations, Piece, text_of, unwrapped
 
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 
@@ -37,6 +38,7 @@ _BACK_FROM = {
 _TOOLS_OWN = re.compile(r"^--\s*(?:\+\w+\s|migrate:|rambler\s|//\s*@)|^#\s*---", re.MULTILINE | re.IGNORECASE)
 #: what `alembic upgrade --sql` and `alembic downgrade --sql` write before each revision, and what they write for themselves
 ALEMBIC = re.compile(r"^-- Running (upgrade|downgrade) (.*?) ?-> ?([^,\n]*)(?:, (.*))?$", re.MULTILINE)
+_TRANSACTIONS = re.compile(r"^(BEGIN|COMMIT);[ \t]*$", re.MULTILINE)
 _ALEMBICS_OWN = re.compile(
     r"^(BEGIN|COMMIT|(CREATE TABLE|INSERT INTO|UPDATE|DELETE FROM|DROP TABLE)\s+(\S+\.)?\"?alembic_version\b[^;]*);[ \t]*$",
     re.MULTILINE,
@@ -47,14 +49,21 @@ _DOWN_NAME = re.compile(r"[._-](down|undo|rollback|revert)$", re.IGNORECASE)
 _UP_NAME = re.compile(r"[._-](up|do|forward)$", re.IGNORECASE)
 
 
-def read_folder(folder: Path) -> Migrations:
+def read_folder(folder: Path, *, own: bool = False) -> Migrations:
     """Read a folder of migrations.
+
+    Args:
+        folder: its path.
+        own: whether what Alembic writes for itself is kept: which revision the database is at.
 
     Raises:
         BadInput: it has none that is recognised.
     """
-    for reader in (_sqitch, _diesel, _golang_migrate, _flyway, _in_one_file, _alembic_in, _numbered):
+    written_by_alembic = partial(_alembic_in, own=own)
+    for reader in (_sqitch, _diesel, _golang_migrate, _flyway, _in_one_file, written_by_alembic, _numbered):
         if (found := reader(folder)) and found.changes:
+            for change in found.changes:
+                change.path = Path(change.forward[0].file).relative_to(folder).as_posix() if change.forward else ""
             _name_what_is_left_out(folder, found)
             return found
     raise BadInput(
@@ -191,38 +200,54 @@ def _turned(form: str, turn: re.Pattern[str], files: Iterable[tuple[Path, str]])
     return found
 
 
-def _alembic_in(folder: Path) -> Migrations | None:
+def _alembic_in(folder: Path, *, own: bool) -> Migrations | None:
     files = sorted(folder.glob("*.sql"))
     others = [file for file in files if not ALEMBIC.search(text_of(file))]
     if len(others) == len(files) or all(_NUMBERED.match(file.name) for file in files):
         return None
     if others:
         raise BadInput(f"{others[0]} lies beside what Alembic wrote, and is not Alembic's: read it by itself, or move it away")
-    return alembic(files)
+    return alembic(files, own=own)
 
 
-def alembic(files: Iterable[Path]) -> Migrations:
-    """Read what Alembic wrote as SQL: the revisions in the order in which they are made, each with its downgrade."""
+def alembic(files: Iterable[Path], *, own: bool) -> Migrations:
+    """Read files that Alembic wrote as SQL: the revisions in the order in which they are made, each with its downgrade.
+
+    Args:
+        files: their paths.
+        own: whether what it writes for itself, the revision that the database is at, is kept.
+    """
+    return alembic_texts([(str(file), text_of(file)) for file in files], own=own)
+
+
+def alembic_texts(texts: Iterable[tuple[str, str]], *, own: bool) -> Migrations:
+    """Read what Alembic wrote as SQL.
+
+    Args:
+        texts: what it wrote, each with what it is called.
+        own: whether what it writes for itself, the revision that the database is at, is kept.
+    """
     changes: dict[str, Change] = {}
     backs: dict[str, list[Piece]] = {}
-    for file in files:
-        text = text_of(file)
-        # its own book-keeping is left out, and its lines stay, so that what is said of the others is where they stand
-        kept = _ALEMBICS_OWN.sub(lambda own: "\n" * own.group().count("\n"), text)
+    begins_after = ""
+    for file, text in texts:
+        # what is left out leaves its lines, so that what is said of the others is where they stand
+        kept = (_TRANSACTIONS if own else _ALEMBICS_OWN).sub(lambda found: "\n" * found.group().count("\n"), text)
         marks = list(ALEMBIC.finditer(kept))
         for mark, after in zip_longest(marks, marks[1:]):
             body = kept[mark.end() : after.start() if after else len(kept)]
             line = kept[: mark.end()].count("\n") + 1
-            pieces = [_piece(file, body, line)] if _COMMENT.sub("", body).strip() else []
+            pieces = [Piece(text=unwrapped(body), file=file, line=line)] if _COMMENT.sub("", body).strip() else []
             direction, source, target, title = mark.groups()
             if direction == "upgrade":
                 name = target.strip()
+                begins_after = begins_after if changes else source.strip()
                 changes[name] = Change(name=name, title=title or "", forward=pieces)
             else:
                 backs[source.strip()] = pieces
     for name, change in changes.items():
         change.back = backs.get(name, [])
-    return Migrations(form="Alembic", changes=list(changes.values()))
+    return Migrations(form="Alembic", changes=list(changes.values()), after=begins_after)
 
 
 def _numbered(folder: Path) -> Migrations | None:

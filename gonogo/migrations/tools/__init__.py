@@ -1,0 +1,1 @@
+"""How each tool records what is done: one module a tool."""

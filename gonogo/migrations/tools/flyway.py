@@ -1,0 +1,56 @@
+"""Flyway: `flyway_schema_history`, a row for each script, with the CRC-32 of its lines.
+
+https://documentation.red-gate.com/flyway/flyway-concepts/migrations/flyway-schema-history-table
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+
+from gonogo.migrations.changes import Change, text_of
+from gonogo.migrations.tools.record import Record, file_of, literal
+
+_TABLE = "flyway_schema_history"
+
+
+def _key(change: Change) -> str:
+    return change.path
+
+
+def _checksum(change: Change) -> int:
+    """Return the sum over a file's lines without their ends, as a signed number of 32 bits."""
+    lines = re.split(r"\r\n|\r|\n", text_of(file_of(change)))
+    found = 0
+    # what follows the last line's end is no line
+    for line in lines if lines[-1] else lines[:-1]:
+        found = zlib.crc32(line.encode(), found)
+    return found - 2**32 if found >= 2**31 else found
+
+
+def _add(change: Change, _: Change | None) -> str:
+    known = re.fullmatch(r"V(\d[\d._]*)__(.+)", change.name)
+    version = literal(known[1].replace("_", ".")) if known else "NULL"
+    described = (known[2] if known else change.name.removeprefix("R__")).replace("_", " ")
+    columns = {
+        "installed_rank": f"(SELECT coalesce(max(installed_rank), 0) + 1 FROM {_TABLE})",
+        "version": version,
+        "description": literal(described),
+        "type": "'SQL'",
+        "script": literal(_key(change)),
+        "checksum": str(_checksum(change)),
+        "installed_by": "current_user",
+        "execution_time": "0",
+        "success": "true",
+    }
+    return f"INSERT INTO {_TABLE} ({', '.join(columns)}) VALUES ({', '.join(columns.values())})"
+
+
+RECORD = Record(
+    tool="Flyway",
+    table=_TABLE,
+    key=_key,
+    done=f"SELECT script::text FROM {_TABLE} WHERE success AND type = 'SQL'",
+    add=_add,
+    drop=lambda change, _: f"DELETE FROM {_TABLE} WHERE script = {literal(_key(change))}",
+)
