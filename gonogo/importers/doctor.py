@@ -189,7 +189,7 @@ def _rollbacks(
                     say(f"{change.name}: forward, back, and compared")
                     with clinic.without_new_roles(), clinic.copied(walk) as copy:
                         _judge(change, _there_and_back(prepared, planned[task], copy, project), found)
-            if kept[change.name] and not change.back:
+            if kept[change.name] and not change.back and not change.nothing_to_reverse:
                 first = change.forward[0]
                 what = f"{change.title or change.name} has no rollback"
                 fix = "write one; `undo: nothing` says that there is nothing to reverse"

@@ -100,6 +100,8 @@ def _step(template: Path, change: Change, before: Change | None, record: Record 
     made["sql"] = _write(Path(f"{template}.sql"), change.forward, record.add(change, before) if record else "")
     if change.back:
         made["undo"] = _write(Path(f"{template}.undo.sql"), change.back, record.drop(change, before) if record else "")
+    elif change.nothing_to_reverse:
+        made["undo"] = "nothing"
     if record:
         made["keeps"] = {record.table: "it is what the run recorded"}
     return made

@@ -34,6 +34,8 @@ class Change:
     path: str = ""
     forward: list[Piece] = field(default_factory=list)
     back: list[Piece] = field(default_factory=list)
+    #: whether its author says that there is nothing to reverse
+    nothing_to_reverse: bool = False
 
 
 @dataclass(kw_only=True)

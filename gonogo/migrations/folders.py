@@ -15,6 +15,7 @@ from pathlib import Path
 
 from gonogo.errors import BadInput
 from gonogo.migrations.changes import Change, Migrations, Piece, text_of, unwrapped
+from gonogo.migrations.liquibase import liquibase
 
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 
@@ -60,7 +61,7 @@ def read_folder(folder: Path, *, own: bool = False) -> Migrations:
         BadInput: it has none that is recognised.
     """
     written_by_alembic = partial(_alembic_in, own=own)
-    for reader in (_sqitch, _diesel, _golang_migrate, _flyway, _in_one_file, written_by_alembic, _numbered):
+    for reader in (_sqitch, liquibase, _diesel, _golang_migrate, _flyway, _in_one_file, written_by_alembic, _numbered):
         if (found := reader(folder)) and found.changes:
             for change in found.changes:
                 change.path = Path(change.forward[0].file).relative_to(folder).as_posix() if change.forward else ""
@@ -68,8 +69,8 @@ def read_folder(folder: Path, *, own: bool = False) -> Migrations:
             return found
     raise BadInput(
         f"{folder} holds no migrations that are recognised: golang-migrate (1_x.up.sql), Flyway (V1__x.sql), diesel and Prisma (a"
-        " folder each), sqitch (sqitch.plan), dbmate, goose and others that write both ways into one file, what alembic upgrade"
-        " --sql writes, or numbered files"
+        " folder each), sqitch (sqitch.plan), Liquibase (formatted SQL), dbmate, goose and others that write both ways into one"
+        " file, what alembic upgrade --sql writes, or numbered files"
     )
 
 

@@ -111,8 +111,10 @@ def _planned(
     settings = draft.runbook.sql
     add = record.add(change, before) if record else ""
     forward = _scripts(draft, path, change.forward, add)
-    undo = None
-    if change.back:
+    undo: tuple[Script, ...] | None = None
+    if change.nothing_to_reverse and not record:
+        undo = ()
+    elif change.back:
         undo = tuple(_scripts(draft, path, change.back, record.drop(change, before) if record else ""))
     else:
         draft.warnings.append(f"{path}: {change.name} has no rollback, so the run cannot be rolled back past it")

@@ -90,10 +90,13 @@ def split(text: str, file: str) -> list[Statement]:
         raise BadInput(Problem(file=file, line=_deep_line(text), message=message)) from None
     raw = text.encode()
     statements, problems = [], []
+    line, counted = 1, 0
     for item in tree.stmts:
         length = item.stmt_len or len(raw) - item.stmt_location
         piece = raw[item.stmt_location : item.stmt_location + length].decode()
-        line = raw[: item.stmt_location].count(b"\n") + 1
+        # from where the last one began: counted from the top, many statements would take the square of their time
+        line += raw.count(b"\n", counted, item.stmt_location)
+        counted = item.stmt_location
         node = item.stmt.WhichOneof("node") or ""
         inner = getattr(item.stmt, node)
         if why := _refusal(node, inner):
