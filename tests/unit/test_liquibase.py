@@ -1,4 +1,4 @@
-"""Liquibase formatted SQL is read changeset by changeset, each line where it stands; what is not understood is refused or named."""
+"""Liquibase's formatted SQL is read changeset by changeset, with its lines; what is not understood is refused or named."""
 
 from __future__ import annotations
 
