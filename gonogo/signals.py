@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 _ASKS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_WORDS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "its terminal was closed"}
+_heard: list[int] = []
 
 
 @contextmanager
@@ -23,6 +25,7 @@ def heard(act: Callable[[], None]) -> Iterator[None]:
     """
 
     def hear(number: int, _: object) -> None:
+        _heard.append(number)
         if number == signal.SIGHUP:
             _leave_the_terminal()
         act()
@@ -36,6 +39,11 @@ def heard(act: Callable[[], None]) -> Iterator[None]:
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
+
+
+def asked_by() -> str:
+    """Say what asked this process to end; the newest, where several did."""
+    return _WORDS[signal.Signals(_heard[-1])] if _heard else "it was asked to end"
 
 
 def ignore() -> None:

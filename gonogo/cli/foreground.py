@@ -149,7 +149,7 @@ def _holding_on_signals(runner: LiveRunner, display: Display) -> Iterator[None]:
         except KeyboardInterrupt:
             signals.ignore()
             display.line("stopping: the running statement is cancelled and the run is held", "yellow")
-            runner.hold_now("interrupted (Ctrl-C, SIGTERM, or its terminal was closed)")
+            runner.hold_now(f"interrupted: {signals.asked_by()}")
 
 
 def answer(found: runs.FoundRun, opened: OpenedRunbook, json: bool, text: str, *, hint: bool = True) -> None:

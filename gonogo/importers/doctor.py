@@ -225,7 +225,7 @@ def _prepared(migrations: Migrations, kept: dict[str, list[Piece]], project: Pro
             good.append(change)
         except BadInput as error:
             first, problem = change.forward[0], error.problems[0]
-            what = f"it cannot be gone through as it is: {problem.message.splitlines()[0]}"
+            what = f"no rehearsal can be made of it: {problem.message.splitlines()[0]}"
             found.findings.append(Finding(kind="not examined", file=first.file, line=first.line, what=what))
     return _plan_of(replace(migrations, changes=good), kept, project.root / "good") if good else None
 

@@ -219,7 +219,7 @@ def test_ctrl_c_holds_the_run_says_how_to_go_on_and_resume_ends_it(server: Serve
     assert process.returncode == expected_exit, output
     assert "gonogo resume" in output
     assert "Traceback" not in output
-    assert status(BOOK, project, env)["held"].startswith("interrupted")
+    assert status(BOOK, project, env)["held"] == "interrupted: Ctrl-C"
     assert gonogo("resume", BOOK, "--without-prefect", cwd=project, env=env).returncode == 0
 
 
@@ -247,7 +247,7 @@ def test_a_terminal_that_is_closed_holds_the_run_as_ctrl_c_does(server: Server, 
         os.close(ours)
         assert process.wait(timeout=180) == 4
     found = status(BOOK, project, env)
-    assert found["held"].startswith("interrupted")
+    assert found["held"] == "interrupted: its terminal was closed"
     assert not found["running"]
     assert gonogo("resume", BOOK, "--without-prefect", cwd=project, env=env).returncode == 0
 
