@@ -31,7 +31,7 @@ from gonogo.importers import read as reader
 from gonogo.importers import write
 from gonogo.importers.accepted import accept
 from gonogo.importers.doctor import examine, summary
-from gonogo.migrations.changes import Change, Migrations, all_pieces
+from gonogo.migrations.changes import Change, Migrations, all_pieces, require_no_placeholder
 from gonogo.migrations.choose import between
 from gonogo.migrations.tools.registry import RECORDS
 from gonogo.project import find_project
@@ -141,6 +141,7 @@ def import_(
     """
     found_changes = reader.read(path, own=record)
     done, found_changes.changes = _meant(found_changes, since, to)
+    require_no_placeholder(found_changes)
     project = find_project()
     kept_by = RECORDS.get(found_changes.form) if record else None
     book = write.write(

@@ -23,7 +23,7 @@ from gonogo.errors import BadInput, GonogoError
 from gonogo.importers import write
 from gonogo.importers.clinic import Clinic, clinic_of
 from gonogo.importers.trial import DENIED, LIMIT, TRUST, Examined, as_tools_do, attempt, statements_of
-from gonogo.migrations.changes import Change, Migrations, Piece
+from gonogo.migrations.changes import Change, Migrations, Piece, say_placeholder
 from gonogo.planning.load import load_runbook
 from gonogo.planning.open import OpenedRunbook
 from gonogo.planning.planner import prepare
@@ -74,6 +74,9 @@ def _examine(migrations: Migrations, clinic: Clinic, done: Sequence[Change], sch
     for file, why in migrations.left_out:
         fix = "see whether it belongs to them, and call it so; or move it away"
         found.findings.append(Finding(kind="left out", file=str(file), line=1, what=why, fix=fix))
+    for place, line, words in migrations.placeholders:
+        fix = "examine what the tool makes of it, or write what stands there"
+        found.findings.append(Finding(kind="refused", file=place, line=line, what=say_placeholder(words), fix=fix))
     with clinic.copied() as base:
         _make_schema(base, schema)
         _make(done, migrations, base, found)

@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from gonogo.errors import BadInput
-from gonogo.migrations.changes import Change, Migrations, Piece
+from gonogo.migrations.changes import Change, Migrations, Piece, ended
 from gonogo.migrations.tools.record import Record
 
 _HEAD = """\
@@ -109,11 +109,5 @@ def _step(template: Path, change: Change, before: Change | None, record: Record 
 
 def _write(file: Path, pieces: Sequence[Piece], recorded: str) -> str:
     own = [f"-- for the migration tool itself\n{recorded};\n"] if recorded else []
-    file.write_text("".join([*(_ended(piece.text) for piece in pieces), *own]), encoding="utf-8")
+    file.write_text("".join([*(ended(piece.text) for piece in pieces), *own]), encoding="utf-8")
     return file.name
-
-
-def _ended(text: str) -> str:
-    """Return SQL with a semicolon at its end, which no comment may swallow."""
-    text = text.rstrip()
-    return f"{text}\n" if text.endswith(";") and "--" not in text.splitlines()[-1] else f"{text}\n;\n"

@@ -7,6 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gonogo.errors import BadInput, Problem
+
+#: how many places are told at once
+_FEW = 20
 #: what a tool, or a person, puts around all of a file; gonogo commits each script together with its event
 _BLANK = r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)*"
 _WORD = r"(?:\s+(?:WORK|TRANSACTION))?\s*;"
@@ -53,6 +57,8 @@ class Migrations:
     queries: list[Piece] = field(default_factory=list)
     #: rollbacks that belong to no change
     loose: list[Piece] = field(default_factory=list)
+    #: what is in them that only their tool can fill in: file, line, and the words
+    placeholders: list[tuple[str, int, str]] = field(default_factory=list)
     #: files that hold no change, and why
     left_out: list[tuple[Path, str]] = field(default_factory=list)
     #: boxes of checklists
@@ -81,9 +87,33 @@ def unwrapped(text: str) -> str:
     return begin[1] + blank + text[begin.end() : commit.start()].rstrip(" \t") + commit[1]
 
 
+def ended(text: str) -> str:
+    """Return SQL with a semicolon at its end, which no comment may swallow."""
+    text = text.rstrip()
+    return f"{text}\n" if text.endswith(";") and "--" not in text.splitlines()[-1] else f"{text}\n;\n"
+
+
 def all_pieces(migrations: Migrations) -> Iterable[Piece]:
     """Return everything that was read, in the order in which it stands."""
     for change in migrations.changes:
         yield from change.forward
         yield from change.back
     yield from (*migrations.loose, *migrations.queries)
+
+
+def require_no_placeholder(migrations: Migrations) -> None:
+    """Refuse what only its tool can fill in: as it stands it would be wrong, or text in somebody's rows.
+
+    Raises:
+        BadInput: there is such a place.
+    """
+    if migrations.placeholders:
+        problems = [
+            Problem(file=file, line=line, message=say_placeholder(words)) for file, line, words in migrations.placeholders
+        ]
+        raise BadInput(*problems[:_FEW])
+
+
+def say_placeholder(words: str) -> str:
+    """Say what is wrong with a place that only its tool can fill in."""
+    return f"{words} is filled in by its tool, and what stands there is not known here"

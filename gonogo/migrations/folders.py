@@ -44,6 +44,12 @@ _ALEMBICS_OWN = re.compile(
     r"^(BEGIN|COMMIT|(CREATE TABLE|INSERT INTO|UPDATE|DELETE FROM|DROP TABLE)\s+(\S+\.)?\"?alembic_version\b[^;]*);[ \t]*$",
     re.MULTILINE,
 )
+#: what these tools fill in before they run a file
+_PLACEHOLDERS = {
+    "Flyway": re.compile(r"\$\{[^}\n]+\}"),
+    "Liquibase": re.compile(r"\$\{[\w.-]+\}"),
+    "tern": re.compile(r"\{\{[^}\n]*\}\}"),
+}
 _FLYWAY = re.compile(r"V(\d[\d._]*)__(.+)\.sql$")
 _NUMBERED = re.compile(r"(\d+)[-_. ]*(.*?)\.sql$")
 _DOWN_NAME = re.compile(r"[._-](down|undo|rollback|revert)$", re.IGNORECASE)
@@ -66,12 +72,22 @@ def read_folder(folder: Path, *, own: bool = False) -> Migrations:
             for change in found.changes:
                 change.path = Path(change.forward[0].file).relative_to(folder).as_posix() if change.forward else ""
             _name_what_is_left_out(folder, found)
+            _find_placeholders(found)
             return found
     raise BadInput(
         f"{folder} holds no migrations that are recognised: golang-migrate (1_x.up.sql), Flyway (V1__x.sql), diesel and Prisma (a"
         " folder each), sqitch (sqitch.plan), Liquibase (formatted SQL), dbmate, goose and others that write both ways into one"
         " file, what alembic upgrade --sql writes, or numbered files"
     )
+
+
+def _find_placeholders(found: Migrations) -> None:
+    """Note what only the tool can fill in."""
+    if (pattern := _PLACEHOLDERS.get(found.form)) is None:
+        return
+    for piece in (piece for change in found.changes for piece in (*change.forward, *change.back)):
+        for each in pattern.finditer(piece.text):
+            found.placeholders.append((piece.file, piece.line + piece.text[: each.start()].count("\n"), each[0]))
 
 
 def _name_what_is_left_out(folder: Path, found: Migrations) -> None:

@@ -12,7 +12,7 @@ from gonogo.core.model.runbook import Runbook, Task
 from gonogo.core.model.step import MigrationFolder, Step
 from gonogo.core.plan.plan import PlannedStep, Script
 from gonogo.errors import BadInput, Problem
-from gonogo.migrations.changes import Change, Migrations, Piece
+from gonogo.migrations.changes import Change, Migrations, Piece, ended, require_no_placeholder
 from gonogo.migrations.choose import between
 from gonogo.migrations.folders import read_folder
 from gonogo.migrations.tools.record import Record, not_as_it_was, not_recorded
@@ -56,6 +56,7 @@ def _chosen(draft: Draft, given: MigrationFolder, folder: Path) -> tuple[Record 
         done = [Change(name=found.after)] if found.after else []
         return _record(found, given), done, found.changes, found
     found = read_folder(folder)
+    require_no_placeholder(found)
     record = _record(found, given)
     return record, *between(found.changes, given.since, given.to, record.key if record else None), found
 
@@ -110,12 +111,12 @@ def _planned(
 ) -> PlannedStep:
     settings = draft.runbook.sql
     add = record.add(change, before) if record else ""
-    forward = _scripts(draft, path, change.forward, add)
+    forward = _scripts(draft, path, change, change.forward, add)
     undo: tuple[Script, ...] | None = None
     if change.nothing_to_reverse and not record:
         undo = ()
     elif change.back:
-        undo = tuple(_scripts(draft, path, change.back, record.drop(change, before) if record else ""))
+        undo = tuple(_scripts(draft, path, change, change.back, record.drop(change, before) if record else ""))
     else:
         draft.warnings.append(f"{path}: {change.name} has no rollback, so the run cannot be rolled back past it")
     destroys = dict.fromkeys(table for script in undo or () for table in script.destroys)
@@ -126,7 +127,7 @@ def _planned(
         known = keeps if isinstance(keeps, dict) else {}
         keeps = keeps if isinstance(keeps, str) and keeps else {record.table: "it is what the run recorded", **known}
     return PlannedStep(
-        name=f"{task.task}.{re.sub(r'[^A-Za-z0-9_.-]+', '-', change.name)}",
+        name=draft.named(f"{task.task}.{re.sub(r'[^A-Za-z0-9_.-]+', '-', change.name)}"),
         task=task.task,
         phase=phase,
         kind="sql",
@@ -142,12 +143,12 @@ def _planned(
     )
 
 
-def _scripts(draft: Draft, path: str, pieces: Sequence[Piece], recorded: str) -> list[Script]:
+def _scripts(draft: Draft, path: str, change: Change, pieces: Sequence[Piece], recorded: str) -> list[Script]:
     """Return the scripts of one side of a change, with what its tool records at their end."""
-    file = pieces[0].file
+    # one that holds no SQL is only recorded
+    file = pieces[0].file if pieces else change.path
     # the lines stay those of the file
-    text = "\n" * (pieces[0].line - 1) + "\n".join(piece.text.rstrip().removesuffix(";") + ";" for piece in pieces)
-    text += f"\n{recorded}" if recorded else ""
+    text = "\n" * (pieces[0].line - 1 if pieces else 0) + "".join(ended(piece.text) for piece in pieces) + recorded
     statements = draft.attempt(path, split, text, file)
     source = Path(file)
     inside = source.relative_to(draft.folder) if source.is_relative_to(draft.folder) else source
@@ -165,8 +166,11 @@ def _ask_the_record(
         ("pending", not_as_it_was(record, last, chosen), f"{by}, {since}", draft.go_if),
         ("recorded", not_recorded(record, chosen), f"{by}, all these changes are done", draft.verify),
     ):
-        name = f"{task.task}_{word}"
-        if name in draft.runbook.checks or name in draft.checks:
+        plain = name = f"{task.task}_{word}"
+        number = 2
+        while name in draft.checks:
+            name, number = f"{plain}_{number}", number + 1
+        if name in draft.runbook.checks:
             message = f"a check {name} is made for the migrations of this task; give the one that is there another name"
             draft.problems.append(Problem(file=str(draft.file), path=f"checks.{name}", message=message))
         draft.checks[name] = Check(about=about, query=query, expect=("= 0",))

@@ -47,12 +47,22 @@ class Draft:
     warnings: list[str] = field(default_factory=list)
     #: the tables that the run itself makes
     made: set[str] = field(default_factory=set)
+    #: the names of the steps
+    names: set[str] = field(default_factory=set)
     #: the project's folder
     folder: Path = field(default_factory=Path)
     #: checks that nobody wrote: what a migration tool's own record says; and by phase, those of its gate and its verification
     checks: dict[str, Check] = field(default_factory=dict)
     go_if: dict[int, list[str]] = field(default_factory=dict)
     verify: dict[int, list[str]] = field(default_factory=dict)
+
+    def named(self, name: str) -> str:
+        """Return the name of a step, with a number where another step has it already."""
+        made, number = name, 2
+        while made in self.names:
+            made, number = f"{name}-{number}", number + 1
+        self.names.add(made)
+        return made
 
     def here(self, parts: Iterable[_Asked | None]) -> tuple[_Asked, ...]:
         """Return what people are asked on the target that is planned for."""

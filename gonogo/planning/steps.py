@@ -37,7 +37,7 @@ def plan_step(draft: Draft, path: str, phase: int, task: Task, number: int, step
         draft.problems.append(Problem(file=str(draft.file), path=f"{path}.rows", message=message))
     settings, backfill = draft.runbook.sql, step.backfill
     return PlannedStep(
-        name=f"{task.task}.{step.step or number + 1}",
+        name=draft.named(f"{task.task}.{step.step or number + 1}"),
         task=task.task,
         phase=phase,
         kind=step.kind,

@@ -606,3 +606,25 @@ def test_an_import_of_what_is_pending_records_it_as_the_tool_does(server: Server
     assert stands() == [(3, False)]
     assert gonogo("rollback", "shop", "--reason", "x", "--without-prefect", cwd=tmp_path, env=env).returncode == 11
     assert stands() == [(1, False)]
+
+
+def test_what_only_the_tool_can_fill_in_is_found_and_never_run_as_it_stands(clinic: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "migrations"
+    folder.mkdir()
+    (folder / "V1__a.sql").write_text("CREATE TABLE a (x text DEFAULT '${first}');\n\nINSERT INTO a VALUES ('${second}');\n")
+    found = doctor(clinic, folder, code=10)
+    assert [(f["line"], f["what"]) for f in found["findings"] if f["kind"] == "refused"] == [
+        (1, "${first} is filled in by its tool, and what stands there is not known here"),
+        (3, "${second} is filled in by its tool, and what stands there is not known here"),
+    ]
+    env = environment()
+    assert gonogo("init", "shop", cwd=tmp_path, env=env).returncode == 0
+    made = gonogo("import", folder, cwd=tmp_path / "shop", env=env)
+    assert made.returncode == 2
+    assert "V1__a.sql:1: ${first} is filled in by its tool" in made.stderr
+    book = tmp_path / "shop" / "runbooks" / "hello.yaml"
+    step = f"{{migrations: {{folder: {folder}, record: false}}}}"
+    book.write_text(book.read_text().replace("{sql: 020_index.sql, undo: 020_index.undo.sql}", step))
+    told = gonogo("validate", "hello", cwd=tmp_path / "shop", env=env)
+    assert told.returncode == 2
+    assert "V1__a.sql:3: ${second} is filled in by its tool" in told.stderr

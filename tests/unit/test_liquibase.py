@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gonogo.errors import BadInput
-from gonogo.migrations.changes import Migrations
+from gonogo.migrations.changes import Migrations, require_no_placeholder
 from gonogo.migrations.folders import read_folder
 
 HEAD = "--liquibase formatted sql\n\n"
@@ -69,7 +69,6 @@ def test_several_lines_of_rollback_are_all_of_it(tmp_path: Path) -> None:
     ("changeset", "said"),
     [
         ("--changeset a:1 endDelimiter:/\nSELECT 1\n/", "one.sql:3: endDelimiter '/' is not read"),
-        ("--changeset a:1\n\nCREATE TABLE ${name} ();", "one.sql:5: ${name} is a parameter of Liquibase's"),
         ("--changeset a:1\nSELECT 1;\n--rollback changesetId:2 changesetAuthor:b", "one.sql:5: a rollback that is another"),
     ],
 )
@@ -90,3 +89,10 @@ def test_what_is_for_another_database_or_a_context_and_what_orders_the_files_is_
         ("master.xml", "a changelog that is not SQL: the files are read in the order of their names"),
         ("two.sql", "it is not called as Liquibase calls its migrations"),
     ]
+
+
+def test_a_parameter_of_the_tool_is_found_with_its_line_and_nothing_is_made_of_it(tmp_path: Path) -> None:
+    found = read(tmp_path, one=f"{HEAD}--changeset a:1\n\nCREATE TABLE ${{name}} ();\n")
+    assert [(Path(file).name, line, words) for file, line, words in found.placeholders] == [("one.sql", 5, "${name}")]
+    with pytest.raises(BadInput, match=r"one\.sql:5: \$\{name\} is filled in by its tool"):
+        require_no_placeholder(found)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from gonogo.core.model.check import Rule
 from gonogo.core.model.check_kinds import Http, Program, split_line
@@ -24,6 +24,14 @@ class Backfill(Part):
     batch: Annotated[int, Field(ge=1, le=1_000_000)] = Field(default=1000, description="How many rows a batch takes.")
 
 
+def _as_written(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+#: the name of a change, or its number
+ChangeName = Annotated[str, BeforeValidator(_as_written, json_schema_input_type=str | int)]
+
+
 class MigrationFolder(Part):
     """A folder of migrations that another tool keeps: some of its changes, each a step with its rollback."""
 
@@ -34,10 +42,10 @@ class MigrationFolder(Part):
         " folder is that of `alembic.ini`; it writes its SQL itself, as the plan is made.",
     )
     command: Names = Field(default=(), description="How Alembic is started, such as `[uv, run, alembic]`; without it, `alembic`.")
-    since: str = Field(
+    since: ChangeName = Field(
         default="", description="The change after which it begins: the newest one that is done already. Without one, the first."
     )
-    to: str = Field(default="", description="The last change that is done; without one, the folder's last.")
+    to: ChangeName = Field(default="", description="The last change that is done; without one, the folder's last.")
     record: bool = Field(
         default=True,
         description="Whether each change is recorded in the tool's own table, in its transaction, and its undo takes that back.",
