@@ -38,6 +38,14 @@ class Clinic:
         with copied(self.server, template, self.role) as url:
             yield make_conninfo(url, user=self.role) if self.role else url
 
+    def make_role(self, name: str) -> None:
+        """Make a role without a login, which the one that examines may act as."""
+        with connect_plainly(self.server) as connection:
+            role = sql.Identifier(name)
+            connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(role))
+            if self.role:
+                connection.execute(sql.SQL("GRANT {} TO {}").format(role, sql.Identifier(self.role)))
+
     @contextmanager
     def without_new_roles(self) -> Iterator[None]:
         """Drop the roles that are made meanwhile: they are the whole server's, and the next database would find them there."""

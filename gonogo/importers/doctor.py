@@ -19,10 +19,12 @@ from gonogo.core.engine.rehearsal import GOOD, verdict
 from gonogo.core.model.duration import say_duration
 from gonogo.core.model.finding import Finding, Level
 from gonogo.core.text.messages import first_line
+from gonogo.core.text.plain import counted
 from gonogo.errors import BadInput, GonogoError
 from gonogo.importers import write
 from gonogo.importers.clinic import Clinic, clinic_of
-from gonogo.importers.trial import DENIED, LIMIT, TRUST, Examined, as_tools_do, attempt, statements_of
+from gonogo.importers.schema_file import made_by
+from gonogo.importers.trial import LIMIT, Examined, as_tools_do, attempt, statements_of
 from gonogo.migrations.changes import Change, Migrations, Piece, say_placeholder
 from gonogo.planning.load import load_runbook
 from gonogo.planning.open import OpenedRunbook
@@ -77,8 +79,7 @@ def _examine(migrations: Migrations, clinic: Clinic, done: Sequence[Change], sch
     for place, line, words in migrations.placeholders:
         fix = "examine what the tool makes of it, or write what stands there"
         found.findings.append(Finding(kind="refused", file=place, line=line, what=say_placeholder(words), fix=fix))
-    with clinic.copied() as base:
-        _make_schema(base, schema)
+    with made_by(schema, clinic) as base:
         _make(done, migrations, base, found)
         with clinic.without_new_roles(), clinic.copied(base) as first:
             kept = _forward(migrations, first, found, say)
@@ -86,16 +87,6 @@ def _examine(migrations: Migrations, clinic: Clinic, done: Sequence[Change], sch
             _loose(migrations, clinic, base, first, found)
         with tempfile.TemporaryDirectory(prefix="gonogo-doctor-") as folder:
             _rollbacks(migrations, kept, Project(root=Path(folder)), clinic, base, found, say)
-
-
-def _make_schema(base: str, schema: str) -> None:
-    with psycopg.connect(base, autocommit=True) as connection:
-        try:
-            if schema.strip():
-                connection.execute(schema.encode())
-        except psycopg.Error as error:
-            needs = f"; {TRUST}" if error.sqlstate == DENIED else ""
-            raise BadInput(f"--schema: {error.sqlstate} {error.diag.message_primary}{needs}") from None
 
 
 def _make(done: Sequence[Change], migrations: Migrations, url: str, found: Examined) -> None:
@@ -279,8 +270,8 @@ def summary(found: Examined, took: float) -> str:
     kinds = Counter("accepted" if finding.accepted else finding.kind for finding in found.findings)
     notes = ", ".join(f"{count} {kind}" for kind, count in kinds.items()) or "nothing to say against it"
     return (
-        f"{found.form}: {found.changes} changes, {found.statements} statements in {say_duration(took)}; {notes};"
-        f" {len(found.restores)} rollbacks restore what was there"
+        f"{found.form}: {counted(found.changes, 'change')}, {counted(found.statements, 'statement')} in {say_duration(took)};"
+        f" {notes}; {counted(len(found.restores), 'rollback')} restored what was there"
     )
 
 

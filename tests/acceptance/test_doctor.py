@@ -15,6 +15,8 @@ from support.command import environment, gonogo
 from support.public_migrations import write_migrations
 from support.servers import Server, open_folder
 
+from gonogo.postgres.embedded import program
+
 PLAN = """\
 # Shop migration
 
@@ -628,3 +630,55 @@ def test_what_only_the_tool_can_fill_in_is_found_and_never_run_as_it_stands(clin
     told = gonogo("validate", "hello", cwd=tmp_path / "shop", env=env)
     assert told.returncode == 2
     assert "V1__a.sql:3: ${second} is filled in by its tool" in told.stderr
+
+
+def test_what_pg_dump_writes_is_a_schema_with_its_owners_grants_and_rows(server: Server, clinic: Path, tmp_path: Path) -> None:
+    url = server.database()
+    try:
+        with psycopg.connect(url, autocommit=True) as connection:
+            for statement in (
+                'CREATE ROLE dumped_owner; CREATE ROLE "dumped Reader"',
+                "CREATE SCHEMA app AUTHORIZATION dumped_owner",
+                "CREATE TABLE app.orders (id int PRIMARY KEY, note text)",
+                "ALTER TABLE app.orders OWNER TO dumped_owner",
+                'GRANT SELECT ON app.orders TO "dumped Reader"',
+                "INSERT INTO app.orders SELECT g, 'n' FROM generate_series(1, 10) g",
+                'ALTER DEFAULT PRIVILEGES FOR ROLE dumped_owner IN SCHEMA app GRANT SELECT ON TABLES TO "dumped Reader"',
+                'CREATE POLICY p ON app.orders TO "dumped Reader" USING (true)',
+            ):
+                connection.execute(statement.encode())
+        dump = subprocess.run([program("pg_dump"), url], capture_output=True, text=True, check=True).stdout
+    finally:
+        server.forget(url, "dumped%")
+    assert "\\restrict" in dump
+    (tmp_path / "dump.sql").write_text(dump)
+    folder = tmp_path / "db"
+    folder.mkdir()
+    (folder / "1_a.up.sql").write_text("UPDATE app.orders SET note = note || 'x'; ALTER TABLE app.orders ADD b int;")
+    (folder / "1_a.down.sql").write_text("ALTER TABLE app.orders DROP b;")
+    found = doctor(clinic, folder, "--schema", tmp_path / "dump.sql", code=10)
+    (restores,) = [f for f in found["findings"] if f["kind"] == "does not restore"]
+    assert "app.orders" in restores["what"], "its rows are there, and were changed"
+
+
+@pytest.mark.attack("examined migrations")
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("\\! touch MARK", "line 2: backslash commands are restricted"),
+        ("\\unrestrict x\n\\! touch MARK", "line 3: backslash commands are restricted"),
+        ("COPY t FROM PROGRAM 'touch MARK';", "line 2: 42501"),
+        ("CREATE TABL b ();", "line 2: 42601 syntax error"),
+    ],
+)
+def test_a_schema_runs_no_program_and_what_is_wrong_with_it_is_said_with_its_line(
+    clinic: Path, tmp_path: Path, text: str, said: str
+) -> None:
+    mark = tmp_path / "mark"
+    (tmp_path / "schema.sql").write_text(f"CREATE TABLE t (id int);\n{text.replace('MARK', str(mark))}\n")
+    (tmp_path / "db").mkdir()
+    (tmp_path / "db" / "1_a.up.sql").write_text("SELECT 1;")
+    told = gonogo("doctor", tmp_path / "db", "--schema", tmp_path / "schema.sql", cwd=clinic, env=environment())
+    assert (told.returncode, told.stdout) == (2, "")
+    assert f"gonogo: --schema, {said}" in told.stderr
+    assert not mark.exists()
