@@ -44,6 +44,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.option.basetemp is None:
         folder = tempfile.mkdtemp(prefix="gonogo-tests-")
         config.option.basetemp = folder
+        os.environ.setdefault("XDG_CACHE_HOME", folder)
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 

@@ -23,14 +23,15 @@ from gonogo.cli.reviews import (
     write_forms,
 )
 from gonogo.cli.rights import examine_target
+from gonogo.core.model.duration import say_duration
 from gonogo.core.model.finding import Finding
 from gonogo.core.text.findings.review import Review
 from gonogo.core.text.plain import counted
 from gonogo.errors import BadInput
+from gonogo.importers import kept, write
 from gonogo.importers import read as reader
-from gonogo.importers import write
 from gonogo.importers.accepted import accept
-from gonogo.importers.doctor import examine, summary
+from gonogo.importers.doctor import Examined, examine, summary
 from gonogo.migrations.changes import Change, Migrations, all_pieces, require_no_placeholder
 from gonogo.migrations.choose import between
 from gonogo.migrations.tools.registry import RECORDS
@@ -59,6 +60,7 @@ def doctor(
     ] = False,
     formats: FormatOption = None,
     fail_on: FailOnOption = "warning",
+    anew: Annotated[bool, typer.Option("--anew", help="Examine again, also where nothing has changed.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Run somebody's migrations on a scratch database: what PostgreSQL refuses, what blocks, what does not roll back.
@@ -75,17 +77,10 @@ def doctor(
         return
     found_changes = reader.read(path)
     done, found_changes.changes = _meant(found_changes, since, to)
-    made = _schema(schema)
-    began = clock.monotonic()
     quiet = json or any(file is None for _, file in forms)
-
-    def tell(text: str) -> None:
-        if not quiet:
-            typer.echo(text, err=True)
-
-    found = examine(found_changes, tell, done=done, schema=made, superuser=superuser)
+    found, told = _examined(found_changes, done, _schema(schema), superuser=superuser, anew=anew, quiet=quiet)
     accept(found, path, clock.now().astimezone().date())
-    told = summary(found, clock.monotonic() - began)
+    told = f"{summary(found)}{told}"
     review = _review(path, found_changes, found.findings, told)
     if json:
         levels = [asdict(f) | {"level": f.level, "path": f_.file} for f, f_ in zip(found.findings, review.findings, strict=True)]
@@ -94,6 +89,24 @@ def doctor(
     elif not write_forms(review, forms):
         show_findings(f"Examined {path}", review)
     raise typer.Exit(outcome_of(review, least))
+
+
+def _examined(
+    migrations: Migrations, done: list[Change], schema: str, *, superuser: bool, anew: bool, quiet: bool
+) -> tuple[Examined, str]:
+    """Return what an examination shows, and when it was made: now, or before where nothing has changed since."""
+    name = kept.name_of(migrations, done, schema, superuser=superuser)
+    if not anew and (known := kept.find(name)):
+        return known.found, f"; examined at {known.at.astimezone():%Y-%m-%d %H:%M}, and nothing has changed since (--anew)"
+
+    def tell(text: str) -> None:
+        if not quiet:
+            typer.echo(text, err=True)
+
+    began = clock.monotonic()
+    found = examine(migrations, tell, done=done, schema=schema, superuser=superuser)
+    kept.keep(name, found, clock.now())
+    return found, f"; in {say_duration(clock.monotonic() - began)}"
 
 
 def _schema(file: Path | None) -> str:

@@ -16,7 +16,6 @@ from pathlib import Path
 import psycopg
 
 from gonogo.core.engine.rehearsal import GOOD, verdict
-from gonogo.core.model.duration import say_duration
 from gonogo.core.model.finding import Finding, Level
 from gonogo.core.text.messages import first_line
 from gonogo.core.text.plain import counted
@@ -265,12 +264,12 @@ def _locks(migrations: Migrations, kept: dict[str, list[Piece]], found: Examined
             found.findings.append(finding)
 
 
-def summary(found: Examined, took: float) -> str:
+def summary(found: Examined) -> str:
     """Say what an examination came to."""
     kinds = Counter("accepted" if finding.accepted else finding.kind for finding in found.findings)
     notes = ", ".join(f"{count} {kind}" for kind, count in kinds.items()) or "nothing to say against it"
     return (
-        f"{found.form}: {counted(found.changes, 'change')}, {counted(found.statements, 'statement')} in {say_duration(took)};"
+        f"{found.form}: {counted(found.changes, 'change')}, {counted(found.statements, 'statement')};"
         f" {notes}; {counted(len(found.restores), 'rollback')} restored what was there"
     )
 

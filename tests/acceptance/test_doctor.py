@@ -682,3 +682,35 @@ def test_a_schema_runs_no_program_and_what_is_wrong_with_it_is_said_with_its_lin
     assert (told.returncode, told.stdout) == (2, "")
     assert f"gonogo: --schema, {said}" in told.stderr
     assert not mark.exists()
+
+
+def test_what_has_not_changed_is_not_examined_again_and_the_day_of_its_examination_is_told(clinic: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    folder = tmp_path / "db"
+    folder.mkdir()
+    (folder / "1_a.up.sql").write_text("CREATE TABLE a (id int);")
+    (folder / "1_a.down.sql").write_text("SELECT 1;")
+
+    def examined(*options: str) -> tuple[str, list[str]]:
+        env = environment(XDG_CACHE_HOME=str(cache))
+        done = gonogo("doctor", folder, "--json", *options, cwd=clinic, env=env)
+        assert done.returncode == 10, done.stderr
+        found = json.loads(done.stdout)
+        return found["summary"], [f"{f['level']}: {f['what']}" for f in found["findings"]]
+
+    first = examined()
+    again = examined()
+    assert "nothing has changed since" not in first[0]
+    assert "nothing has changed since" in again[0]
+    assert (
+        again[1] == first[1] == ["error: the rollback of 1_a does not restore: column public.a.id is new; table public.a is new"]
+    )
+    assert "nothing has changed since" not in examined("--anew")[0]
+    (kept,) = (cache / "gonogo" / "doctor").glob("*.json")
+    assert kept.stat().st_mode & 0o077 == 0
+    kept.write_text("{}")
+    assert "nothing has changed since" not in examined()[0], "what cannot be read is made again"
+    (folder / "1_a.down.sql").write_text("DROP TABLE b;")
+    summary, findings = examined()
+    assert "nothing has changed since" not in summary
+    assert findings != first[1]
