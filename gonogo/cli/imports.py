@@ -30,7 +30,7 @@ from gonogo.core.text.plain import counted
 from gonogo.errors import BadInput
 from gonogo.importers import kept, write
 from gonogo.importers import read as reader
-from gonogo.importers.accepted import accept
+from gonogo.importers.accepted import accept, file_of, read_accepted
 from gonogo.importers.doctor import Examined, examine, summary
 from gonogo.migrations.changes import Change, Migrations, all_pieces, require_no_placeholder
 from gonogo.migrations.choose import between
@@ -77,9 +77,10 @@ def doctor(
         return
     found_changes = reader.read(path)
     done, found_changes.changes = _meant(found_changes, since, to)
+    accepted = read_accepted(path)
     quiet = json or any(file is None for _, file in forms)
     found, told = _examined(found_changes, done, _schema(schema), superuser=superuser, anew=anew, quiet=quiet)
-    accept(found, path, clock.now().astimezone().date())
+    accept(found, accepted, str(file_of(path)), clock.now().astimezone().date())
     told = f"{summary(found)}{told}"
     review = _review(path, found_changes, found.findings, told)
     if json:

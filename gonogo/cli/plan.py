@@ -134,7 +134,7 @@ def _review(
     if before:
         pages.insert(0, Page(title=_heading(before, differing), text="\n".join(_as_diff(differing)), folded=False))
     if shown:
-        old = "" if shown.seal == prepared.plan.seal else "**It was of another plan: the seal differs.**\n\n"
+        old = "" if shown.plan == prepared.plan.seal else "**It was of another plan: the seal differs.**\n\n"
         pages.append(Page(title="The rehearsal", text=old + rehearsal_page(prepared.plan.title, shown)))
     steps, phases = len(prepared.plan.steps), len(prepared.plan.phases)
     return Review(

@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from gonogo.core.model.finding import FINDING_KINDS, Finding
 from gonogo.importers.trial import Examined
-from gonogo.planning.load import load_model
+from gonogo.planning.load import load_model, read_text
 
 #: what the file is called
 NAME = "gonogo-doctor.yaml"
@@ -68,21 +68,36 @@ class AcceptedFindings(BaseModel):
     accepted: tuple[AcceptedFinding, ...] = ()
 
 
-def accept(found: Examined, path: Path, today: date) -> None:
-    """Mark what was accepted, and add what is wrong with the entries themselves.
+def read_accepted(path: Path) -> AcceptedFindings:
+    """Return what was accepted of some migrations.
 
     Args:
-        found: what an examination showed.
-        path: what was examined; the file lies in it, or beside it.
-        today: the day that entries are held against.
+        path: what is examined; the file lies in it, or beside it.
 
     Raises:
         BadInput: the file is not what it should be.
     """
-    file = (path if path.is_dir() else path.parent) / NAME
-    if not file.is_file():
-        return
-    entries = load_model(AcceptedFindings, file).accepted
+    file = file_of(path)
+    if not file.is_file() or not read_text(file).strip():
+        return AcceptedFindings()
+    return load_model(AcceptedFindings, file)
+
+
+def file_of(path: Path) -> Path:
+    """Return the file of what was accepted of some migrations."""
+    return (path if path.is_dir() else path.parent) / NAME
+
+
+def accept(found: Examined, accepted: AcceptedFindings, file: str, today: date) -> None:
+    """Mark what was accepted, and add what is wrong with the entries themselves.
+
+    Args:
+        found: what an examination showed.
+        accepted: the entries.
+        file: their file's path.
+        today: the day that entries are held against.
+    """
+    entries = accepted.accepted
     valid = [entry for entry in entries if entry.until is None or entry.until >= today]
     used: set[int] = set()
     for number, finding in enumerate(found.findings):
@@ -94,7 +109,7 @@ def accept(found: Examined, path: Path, today: date) -> None:
         what = f"{entry.kind} in {entry.file}" + (f" ({entry.what})" if entry.what else "")
         if entry.until is not None and entry.until < today:
             said = f"{what} was accepted until {entry.until:%Y-%m-%d}: {entry.reason}"
-            found.findings.append(Finding(kind="not accepted any more", file=str(file), line=1, what=said))
+            found.findings.append(Finding(kind="not accepted any more", file=file, line=1, what=said))
         elif id(entry) not in used:
             said = f"{what} is accepted, and nothing of the kind was found"
-            found.findings.append(Finding(kind="accepted in vain", file=str(file), line=1, what=said))
+            found.findings.append(Finding(kind="accepted in vain", file=file, line=1, what=said))

@@ -25,15 +25,10 @@ def read(path: Path, *, own: bool = False) -> Migrations:
     Raises:
         BadInput: there is nothing of the kind.
     """
-    try:
-        if path.is_dir():
-            return read_folder(path, own=own)
-        text = text_of(path)
-        return alembic([path], own=own) if path.suffix == ".sql" and ALEMBIC.search(text) else read_plan(path, text)
-    except UnicodeDecodeError:
-        raise BadInput(f"{path} is not UTF-8 text") from None
-    except OSError as error:
-        raise BadInput(f"{path}: {error.strerror}") from None
+    if path.is_dir():
+        return read_folder(path, own=own)
+    text = text_of(path)
+    return alembic([path], own=own) if path.suffix == ".sql" and ALEMBIC.search(text) else read_plan(path, text)
 
 
 # a plan in Markdown

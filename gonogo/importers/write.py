@@ -68,13 +68,7 @@ def write(
             raise BadInput(f"{there} is there already; choose another --name")
     templates.mkdir(parents=True)
     book.parent.mkdir(parents=True, exist_ok=True)
-    tasks, names = [], task_names(migrations)
-    for change in migrations.changes:
-        if forward := list(kept[change.name]) if kept is not None else change.forward:
-            its_name = names[change.name]
-            step = _step(templates / its_name, replace(change, forward=forward), before, record)
-            tasks.append({"task": its_name, "title": change.title or change.name, "steps": [step]})
-            before = change
+    tasks = _tasks(templates, migrations, kept, before, record)
     if not tasks:
         raise BadInput(f"nothing of it is SQL: {migrations.form} of {len(migrations.changes)} changes, and no task comes of them")
     body: dict[str, object] = {
@@ -92,6 +86,27 @@ def write(
         encoding="utf-8",
     )
     return book
+
+
+def _tasks(
+    templates: Path,
+    migrations: Migrations,
+    kept: Mapping[str, Sequence[Piece]] | None,
+    before: Change | None,
+    record: Record | None,
+) -> list[dict[str, object]]:
+    """Write the templates of all changes; return a task for each."""
+    tasks: list[dict[str, object]] = []
+    names = task_names(migrations)
+    for change in migrations.changes:
+        forward = list(kept[change.name]) if kept is not None else change.forward
+        # one that holds no SQL is recorded all the same, or its tool would find it pending
+        if forward or (record and record.add(change, before)):
+            its_name = names[change.name]
+            step = _step(templates / its_name, replace(change, forward=forward), before, record)
+            tasks.append({"task": its_name, "title": change.title or change.name, "steps": [step]})
+            before = change
+    return tasks
 
 
 def _step(template: Path, change: Change, before: Change | None, record: Record | None) -> dict[str, object]:

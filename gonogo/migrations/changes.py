@@ -71,10 +71,16 @@ def text_of(file: Path) -> str:
     """Return the text of a file, without the mark that some editors put before it.
 
     Raises:
-        UnicodeDecodeError: it is not UTF-8.
-        OSError: it cannot be read.
+        BadInput: it cannot be read, or is not UTF-8.
     """
-    return file.read_text(encoding="utf-8-sig")
+    try:
+        raw = file.read_bytes()
+        return raw.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise BadInput(Problem(file=str(file), line=line, message="is not UTF-8 text; save it as UTF-8")) from None
+    except OSError as error:
+        raise BadInput(Problem(file=str(file), message=f"cannot be read: {error.strerror}")) from None
 
 
 def unwrapped(text: str) -> str:

@@ -70,7 +70,8 @@ def read_folder(folder: Path, *, own: bool = False) -> Migrations:
     for reader in (_sqitch, liquibase, _diesel, _golang_migrate, _flyway, _in_one_file, written_by_alembic, _numbered):
         if (found := reader(folder)) and found.changes:
             for change in found.changes:
-                change.path = Path(change.forward[0].file).relative_to(folder).as_posix() if change.forward else ""
+                if change.forward:
+                    change.path = Path(change.forward[0].file).relative_to(folder).as_posix()
             _name_what_is_left_out(folder, found)
             _find_placeholders(found)
             return found
@@ -94,7 +95,7 @@ def _name_what_is_left_out(folder: Path, found: Migrations) -> None:
     """Note the files that hold no change of the form: nothing is left out without a word."""
     read = {Path(piece.file) for change in found.changes for piece in (*change.forward, *change.back)}
     read |= {Path(piece.file) for piece in found.queries}
-    known = read | {file for file, _ in found.left_out}
+    known = read | {file for file, _ in found.left_out} | {folder / change.path for change in found.changes}
     for file in sorted(folder.rglob("*.sql")):
         if file not in known and not any(part.startswith(".") for part in file.relative_to(folder).parts):
             found.left_out.append((file, f"it is not called as {found.form} calls its migrations"))
@@ -196,7 +197,7 @@ def _marked(form: str, marks: re.Pattern[str], files: Iterable[tuple[Path, str]]
         parts = list(marks.finditer(text))
         if not parts:
             continue
-        change = Change(name=file.stem)
+        change = Change(name=file.stem, path=file.name)
         for mark, after in zip_longest(parts, parts[1:]):
             body = text[mark.end() : after.start() if after else len(text)]
             side = change.forward if mark.group(1).lower() == "up" else change.back

@@ -42,7 +42,7 @@ def plan_migrations(draft: Draft, path: str, phase: int, task: Task, step: Step,
     for file, why in found.left_out:
         draft.warnings.append(f"{path}.migrations: {file} is left out: {why}")
     if record:
-        _ask_the_record(draft, phase, task, record, done, chosen)
+        _ask_the_record(draft, path, phase, task, record, done, chosen)
     return [
         _planned(draft, path, phase, task, step, change, before, record)
         for before, change in zip([done[-1] if done else None, *chosen], chosen, strict=False)
@@ -55,6 +55,8 @@ def _chosen(draft: Draft, given: MigrationFolder, folder: Path) -> tuple[Record 
         found = read_alembic(given, folder, draft.runbook.environment)
         done = [Change(name=found.after)] if found.after else []
         return _record(found, given), done, found.changes, found
+    if not folder.is_dir():
+        raise BadInput(f"there is no folder {folder}")
     found = read_folder(folder)
     require_no_placeholder(found)
     record = _record(found, given)
@@ -95,7 +97,10 @@ def _record(found: Migrations, given: MigrationFolder) -> Record | None:
     if given.tool:
         if given.tool.lower() not in BY_NAME:
             raise BadInput(f"how {given.tool!r} records what is done is not known; {_KNOWN}")
-        return BY_NAME[given.tool.lower()]
+        record = BY_NAME[given.tool.lower()]
+        if found.form not in (record.tool, *record.reads_as):
+            raise BadInput(f"its files read as {found.form}, and not as {record.tool}: say `tool:` as it is, or leave it out")
+        return record
     if found.form not in RECORDS:
         raise BadInput(f"it reads as {found.form}, of which it is not known how it records what is done; {_KNOWN}")
     return RECORDS[found.form]
@@ -144,27 +149,40 @@ def _planned(
 
 
 def _scripts(draft: Draft, path: str, change: Change, pieces: Sequence[Piece], recorded: str) -> list[Script]:
-    """Return the scripts of one side of a change, with what its tool records at their end."""
+    """Return the scripts of one side of a change, with what its tool records: in its transaction, or right after it."""
     # one that holds no SQL is only recorded
-    file = pieces[0].file if pieces else change.path
+    file = pieces[0].file if pieces else str(draft.folder / change.path)
     # the lines stay those of the file
-    text = "\n" * (pieces[0].line - 1 if pieces else 0) + "".join(ended(piece.text) for piece in pieces) + recorded
+    text = "\n" * (pieces[0].line - 1 if pieces else 0) + "".join(ended(piece.text) for piece in pieces)
     statements = draft.attempt(path, split, text, file)
-    source = Path(file)
-    inside = source.relative_to(draft.folder) if source.is_relative_to(draft.folder) else source
-    return units(draft, inside.as_posix(), file, text, statements, 0) if statements is not None else []
+    if statements is None:
+        return []
+    inside = Path(file).relative_to(draft.folder) if Path(file).is_relative_to(draft.folder) else Path(file)
+    source = inside.as_posix()
+    if not recorded or not all(statement.transactional for statement in statements):
+        made = units(draft, source, file, text, statements, 0)
+        return made + (units(draft, source, file, recorded, split(recorded, source), 0) if recorded else [])
+    # before the change: it may set another search path, and the tool's table is found by the role's own
+    whole = f"{recorded};\n{text}"
+    return [script.model_copy(update={"line": 0}) for script in units(draft, source, file, whole, split(whole, file), 0)]
 
 
 def _ask_the_record(
-    draft: Draft, phase: int, task: Task, record: Record, done: Sequence[Change], chosen: Sequence[Change]
+    draft: Draft, path: str, phase: int, task: Task, record: Record, done: Sequence[Change], chosen: Sequence[Change]
 ) -> None:
     """Ask the tool's record at the gate whether it stands where it should, and at the end whether it says that all is done."""
     last = done[-1] if done else None
+    before = draft.recorded.setdefault((phase, record.table), set())
+    if before and (record.newest_only or (last and record.key(last) in before)):
+        message = f"{record.tool}'s record is asked at the gate, before what comes first in this phase: take a phase of its own"
+        draft.problems.append(Problem(file=str(draft.file), path=path, message=message))
+    before.update(map(record.key, chosen))
     by = f"by {record.tool}'s own record ({record.table})"
-    since = f"{last.name} is done, and these changes are not" if last else "none of these changes is done"
+    stands = f"{last.name} must be done, and nothing after it" if last else "none of these changes may be done"
+    advice = f"see what {record.tool} says, and name the newest that is done in `since:`"
     for word, query, about, of_phase in (
-        ("pending", not_as_it_was(record, last, chosen), f"{by}, {since}", draft.go_if),
-        ("recorded", not_recorded(record, chosen), f"{by}, all these changes are done", draft.verify),
+        ("pending", not_as_it_was(record, last, chosen), f"{by} {stands}: {advice}", draft.go_if),
+        ("recorded", not_recorded(record, chosen), f"{by} all these changes must be done", draft.verify),
     ):
         plain = name = f"{task.task}_{word}"
         number = 2

@@ -53,6 +53,8 @@ class Draft:
     folder: Path = field(default_factory=Path)
     #: checks that nobody wrote: what a migration tool's own record says; and by phase, those of its gate and its verification
     checks: dict[str, Check] = field(default_factory=dict)
+    #: by phase and table, what a migration tool's record will know of it
+    recorded: dict[tuple[int, str], set[str]] = field(default_factory=dict)
     go_if: dict[int, list[str]] = field(default_factory=dict)
     verify: dict[int, list[str]] = field(default_factory=dict)
 

@@ -122,7 +122,7 @@ def judge_gate(context: Context, _: commands.JudgeGate) -> Iterator[Outcome]:
         # the rollback leads to just before the first change, not to where it was when people were asked
         yield from measure_baseline(context, commands.MeasureBaseline())
     judged = (*_own_criteria(context), *judge(context, phase.go_if))
-    if why := "; ".join([*_unusable(context), *not_passing(judged)]):
+    if why := "; ".join([*_unusable(context), *not_passing(judged, plan.checks)]):
         yield events.NoGo(why=why, judged=judged)
     elif phase.asks_people:
         yield _ask_people(context, judged)

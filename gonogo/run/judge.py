@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from gonogo.core.engine.events import VoteRefused
 from gonogo.core.engine.verdict import Judgement, Verdict, judge_all
+from gonogo.core.model.check import Check
 from gonogo.run.context import Context
 from gonogo.run.said import unsigned
 
@@ -24,9 +25,16 @@ def judge(context: Context, names: Sequence[str]) -> tuple[Judgement, ...]:
     return tuple(judged)
 
 
-def not_passing(judged: Sequence[Judgement]) -> list[str]:
-    """Say of each verdict that is no pass what it is about, and its numbers."""
-    return [f"{j.check}: {j.sentence} ({j.verdict})" for j in judged if j.verdict is not Verdict.PASS]
+def not_passing(judged: Sequence[Judgement], checks: Mapping[str, Check] | None = None) -> list[str]:
+    """Say of each verdict that is no pass its numbers.
+
+    Args:
+        judged: the verdicts.
+        checks: the checks, by name: what each means when it fails is said, too.
+    """
+    about = {name: f": {check.about}" for name, check in (checks or {}).items() if check.about}
+    failing = [j for j in judged if j.verdict is not Verdict.PASS]
+    return [f"{j.check}: {j.sentence} ({j.verdict}){about.get(j.check, '')}" for j in failing]
 
 
 def describe_judged(judged: Sequence[Judgement]) -> str:

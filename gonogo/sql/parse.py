@@ -145,7 +145,7 @@ def _syntax_problem(text: str, file: str, error: Any) -> Problem:
 def _refusal(node: str, inner: Any) -> str:
     if node == "transaction_stmt":
         name = _TRANSACTION.get(label(inner, "kind"), "transaction control")
-        return f"{name} ends the transaction that gonogo runs this in, and commits or rolls back itself; leave it out"
+        return f"{name} here: gonogo begins and ends the transaction itself, with its ledger entry in it; leave it out"
     if node == "copy_stmt" and not inner.is_program and not inner.filename:
         direction = "FROM STDIN" if inner.is_from else "TO STDOUT"
         return f"COPY {direction} talks to a client: use INSERT, or COPY with a file on the server"

@@ -228,3 +228,58 @@ def test_what_alembic_cannot_write_as_sql_is_said_before_anything_begins(server:
     (tmp_path / "app" / "alembic.ini").unlink()
     told = gonogo("validate", "shop", cwd=tmp_path, env=environment())
     assert "app holds no migrations that are recognised" in told.stderr
+
+
+def golang_project(project: Path, url: str, **files: str) -> dict[str, str]:
+    """Make a project whose migrations golang-migrate keeps, and a database in which none is done."""
+    (project / "db").mkdir()
+    for name, text in files.items():
+        (project / "db" / f"{name.replace('__', '.')}.sql").write_text(text)
+    (project / "runbooks").mkdir()
+    (project / "sql_templates").mkdir()
+    text = BOOK.split("baseline:", maxsplit=1)[0].replace('db/migrations, since: "SINCE"', "db")
+    (project / "runbooks" / "shop.yaml").write_text(text)
+    with psycopg.connect(url) as connection:
+        connection.execute("CREATE TABLE schema_migrations (version bigint NOT NULL PRIMARY KEY, dirty boolean NOT NULL)")
+        connection.execute("CREATE SCHEMA billing")
+        connection.execute("CREATE TABLE billing.schema_migrations (LIKE schema_migrations)")
+        connection.execute("INSERT INTO billing.schema_migrations VALUES (42, false)")
+    return environment(TEST_URL=url)
+
+
+def test_a_change_that_sets_its_own_search_path_is_recorded_in_the_tables_own_place(server: Server, tmp_path: Path) -> None:
+    url = server.database()
+    env = golang_project(
+        tmp_path,
+        url,
+        **{
+            "1_a__up": "SET search_path TO billing, public;\nCREATE TABLE invoices (id int);",
+            "1_a__down": "DROP TABLE billing.invoices;",
+            "2_b__up": "SELECT pg_catalog.set_config('search_path', '', false);\nCREATE TABLE billing.notes (id int);",
+            "2_b__down": "SELECT pg_catalog.set_config('search_path', '', false);\nDROP TABLE billing.notes;",
+        },
+    )
+    done = gonogo("run", "shop", "--without-prefect", cwd=tmp_path, env=env)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (rows_of(url, "schema_migrations"), rows_of(url, "billing.schema_migrations")) == ([(2, False)], [(42, False)])
+    back = gonogo("rollback", "shop", "--reason", "x", "--without-prefect", cwd=tmp_path, env=env)
+    assert back.returncode == 11, back.stdout + back.stderr
+    assert (rows_of(url, "schema_migrations"), rows_of(url, "billing.schema_migrations")) == ([], [(42, False)])
+
+
+def test_what_fails_is_told_with_its_line_in_the_file_and_a_gate_with_what_to_do(server: Server, tmp_path: Path) -> None:
+    url = server.database()
+    env = golang_project(
+        tmp_path, url, **{"1_a__up": "CREATE TABLE a (id int);\nCREATE TABLE b (id nothing);", "1_a__down": "DROP TABLE a;"}
+    )
+    failed = gonogo("run", "shop", "--without-prefect", cwd=tmp_path, env=env)
+    assert failed.returncode == 11, failed.stdout + failed.stderr
+    assert 'db/1_a.up.sql, rendered line 2: 42704 type "nothing" does not exist' in failed.stdout
+    assert rows_of(url, "schema_migrations") == []
+    with psycopg.connect(url) as connection:
+        connection.execute("INSERT INTO schema_migrations VALUES (1, true)")
+    no_go = gonogo("run", "shop", "--without-prefect", cwd=tmp_path, env=env)
+    assert no_go.returncode == 10, no_go.stdout
+    assert "none of these changes may be done: see what golang-migrate says, and name the newest that is done in `since:`" in (
+        no_go.stdout
+    )

@@ -220,6 +220,41 @@ def test_a_plan_is_compared_with_that_of_another_commit(repository: Path) -> Non
     assert "New since main: there it cannot be planned" in new.stdout
 
 
+def test_what_a_rehearsal_measured_is_shown_and_of_which_plan_it_was(repository: Path, tmp_path: Path) -> None:
+    shown = gonogo("rehearse", "hello", "--json", cwd=repository, env=environment())
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    measured = tmp_path / "rehearsal.json"
+    measured.write_text(shown.stdout)
+
+    def page() -> str:
+        told = gonogo("plan", "hello", "--rehearsal", measured, "--format", "markdown", cwd=repository, env=environment())
+        assert told.returncode == 0, told.stderr
+        return told.stdout
+
+    assert "<summary>The rehearsal</summary>" in page()
+    assert "It was of another plan" not in page()
+    book = repository / "runbooks" / "hello.yaml"
+    book.write_text(book.read_text().replace("takes: 7m", "takes: 8m"))
+    assert "**It was of another plan: the seal differs.**" in page()
+    wrong = gonogo("plan", "hello", "--rehearsal", book, cwd=repository, env=environment())
+    assert (wrong.returncode, "is not what `gonogo rehearse --json` prints" in wrong.stderr) == (2, True)
+
+
+def test_what_is_new_in_a_plan_is_one_line_and_its_sql_is_shown(repository: Path) -> None:
+    book = repository / "runbooks" / "hello.yaml"
+    more = "          - {sql: 030_more.sql, undo: nothing}\n"
+    lines = book.read_text().splitlines(keepends=True)
+    at = next(number for number, line in enumerate(lines) if "020_index.sql" in line) + 1
+    book.write_text("".join([*lines[:at], more, *lines[at:]]))
+    (repository / "sql_templates" / "hello" / "030_more.sql").write_text("ANALYZE greetings;\n")
+    told = gonogo("plan", "hello", "--against", "HEAD", "--json", cwd=repository, env=environment())
+    assert json.loads(told.stdout)["against"]["changes"] == [
+        "steps[schema.3] is new",
+        "hello/030_more.sql has changed:",
+        "    +ANALYZE greetings",
+    ]
+
+
 def test_the_hooks_for_pre_commit_are_commands_that_there_are(repository: Path, tmp_path: Path) -> None:
     hooks = {hook["id"]: hook for hook in yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())}
     assert hooks.keys() == {"gonogo-validate", "gonogo-doctor"}

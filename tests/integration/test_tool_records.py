@@ -206,6 +206,35 @@ def test_a_change_is_recorded_as_its_tool_does_and_taken_back(server: Server, tm
         assert rows(connection, record.table) == empty
 
 
+def tried(server: Server, tmp_path: Path, tool: str, name: str, before: str) -> int:
+    """Return what is asked at the gate, where a tool's table holds some rows already."""
+    table, files, _ = TOOLS[tool]
+    changes, record = written(tmp_path, files), RECORDS[tool]
+    done, chosen = between(changes, name, "", record.key)
+    with psycopg.connect(server.database(), autocommit=True) as connection:
+        connection.execute(f"{table}; {before}".encode())
+        found = connection.execute(not_as_it_was(record, done[-1] if done else None, chosen).encode()).fetchone()
+        assert found
+        return int(found[0])
+
+
+@pytest.mark.parametrize(("last", "wrong"), [("true", 0), ("false", 1)])
+def test_of_a_version_that_was_taken_back_the_newest_row_counts(server: Server, tmp_path: Path, last: str, wrong: int) -> None:
+    rows = f"INSERT INTO goose_db_version (version_id, is_applied) VALUES (1, true), (1, {last})"
+    assert tried(server, tmp_path, "goose", "0001_a", rows) == wrong
+
+
+def test_a_baseline_stands_for_what_was_there_and_what_is_repeated_may_be_done_already(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "R__view.sql").write_text("CREATE OR REPLACE VIEW v AS SELECT 1")
+    rows = (
+        "INSERT INTO flyway_schema_history VALUES"
+        " (1, '1.1', 'b', 'BASELINE', '<< Flyway Baseline >>', NULL, 'x', now(), 0, true),"
+        " (2, NULL, 'view', 'SQL', 'R__view.sql', 1, 'x', now(), 0, true)"
+    )
+    assert tried(server, tmp_path, "Flyway", "V1_1__make_a", rows) == 0
+    assert tried(server, tmp_path, "Flyway", "V1_1__make_a", rows.replace("'1.1'", "'1.0'")) == 1
+
+
 def test_every_tool_whose_record_is_known_is_tried() -> None:
     assert RECORDS.keys() == {*TOOLS, "Alembic"}, "Alembic writes its record itself: tests/acceptance/test_other_tools.py"
 

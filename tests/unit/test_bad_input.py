@@ -351,17 +351,17 @@ TEMPLATES: Mapping[str, tuple[str | bytes, str]] = {
     "psql's gset": ("SELECT 1 AS x \\gset\n", ":1:15: \\gset is a command of psql, not SQL"),
     "COPY FROM STDIN": ("SELECT 1;\nCOPY t FROM STDIN;\n", f"{PLACE}:2: COPY FROM STDIN talks to a client"),
     "COPY TO STDOUT": ("COPY (SELECT 1) TO STDOUT;", "COPY TO STDOUT talks to a client"),
-    "BEGIN": ("BEGIN;\nSELECT 1;\n", f"{PLACE}:1: BEGIN inside a script: gonogo commits each script"),
-    "START TRANSACTION": ("START TRANSACTION;", "START TRANSACTION inside a script"),
-    "COMMIT": ("SELECT 1;\n-- that's it\nCOMMIT;", f"{PLACE}:3: COMMIT inside a script"),
-    "END": ("SELECT 1; END;", "COMMIT inside a script"),
-    "ROLLBACK": ("ROLLBACK;", "ROLLBACK inside a script"),
-    "ABORT": ("ABORT;", "ROLLBACK inside a script"),
-    "SAVEPOINT": ("SAVEPOINT a;", "SAVEPOINT inside a script"),
-    "RELEASE": ("RELEASE a;", "RELEASE inside a script"),
-    "ROLLBACK TO": ("ROLLBACK TO a;", "ROLLBACK TO inside a script"),
-    "PREPARE TRANSACTION": ("PREPARE TRANSACTION 'a';", "PREPARE TRANSACTION inside a script"),
-    "COMMIT PREPARED": ("COMMIT PREPARED 'a';", "COMMIT PREPARED inside a script"),
+    "BEGIN": ("BEGIN;\nSELECT 1;\n", f"{PLACE}:1: BEGIN here: gonogo begins and ends"),
+    "START TRANSACTION": ("START TRANSACTION;", "START TRANSACTION here"),
+    "COMMIT": ("SELECT 1;\n-- that's it\nCOMMIT;", f"{PLACE}:3: COMMIT here"),
+    "END": ("SELECT 1; END;", "COMMIT here"),
+    "ROLLBACK": ("ROLLBACK;", "ROLLBACK here"),
+    "ABORT": ("ABORT;", "ROLLBACK here"),
+    "SAVEPOINT": ("SAVEPOINT a;", "SAVEPOINT here"),
+    "RELEASE": ("RELEASE a;", "RELEASE here"),
+    "ROLLBACK TO": ("ROLLBACK TO a;", "ROLLBACK TO here"),
+    "PREPARE TRANSACTION": ("PREPARE TRANSACTION 'a';", "PREPARE TRANSACTION here"),
+    "COMMIT PREPARED": ("COMMIT PREPARED 'a';", "COMMIT PREPARED here"),
     "nothing": ("", f"{PLACE}: holds no SQL; a step that does nothing is a mistake"),
     "comments only": ("-- later\n/* or never */ ;\n", f"{PLACE}: holds no SQL"),
     "an index without a name": ("SELECT 1;\nCREATE INDEX CONCURRENTLY ON t (a);", f"{PLACE}:2: name the index"),
@@ -473,7 +473,7 @@ def test_an_undo_has_no_batches(tmp_path: Path) -> None:
         ("SELECT 1; SELECT 2", "example/check.sql: checks.orphans: a check is one query; this has 2 statements"),
         ("-- nothing", "a check is one query; this has 0 statements"),
         ("SELEC 1", "example/check.sql:1:1: SQL: syntax error"),
-        ("SELECT 0; COMMIT", "COMMIT inside a script"),
+        ("SELECT 0; COMMIT", "COMMIT here"),
     ],
 )
 def test_a_check_is_one_query(sql: str, expected: str, tmp_path: Path) -> None:
@@ -489,7 +489,7 @@ CALLS = RUNBOOK.replace(
 @pytest.mark.parametrize(
     ("sql", "expected"),
     [
-        ("SELECT consume(); COMMIT; SELECT true", "example/check.sql:1: COMMIT inside a script"),
+        ("SELECT consume(); COMMIT; SELECT true", "example/check.sql:1: COMMIT here"),
         ("SELEC consume()", "example/check.sql:1:1: SQL: syntax error"),
         ("-- nothing", "there is no statement in it"),
     ],
@@ -622,7 +622,7 @@ def test_every_problem_of_every_template_is_said_at_once(tmp_path: Path) -> None
     made = project(tmp_path).runbook(text).template("SELECT {{ nobody }}").template("COMMIT; ROLLBACK", "b.sql")
     made.template("", "c.sql").template("SELECT 1; SELECT 2", "check.sql")
     found = said(refused(made), made)
-    for expected in ("'nobody' is undefined", "COMMIT inside", "ROLLBACK inside", "holds no SQL", "'gone.sql'", "one query"):
+    for expected in ("'nobody' is undefined", "COMMIT here", "ROLLBACK here", "holds no SQL", "'gone.sql'", "one query"):
         assert expected in found
 
 

@@ -21,7 +21,7 @@ from gonogo.core.model.finding import FINDING_KINDS, Finding, Level, worst
 from gonogo.core.text.findings.forms import FORMS
 from gonogo.core.text.findings.review import Page, Review
 from gonogo.errors import BadInput, Exit
-from gonogo.importers.accepted import NAME, accept
+from gonogo.importers.accepted import NAME, accept, read_accepted
 from gonogo.importers.trial import Examined
 
 ROOT = Path(__file__).parents[2]
@@ -160,7 +160,7 @@ def test_files_are_named_from_the_top_of_their_repository(tmp_path: Path) -> Non
 def accepted_in(folder: Path, text: str, *findings: Finding) -> list[Finding]:
     (folder / NAME).write_text(text, encoding="utf-8")
     found = Examined(form="numbered files", changes=1, findings=list(findings))
-    accept(found, folder, TODAY)
+    accept(found, read_accepted(folder), str(folder / NAME), TODAY)
     return found.findings
 
 

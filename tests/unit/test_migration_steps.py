@@ -27,7 +27,7 @@ phases:
 
 def opened(folder: Path, *steps: str, more: str = "", **files: str) -> OpenedRunbook:
     for name, text in files.items():
-        file = folder / name.replace("__", "/")
+        file = folder / name.replace("__", "/").replace("_up", ".up").replace("_down", ".down")
         file = file.with_name(f"{file.name}.sql")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
@@ -54,29 +54,41 @@ DB, OTHER = "{migrations: {folder: db}}", "{migrations: {folder: other}}"
 UP, DOWN = "-- migrate:up\n", "-- migrate:down\n"
 
 
-def test_what_ends_with_a_comment_does_not_swallow_what_is_recorded(tmp_path: Path) -> None:
-    made = planned(tmp_path, DB, db__1_a=f"{UP}CREATE TABLE a (id int) -- the first\n{DOWN}DROP TABLE a -- gone")
+RECORDED = "INSERT INTO schema_migrations (version) VALUES ('1');"
+
+
+def test_what_is_recorded_comes_first_whatever_the_change_does_to_its_session(tmp_path: Path) -> None:
+    made = planned(tmp_path, DB, db__1_a=f"{UP}SET search_path TO other;\nSELECT 1 -- the first\n{DOWN}DROP TABLE a -- gone")
     forward, back = texts(made)["1_a"]
     assert back is not None
     assert [line for line in forward[0].splitlines() if line] == [
-        "CREATE TABLE a (id int) -- the first",
+        RECORDED,
+        "SET search_path TO other;",
+        "SELECT 1 -- the first",
         ";",
-        "INSERT INTO schema_migrations (version) VALUES ('1')",
     ]
-    assert back[0].splitlines()[-2:] == [";", "DELETE FROM schema_migrations WHERE version = '1'"]
+    assert back[0].splitlines()[0] == "DELETE FROM schema_migrations WHERE version = '1';"
+    (step,) = made.plan.steps
+    # what is told of a line counts from the script's own
+    assert forward[0].splitlines().index("SET search_path TO other;") + step.scripts[0].line == 2
 
 
 def test_a_change_without_sql_is_only_recorded(tmp_path: Path) -> None:
     made = planned(tmp_path, DB, db__1_a=f"{UP}-- later\n{DOWN}-- later\n", db__2_b=f"{UP}SELECT 1;\n{DOWN}SELECT 1;\n")
-    assert texts(made)["1_a"] == (["INSERT INTO schema_migrations (version) VALUES ('1')"], None)
+    assert texts(made)["1_a"] == ([f"{RECORDED}\n"], None)
     assert any("1_a has no rollback" in warning for warning in made.warnings)
 
 
 def test_what_refuses_a_transaction_is_followed_by_its_record_in_one_of_its_own(tmp_path: Path) -> None:
-    made = planned(tmp_path, DB, db__1_a=f"{UP}CREATE INDEX CONCURRENTLY i ON t (a);\n{DOWN}DROP INDEX i;\n")
+    alone = "CREATE INDEX CONCURRENTLY i ON t (a);\n"
+    made = planned(tmp_path, "{migrations: {folder: go}}", go__1_a_up=alone, go__1_a_down="DROP INDEX i;\n")
     (step,) = made.plan.steps
     assert [script.transactional for script in step.scripts] == [False, True]
-    assert [script.line for script in step.scripts] == [2, 3], "lines are those of the file"
+    assert [script.line for script in step.scripts] == [1, 1]
+    record = made.texts[step.scripts[1].sha256]
+    assert record == "DELETE FROM schema_migrations; INSERT INTO schema_migrations (version, dirty) VALUES (1, false)", (
+        "both at once: in between nothing would be done by it"
+    )
 
 
 def test_folders_whose_changes_are_called_alike_have_steps_and_checks_of_their_own(tmp_path: Path) -> None:
@@ -87,10 +99,17 @@ def test_folders_whose_changes_are_called_alike_have_steps_and_checks_of_their_o
     assert made.plan.phases[0].verify == ("schema_recorded", "schema_recorded_2")
 
 
+def test_what_goes_on_from_what_the_same_phase_does_first_needs_a_phase_of_its_own(tmp_path: Path) -> None:
+    files = {f"db__{n}_a": f"{UP}SELECT 1;\n{DOWN}SELECT 1;\n" for n in (1, 2)}
+    with pytest.raises(BadInput, match="is asked at the gate, before what comes first in this phase: take a phase of its own"):
+        planned(tmp_path, "{migrations: {folder: db, to: 1}}", "{migrations: {folder: db, since: 1}}", **files)
+
+
 @pytest.mark.parametrize(
     ("step", "more", "said"),
     [
-        ("{migrations: {folder: nowhere}}", "", "nowhere holds no migrations that are recognised"),
+        ("{migrations: {folder: nowhere}}", "", "there is no folder"),
+        ("{migrations: {folder: db, tool: goose}}", "", "its files read as dbmate, and not as goose"),
         ("{migrations: {folder: db, since: 9}}", "", "there is no change '9'; the last ones are 1_a"),
         (
             "{migrations: {folder: db, tool: flywheel}}",

@@ -266,7 +266,7 @@ def test_a_script_does_not_control_its_transaction(sql: str, word: str) -> None:
         split(f"SELECT 1;\n\n-- now\n{sql};\nSELECT 2", "f.sql")
     (problem,) = raised.value.problems
     assert problem.line == 4
-    assert problem.message.startswith(f"{word} inside a script: ")
+    assert problem.message.startswith(f"{word} here: ")
 
 
 @pytest.mark.parametrize(

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gonogo.core.plan.plan import Plan
 
-#: what may differ without a new decision: when it is launched, and from which files
-_NO_MATTER = frozenset({"seal", "sources", "commit", "start", "end", "opens", "end_by", "identity", "sha256", "line"})
+#: what may differ without a new decision: when it is launched, and from which files; and which numbers its steps have
+_NO_MATTER = frozenset(
+    {"first", "last", "seal", "sources", "commit", "start", "end", "opens", "end_by", "identity", "sha256", "line"}
+)
 #: the parts of a step that are lists of scripts
 _SCRIPTS = frozenset({"scripts", "undo"})
-_MANY, _WIDE, _LONG = 20, 120, 200
+_MANY, _MANY_LINES, _WIDE, _LONG = 20, 60, 120, 200
+#: a part of a list, by its name or its number; and what has a name of its own
+_PART = re.compile(r"\[[^\]]*\]|(?<=^checks\.)[^.]+|(?<=^inputs\.)[^.]+|(?<=^people\.)[^.]+")
 
 
 def changes(before: Plan, after: Plan, texts_before: Mapping[str, str], texts_after: Mapping[str, str]) -> list[str]:
@@ -25,9 +30,33 @@ def changes(before: Plan, after: Plan, texts_before: Mapping[str, str], texts_af
         texts_after: the scripts of the other.
     """
     was, now = dict(_leaves(before.model_dump(mode="json"))), dict(_leaves(after.model_dump(mode="json")))
-    notes = [f"{path} was {_short(was.get(path))} and is {_short(now.get(path))}" for path in _differing(was, now)]
-    notes += _script_changes(_scripts(before, texts_before), _scripts(after, texts_after))
-    return notes[:_MANY] + ([f"and {len(notes) - _MANY} more lines"] if len(notes) > _MANY else [])
+    rules = [*_items(now, was, "is new"), *_items(was, now, "is gone")]
+    new, gone = _parts(now) - _parts(was), _parts(was) - _parts(now)
+    for path in _differing(was, now):
+        if not any(part in new | gone for part in _whole(path)):
+            rules.append(f"{path} was {_short(was.get(path))} and is {_short(now.get(path))}")
+    scripts = _script_changes(_scripts(before, texts_before), _scripts(after, texts_after))
+    return [*_few(rules, _MANY), *_few(scripts, _MANY_LINES)]
+
+
+def _few(notes: list[str], most: int) -> list[str]:
+    return notes[:most] + ([f"and {len(notes) - most} more lines"] if len(notes) > most else [])
+
+
+def _whole(path: str) -> list[str]:
+    """Return the parts of a list that a path leads through: `steps[a]` of `steps[a].keeps`, outermost first."""
+    return [path[: found.end()] for found in _PART.finditer(path)]
+
+
+def _parts(leaves: Mapping[str, object]) -> set[str]:
+    return {part for path in leaves for part in _whole(path)}
+
+
+def _items(here: Mapping[str, object], there: Mapping[str, object], word: str) -> list[str]:
+    """Say which parts of lists are here only, each once: not what is in them."""
+    known = _parts(there)
+    only = dict.fromkeys(next((part for part in _whole(path) if part not in known), "") for path in here)
+    return [f"{part} {word}" for part in only if part]
 
 
 def _differing(was: Mapping[str, object], now: Mapping[str, object]) -> list[str]:

@@ -14,8 +14,14 @@ from gonogo.migrations.tools.record import Record, file_of, literal
 _TABLE = "flyway_schema_history"
 
 
+def _version(change: Change) -> str:
+    """Return a change's version; a repeatable one has none."""
+    known = re.fullmatch(r"V(\d[\d._]*)__.+", change.name)
+    return known[1].replace("_", ".") if known else ""
+
+
 def _key(change: Change) -> str:
-    return change.path
+    return _version(change) or change.path
 
 
 def _checksum(change: Change) -> int:
@@ -29,15 +35,14 @@ def _checksum(change: Change) -> int:
 
 
 def _add(change: Change, _: Change | None) -> str:
-    known = re.fullmatch(r"V(\d[\d._]*)__(.+)", change.name)
-    version = literal(known[1].replace("_", ".")) if known else "NULL"
-    described = (known[2] if known else change.name.removeprefix("R__")).replace("_", " ")
+    version = _version(change)
+    described = change.name.split("__", 1)[1].replace("_", " ")
     columns = {
         "installed_rank": f"(SELECT coalesce(max(installed_rank), 0) + 1 FROM {_TABLE})",
-        "version": version,
+        "version": literal(version) if version else "NULL",
         "description": literal(described),
         "type": "'SQL'",
-        "script": literal(_key(change)),
+        "script": literal(change.path),
         "checksum": str(_checksum(change)),
         "installed_by": "current_user",
         "execution_time": "0",
@@ -46,11 +51,18 @@ def _add(change: Change, _: Change | None) -> str:
     return f"INSERT INTO {_TABLE} ({', '.join(columns)}) VALUES ({', '.join(columns.values())})"
 
 
+def _drop(change: Change, _: Change | None) -> str:
+    newest = f"(SELECT max(installed_rank) FROM {_TABLE} WHERE script = {literal(change.path)})"
+    return f"DELETE FROM {_TABLE} WHERE installed_rank = {newest}"
+
+
 RECORD = Record(
     tool="Flyway",
     table=_TABLE,
     key=_key,
-    done=f"SELECT script::text FROM {_TABLE} WHERE success AND type = 'SQL'",
+    # a baseline stands for what was there before Flyway came
+    done=f"SELECT coalesce(version, script)::text FROM {_TABLE} WHERE success AND type IN ('SQL', 'BASELINE')",
     add=_add,
-    drop=lambda change, _: f"DELETE FROM {_TABLE} WHERE script = {literal(_key(change))}",
+    drop=_drop,
+    repeats=lambda change: not _version(change),
 )

@@ -22,6 +22,8 @@ class Record:
         add: returns the SQL that records a change; it is given the change before it in the folder, if there is one.
         drop: returns the SQL that takes that back.
         newest_only: whether the table holds the newest change only.
+        reads_as: what its files read as besides, since other tools call theirs alike.
+        repeats: returns whether a change is one that the tool does again whenever its file was edited.
     """
 
     tool: str
@@ -31,6 +33,8 @@ class Record:
     add: Callable[[Change, Change | None], str]
     drop: Callable[[Change, Change | None], str]
     newest_only: bool = False
+    reads_as: tuple[str, ...] = ()
+    repeats: Callable[[Change], bool] = lambda _: False
 
 
 def literal(text: str) -> str:
@@ -62,7 +66,14 @@ def file_of(change: Change) -> Path:
 
 
 def row_each(
-    tool: str, table: str, column: str, key: Callable[[Change], str], more: Callable[[Change], dict[str, str]] = lambda _: {}
+    tool: str,
+    table: str,
+    column: str,
+    key: Callable[[Change], str],
+    more: Callable[[Change], dict[str, str]] = lambda _: {},
+    *,
+    done: str = "",
+    reads_as: tuple[str, ...] = (),
 ) -> Record:
     """Return the record of a tool that keeps a row for each change.
 
@@ -72,6 +83,8 @@ def row_each(
         column: the column that names the change.
         key: returns what stands there.
         more: returns what stands in other columns, as SQL.
+        done: a query of the keys of what is done, where that is not every row's.
+        reads_as: what its files read as besides.
     """
 
     def add(change: Change, _: Change | None) -> str:
@@ -81,7 +94,8 @@ def row_each(
     def drop(change: Change, _: Change | None) -> str:
         return f"DELETE FROM {table} WHERE {column} = {literal(key(change))}"
 
-    return Record(tool=tool, table=table, key=key, done=f"SELECT {column}::text FROM {table}", add=add, drop=drop)
+    known = done or f"SELECT {column}::text FROM {table}"
+    return Record(tool=tool, table=table, key=key, done=known, add=add, drop=drop, reads_as=reads_as)
 
 
 def not_as_it_was(record: Record, before: Change | None, chosen: Sequence[Change]) -> str:
@@ -94,8 +108,9 @@ def not_as_it_was(record: Record, before: Change | None, chosen: Sequence[Change
     """
     if record.newest_only:
         return _stands_elsewhere(record, before)
+    once = [change for change in chosen if not record.repeats(change)]
     missing = f"NOT EXISTS (SELECT FROM {_done(record)} WHERE key = {literal(record.key(before))})" if before else "false"
-    return f"SELECT {_count(record, chosen)} + CASE WHEN {missing} THEN 1 ELSE 0 END"
+    return f"SELECT {_count(record, once)} + CASE WHEN {missing} THEN 1 ELSE 0 END"
 
 
 def not_recorded(record: Record, chosen: Sequence[Change]) -> str:
@@ -110,6 +125,8 @@ def _done(record: Record) -> str:
 
 
 def _count(record: Record, changes: Sequence[Change]) -> str:
+    if not changes:
+        return "0"
     keys = ", ".join(literal(record.key(change)) for change in changes)
     return f"(SELECT count(DISTINCT key) FROM {_done(record)} WHERE key IN ({keys}))"
 

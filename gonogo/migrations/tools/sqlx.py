@@ -18,4 +18,4 @@ def _more(change: Change) -> dict[str, str]:
     }
 
 
-RECORD = row_each("sqlx", "_sqlx_migrations", "version", number, _more)
+RECORD = row_each("sqlx", "_sqlx_migrations", "version", number, _more, reads_as=("golang-migrate", "numbered files"))
