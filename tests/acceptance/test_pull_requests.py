@@ -251,7 +251,7 @@ def test_what_is_new_in_a_plan_is_one_line_and_its_sql_is_shown(repository: Path
     assert json.loads(told.stdout)["against"]["changes"] == [
         "steps[schema.3] is new",
         "hello/030_more.sql has changed:",
-        "    +ANALYZE greetings",
+        "    +ANALYZE greetings;",
     ]
 
 
