@@ -119,6 +119,9 @@ def _schema(file: Path | None) -> str:
 
 def _meant(migrations: Migrations, since: str, to: str) -> tuple[list[Change], list[Change]]:
     """Return the changes that are done already, and those that are meant."""
+    if not (since or to):
+        # a plan may hold queries alone
+        return [], migrations.changes
     record = RECORDS.get(migrations.form)
     return between(migrations.changes, since, to, record.key if record else None)
 

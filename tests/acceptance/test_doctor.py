@@ -714,3 +714,9 @@ def test_what_has_not_changed_is_not_examined_again_and_the_day_of_its_examinati
     summary, findings = examined()
     assert "nothing has changed since" not in summary
     assert findings != first[1]
+
+
+def test_a_plan_of_queries_alone_is_examined_too(clinic: Path, tmp_path: Path) -> None:
+    (tmp_path / "PLAN.md").write_text("# Look\n\n```sql\nSELECT count(*) FROM pg_class;\nSELECT count(*) FROM nowhere;\n```\n")
+    found = doctor(clinic, tmp_path / "PLAN.md", code=10)
+    assert [(f["line"], f["kind"]) for f in found["findings"]] == [(5, "query refused")]
