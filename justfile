@@ -55,6 +55,10 @@ mutants *ARGS:
 fuzz *ARGS:
     uv run python tests/support/fuzz.py {{ARGS}}
 
+# all tests ten times in a row, the first three of them beside a load of every core
+row *ARGS:
+    uv run python tests/support/row.py {{ARGS}}
+
 # runs told by their seeds, to which anything happens
 schedules *ARGS:
     uv run python tests/support/schedules.py {{ARGS}}
