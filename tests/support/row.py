@@ -1,7 +1,7 @@
 """Whole runs of the tests in a row, one after the other: `uv run python tests/support/row.py [TIMES] [LOADED]`.
 
-A line each; the first that fails ends the row. The first LOADED of them run beside processes that take every core. The machine should do
-nothing else: what else runs is load, too.
+A line each; the first that fails ends the row. The first LOADED of them run beside processes that take every core. The machine
+should do nothing else: what else runs is load, too.
 """
 
 from __future__ import annotations
