@@ -21,6 +21,16 @@ prepend_import_root()
 # how long an example takes says how busy the machine is, and nothing of the rule that is tested
 settings.register_profile("gonogo", deadline=None)
 settings.load_profile("gonogo")
+#: single tests that take a minute or more
+_BEGIN_WITH = frozenset(
+    {
+        "test_a_run_killed_after_any_fact_ends_as_an_uninterrupted_one_and_does_nothing_twice",
+        "test_a_plans_checks_notice_what_could_be_wrong",
+        "test_each_criterion_stops_its_phase_and_nothing_is_changed",
+        "test_nothing_that_is_planted_in_the_target_runs_as_gonogo",
+        "test_whatever_happens_nothing_is_done_twice_or_left_behind_and_the_run_comes_to_rest",
+    }
+)
 #: bytes that the files of a whole run may come to
 _MEMORY = 12 * 1024**3
 # a shell lets nothing of what it starts in the background hear Ctrl-C, and nohup nothing that a terminal was closed: the
@@ -61,8 +71,12 @@ def _keep_in_memory() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave the long tests to those who ask for them; begin with the files that share something costly, which one worker runs."""
-    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+    """Leave the long tests to those who ask for them; begin with what takes one worker minutes: all would wait for it at the end."""
+
+    def rank(item: pytest.Item) -> tuple[bool, bool]:
+        return item.get_closest_marker("xdist_group") is None, getattr(item, "originalname", "") not in _BEGIN_WITH
+
+    items.sort(key=rank)
     if os.environ.get("GONOGO_LONG"):
         return
     for item in items:
