@@ -71,7 +71,7 @@ def _keep_in_memory() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave the long tests to those who ask for them; begin with what takes a worker minutes: all would wait for it at the end."""
+    """Leave the long tests to those who ask for them; begin with what takes a worker minutes: all would wait for it at last."""
 
     def rank(item: pytest.Item) -> tuple[bool, bool]:
         return item.get_closest_marker("xdist_group") is None, getattr(item, "originalname", "") not in _BEGIN_WITH
