@@ -15,7 +15,7 @@ _NO_MATTER = frozenset(
 )
 #: the parts of a step that are lists of scripts
 _SCRIPTS = frozenset({"scripts", "undo"})
-_MANY, _MANY_LINES, _WIDE, _LONG = 20, 60, 120, 200
+_MANY, _MANY_LINES, _WIDE = 20, 60, 120
 #: a part of a list, by its name or its number; and what has a name of its own
 _PART = re.compile(r"\[[^\]]*\]|(?<=^checks\.)[^.]+|(?<=^inputs\.)[^.]+|(?<=^people\.)[^.]+")
 
@@ -30,10 +30,11 @@ def changes(before: Plan, after: Plan, texts_before: Mapping[str, str], texts_af
         texts_after: the scripts of the other.
     """
     was, now = dict(_leaves(before.model_dump(mode="json"))), dict(_leaves(after.model_dump(mode="json")))
-    rules = [*_items(now, was, "is new"), *_items(was, now, "is gone")]
-    new, gone = _parts(now) - _parts(was), _parts(was) - _parts(now)
+    parts_was, parts_now = _parts(was), _parts(now)
+    rules = [*_items(now, parts_was, "is new"), *_items(was, parts_now, "is gone")]
+    of_one_only = parts_was ^ parts_now
     for path in _differing(was, now):
-        if not any(part in new | gone for part in _whole(path)):
+        if of_one_only.isdisjoint(_whole(path)):
             rules.append(f"{path} was {_short(was.get(path))} and is {_short(now.get(path))}")
     scripts = _script_changes(_scripts(before, texts_before), _scripts(after, texts_after))
     return [*_few(rules, _MANY), *_few(scripts, _MANY_LINES)]
@@ -52,9 +53,8 @@ def _parts(leaves: Mapping[str, object]) -> set[str]:
     return {part for path in leaves for part in _whole(path)}
 
 
-def _items(here: Mapping[str, object], there: Mapping[str, object], word: str) -> list[str]:
-    """Say which parts of lists are here only, each once: not what is in them."""
-    known = _parts(there)
+def _items(here: Mapping[str, object], known: set[str], word: str) -> list[str]:
+    """Say which parts of lists are here and not known there, each once: not what is in them."""
     only = dict.fromkeys(next((part for part in _whole(path) if part not in known), "") for path in here)
     return [f"{part} {word}" for part in only if part]
 
@@ -105,8 +105,3 @@ def _script_changes(was: Mapping[str, str], now: Mapping[str, str]) -> list[str]
 def _short(value: object) -> str:
     text = "not there" if value is None else str(value)
     return text if len(text) <= _WIDE else text[: _WIDE - 3] + "..."
-
-
-def _one_line(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _LONG else line[: _LONG - 3] + "..."

@@ -60,6 +60,14 @@ def rest(change: Change) -> str:
     return re.sub(r"^\d+[-_ .]*", "", change.name).replace("_", " ")
 
 
+def newest_applied(table: str) -> str:
+    """Return a query of what is done where what was taken back has a row of its own, too: the newest one says how it is."""
+    return (
+        "SELECT version_id::text FROM (SELECT DISTINCT ON (version_id) version_id, is_applied"
+        f" FROM {table} ORDER BY version_id, id DESC) AS newest WHERE is_applied"
+    )
+
+
 def file_of(change: Change) -> Path:
     """Return the file of a change."""
     return Path(change.forward[0].file)
