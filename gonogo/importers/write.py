@@ -12,6 +12,7 @@ import yaml
 from gonogo.errors import BadInput
 from gonogo.migrations.changes import Change, Migrations, Piece, ended
 from gonogo.migrations.tools.record import Record
+from gonogo.sql.parse import split
 
 _HEAD = """\
 # yaml-language-server: $schema=../runbook.schema.json
@@ -123,6 +124,16 @@ def _step(template: Path, change: Change, before: Change | None, record: Record 
 
 
 def _write(file: Path, pieces: Sequence[Piece], recorded: str) -> str:
-    own = [f"-- for the migration tool itself\n{recorded};\n"] if recorded else []
-    file.write_text("".join([*(ended(piece.text) for piece in pieces), *own]), encoding="utf-8")
+    body = "".join(ended(piece.text) for piece in pieces)
+    own = f"-- for the migration tool itself\n{recorded};\n" if recorded else ""
+    # before the change, as it may set another search path; after one that is not one transaction, as it may end in its middle
+    file.write_text(own + body if _is_one_transaction(body, file) else body + own, encoding="utf-8")
     return file.name
+
+
+def _is_one_transaction(text: str, file: Path) -> bool:
+    try:
+        return all(statement.transactional for statement in split(text, str(file)))
+    except BadInput:
+        # whoever validates the runbook is told
+        return True

@@ -597,6 +597,8 @@ def test_an_import_of_what_is_pending_records_it_as_the_tool_does(server: Server
     assert made.returncode == 0, made.stderr
     assert "2 tasks from golang-migrate" in made.stdout
     assert "each is recorded in schema_migrations, as golang-migrate does; --no-record leaves that out" in made.stdout
+    script = (tmp_path / "sql_templates" / "shop" / "c-2-b.sql").read_text()
+    assert script.index("INSERT INTO schema_migrations") < script.index("CREATE TABLE b"), "whatever the change sets"
     book = tmp_path / "runbooks" / "shop.yaml"
     book.write_text(book.read_text().replace("embedded", "$TEST_URL"))
     assert gonogo("run", "shop", "--without-prefect", cwd=tmp_path, env=env).returncode == 0
