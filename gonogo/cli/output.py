@@ -137,14 +137,14 @@ def schedule_table(plan: Plan, rows: Sequence[Row]) -> None:
     zone = ZoneInfo(plan.zone)
 
     def span(start: datetime | None, end: datetime | None) -> str:
-        if start is None or end is None:
+        if start is None:
             return ""
-        return f"{_moment(start, plan.start, zone)} to {_moment(end, start, zone)}"
+        return f"{_moment(start, plan.start, zone)} to {_moment(end, start, zone) if end is not None else '-'}"
 
     table(
         f"Schedule ({plan.zone})",
         ["task", "planned", "actual or expected", ""],
-        [[plan.task(r.task).title, span(r.planned_start, r.planned_end), span(r.start, r.end), r.state] for r in rows],
+        [[plan.task(r.task).title, span(r.planned_start, r.planned_end), span(r.start, r.end), r.says] for r in rows],
     )
 
 

@@ -27,6 +27,7 @@ from gonogo.errors import BadInput, Exit
 from gonogo.ledger import store
 from gonogo.planning.open import OpenedRunbook, problems_of
 from gonogo.postgres.connection import Connection
+from gonogo.postgres.progress import statement_progress
 from gonogo.postgres.server_clock import server_time
 from gonogo.run import runs
 from gonogo.run.open import found_run, read_inputs
@@ -85,7 +86,9 @@ def status(
         while True:
             now = _as_of(found.state, connection)
             found, unsigned = _as_it_counts(connection, opened, found)
+            statement = statement_progress(connection, found.run) if found.running else None
             shown, rows = _status(found, now)
+            shown["statement"] = statement.says if statement else ""
             shown["waits"] = "; ".join(filter(None, (shown["waits"], unsigned)))
             if json:
                 as_json(shown)
@@ -139,10 +142,10 @@ def _status(found: runs.FoundRun, now: datetime) -> tuple[dict[str, Any], list[R
         "phase": plan.phases[min(state.phase, len(plan.phases) - 1)].name,
         "done": round(fraction(plan, state), 4),
         "events": state.seq,
-        "expected_end": expected_end(plan, rows) if live and state.status not in ROLLING_BACK_STATES else None,
+        "expected_end": expected_end(plan, state, rows) if live and state.status not in ROLLING_BACK_STATES else None,
         "last_safe_start": last_safe_start(plan, state) if live else None,
         "budgets": {name: known.as_data() for name, known in spent(plan, state, now).items()},
-        "schedule": [vars(row) for row in rows],
+        "schedule": [{**vars(row), "state": row.says} for row in rows],
         "ways": [vars(each) for each in commands],
         "next": commands[0].command if commands else "",
         "exit_code": int(runs.exit_code(state)),
@@ -175,10 +178,14 @@ def _print_status(found: runs.FoundRun, shown: dict[str, Any], rows: list[Row], 
     for label, text in (("held", state.held), ("rolled back", state.rollback.cause), ("no-go", no_go)):
         if text:
             say(f"{label}: {text}", "yellow")
+    if shown["statement"]:
+        say(f"now: {shown['statement']}")
     if shown["waits"]:
         say(f"waits: {shown['waits']}", "cyan")
     if shown["expected_end"]:
-        say(f"expected end {clock_time(shown['expected_end'], plan.zone, now)}, planned {clock_time(plan.ends, plan.zone, now)}")
+        late = any(row.overdue for row in rows)
+        word = "expected end not before" if late else "expected end"
+        say(f"{word} {clock_time(shown['expected_end'], plan.zone, now)}, planned {clock_time(plan.ends, plan.zone, now)}")
     if shown["last_safe_start"]:
         say(f"a rollback must begin by {clock_time(shown['last_safe_start'], plan.zone, now)}")
     for name, known in spent(plan, state, now).items():

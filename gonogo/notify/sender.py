@@ -9,11 +9,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
 
 import psycopg
 
+from gonogo import clock
 from gonogo.core.engine.events import Kind
 from gonogo.core.engine.evolve import evolve
+from gonogo.core.engine.forecast import TaskTimes
 from gonogo.core.engine.state import State
 from gonogo.core.model.runbook import CHANNEL_KINDS
 from gonogo.core.plan.plan import Plan
@@ -28,6 +31,8 @@ from gonogo.report.report import brief, report
 
 #: seconds to wait after each try
 _PAUSES = (0.2, 0.8, 0.0)
+#: seconds after which the run's own message is looked at again: its expected end moves while nothing happens
+_REFRESHED = 60.0
 #: events after which the report is told, too
 _ENDS = frozenset({Kind.RUN_DONE, Kind.PROVED, Kind.PHASE_PROVED})
 
@@ -50,10 +55,12 @@ class Sender(threading.Thread):
         self._over, self._enough = threading.Event(), threading.Event()
         self._reading = threading.Lock()
         self._channel, self._where = open_channel(kind), str(getattr(plan.updates, kind))
-        self._state = State()
+        self._state, self._times = State(), TaskTimes(plan)
         #: events are of the target's time, and so is what is due since
         self._clock = ServerClock()
         self._root: Sent | None = None
+        #: what the run's own message says, and when that was looked at last
+        self._headline, self._looked = "", clock.monotonic()
         #: what is to be told, what was, what could not be, and what of that the target has yet to record
         self._waiting: list[tuple[int, Update]] = []
         self._told: set[str] = set()
@@ -79,6 +86,7 @@ class Sender(threading.Thread):
                     while self._is_ours(connection):
                         last = self._over.is_set()
                         self._catch_up(connection)
+                        self._refresh(connection)
                         self._escalate(connection)
                         self._send_waiting(connection)
                         if last:
@@ -126,21 +134,36 @@ class Sender(threading.Thread):
     def _catch_up(self, connection: Connection) -> None:
         """Queue what the new events say; of several states of the root message only the newest, and that first."""
         with self._reading:
-            root: Update | None = None
+            changed = False
             for event in store.read(connection, self.run_id, self._state.seq):
                 before, self._state = self._state, evolve(self._state, event)
+                self._times.take_in(event)
                 for update in updates(self.plan, before, event, self._state, self.run_id):
                     if update.root:
-                        root = update
+                        changed = True
                     else:
                         self._waiting.append((event.seq, update))
                 if event.kind in _ENDS:
                     events = store.read(connection, self.run_id)
                     text = brief(report(self.plan, events, self.run_id))
                     self._waiting.append((event.seq, Update(key=f"{event.seq}:report", text=text)))
-            if root is not None:
-                story = [(seq, update) for seq, update in self._waiting if not update.root]
-                self._waiting = [(self._state.seq, root), *story]
+            if changed:
+                self._queue_root(self._clock.now(connection))
+
+    def _queue_root(self, now: datetime) -> None:
+        """Queue the run's own message, before everything else."""
+        self._headline = headline(self.plan, self._state, self.run_id, now, self._times.found)
+        self._looked = clock.monotonic()
+        story = [(seq, update) for seq, update in self._waiting if not update.root]
+        self._waiting = [(self._state.seq, Update(key="root", text=self._headline, root=True)), *story]
+
+    def _refresh(self, connection: Connection) -> None:
+        """Queue the run's own message where it says by now what is not so any more, such as an end that has passed."""
+        if not self._headline or self._state.at_rest or clock.monotonic() - self._looked < _REFRESHED:
+            return
+        now, self._looked = self._clock.now(connection), clock.monotonic()
+        if headline(self.plan, self._state, self.run_id, now, self._times.found) != self._headline:
+            self._queue_root(now)
 
     def _escalate(self, connection: Connection) -> None:
         """Queue whom to tell next, as nobody has acknowledged what the run needs people for."""
@@ -171,7 +194,7 @@ class Sender(threading.Thread):
         error = ""
         if self._root is None and not update.root:
             # the story needs the message that it hangs from
-            notes = headline(self.plan, self._state, self.run_id, self._clock.now(connection))
+            notes = headline(self.plan, self._state, self.run_id, self._clock.now(connection), self._times.found)
             error = self._try(seq, Update(key="root", text=notes, root=True))
         error = error or self._try(seq, update)
         if error:

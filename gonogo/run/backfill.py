@@ -38,7 +38,7 @@ class Keyset:
     table: sql.Composable
     columns: tuple[str, ...]
     types: tuple[str, ...]
-    #: rows at the start, by the planner's estimate; 0 when it has none
+    #: rows at the start, by the planner's estimate
     estimate: int
 
     @property
@@ -96,15 +96,23 @@ def keyset(connection: Connection, step: PlannedStep) -> Keyset:
             raise ScriptFailed(f"{step.name}: {table}.{column} may be NULL, so a batch could miss rows; use another key")
     if why := why_not_compared(connection, table, columns):
         raise ScriptFailed(f"{step.name}: {why}; work by another key")
-    row = connection.execute(
-        "SELECT greatest(reltuples, 0)::bigint FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass(%s)", [table]
-    ).fetchone()
     return Keyset(
         table=sql.SQL(table),
         columns=columns,
         types=tuple(found[c][0] for c in columns),
-        estimate=int(row[0]) if row else 0,
+        estimate=_estimate(connection, table),
     )
+
+
+def _estimate(connection: Connection, table: str) -> int:
+    """Return about how many rows a table has, by what the planner was told or, where nobody told it, by what it guesses."""
+    known = "SELECT reltuples::bigint FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass(%s)"
+    row = connection.execute(known, [table]).fetchone()
+    if row and row[0] >= 0:
+        return int(row[0])
+    # one that was never analysed, or has partitions
+    guess = connection.execute(sql.SQL("EXPLAIN (FORMAT JSON) SELECT FROM {}").format(sql.SQL(table))).fetchone()
+    return int(guess[0][0]["Plan"]["Plan Rows"]) if guess else 0
 
 
 def next_batch(

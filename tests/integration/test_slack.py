@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -266,6 +269,27 @@ def test_thread_replies_keep_the_order_of_events_through_failures(slack: SlackSe
 def test_25_50_and_75_percent_are_told_exactly_once_each(slack: SlackServer, begin: Callable[..., Run]) -> None:
     begin().to_the_end()
     assert [text for text in told(slack) if "%" in text] == PERCENTAGES
+
+
+def test_the_run_s_own_message_says_that_a_task_is_overdue_though_nothing_happens(
+    slack: SlackServer, begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gonogo.notify.sender._REFRESHED", 0.1)
+    for name in ("gonogo.core.engine.forecast._NOTICED", "gonogo.core.text.messages._LATE"):
+        monkeypatch.setattr(name, timedelta(seconds=1))
+    # a task of a second that takes four: from the first script to the end of the second nothing is recorded
+    run = begin(
+        ("{task: one, title: One, steps: [", "{task: one, title: One, takes: 1s, steps: [{sql: undo.sql, undo: undo.sql}, "),
+        one__sql="SELECT pg_sleep(4)",
+    )
+    found: list[str] = []
+    with run.carried() as runner, ThreadPoolExecutor(1) as pool:
+        done = pool.submit(run.go, runner)
+        until(lambda: "overdue" in said[-1] if (said := [m.source for m in slack.channel.roots]) else False)
+        assert not done.done(), "it is told while the task works"
+        found.append(slack.channel.roots[0].source)
+        done.result(30)
+    assert re.search(r"now expected to end after [^:]+:\d\d UTC: \*One\* is overdue by [1-3](\.\d+)?s", found[0])
 
 
 def test_a_sender_that_stops_at_any_event_is_followed_by_one_that_goes_on_in_the_same_thread(

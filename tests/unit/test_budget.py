@@ -17,7 +17,8 @@ from gonogo.core.engine.events import Body, Event, Held, Kind, RehearsalFound, R
 from gonogo.core.engine.evolve import evolve
 from gonogo.core.engine.marks import downtime_mark, script_done
 from gonogo.core.engine.rehearsal import why_not_ready
-from gonogo.core.engine.state import DowntimeState, Known, State, Status, WorkState
+from gonogo.core.engine.state import DowntimeState, Known, State, Status
+from gonogo.core.engine.work import WorkState
 from gonogo.core.model.schedule import Budgets
 from gonogo.core.plan.plan import Plan
 from gonogo.core.text.messages import headline

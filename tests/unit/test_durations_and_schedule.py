@@ -386,10 +386,10 @@ def test_before_its_launch_a_run_is_expected_as_planned_or_as_late_as_it_is_now(
     made = timetable()
     rows = forecast(made, State(), START - 5 * MINUTE, {})
     assert [(r.start, r.end) for r in rows] == [(r.planned_start, r.planned_end) for r in rows]
-    assert expected_end(made, rows) == made.ends
+    assert expected_end(made, State(), rows) == made.ends
     late = forecast(made, State(), START + 60 * MINUTE, {})
     assert late[0].start == START + 60 * MINUTE
-    assert expected_end(made, late) == START + 145 * MINUTE
+    assert expected_end(made, State(), late) == START + 145 * MINUTE
     assert {r.state for r in late} == {"next"}
 
 
@@ -401,7 +401,7 @@ def test_a_task_that_runs_late_moves_the_ones_after_it_and_a_fixed_time_is_kept(
     began = world.now
     now = began + 25 * MINUTE
     rows = forecast(made, world.state, now, {"task-1": (began, None)})
-    assert [r.state for r in rows] == ["done", "now", "next", "next"]
+    assert [r.says for r in rows] == ["not tracked", "overdue by 5m", "next", "next"]
     assert rows[1].end == now, "it is late, so it ends now at the earliest"
     phase_at = world.state.phase_at
     assert phase_at is not None
@@ -409,7 +409,7 @@ def test_a_task_that_runs_late_moves_the_ones_after_it_and_a_fixed_time_is_kept(
     assert rows[3].end == phase_at + 80 * MINUTE
     very_late = forecast(made, world.state, began + 50 * MINUTE, {"task-1": (began, None)})
     assert very_late[2].start == began + 50 * MINUTE
-    assert expected_end(made, very_late) == began + 105 * MINUTE
+    assert expected_end(made, world.state, very_late) == began + 105 * MINUTE
 
 
 def test_a_task_that_is_done_shows_when_it_was() -> None:
@@ -447,9 +447,9 @@ def test_a_task_that_a_rollback_keeps_from_beginning_is_never_shown_as_next() ->
         rows = forecast(made, world.state, world.now, actual_times(made, world.events))
         return [(row.state, row.start is not None and row.end is not None) for row in rows]
 
-    assert shown() == [("done", True), ("rolling back", True), ("not begun", False)]
+    assert shown() == [("done", True), ("rolling back", False), ("not begun", False)]
     world.go_on()
-    assert shown() == [("undone", True), ("undone", True), ("not begun", False)]
+    assert shown() == [("undone", True), ("undone", False), ("not begun", False)]
 
 
 def test_a_task_in_which_a_run_holds_is_held_and_not_under_way() -> None:
@@ -497,14 +497,103 @@ def test_a_later_phase_does_not_count_from_the_start_of_the_one_before() -> None
     assert rows[1].start == rows[1].planned_start
 
 
-def test_a_task_without_steps_that_is_behind_the_run_is_over() -> None:
+def test_a_task_without_steps_has_no_times_as_nothing_recorded_when_it_was() -> None:
     made = timetable()
     world = World(plan=made)
     world.launch()
     world.go_on()
     rows = forecast(made, world.state, world.now, actual_times(made, world.events))
-    assert [r.state for r in rows] == ["done"] * 4
-    assert all(r.start and r.end and r.start <= r.end <= world.now for r in rows)
+    assert [r.state for r in rows] == ["not tracked", "done", "done", "done"]
+    assert (rows[0].start, rows[0].end) == (None, None)
+    assert all(r.start and r.end and r.start <= r.end <= world.now for r in rows[1:])
+
+
+# a backfill, which may be most of the work
+
+
+def filling(rows: int, *, batch: int = 10, seconds: float = 30.0, of: int = 1000) -> tuple[Plan, World]:
+    """Return a run in the middle of a backfill: so many rows are done, at the pace of its newest batch."""
+    made = plan(phase(task(sql(), takes=10 * MINUTE), task(backfill(), sql(), takes=20 * MINUTE), task(sql(), takes=MINUTE)))
+    world = World(plan=made, now=START)
+    world.launch()
+    world.go_on(until=lambda state: state.work.step == 1)
+    world.tell(Kind.BATCH, step=1, upto=["1"], rows=rows, batch=batch, seconds=seconds, of=of)
+    return made, world
+
+
+def test_the_rows_that_a_backfill_has_done_count() -> None:
+    made, world = filling(500)
+    assert fraction(made, world.state) == pytest.approx((10 + 20 / 2 * 0.5) / 31)
+    world.tell(Kind.BATCH, step=1, upto=["2"], rows=250, batch=11, seconds=33.0, of=1000)
+    assert fraction(made, world.state) == pytest.approx((10 + 20 / 2 * 0.75) / 31)
+
+
+@given(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 2000)), max_size=12))
+def test_what_a_backfill_has_done_never_becomes_less_and_is_never_all_of_it(batches: list[tuple[int, int]]) -> None:
+    made, world = filling(1)
+    shares = [fraction(made, world.state)]
+    for number, (rows, of) in enumerate(batches):
+        world.tell(Kind.BATCH, step=1, upto=[str(number)], rows=rows, batch=number, seconds=1.0, of=of)
+        shares.append(fraction(made, world.state))
+    # an estimate that grows makes the share of what is done smaller, which is true
+    grown = any(of > 1000 for _, of in batches)
+    assert grown or shares == sorted(shares)
+    assert max(shares) < (10 + 10) / 31
+    world.tell(Kind.DONE, step=1, script=0, last=True)
+    assert fraction(made, world.state) == pytest.approx((10 + 10) / 31)
+
+
+def test_a_backfill_whose_table_nobody_has_counted_is_not_said_to_be_done() -> None:
+    made, world = filling(500, of=0)
+    assert fraction(made, world.state) == pytest.approx(10 / 31)
+    assert world.state.work.filled_by is None
+
+
+def test_a_task_ends_as_its_backfill_goes_on_at_its_pace() -> None:
+    made, world = filling(100, batch=10, seconds=100.0)  # 10 rows a second: 900 rows to go
+    times = actual_times(made, world.events)
+    then = world.state.work.paced_at
+    assert then is not None
+    row = forecast(made, world.state, then + 40 * MINUTE, times)[1]
+    paced = then + timedelta(seconds=90) + 10 * MINUTE
+    assert row.end == then + 40 * MINUTE
+    assert forecast(made, world.state, then, times)[1].end == paced, "half of its units are still to come"
+    assert row.says == "now", "its pace is known: it is late, and nobody waits for news of it"
+
+
+def test_a_task_of_which_nothing_says_how_long_it_takes_is_overdue() -> None:
+    made = plan(phase(task(sql(), takes=10 * MINUTE), task(sql(), takes=MINUTE)))
+    world = World(plan=made, now=START)
+    world.launch()
+    world.go_on(until=lambda state: state.status is Status.WORKING)
+    began = world.now
+    rows = forecast(made, world.state, began + 13 * MINUTE, {"task-0": (began, None)})
+    assert rows[0].says == "overdue by 3m"
+    assert rows[0].overdue == 3 * MINUTE
+    assert rows[1].says == "next"
+    on_time = forecast(made, world.state, began + 9 * MINUTE, {"task-0": (began, None)})
+    assert on_time[0].says == "now"
+    assert on_time[0].end == began + 10 * MINUTE
+
+
+def test_a_run_that_is_over_has_facts_only_whenever_one_looks() -> None:
+    made = plan(phase(task(sql(), sql(), takes=MINUTE), task(sql(), takes=MINUTE), task(takes=MINUTE)))
+    world = World(plan=made)
+    world.launch()
+    world.go_on(until=lambda state: state.work.step == 1)
+    world.tell(Kind.ROLL_BACK, "ben")
+    world.go_on()
+    assert world.state.status is Status.ROLLED_BACK
+    times = actual_times(made, world.events)
+    shown = forecast(made, world.state, world.now, times)
+    assert shown == forecast(made, world.state, world.now + 500 * MINUTE, times)
+    assert [(row.state, row.end) for row in shown] == [("undone", None), ("not begun", None), ("not begun", None)]
+
+
+def test_a_run_whose_gate_said_no_go_expects_nothing() -> None:
+    made = timetable()
+    state = State(status=Status.NO_GO)
+    assert {(row.start, row.end, row.state) for row in forecast(made, state, START, {})} == {(None, None, "not begun")}
 
 
 def test_a_task_that_took_longer_in_the_rehearsal_moves_all_that_come_after_it() -> None:
@@ -514,4 +603,4 @@ def test_a_task_that_took_longer_in_the_rehearsal_moves_all_that_come_after_it()
     rows = forecast(made, rehearsed, START, {})
 
     assert [row.end - row.start for row in rows if row.start and row.end] == [25 * MINUTE, 10 * MINUTE]
-    assert expected_end(made, rows) - expected_end(made, forecast(made, State(), START, {})) == 15 * MINUTE
+    assert expected_end(made, State(), rows) - expected_end(made, State(), forecast(made, State(), START, {})) == 15 * MINUTE

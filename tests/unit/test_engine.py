@@ -12,7 +12,8 @@ from support.world import World
 from gonogo.core.engine.commands import JudgeGate, MeasureBaseline, Perform, ProveRollback, Resolve, RunUndo, Verify, Wait
 from gonogo.core.engine.events import BODIES, Kind, ScriptDone
 from gonogo.core.engine.evolve import evolve, fold
-from gonogo.core.engine.state import EDGES, ENDED, NEXT, Edge, PlanRules, RollbackState, State, Status, WorkState
+from gonogo.core.engine.state import EDGES, ENDED, NEXT, Edge, PlanRules, RollbackState, State, Status
+from gonogo.core.engine.work import WorkState
 from gonogo.core.plan.plan import Plan
 
 SOAK = timedelta(minutes=10)

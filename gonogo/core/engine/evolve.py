@@ -26,10 +26,10 @@ from gonogo.core.engine.state import (
     PlanRules,
     State,
     Status,
-    WorkState,
     available_levels,
     takes_effect,
 )
+from gonogo.core.engine.work import WorkState
 from gonogo.core.model.people import Vote
 
 #: what a vote is about, where it is not the gate
@@ -373,8 +373,17 @@ def _not_done(state: State, _: Event, body: events.ScriptNotDone) -> State:
 
 
 @_changes(events.BatchDone)
-def _batch(state: State, _: Event, body: events.BatchDone) -> State:
-    return changed(state, changed=True, work=changed(state.work, cursor=body.upto, rows=state.work.rows + body.rows))
+def _batch(state: State, event: Event, body: events.BatchDone) -> State:
+    # an estimate that another process made may be smaller: what is done never becomes less by it
+    rows, of = state.work.rows + body.rows, max(state.work.of, body.of)
+    work = changed(state.work, cursor=body.upto, rows=rows, of=of, pace=backfill_pace(body) or state.work.pace, paced_at=event.at)
+    return changed(state, changed=True, work=work)
+
+
+def backfill_pace(body: events.BatchDone) -> float:
+    """Return a backfill's rows per second, as of its newest batch; 0 with its process's first one, as nothing is known."""
+    # the seconds are those before this batch
+    return body.rows * body.batch / max(body.seconds, 0.001)
 
 
 @_changes(events.StepFailed)

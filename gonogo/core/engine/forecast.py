@@ -7,10 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from gonogo.core.engine.events import BatchDone, Event, PhaseRollbackProved, ScriptDone, ScriptStarted, StepFailed
-from gonogo.core.engine.state import ROLLING_BACK_STATES, State, Status
+from gonogo.core.engine.state import ENDED, ROLLING_BACK_STATES, State, Status
+from gonogo.core.model.duration import say_duration
 from gonogo.core.plan.plan import Plan, PlannedTask
 
 NOTHING = timedelta(0)
+#: what is late by less is not late
+_NOTICED = timedelta(seconds=5)
+#: for each task that began, when it did, and when it ended if it has
+Times = Mapping[str, tuple[datetime, datetime | None]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,10 +25,17 @@ class Row:
     task: str
     planned_start: datetime
     planned_end: datetime
-    #: what is now expected, or what happened; None for what will not happen in this run any more
+    #: what happened, or what is now expected while the run goes forward; None where neither is known
     start: datetime | None
     end: datetime | None
     state: str
+    #: by how much it has taken longer than it was expected to, while nothing says how long it still takes
+    overdue: timedelta = NOTHING
+
+    @property
+    def says(self) -> str:
+        """How it stands, in a word or two."""
+        return f"overdue by {say_duration(self.overdue)}" if self.overdue >= _NOTICED else self.state
 
 
 def fraction(plan: Plan, state: State) -> float:
@@ -45,12 +57,12 @@ def _share(plan: Plan, state: State, first: int, last: int, phase: int) -> float
     if state.work.step < first:
         return 0.0
     units = plan.units_before[last + 1] - plan.units_before[first]
-    done = plan.units_before[state.work.step] - plan.units_before[first] + state.work.script
+    done = plan.units_before[state.work.step] - plan.units_before[first] + state.work.script + state.work.filled
     return done / units if units else 0.0
 
 
-def forecast(plan: Plan, state: State, now: datetime, actual: Mapping[str, tuple[datetime, datetime | None]]) -> list[Row]:
-    """Return each task with its planned and its actual or expected times.
+def forecast(plan: Plan, state: State, now: datetime, actual: Times) -> list[Row]:
+    """Return each task with its planned and its actual or expected times; of a run that is over, only what happened.
 
     Args:
         plan: the plan.
@@ -60,40 +72,78 @@ def forecast(plan: Plan, state: State, now: datetime, actual: Mapping[str, tuple
     """
     rows: list[Row] = []
     moved, phase = plan.start, 0
-    back = state.status in ROLLING_BACK_STATES | {Status.ROLLED_BACK}
-    phase_start = {p: state.phase_at for p in [state.phase] if state.phase_at}
+    forward = state.status not in ENDED | ROLLING_BACK_STATES
     for task in plan.tasks:
         while phase < task.phase:
             moved, phase = moved + plan.phases[phase].soak, phase + 1
-        takes = expected_duration(task, state)
-        began, ended = actual.get(task.name, (None, None))
-        if began is not None:
-            start, end = began, ended or max(now, began + takes)
-            going = "rolling back" if back else "held" if state.held else "now"
-            label = "undone" if back and state.work.step <= task.first else "done" if ended else going
+        share = _share(plan, state, task.first, task.last, task.phase)
+        if task.name in actual:
+            row = _begun(plan, state, now, task, *actual[task.name])
+        elif share == 1.0:
+            # it has no steps, so no event says when it was: whoever owns it does it
+            row = _row(task, "not tracked")
+        elif not forward:
+            row = _row(task, "not begun")
+        elif share:
+            # whoever asks does not know when it began: as much of it is over as is done
+            start = now - expected_duration(task, state) * share
+            row = _begun(plan, state, now, task, start, None)
         else:
-            opens = phase_start.get(task.phase, plan.phases[task.phase].start)
-            if not state.gate.at_once:
-                opens = max(opens, plan.phases[task.phase].opens or opens)
-            opens += task.at or NOTHING
-            if _share(plan, state, task.first, task.last, task.phase) == 1.0:
-                # it has no steps, so no event says when it was; it is over
-                start, label = min(max(moved, opens), now), "done"
-                end = min(start + takes, now)
-            elif share := _share(plan, state, task.first, task.last, task.phase):
-                start, label = now - takes * share, "now"
-                end = start + takes
-            else:
-                start, label = max(moved, opens, now), "next"
-                end = start + takes
-        moved = end
-        if back and label == "next":
-            rows.append(
-                Row(task=task.name, planned_start=task.start, planned_end=task.end, start=None, end=None, state="not begun")
-            )
-            continue
-        rows.append(Row(task=task.name, planned_start=task.start, planned_end=task.end, start=start, end=end, state=label))
+            start = max(moved, _opens(plan, state, task), now)
+            row = _row(task, "next", start, start + expected_duration(task, state))
+        rows.append(row)
+        moved = row.end or moved
     return rows
+
+
+def _row(
+    task: PlannedTask, label: str, start: datetime | None = None, end: datetime | None = None, overdue: timedelta = NOTHING
+) -> Row:
+    return Row(
+        task=task.name,
+        planned_start=task.start,
+        planned_end=task.end,
+        start=start,
+        end=end,
+        state=label,
+        overdue=overdue,
+    )
+
+
+def _begun(plan: Plan, state: State, now: datetime, task: PlannedTask, start: datetime, end: datetime | None) -> Row:
+    """Return the row of a task that began."""
+    back = state.status in ROLLING_BACK_STATES | {Status.ROLLED_BACK}
+    if back and state.work.step <= task.first:
+        return _row(task, "undone", start, end)
+    if end is not None:
+        return _row(task, "done", start, end)
+    if back or state.status in ENDED:
+        return _row(task, "rolling back" if back else "not done", start)
+    paced = _paced_end(plan, state, task)
+    end = paced or start + expected_duration(task, state)
+    late = max(now - end, NOTHING)
+    label = "held" if state.held else "now"
+    return _row(task, label, start, max(now, end), late if paced is None else NOTHING)
+
+
+def _paced_end(plan: Plan, state: State, task: PlannedTask) -> datetime | None:
+    """Return when a task ends if its backfill goes on at its pace; None where none is under way."""
+    by = state.work.filled_by
+    if by is None or not task.first <= state.work.step <= task.last:
+        return None
+    units = plan.units_before[task.last + 1] - plan.units_before[task.first]
+    after = plan.units_before[task.last + 1] - plan.units_before[state.work.step] - state.work.script - 1
+    return by + expected_duration(task, state) * (max(0, after) / units)
+
+
+def _opens(plan: Plan, state: State, task: PlannedTask) -> datetime:
+    """Return when the clock lets a task begin."""
+    phase = plan.phases[task.phase]
+    launched = state.phase_at if state.phase == task.phase else None
+    opens = launched or phase.start
+    if not state.gate.at_once:
+        opens = max(opens, phase.opens or opens)
+    return opens + (task.at or NOTHING)
 
 
 def expected_duration(task: PlannedTask, state: State) -> timedelta:
@@ -103,10 +153,38 @@ def expected_duration(task: PlannedTask, state: State) -> timedelta:
     return max(task.end - task.start, timedelta(seconds=rehearsed))
 
 
-def expected_end(plan: Plan, rows: list[Row]) -> datetime:
-    """Return when the run will end, the last soak included."""
+def expected_end(plan: Plan, state: State, rows: list[Row]) -> datetime:
+    """Return when the run will end, the last soak included; where something is overdue, it is that at the earliest."""
     last = max((row.end for row in rows if row.end), default=plan.start)
-    return last + plan.phases[-1].soak
+    phase = len(plan.phases) - 1
+    soaks_since = state.soak_from if state.phase == phase and state.status is Status.SOAKING else None
+    return (soaks_since or last) + plan.phases[-1].soak
+
+
+class TaskTimes:
+    """When each task of a plan that began did, and when it ended if it has: taken in event by event, in order."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.found: dict[str, tuple[datetime, datetime | None]] = {}
+
+    def take_in(self, event: Event) -> None:
+        """Take in the next event."""
+        body, steps = event.body, self.plan.steps
+        if isinstance(body, PhaseRollbackProved):
+            # what is launched again is timed again
+            again = {step.task for step in steps[body.step :]}
+            self.found = {name: found for name, found in self.found.items() if name not in again}
+        if not isinstance(body, ScriptStarted | ScriptDone | BatchDone | StepFailed) or body.step is None:
+            return
+        task = self.plan.task(steps[body.step].task)
+        # what is measured is recorded afterwards; a script's transaction began with it
+        took = getattr(body, "took", None)
+        first = event.began if took is None else event.at - timedelta(seconds=took)
+        began, ended = self.found.get(task.name, (first, None))
+        if isinstance(body, ScriptDone) and body.last and body.step == task.last:
+            ended = event.at
+        self.found[task.name] = (began, ended)
 
 
 def actual_times(plan: Plan, events: Iterable[Event]) -> dict[str, tuple[datetime, datetime | None]]:
@@ -116,21 +194,7 @@ def actual_times(plan: Plan, events: Iterable[Event]) -> dict[str, tuple[datetim
         plan: the plan.
         events: the run's events, in order.
     """
-    times: dict[str, tuple[datetime, datetime | None]] = {}
+    times = TaskTimes(plan)
     for event in events:
-        body = event.body
-        if isinstance(body, PhaseRollbackProved):
-            # what is launched again is timed again
-            again = {step.task for step in plan.steps[body.step :]}
-            times = {name: found for name, found in times.items() if name not in again}
-        if not isinstance(body, ScriptStarted | ScriptDone | BatchDone | StepFailed) or body.step is None:
-            continue
-        task = plan.task(plan.steps[body.step].task)
-        # what is measured is recorded afterwards; a script's transaction began with it
-        took = getattr(body, "took", None)
-        first = event.began if took is None else event.at - timedelta(seconds=took)
-        began, ended = times.get(task.name, (first, None))
-        if isinstance(body, ScriptDone) and body.last and body.step == task.last:
-            ended = event.at
-        times[task.name] = (began, ended)
-    return times
+        times.take_in(event)
+    return times.found

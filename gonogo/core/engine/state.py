@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from gonogo.core.engine.events import BackupProved, BaselineMeasured, Event, Kind, RehearsalFound, RollbackAsked
 from gonogo.core.engine.loss import LossState
+from gonogo.core.engine.work import WorkState
 from gonogo.core.model.people import NO_GO, Vote
 
 
@@ -189,30 +190,6 @@ class PlanRules:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WorkState:
-    """The step in work, counted over the whole plan: every step before it is done."""
-
-    step: int = 0
-    #: how many scripts of it are done
-    script: int = 0
-    #: the last key that its backfill has done, and how many rows
-    cursor: tuple[str, ...] | None = None
-    rows: int = 0
-    #: its script that is in doubt
-    started: int | None = None
-    #: a script of it failed and may have left something
-    left: bool = False
-    #: the event by which what is under way began; and that of an attempt in doubt, while it may be made again
-    attempt: int = 0
-    in_doubt_seq: int = 0
-
-    @property
-    def begun(self) -> bool:
-        """Whether anything of the step was done, or may have been."""
-        return self.script > 0 or self.cursor is not None or self.left
-
-
-@dataclass(frozen=True, kw_only=True)
 class GateState:
     """The launch of the phase, and what people say at its gate."""
 
@@ -310,7 +287,7 @@ class State:
     #: what needs people now, until somebody acknowledges it
     alarm: Alarm | None = None
     rules: PlanRules = PlanRules()
-    work: WorkState = WorkState()
+    work: WorkState = field(default_factory=WorkState)
     gate: GateState = GateState()
     known: Known = Known()
     rollback: RollbackState = RollbackState()

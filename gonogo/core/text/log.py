@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from gonogo.core.engine import events
@@ -147,20 +147,10 @@ def _batch(scene: Scene[events.BatchDone]) -> str:
     batches = max(1, body.of // (step.backfill.batch if step.backfill else 1000))
     if body.batch == 0 or not _passed_a_tenth(body.batch + 1, max(batches, body.batch + 1)):
         return ""
-    pace, left = backfill_pace(body, scene.after.work.rows)
-    return f"{step.name}: {scene.after.work.rows:,} of about {body.of:,} rows, {pace:,.0f} rows/s, {say_duration(left)} to go"
-
-
-def backfill_pace(body: events.BatchDone, rows: int) -> tuple[float, float]:
-    """Return a backfill's rows per second, and the seconds that it still needs.
-
-    Args:
-        body: its newest batch.
-        rows: how many rows it has done.
-    """
-    # the seconds are those before this batch
-    pace = body.rows * body.batch / max(body.seconds, 0.001)
-    return pace, max(0, body.of - rows) / pace if pace else 0.0
+    work = scene.after.work
+    of = f" of about {work.of:,}" if work.of else ""
+    left = f", {say_duration(max(work.filled_by - scene.event.at, timedelta(0)))} to go" if work.filled_by else ""
+    return f"{step.name}: {work.rows:,}{of} rows, {work.pace:,.0f} rows/s{left}"
 
 
 @LINES.of(events.WorkDone)

@@ -15,7 +15,7 @@ from gonogo.core.engine import events
 from gonogo.core.engine.budgets import describe, spent
 from gonogo.core.engine.decide import waits_for_votes
 from gonogo.core.engine.events import BackupProof, Body, Event, Kind
-from gonogo.core.engine.forecast import expected_duration, expected_end, forecast, fraction
+from gonogo.core.engine.forecast import Times, expected_duration, expected_end, forecast, fraction
 from gonogo.core.engine.rehearsal import last_safe_start
 from gonogo.core.engine.state import SWITCH_LEVELS, State, Status, outcome, takes_effect
 from gonogo.core.model.duration import say_duration
@@ -31,6 +31,10 @@ MARKS = {
     Status.ROLLING_BACK: "⏪",
     Status.PROVING: "⏪",
 }
+#: what is overdue by less is not worth a word
+_LATE = timedelta(minutes=1)
+#: while a run does one of these it has an end to be expected
+_GOES_ON = frozenset({Status.WORKING, Status.VERIFYING, Status.SOAKING})
 UPDATES = Tellers()
 
 
@@ -67,17 +71,23 @@ def clock(when: datetime, zone: str, today: datetime | None = None) -> str:
     return f"{day}{year}{local:%H:%M} {local.tzname()}"
 
 
-def headline(plan: Plan, state: State, run: str, now: datetime) -> str:
-    """Write the run's one message: its state, a progress bar, its planned end and the one that is now expected."""
+def headline(plan: Plan, state: State, run: str, now: datetime, times: Times = {}) -> str:  # noqa: B006 - nothing changes it
+    """Write the run's one message: its state, a progress bar, its planned end and the one that is now expected.
+
+    Args:
+        plan: the plan.
+        state: where the run stands.
+        run: its id.
+        now: the time.
+        times: when the tasks that began did, and ended.
+    """
     failed = state.rollback.failed
     mark = "🚨" if failed else "✋" if state.held else MARKS.get(state.status, "🚀")
     word = "rollback failed" if failed else outcome(state)
     share = fraction(plan, state)
     bar = "▓" * round(share * 20) + "░" * (20 - round(share * 20))
     lines = [f"{mark} *{plan.title}* on {plan.target}: *{word}*", f"`{bar}` {share:.0%} · run {run}"]
-    expected = ""
-    if state.status in (Status.WORKING, Status.VERIFYING, Status.SOAKING) and not state.held:
-        expected = f", now expected to end at {clock(expected_end(plan, forecast(plan, state, now, {})), plan.zone, now)}"
+    expected = say_expected_end(plan, state, now, times) if state.status in _GOES_ON and not state.held else ""
     lines.append(f"planned {clock(plan.start, plan.zone, now)} to {clock(plan.ends, plan.zone, now)}{expected}")
     lines += [describe(name, known) for name, known in spent(plan, state, now).items() if known.budget is not None]
     if state.held:
@@ -85,6 +95,16 @@ def headline(plan: Plan, state: State, run: str, now: datetime) -> str:
     elif state.why:
         lines += quoted(f"cause: {state.why}")
     return "\n".join(lines)
+
+
+def say_expected_end(plan: Plan, state: State, now: datetime, times: Times) -> str:
+    """Say when a run that goes on is now expected to end; where a task takes longer than anybody expected, say so."""
+    rows = forecast(plan, state, now, times)
+    late = next((row for row in rows if row.overdue >= _LATE), None)
+    end = clock(expected_end(plan, state, rows), plan.zone, now)
+    if late is None:
+        return f", now expected to end at {end}"
+    return f", now expected to end after {end}: *{plan.task(late.task).title}* is {late.says}"
 
 
 def _shows(plan: Plan, state: State) -> tuple[object, ...]:
@@ -203,9 +223,9 @@ def _work(plan: Plan, before: State, event: Event, after: State) -> list[Update]
                 text += f", planned to take {say_duration(task.takes)}, until {clock(ends, plan.zone, event.at)}"
             notes.append(Update(key=f"{event.seq}:task", text=text + "."))
     was, now = fraction(plan, before) * 100, fraction(plan, after) * 100
-    for mark in plan.updates.progress:
-        if was < mark <= now:
-            notes.append(Update(key=f"{mark}%", text=f"{mark} % of the planned work is done."))
+    # of several that one event passes, the last says it all
+    for mark in sorted(mark for mark in plan.updates.progress if was < mark <= now)[-1:]:
+        notes.append(Update(key=f"{mark}%", text=f"{mark} % of the planned work is done."))
     return notes
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 
 
 def clean(text: object) -> str:
@@ -60,8 +61,15 @@ def cell(text: object) -> str:
 
 def as_json(made: object, *, indent: int = 2, sort_keys: bool = False) -> str:
     """Write data as JSON that drives no terminal: what does not print is escaped, as JSON may."""
-    text = json.dumps(made, indent=indent, ensure_ascii=False, default=str, sort_keys=sort_keys)
+    text = json.dumps(made, indent=indent, ensure_ascii=False, default=_as_data, sort_keys=sort_keys)
     return "".join(c if c == "\n" or c.isprintable() else json.dumps(c)[1:-1] for c in text)
+
+
+def _as_data(value: object) -> object:
+    """Return what JSON has no form for: a moment in UTC by ISO 8601, a duration in seconds, anything else as text."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return value.total_seconds() if isinstance(value, timedelta) else str(value)
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
