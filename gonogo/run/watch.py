@@ -144,7 +144,7 @@ class Watch(threading.Thread):
     def _take(self, connection: Connection, answers: Mapping[str, Measurement]) -> list[_Trip]:
         """Record and judge what some checks answered, and return what that leads to."""
         samples = {name: (measured, self._judge(name, measured)) for name, measured in answers.items()}
-        brief = {name: _brief(measured, judged) for name, (measured, judged) in samples.items()}
+        brief = {name: self._brief(measured, judged) for name, (measured, judged) in samples.items()}
         self._record(connection, events.Sampled(phase=self.phase.name, samples=brief))
         self.taken += 1
         return [trip for measured, judged in samples.values() if (trip := self._trip_of(measured, judged))]
@@ -222,8 +222,9 @@ class Watch(threading.Thread):
         session = self.session
         return store.append_fenced(connection, session.run, session.epoch, body, "watch", session.known)
 
-
-def _brief(measured: Measurement, judged: Judgement) -> events.SampledCheck:
-    value = measured.numbers.get("p95") or measured.numbers.get("value") or ""
-    verdict = "breach" if judged.verdict is Verdict.PASS else str(judged.verdict)
-    return events.SampledCheck(value=value, verdict=verdict, says=judged.sentence)
+    def _brief(self, measured: Measurement, judged: Judgement) -> events.SampledCheck:
+        rule = self.session.plan.checks[measured.check].breach
+        metric = rule.metric if rule is not None else "value"
+        verdict = "breach" if judged.verdict is Verdict.PASS else str(judged.verdict)
+        value = measured.numbers.get(metric, "")
+        return events.SampledCheck(value=value, metric=metric, verdict=verdict, says=judged.sentence)

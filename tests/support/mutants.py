@@ -105,6 +105,24 @@ MUTANTS = {
         "",
         ("tests/unit/test_template.py", "-k", "nobody_quotes"),
     ),
+    "a hold that is long over goes on": Mutant(
+        "gonogo/core/engine/evolve.py",
+        "held_at=state.held_at if state.held else event.at)",
+        "held_at=state.held_at or event.at)",
+        ("tests/unit/test_engine.py", "-k", "later_soak_longer"),
+    ),
+    "a backfill's rows do not count": Mutant(
+        "gonogo/core/engine/forecast.py",
+        " + state.work.script + state.work.filled\n",
+        " + state.work.script\n",
+        ("tests/unit/test_durations_and_schedule.py", "-k", "rows_that_a_backfill"),
+    ),
+    "the run's own message keeps an end that has passed": Mutant(
+        "gonogo/notify/sender.py",
+        "                        self._refresh(connection)\n",
+        "",
+        ("tests/integration/test_slack.py", "-k", "overdue"),
+    ),
     "an address that may be torn is taken": Mutant(
         "gonogo/postgres/address.py",
         "if clear and not _is_torn(url) else",

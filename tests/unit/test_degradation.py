@@ -57,7 +57,7 @@ def test_a_line_that_is_crossed_by_chance_is_no_breach_and_says_so() -> None:
     now, before = [1.0] * 24 + [1.7] * 26, [1.0] * 50
     strict, sure = judge(RULE, measured(now), measured(before)), judge(RULE, measured(now), measured(before), surely=True)
     assert (strict.verdict, sure.verdict) == (Verdict.PASS, Verdict.FAIL)
-    assert sure.sentence == "p50 1.7 is > 1.5 (baseline 1), but only 1 is certain, and the limit is 1.5"
+    assert sure.sentence == "p50 1.7 ms is > 1.5 ms (baseline 1 ms), but only 1 ms is certain, and the limit is 1.5 ms"
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_what_is_far_beyond_even_a_very_slow_machine_is_a_breach(factor: float, 
 def test_a_baseline_of_a_slow_moment_hides_nothing() -> None:
     assert pace(None, 1.0) == pace(1.0, None) == 1.0
     judged = judge(RULE, measured([2.0] * 50, 1.0), measured([2.0] * 50, 2.0), surely=True)
-    assert (judged.verdict, judged.sentence) == (Verdict.PASS, "p50 2 is > 1.5 (baseline 1)")
+    assert (judged.verdict, judged.sentence) == (Verdict.PASS, "p50 2 ms is > 1.5 ms (baseline 1 ms)")
     assert judge(RULE, measured([1.4] * 50, 1.0), measured([2.0] * 50, 2.0), surely=True).verdict is Verdict.FAIL
     assert judge(RULE, measured([2.0] * 50, 1.0), measured([2.0] * 50, 2.0)).verdict is Verdict.FAIL, "strictly, as written"
 

@@ -488,6 +488,23 @@ def test_neither_a_hold_nor_the_time_without_a_process_counts_as_soak() -> None:
     assert last.until - later.until >= timedelta(days=1)
 
 
+def test_a_hold_that_a_launch_ended_does_not_make_a_later_soak_longer() -> None:
+    world = launched(plan(phase(task(sql())), phase(task(sql()), soak=SOAK)))
+    world.go_on()
+    world.tell(Kind.HOLD, "ben", why="until tomorrow")
+    world.now += timedelta(days=1)
+    world.launch()
+    world.go_on(until=lambda state: state.status is Status.SOAKING)
+    wait = world.decide()
+    assert isinstance(wait, Wait)
+    world.tell(Kind.HOLD, "ben", why="lunch")
+    world.now += timedelta(minutes=30)
+    world.tell(Kind.RESUME, "ben")
+    later = world.decide()
+    assert isinstance(later, Wait)
+    assert timedelta(minutes=30) <= later.until - wait.until < timedelta(minutes=31)
+
+
 def test_a_hold_without_a_reason_is_a_hold() -> None:
     assert working(one_step()).tell(Kind.HOLD, "ben").held == "ben says hold: no reason given"
 

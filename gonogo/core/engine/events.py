@@ -557,6 +557,8 @@ class SampledCheck(Value):
     """One check of a sample."""
 
     value: str = ""
+    #: which of its numbers that is; older ledgers have p95 or the value, and do not say which
+    metric: str = ""
     verdict: str = ""
     says: str = ""
     #: of an alert: breach, blank or well

@@ -169,7 +169,8 @@ def _evolve_anywhere(state: State, event: Event) -> State:
 def _held(state: State, event: Event, body: Body) -> State:
     why = body.why or "no reason given"
     held = why if isinstance(body, events.Held) else f"{event.actor} says hold: {why}"
-    made = changed(state, held=held, held_at=state.held_at or event.at)
+    # an earlier hold may have ended without a resume, by a rollback or another launch: it is not what lasts now
+    made = changed(state, held=held, held_at=state.held_at if state.held else event.at)
     if isinstance(body, events.Held) and body.budget == "downtime":
         made = changed(made, downtime=changed(made.downtime, over_budget=True))
     if isinstance(body, events.Held) and body.step is not None:

@@ -14,7 +14,7 @@ from enum import StrEnum
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from gonogo.core.engine.percentiles import TOO_FAR, bounds, pace, percentile_of
-from gonogo.core.model.threshold import Threshold
+from gonogo.core.model.threshold import TIMES, Threshold
 
 
 class Verdict(StrEnum):
@@ -136,9 +136,10 @@ def judge(
     label = "" if threshold.metric == "value" else f"{threshold.metric} "
     # where rounding would hide the difference, every digit is said
     notes = (say(value), say(line)) if say(value) != say(line) or value == line else (f"{value:f}", f"{line:f}")
-    sentence = f"{label}{notes[0]} {'is' if met else 'is not'} {threshold.op} {notes[1]}"
+    unit = unit_of(threshold, measured)
+    sentence = f"{label}{notes[0]}{unit} {'is' if met else 'is not'} {threshold.op} {notes[1]}{unit}"
     if threshold.needs_baseline and before is not None:
-        sentence += f" (baseline {say(before)})"
+        sentence += f" (baseline {say(before)}{unit})"
     if met and surely and usable is not None and (doubt := _doubt(threshold, measured, usable)):
         if doubt.verdict is Verdict.INCONCLUSIVE:
             return doubt
@@ -146,6 +147,14 @@ def judge(
     if measured.notes and not met:
         sentence += f": {'; '.join(measured.notes[:_FEW])}"
     return Judgement(check=measured.check, verdict=Verdict.PASS if met else Verdict.FAIL, sentence=sentence)
+
+
+def unit_of(threshold: Threshold, measured: Measurement) -> str:
+    """Return the unit of the numbers of a sentence, with a blank before it: what was made of calls is in milliseconds."""
+    numbers = measured.numbers
+    # the value of a latency is its p95; that of a service's answer is whatever it says
+    in_ms = threshold.metric in TIMES or (threshold.metric == "value" and numbers.get("value") == numbers.get("p95"))
+    return " ms" if measured.samples and in_ms else ""
 
 
 def _before(threshold: Threshold, measured: Measurement, baseline: Measurement | None, *, surely: bool) -> Decimal | None:
@@ -194,7 +203,7 @@ def _doubt(threshold: Threshold, measured: Measurement, baseline: Measurement) -
     line = threshold.line(Decimal(str(high)) * Decimal(str(round(slow, 4))))
     if line is not None and threshold.holds(Decimal(str(low)), line):
         return None
-    said = f"but only {low:.3g} is certain, and the limit is {float(line or 0):.3g}" + (f"; {notes}" if notes else "")
+    said = f"but only {low:.3g} ms is certain, and the limit is {float(line or 0):.3g} ms" + (f"; {notes}" if notes else "")
     return Judgement(check=measured.check, verdict=Verdict.FAIL, sentence=said)
 
 

@@ -10,7 +10,6 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from gonogo.core.model.check_kinds import (
     ACTIVITIES,
-    LATENCIES,
     SOUND,
     CheckKind,
     Column,
@@ -25,7 +24,7 @@ from gonogo.core.model.check_kinds import (
     always,
 )
 from gonogo.core.model.fields import Duration, Names, Part, as_list
-from gonogo.core.model.threshold import Threshold, parse_threshold
+from gonogo.core.model.threshold import TIMES, Threshold, parse_threshold
 
 
 def _threshold_text(value: object) -> str:
@@ -48,7 +47,7 @@ class Asks(Part):
     sql: Annotated[str | None, CheckKind(external=False, as_role=True, template=str)] = Field(
         default=None, description="A template of a query: one row with one number, and optionally how much data it rests on."
     )
-    time: Annotated[str | None, CheckKind(external=False, as_role=True, template=str, metrics=LATENCIES)] = Field(
+    time: Annotated[str | None, CheckKind(external=False, as_role=True, template=str, metrics=TIMES)] = Field(
         default=None, description="A template of a query whose latency is measured, in milliseconds."
     )
     calls: Annotated[str | None, CheckKind(external=False, as_role=True, template=str, metrics=("failed",))] = Field(
@@ -113,7 +112,7 @@ class Asks(Part):
         " `oldest_transaction` (seconds), `long_queries` (those older than `older_than`), `dumps` that run, `replication_lag`"
         " (seconds), `wal_rate` (bytes a second), `dead_rows` (the worst table's share), `disk_free` (bytes).",
     )
-    http: Annotated[Http | None, CheckKind(external=True, metrics=("status", "errors", *LATENCIES))] = Field(
+    http: Annotated[Http | None, CheckKind(external=True, metrics=("status", "errors", *TIMES))] = Field(
         default=None, description="What a web service answers: its latency, or a field of its JSON."
     )
     prometheus: Annotated[Prometheus | None, CheckKind(external=True)] = Field(

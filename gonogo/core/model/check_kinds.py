@@ -15,9 +15,6 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from gonogo.core.model.fields import Duration, Names, Part, as_list
 
-#: what the metrics of a latency are called, beside `value`
-LATENCIES = ("mean", "min", "max", "p50", "p90", "p95", "p99")
-
 
 def always(_: Any) -> bool:
     """Compare with the baseline, whatever is asked."""
