@@ -27,7 +27,8 @@ from gonogo.ledger import deliveries, store
 from gonogo.notify.channel import NotDelivered, Sent, delivery_key, open_channel, say_undelivered
 from gonogo.postgres.connection import Connection, Database
 from gonogo.postgres.server_clock import ServerClock
-from gonogo.report.report import brief, report
+from gonogo.report.report import report
+from gonogo.report.summary import brief
 
 #: seconds to wait after each try
 _PAUSES = (0.2, 0.8, 0.0)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
-from math import isfinite
+from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -36,6 +35,8 @@ from gonogo.core.model.duration import say_duration
 from gonogo.core.plan.plan import Plan
 from gonogo.core.text.messages import describe_backup
 from gonogo.core.text.plain import cell, clean
+from gonogo.report.charts import as_number, sparkline, timelines, watch_charts
+from gonogo.report.summary import summary
 
 _JUDGED = {
     Kind.GO: "gate",
@@ -50,8 +51,8 @@ _JUDGED = {
     Kind.PHASE_PROVED: "proof of the phase's rollback",
     Kind.NOT_PROVED: "proof of the rollback",
 }
-#: what people said
-_DECISIONS = frozenset({str(kind) for kind in (Kind.VOTE, Kind.ROLL_BACK, Kind.ABORT)})
+#: whether what a run ended as is good, bad, or neither
+_TONES = {Status.DONE: "good", Status.NO_GO: "warn", Status.ROLLED_BACK: "warn"}
 #: events that are too many to list one by one
 _QUIET = frozenset({Kind.SAMPLE, Kind.BATCH, Kind.DONE, Kind.STARTED, Kind.UNDO_STARTED, Kind.UNDONE})
 
@@ -67,7 +68,7 @@ def report(plan: Plan, events: Sequence[Event], run: str) -> dict[str, Any]:
     state = fold(events)
     zone = ZoneInfo(plan.zone)
     budgets = spent(plan, state, events[-1].at) if events else {}
-    return {
+    made: dict[str, Any] = {
         "title": plan.title,
         "runbook": plan.runbook,
         "run": run,
@@ -88,32 +89,18 @@ def report(plan: Plan, events: Sequence[Event], run: str) -> dict[str, Any]:
         "backfills": _backfills(plan, events),
         "scripts": _scripts(plan, events),
         "success": _success(plan, events, budgets),
-        "budgets": [{"name": name, **known.as_data(), "says": describe(name, known)} for name, known in budgets.items()],
+        "budgets": [{"name": name, **known.as_data(), "says": known.says} for name, known in budgets.items()],
         "backups": _backups(events),
         "locks": _locks(plan, events),
         "lost": state.rollback.loss.lost,
         "loss_accepted_by": state.rollback.loss.accepted_by,
         "story": [_tell(event, zone) for event in events if event.kind not in _QUIET and event.kind is not Kind.RUN_OPENED],
     }
-
-
-def brief(made: Mapping[str, Any]) -> str:
-    """Return what a report comes to, short enough for a message: tasks, checks, watch, decisions."""
-    tasks = [row for row in made["schedule"] if row["start"]]
-    verdicts = Counter(row["verdict"] for row in made["checks"])
-    lines = [f"📄 *Report* of {made['run']}: {made['outcome']}, in {made['took']}."]
-    lines += [
-        f"• {row['task']}: {row['start']} to {row['end'] or '-'} ({row['took'] or '-'}; planned {row['planned']})"
-        for row in tasks
-    ]
-    if verdicts:
-        lines.append("Checks: " + ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items()) + ".")
-    watched = (f"{row['check']} {row['samples']} samples, {row['breaches']} breaches" for row in made["watch"])
-    if notes := "; ".join(watched):
-        lines.append(f"Watched: {notes}.")
-    said = [f"{row['by']}: {row['why']}" for row in made["story"] if row["event"] in _DECISIONS and row["why"]]
-    lines += [f"Decided: {'; '.join(said)}."] if said else []
-    return "\n".join(lines)
+    made["tone"] = "bad" if state.rollback.failed else "warn" if state.held else _TONES.get(state.status, "")
+    made["summary"] = summary(plan, events, state, made, budgets)
+    made["timelines"] = [asdict(chart) for chart in timelines(plan, events)]
+    made["charts"] = [asdict(chart) for chart in watch_charts(plan, events, state)]
+    return made
 
 
 def _local(moment: datetime, zone: ZoneInfo) -> str:
@@ -121,26 +108,24 @@ def _local(moment: datetime, zone: ZoneInfo) -> str:
 
 
 def _schedule(plan: Plan, events: Sequence[Event], zone: ZoneInfo) -> list[dict[str, Any]]:
-    """Return each task's planned and actual times, and its place on two bars: percents of the whole."""
+    """Return each task's planned and actual times."""
     actual = actual_times(plan, events)
-    began = min([t[0] for t in actual.values()], default=plan.start)
-    ended = max([t[1] or t[0] for t in actual.values()], default=began)
     rows = []
     for task in plan.tasks:
         start, end = actual.get(task.name, (None, None))
+        planned = say_duration(task.end - task.start)
         rows.append(
             {
                 "task": task.title,
                 "owner": task.owner,
                 "planned_start": _clock(task.start, zone),
                 "planned_end": _clock(task.end, zone),
-                "planned": say_duration(task.end - task.start),
+                "planned_span": f"{_clock(task.start, zone)} to {_clock(task.end, zone)} ({planned})",
+                "planned": planned,
                 "start": _clock(start, zone) if start else "",
                 "end": _clock(end, zone) if end else "",
                 "took": say_duration(end - start) if start and end else "",
                 "late": bool(start and end and task.takes and end - start > task.takes),
-                "planned_bar": _bar(task.start, task.end, plan.start, plan.tasks[-1].end),
-                "actual_bar": _bar(start, end or ended, began, ended) if start else None,
             }
         )
     return rows
@@ -204,12 +189,6 @@ def _clock(moment: datetime, zone: ZoneInfo) -> str:
     return moment.astimezone(zone).strftime("%H:%M:%S")
 
 
-def _bar(start: datetime, end: datetime, first: datetime, last: datetime) -> dict[str, float]:
-    whole = max((last - first) / timedelta(seconds=1), 0.001)
-    left = (start - first) / timedelta(seconds=1) / whole * 100
-    return {"left": round(left, 2), "width": round(max(0.5, (end - start) / timedelta(seconds=1) / whole * 100), 2)}
-
-
 def _checks(events: Sequence[Event], zone: ZoneInfo) -> list[dict[str, str]]:
     return [
         {"at": _clock(event.at, zone), "where": _JUDGED[event.kind], **judged.model_dump(mode="json")}
@@ -231,26 +210,10 @@ def _watch(events: Sequence[Event]) -> list[dict[str, Any]]:
             row["breaches"] += sample.verdict == "breach"
             row["blanks"] += sample.verdict in ("inconclusive", "error")
             row["says"] = sample.says
-            row["values"].append(_number(sample.value))
+            row["values"].append(as_number(sample.value))
     for row in rows.values():
-        row["spark"] = _spark(row["values"])
+        row["spark"] = sparkline(row["values"])
     return list(rows.values())
-
-
-def _number(text: str) -> float | None:
-    try:
-        found = float(text)
-    except ValueError:
-        return None
-    return found if isfinite(found) else None
-
-
-def _spark(values: Sequence[float | None]) -> str:
-    """Return the points of an SVG polyline in a box of 200 by 30."""
-    numbers = [v for v in values if v is not None]
-    top = max(numbers, default=0.0) or 1.0
-    step = 200 / max(len(values) - 1, 1)
-    return " ".join(f"{i * step:.1f},{30 - v / top * 28:.1f}" for i, v in enumerate(values) if v is not None)
 
 
 def _backfills(plan: Plan, events: Sequence[Event]) -> list[dict[str, Any]]:
@@ -331,6 +294,7 @@ def _render(template: str, made: dict[str, Any], *, escape: bool) -> str:
         lstrip_blocks=True,
     )
     environment.filters["cell"] = cell
+    environment.filters["cells"] = lambda row, names: [row[name] for name in names]
     return environment.get_template(template).render(**made)
 
 
@@ -341,4 +305,6 @@ def as_markdown(made: dict[str, Any]) -> str:
 
 def as_html(made: dict[str, Any]) -> str:
     """Write a report as one HTML page that needs nothing else."""
-    return clean(_render("report.html.j2", made, escape=True))
+    watched = {row["check"]: row for row in made["watch"]}
+    drawn = [(chart, watched[chart["check"]]) for chart in made["charts"]]
+    return clean(_render("report.html.j2", {**made, "charts_of_watch": drawn}, escape=True))

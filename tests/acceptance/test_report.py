@@ -12,7 +12,10 @@ from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
+from playwright.sync_api import sync_playwright
+from support.browser import CHROMIUM, PATIENT, QUIET_CHROMIUM
 from support.command import environment, gonogo
+from support.control_room import require_chromium
 
 Make = Callable[..., Path]
 BOOK = """
@@ -99,6 +102,24 @@ def test_a_report_has_the_backup_with_its_command_the_locks_and_the_watch_and_ne
     assert not re.search(r'(src|href)="?https?:', page)
     assert "Success criteria" in page
     assert "Lessons learned" in page
+
+
+@pytest.mark.browser
+def test_a_report_fits_a_phone_and_a_sheet_of_paper(desk: Desk, tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
+    file.write_text(desk("report", "book", "--format", "html").stdout, encoding="utf-8")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=require_chromium(CHROMIUM), args=QUIET_CHROMIUM)
+        for width, media in ((390, "screen"), (1400, "screen"), (794, "print")):
+            page = browser.new_page(viewport={"width": width, "height": 900})
+            page.emulate_media(media="print" if media == "print" else "screen")
+            page.goto(file.as_uri(), timeout=PATIENT)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, (width, media)
+            assert page.get_by_role("heading", name="Timeline").is_visible()
+        names = page.locator("[role=img]").evaluate_all("all => all.map(each => each.getAttribute('aria-label'))")
+        browser.close()
+    assert names
+    assert all(names), "what is drawn says in words what it shows"
 
 
 def test_the_same_ledger_makes_the_same_report_and_it_names_the_runbooks_commit(desk: Desk) -> None:

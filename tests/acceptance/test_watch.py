@@ -99,7 +99,9 @@ def test_a_function_that_has_become_slow_trips_surely(desk: Desk) -> None:
     )
     done = desk.run(seen, SLOW, QUICK)
     assert done.returncode == 11, done.stdout + done.stderr
-    assert re.search(r"The watch tripped: seen: p50 [\d.]+ is > [\d.]+ \(baseline [\d.]+\), 2 of 3 samples", update(done))
+    assert re.search(
+        r"The watch tripped: seen: p50 [\d.]+ ms is > [\d.]+ ms \(baseline [\d.]+ ms\), 2 of 3 samples", update(done)
+    )
 
 
 def test_a_lock_that_a_bystander_holds_is_told_with_who_blocks_whom(desk: Desk) -> None:

@@ -56,7 +56,7 @@ from gonogo.notify.sender import Sender
 from gonogo.planning.load import load_runbook
 from gonogo.postgres.connection import Database
 from gonogo.project import Project
-from gonogo.report import report
+from gonogo.report import report, summary
 from gonogo.run import launch
 from gonogo.run.acquire import LiveRunner, acquire_run
 from gonogo.run.begin import begin as begin_run
@@ -142,7 +142,7 @@ class Run:
             found = message.updates(self.prepared.plan, before, event, state, self.id)
             if event.kind in (Kind.RUN_DONE, Kind.PROVED):
                 made = report.report(self.prepared.plan, self.events(), self.id)
-                found.append(message.Update(key="report", text=report.brief(made)))
+                found.append(message.Update(key="report", text=summary.brief(made)))
             told += [slack_module.mrkdwn(update, dict(self.prepared.plan.people)) for update in found if not update.root]
         return told
 

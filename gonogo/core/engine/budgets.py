@@ -164,6 +164,12 @@ class Spent:
         """Whether more is used than there is."""
         return self.budget is not None and self.used > self.budget
 
+    @property
+    def says(self) -> str:
+        """It in words: `4m of 30m`."""
+        of = f" of {say_duration(self.budget)}" if self.budget is not None else ""
+        return f"{say_duration(self.used)}{of}{', and counting' if self.counting else ''}{': OVER' if self.over else ''}"
+
     def as_data(self) -> dict[str, float | bool | None]:
         """Return it for scripts."""
         return {"used": self.used, "budget": self.budget, "counting": self.counting, "over": self.over}
@@ -190,6 +196,4 @@ def _used(used: timedelta, budget: timedelta | None, counting: bool) -> Spent:
 
 def describe(name: str, known: Spent) -> str:
     """Say what of a budget is used: `downtime: 4m of 30m`."""
-    of = f" of {say_duration(known.budget)}" if known.budget is not None else ""
-    counting, over = (", and counting" if known.counting else ""), (": OVER" if known.over else "")
-    return f"{name}: {say_duration(known.used)}{of}{counting}{over}"
+    return f"{name}: {known.says}"
