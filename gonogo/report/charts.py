@@ -5,10 +5,9 @@ Everything here is numbers and words: places are percents of a width, and `chart
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
-from math import isfinite
 from zoneinfo import ZoneInfo
 
 from gonogo.core.engine.events import (
@@ -27,9 +26,9 @@ from gonogo.core.engine.events import (
 from gonogo.core.engine.evolve import evolve
 from gonogo.core.engine.forecast import Row, TaskTimes, forecast
 from gonogo.core.engine.state import ENDED, State, Status
-from gonogo.core.engine.verdict import number, say
 from gonogo.core.model.duration import say_duration
 from gonogo.core.plan.plan import Plan, PlannedTask
+from gonogo.report.watch_charts import Series, WatchChart, watch_chart
 
 #: how far two ticks may be apart, in seconds; the first that leaves few enough is taken
 _STEPS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800, 2592000)
@@ -37,8 +36,6 @@ _MOST_TICKS = 7
 #: what was planned is not on the scale where that would be so many times as long: what happened would be a dot
 _FAR = 12
 _LEAST = timedelta(seconds=1)
-#: of longer series the highest of some samples is drawn
-_MOST_POINTS = 400
 #: the states that a stretch of a lane shows, and the words for it
 _LANES = {
     Status.GATING: "gate",
@@ -109,28 +106,6 @@ class Timeline:
     planned_apart: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class WatchChart:
-    """A watched check over time: in a box of 100 by 100, 0 at the bottom."""
-
-    check: str
-    #: which of its numbers, with its unit
-    metric: str
-    rule: str
-    #: an SVG path; and each breach as a point
-    path: str
-    breaches: tuple[tuple[float, float], ...]
-    #: how high the limit, and what was measured before, lie; None where there is none
-    limit: float | None
-    baseline: float | None
-    #: the numbers that belong to them
-    top: str
-    limit_says: str
-    baseline_says: str
-    first: str
-    last: str
-
-
 @dataclass(kw_only=True)
 class _Stretch:
     """A stretch of time in which a phase was in a state."""
@@ -180,21 +155,54 @@ class _Scale:
                 yield self.at(moment), moment.astimezone(self.zone).strftime(form)
 
 
-def timelines(plan: Plan, events: Sequence[Event], now: datetime | None = None) -> list[Timeline]:
-    """Return the timeline of each phase that was launched; before any was, that of the first as it is planned.
+class Drawing:
+    """What is drawn of a run: its events are taken in one by one, in order, so that a run that goes on is not read anew.
 
     Args:
         plan: the run's plan.
-        events: its events, in order.
-        now: the time, while it goes on; None for a report, which shows what happened up to the last event.
     """
-    times, story = TaskTimes(plan), _Story()
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.times = TaskTimes(plan)
+        self._story = _Story()
+        self._series: dict[str, Series] = {}
+
+    @property
+    def state(self) -> State:
+        """Where the run stands."""
+        return self._story.state
+
+    def take_in(self, event: Event) -> None:
+        """Take in the next event."""
+        self.times.take_in(event)
+        _tell(self._story, event)
+        if isinstance(event.body, Sampled):
+            for name, sample in event.body.samples.items():
+                self._series.setdefault(name, Series(metric=sample.metric)).take_in(event.at, sample)
+
+    def timelines(self, now: datetime | None = None) -> list[Timeline]:
+        """Return the timeline of each phase that was launched; before any was, that of the first as it is planned.
+
+        Args:
+            now: the time, while it goes on; None for a report, which shows what happened up to the last event.
+        """
+        plan, story = self.plan, self._story
+        until = now or story.state.at or plan.start
+        rows = {row.task: row for row in forecast(plan, story.state, until, self.times.found)}
+        return [_timeline(plan, phase, story, rows, until, live=now is not None) for phase in sorted(story.launched) or [0]]
+
+    def watch_charts(self) -> list[WatchChart]:
+        """Return the chart of each check that was watched."""
+        return [watch_chart(self.plan, self.state, name, series) for name, series in self._series.items()]
+
+
+def drawing(plan: Plan, events: Iterable[Event]) -> Drawing:
+    """Return what is drawn of a run with these events."""
+    made = Drawing(plan)
     for event in events:
-        times.take_in(event)
-        _tell(story, event)
-    until = now or (events[-1].at if events else plan.start)
-    rows = {row.task: row for row in forecast(plan, story.state, until, times.found)}
-    return [_timeline(plan, phase, story, rows, until, live=now is not None) for phase in sorted(story.launched) or [0]]
+        made.take_in(event)
+    return made
 
 
 def _tell(story: _Story, event: Event) -> None:
@@ -293,103 +301,3 @@ def _of_task(task: PlannedTask, row: Row, scale: _Scale, until: datetime, *, apa
             took = f" ({say_duration(row.end - row.start)}; {takes})" if row.end and not going else f" ({takes})"
             says = f"{_span(row.start, None if going else row.end, scale.zone)}{took}"
     return Lane(name=task.title, owner=task.owner, state=row.says, says=says, planned=planned, actual=tuple(bars))
-
-
-# the watch
-
-
-def watch_charts(plan: Plan, events: Sequence[Event], state: State) -> list[WatchChart]:
-    """Return the chart of each check that was watched.
-
-    Args:
-        plan: the run's plan.
-        events: its events, in order.
-        state: where it stands, which has what was measured before the change.
-    """
-    series: dict[str, list[tuple[datetime, float | None, bool]]] = {}
-    metrics: dict[str, str] = {}
-    for event in events:
-        if isinstance(event.body, Sampled):
-            for name, sample in event.body.samples.items():
-                series.setdefault(name, []).append((event.at, as_number(sample.value), sample.verdict == "breach"))
-                metrics.setdefault(name, sample.metric)
-    return [_chart(plan, state, name, metrics[name], found) for name, found in series.items()]
-
-
-def as_number(text: str) -> float | None:
-    """Return what a sample measured, where that is a number."""
-    try:
-        found = float(text)
-    except ValueError:
-        return None
-    return found if isfinite(found) else None
-
-
-def _chart(plan: Plan, state: State, name: str, metric: str, found: Sequence[tuple[datetime, float | None, bool]]) -> WatchChart:
-    check, zone = plan.checks[name], ZoneInfo(plan.zone)
-    rule = check.breach
-    measured = state.known.baseline.measurements.get(name)
-    # older ledgers do not say which number was kept
-    before = number(measured.numbers.get(metric)) if measured is not None and metric else None
-    line = rule.line(before) if rule is not None and metric == rule.metric else None
-    unit = " ms" if check.time is not None else ""
-    drawn = _thinned(found)
-    values = [value for _, value, _ in drawn if value is not None]
-    top = max([*values, *(float(each) for each in (before, line) if each is not None)], default=0.0) * 1.08 or 1.0
-    low = min([*values, 0.0])
-    first, last = found[0][0], found[-1][0]
-    whole = max((last - first).total_seconds(), 0.001)
-
-    def place(at: datetime, value: float) -> tuple[float, float]:
-        across = (at - first).total_seconds() / whole * 100 if len(found) > 1 else 50.0
-        return round(across, 2), height(value)
-
-    def height(value: float) -> float:
-        return round((value - low) / (top - low) * 100, 2)
-
-    path, pen = [], "M"
-    for at, value, _ in drawn:
-        if value is None:
-            pen = "M"
-            continue
-        x, y = place(at, value)
-        path.append(f"{pen}{x:g} {100 - y:g}")
-        pen = "L"
-    return WatchChart(
-        check=name,
-        metric=f"{metric or 'value'}{f',{unit}' if unit else ''}",
-        rule=str(check.roll_back_if or ""),
-        path=" ".join(path),
-        breaches=tuple(place(at, value) for at, value, breach in drawn if breach and value is not None),
-        limit=height(float(line)) if line is not None else None,
-        baseline=height(float(before)) if before is not None else None,
-        top=f"{top / 1.08:,.4g}{unit}",
-        limit_says=f"{say(line)}{unit}" if line is not None else "",
-        baseline_says=f"{say(before)}{unit}" if before is not None else "",
-        first=f"{first.astimezone(zone):%H:%M:%S}",
-        last=f"{last.astimezone(zone):%H:%M:%S %Z}",
-    )
-
-
-def _thinned(found: Sequence[tuple[datetime, float | None, bool]]) -> Sequence[tuple[datetime, float | None, bool]]:
-    """Return a series short enough to be drawn: of each few samples the highest, and none that is a breach is left out."""
-    if len(found) <= _MOST_POINTS:
-        return found
-    size = -(-len(found) // _MOST_POINTS)
-    parts = [found[at : at + size] for at in range(0, len(found), size)]
-    return [max(part, key=lambda each: (each[2], each[1] if each[1] is not None else float("-inf"))) for part in parts]
-
-
-#: eight heights of a character
-_BLOCKS = "▁▂▃▄▅▆▇█"
-
-
-def sparkline(values: Sequence[float | None], most: int = 40) -> str:
-    """Return a series as one line of text, for where nothing can be drawn; a dot is a sample without a number."""
-    size = -(-len(values) // most) or 1
-    parts = [[v for v in values[at : at + size] if v is not None] for at in range(0, len(values), size)]
-    known = [max(part) for part in parts if part]
-    low, top = min([*known, 0.0]), max(known, default=0.0)
-    if top <= low:
-        return "".join(_BLOCKS[0] if part else "·" for part in parts)
-    return "".join(_BLOCKS[round((max(part) - low) / (top - low) * 7)] if part else "·" for part in parts)

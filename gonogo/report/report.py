@@ -35,8 +35,9 @@ from gonogo.core.model.duration import say_duration
 from gonogo.core.plan.plan import Plan
 from gonogo.core.text.messages import describe_backup
 from gonogo.core.text.plain import cell, clean
-from gonogo.report.charts import as_number, sparkline, timelines, watch_charts
+from gonogo.report.charts import drawing
 from gonogo.report.summary import summary
+from gonogo.report.watch_charts import as_number, sparkline
 
 _JUDGED = {
     Kind.GO: "gate",
@@ -98,8 +99,9 @@ def report(plan: Plan, events: Sequence[Event], run: str) -> dict[str, Any]:
     }
     made["tone"] = "bad" if state.rollback.failed else "warn" if state.held else _TONES.get(state.status, "")
     made["summary"] = summary(plan, events, state, made, budgets)
-    made["timelines"] = [asdict(chart) for chart in timelines(plan, events)]
-    made["charts"] = [asdict(chart) for chart in watch_charts(plan, events, state)]
+    drawn = drawing(plan, events)
+    made["timelines"] = [asdict(chart) for chart in drawn.timelines()]
+    made["charts"] = [asdict(chart) for chart in drawn.watch_charts()]
     return made
 
 

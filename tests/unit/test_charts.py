@@ -14,13 +14,13 @@ from support.plans import START, backfill, phase, plan, sql, task
 from support.world import World
 
 from gonogo.core.engine.events import BaselineMeasured, Event, Kind, Sampled, SampledCheck
-from gonogo.core.engine.evolve import fold
 from gonogo.core.engine.state import Status
 from gonogo.core.engine.verdict import Measurement
 from gonogo.core.model.check import Check
 from gonogo.core.plan.plan import Plan
 from gonogo.report import report
-from gonogo.report.charts import Lane, Timeline, sparkline, timelines, watch_charts
+from gonogo.report.charts import Lane, Timeline, drawing
+from gonogo.report.watch_charts import sparkline
 
 MINUTE = timedelta(minutes=1)
 STYLE = (Path(report.__file__).parent / "report_templates" / "style.css").read_text(encoding="utf-8")
@@ -53,7 +53,7 @@ def lane(chart: Timeline, name: str) -> Lane:
 
 
 def test_before_its_launch_the_first_phase_is_drawn_as_planned() -> None:
-    (chart,) = timelines(two_phases(), [])
+    (chart,) = drawing(two_phases(), []).timelines()
     assert [lane.name for lane in chart.lanes] == ["Task 0", "Task 1"]
     assert all(lane.planned for lane in chart.lanes)
     assert not chart.marks
@@ -63,7 +63,7 @@ def test_planned_and_actual_share_one_scale() -> None:
     world = at_work(two_phases())
     world.now += 5 * MINUTE
     world.go_on(until=lambda state: state.status is Status.SOAKING)
-    (chart,) = timelines(world.plan, world.events)
+    (chart,) = drawing(world.plan, world.events).timelines()
     first = lane(chart, "Task 0")
     assert first.planned is not None
     assert first.planned.left == 0
@@ -76,24 +76,26 @@ def test_what_happened_is_not_a_dot_beside_a_plan_of_hours() -> None:
     world = World(plan=two_phases(), now=START)
     world.launch()
     world.go_on()
-    (chart, *_) = timelines(world.plan, world.events)
+    (chart, *_) = drawing(world.plan, world.events).timelines()
     assert not chart.planned_apart, "the soak alone took ten minutes"
     quick = World(plan=plan(phase(task(sql(), takes=120 * MINUTE))), now=START)
     quick.launch()
     quick.go_on()
-    (chart,) = timelines(quick.plan, quick.events)
+    (chart,) = drawing(quick.plan, quick.events).timelines()
     assert chart.planned_apart == "18:53:00 to 20:53:00 CEST"
     assert all(lane.planned is None for lane in chart.lanes)
 
 
 def test_a_live_timeline_has_a_now_and_what_is_expected_behind_it() -> None:
     world = at_work(two_phases())
-    (chart,) = timelines(world.plan, world.events, world.now)
+    (chart,) = drawing(world.plan, world.events).timelines(world.now)
     (now,) = [mark for mark in chart.marks if mark.kind == "now"]
     waits = lane(chart, "Task 1").actual
     assert [bar.kind for bar in waits] == ["expected"]
     assert waits[0].left >= now.left
-    assert not [mark for mark in timelines(world.plan, world.events)[0].marks if mark.kind == "now"], "a report has no now"
+    assert not [mark for mark in drawing(world.plan, world.events).timelines()[0].marks if mark.kind == "now"], (
+        "a report has no now"
+    )
 
 
 def test_a_trip_and_its_rollback_are_on_the_scale() -> None:
@@ -103,7 +105,7 @@ def test_a_trip_and_its_rollback_are_on_the_scale() -> None:
     world.tell(Kind.TRIPPED, "watch", why="c: 5 is > 3", check="c")
     world.now += MINUTE
     world.go_on()
-    (chart,) = timelines(world.plan, world.events)
+    (chart,) = drawing(world.plan, world.events).timelines()
     (trip,) = [mark for mark in chart.marks if mark.kind == "trip"]
     back = lane(chart, "Rollback").actual[0]
     assert trip.left == pytest.approx(back.left, abs=0.5)
@@ -118,7 +120,7 @@ def test_each_launched_phase_has_a_timeline_of_its_own() -> None:
     world.now += timedelta(days=21)
     world.launch()
     world.go_on()
-    charts = timelines(world.plan, world.events)
+    charts = drawing(world.plan, world.events).timelines()
     assert [chart.phase for chart in charts] == ["phase-0", "phase-1"]
     assert charts[1].planned_apart, "it was planned three weeks before"
 
@@ -135,7 +137,7 @@ def test_whatever_happens_everything_drawn_is_inside_the_picture(story: list[str
             kinds = {"hold": Kind.HOLD, "resume": Kind.RESUME, "trip": Kind.TRIPPED, "abort": Kind.ABORT}
             world.tell(kinds[word], "ben", why="hm")
     for now in (None, world.now):
-        for chart in timelines(world.plan, world.events, now):
+        for chart in drawing(world.plan, world.events).timelines(now):
             bars = [bar for lane in chart.lanes for bar in (*lane.actual, *([lane.planned] if lane.planned else []))]
             assert all(0 <= bar.left <= 100 and bar.left + bar.width <= 100.5 for bar in bars)
             assert all(0 <= mark.left <= 100 for mark in chart.marks)
@@ -168,7 +170,7 @@ def watched(values: list[str], rule: str = "p50 > baseline + 50% in 2 of 3", met
 
 def test_a_watched_check_is_drawn_with_its_limit_and_what_was_before() -> None:
     world, events = watched(["2", "2.5", "4", "5"])
-    (chart,) = watch_charts(world.plan, events, fold(events))
+    (chart,) = drawing(world.plan, events).watch_charts()
     assert (chart.limit_says, chart.baseline_says, chart.top) == ("3 ms", "2 ms", "5 ms")
     assert chart.metric == "p50, ms"
     assert chart.limit is not None
@@ -181,13 +183,13 @@ def test_a_watched_check_is_drawn_with_its_limit_and_what_was_before() -> None:
 
 def test_a_gap_in_the_samples_is_a_gap_in_the_line() -> None:
     world, events = watched(["2", "NaN", "2"])
-    (chart,) = watch_charts(world.plan, events, fold(events))
+    (chart,) = drawing(world.plan, events).watch_charts()
     assert chart.path.count("M") == 2
 
 
 def test_of_an_older_ledger_that_does_not_say_which_number_it_kept_no_limit_is_drawn() -> None:
     world, events = watched(["2", "4"], metric="")
-    (chart,) = watch_charts(world.plan, events, fold(events))
+    (chart,) = drawing(world.plan, events).watch_charts()
     assert (chart.limit, chart.baseline) == (None, None)
 
 
@@ -195,7 +197,7 @@ def test_of_a_long_series_no_breach_is_left_out() -> None:
     values = ["1"] * 3000
     values[1234] = values[2999] = "9"
     world, events = watched(values)
-    (chart,) = watch_charts(world.plan, events, fold(events))
+    (chart,) = drawing(world.plan, events).watch_charts()
     assert len(chart.breaches) == 2
     assert chart.path.count("L") < 400
 
