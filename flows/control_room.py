@@ -71,31 +71,60 @@ class _Child:
             self.process.wait()
 
 
-def up(project: Project, say: Say, *, port: int = 4200) -> None:
+def up(project: Project, say: Say, *, port: int, page_port: int) -> None:
     """Bring up the control room of a project, and keep it up until this process is asked to end.
 
     Args:
         project: whose runbooks are served, and in whose `.gonogo` everything lies.
         say: where the address and the password are told, once.
         port: the server's port on this machine.
+        page_port: the port of the runs' live pages.
 
     Raises:
-        Refused: the port is taken, or a child dies again and again.
+        Refused: a port is taken, or a child dies again and again.
         Unreachable: the database or the server does not start.
     """
     _require_alone(project)
-    with _listening(port) as listener:
-        _up(project, say, listener)
+    with listening(port) as listener, listening(page_port, "--page-port") as pages:
+        _up(project, say, listener, pages)
 
 
-def _up(project: Project, say: Say, listener: socket.socket) -> None:
-    port = listener.getsockname()[1]
+def _up(project: Project, say: Say, listener: socket.socket, pages: socket.socket) -> None:
+    port, page_port = listener.getsockname()[1], pages.getsockname()[1]
     home = project.state / "prefect"
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     database = home / "postgres"
     embedded.start(database, database="prefect")
     password = secrets.token_urlsafe(12)
     environment = _environment(project, home, database, port, password)
+    server, serving, page = _children(home, environment, listener, pages)
+    room = project.state / "control-room.json"
+    with _asked_to_end() as over:
+        try:
+            say("starting Prefect's server on its own PostgreSQL ...")
+            server.start()
+            page.start()
+            _await_health(server, port, over)
+            _leave_word(room, environment)
+            say(f"the control room: http://127.0.0.1:{port}/deployments")
+            say(f"the runs, live: http://127.0.0.1:{page_port}/")
+            say(f"password: gonogo:{password}   (shown only now)")
+            say(f"logs: {server.log}, {serving.log}, {page.log}; end it with Ctrl-C")
+            serving.start()
+            _keep_up([server, serving, page], over, say)
+        finally:
+            say("ending ...")
+            room.unlink(missing_ok=True)
+            page.end()
+            serving.end()
+            server.end()
+            embedded.stop(database)
+
+
+def _children(
+    home: Path, environment: Mapping[str, str], listener: socket.socket, pages: socket.socket
+) -> tuple[_Child, _Child, _Child]:
+    """Return Prefect's server, the runbooks' host, and what serves the runs' pages; none of them is started yet."""
     server = _Child(
         name="the Prefect server",
         command=[sys.executable, "-P", "-m", "flows.prefect_server", str(listener.fileno())],
@@ -109,24 +138,14 @@ def _up(project: Project, say: Say, listener: socket.socket) -> None:
         environment=environment,
         log=home / "serve.log",
     )
-    room = project.state / "control-room.json"
-    with _asked_to_end() as over:
-        try:
-            say("starting Prefect's server on its own PostgreSQL ...")
-            server.start()
-            _await_health(server, port, over)
-            _leave_word(room, environment)
-            say(f"the control room: http://127.0.0.1:{port}")
-            say(f"password: gonogo:{password}   (shown only now)")
-            say(f"logs: {server.log}, {serving.log}; end it with Ctrl-C")
-            serving.start()
-            _keep_up([server, serving], over, say)
-        finally:
-            say("ending ...")
-            room.unlink(missing_ok=True)
-            serving.end()
-            server.end()
-            embedded.stop(database)
+    page = _Child(
+        name="the runs' pages",
+        command=[sys.executable, "-P", "-m", "gonogo.page.server", str(pages.fileno())],
+        environment={**environment, "GONOGO_PAGE_LOGIN": environment["PREFECT_API_AUTH_STRING"]},
+        socket=pages,
+        log=home / "page.log",
+    )
+    return server, serving, page
 
 
 @contextmanager
@@ -160,8 +179,8 @@ def _environment(project: Project, home: Path, database: Path, port: int, passwo
 
 
 @contextmanager
-def _listening(port: int) -> Iterator[socket.socket]:
-    """Yield the socket that the server will answer on: from now on nobody else can, also while the server is started again.
+def listening(port: int, option: str = "--port") -> Iterator[socket.socket]:
+    """Yield the loopback socket of a server: from now on nobody else can answer there, also while it is started again.
 
     Raises:
         Refused: somebody answers there already.
@@ -172,7 +191,7 @@ def _listening(port: int) -> Iterator[socket.socket]:
             listener.bind(("127.0.0.1", port))
             listener.listen(128)
         except OSError:
-            raise Refused(f"port {port} is taken; end what uses it, or choose another one with --port") from None
+            raise Refused(f"port {port} is taken; end what uses it, or choose another one with {option}") from None
         yield listener
 
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from pathlib import Path
 from gonogo.errors import BadInput
 
 _PACKAGE = Path(__file__).resolve().parent
+#: in a project's state: where its live pages are
+PAGE_FILE = "page.json"
 #: the folder that holds flows/, checks/, runbooks/ and sql_templates/
 ROOT = _PACKAGE / "bundled" if (_PACKAGE / "bundled").is_dir() else _PACKAGE.parent
 
@@ -67,6 +70,29 @@ class Project:
         if built_in != own:
             there += f"; gonogo's own are {', '.join(sorted(file.stem for file in built_in.glob('*.yaml')))}"
         raise BadInput(f"there is no runbook {name!r} in {self.root / 'runbooks'}; {there}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageAddress:
+    """Where the live pages of a project's runs are, and their password."""
+
+    address: str
+    #: user and password, with a colon between them
+    login: str
+
+    def of(self, runbook: str, target: str, run: str) -> str:
+        """Return the address of a run's page."""
+        return f"{self.address.rstrip('/')}/runs/{runbook}/{target}/{run}/"
+
+
+def page_of(project: Project) -> PageAddress | None:
+    """Return where a project's live pages are; None while nothing serves them."""
+    try:
+        kept = json.loads((project.state / PAGE_FILE).read_text(encoding="utf-8"))
+        os.kill(int(kept["pid"]), 0)
+        return PageAddress(address=str(kept["address"]), login=str(kept["login"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def commit_of(folder: Path) -> str:

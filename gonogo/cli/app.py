@@ -14,7 +14,7 @@ _RUN, _PEOPLE, _LOOK, _PREPARE, _SERVE = (
     "Decide",
     "Look",
     "Prepare",
-    "Prefect UI",
+    "Serve",
 )
 
 COMMANDS = {
@@ -154,13 +154,25 @@ COMMANDS = {
         module="serve",
         function="up",
         panel=_SERVE,
-        help="Start the control room: Prefect's server on its own PostgreSQL, behind a password, and the served runbooks.",
+        help="Start the control room: Prefect behind a password, the served runbooks, the runs' live pages.",
     ),
     "serve": CommandRow(
         module="serve",
         function="serve",
         panel=_SERVE,
         help="Offer every runbook of the project in the Prefect UI (PREFECT_API_URL), and run what is launched there.",
+    ),
+    "page": CommandRow(
+        module="serve",
+        function="page",
+        panel=_SERVE,
+        help="Serve the live pages of the project's runs, behind a password, without Prefect.",
+    ),
+    "link": CommandRow(
+        module="serve",
+        function="link",
+        panel=_SERVE,
+        help="Make a link to a run's live page for those who only look: it needs no password, and ends by itself.",
     ),
     "demo": CommandRow(
         module="demo",

@@ -9,7 +9,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
+from urllib.parse import urlsplit
 
 import psycopg
 
@@ -27,6 +29,7 @@ from gonogo.ledger import deliveries, store
 from gonogo.notify.channel import NotDelivered, Sent, delivery_key, open_channel, say_undelivered
 from gonogo.postgres.connection import Connection, Database
 from gonogo.postgres.server_clock import ServerClock
+from gonogo.project import find_project, page_of
 from gonogo.report.report import report
 from gonogo.report.summary import brief
 
@@ -36,6 +39,15 @@ _PAUSES = (0.2, 0.8, 0.0)
 _REFRESHED = 60.0
 #: events after which the report is told, too
 _ENDS = frozenset({Kind.RUN_DONE, Kind.PROVED, Kind.PHASE_PROVED})
+
+
+def public_page(plan: Plan, run: str) -> str:
+    """Return the address of a run's page; nothing where nobody serves it, or only this machine can open it."""
+    found = page_of(find_project())
+    host = urlsplit(found.address).hostname if found else ""
+    if found is None or host in ("127.0.0.1", "localhost", "::1", "", None):
+        return ""
+    return found.of(plan.runbook, plan.target, run)
 
 
 class Sender(threading.Thread):
@@ -60,6 +72,8 @@ class Sender(threading.Thread):
         #: events are of the target's time, and so is what is due since
         self._clock = ServerClock()
         self._root: Sent | None = None
+        #: where the run's page is, if whoever reads an update can open it
+        self._link = public_page(plan, run)
         #: what the run's own message says, and when that was looked at last
         self._headline, self._looked = "", clock.monotonic()
         #: what is to be told, what was, what could not be, and what of that the target has yet to record
@@ -209,7 +223,8 @@ class Sender(threading.Thread):
         twice = update.loud or (update.root and self._root is not None)
         for pause in () if self._hopeless else _PAUSES:
             try:
-                sent = self._channel.send(self._where, update, self.plan.people, self._root)
+                shown = replace(update, link=self._link) if update.root or update.loud else update
+                sent = self._channel.send(self._where, shown, self.plan.people, self._root)
             except NotDelivered as failure:
                 error = str(failure)
                 self._hopeless = error if failure.hopeless else ""

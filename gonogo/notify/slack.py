@@ -76,7 +76,8 @@ def send(web: WebClient, channel: str, update: Update, people: Mapping[str, Pers
     text = mrkdwn(update, people)
     # Slack is not to make mentions and links of plain words, as it does by itself in blocks and in updates
     block = {"type": "section", "text": {"type": "mrkdwn", "text": text, "verbatim": True}}
-    said: dict[str, Any] = {"text": text, "blocks": [block], "parse": "none"}
+    blocks = [block, *([_link(update.link)] if update.link else [])]
+    said: dict[str, Any] = {"text": text, "blocks": blocks, "parse": "none"}
     try:
         if update.root and root is not None:
             try:
@@ -97,6 +98,12 @@ def send(web: WebClient, channel: str, update: Update, people: Mapping[str, Pers
     except (SlackClientError, OSError, ValueError) as error:
         raise NotDelivered(f"Slack cannot be reached: {type(getattr(error, 'reason', error)).__name__}") from None
     return Sent(channel=str(answer["channel"]), ts=str(answer["ts"]))
+
+
+def _link(address: str) -> dict[str, Any]:
+    """Return the line that leads to the run's page."""
+    safe = _escape(address).replace("|", "%7C")
+    return {"type": "context", "elements": [{"type": "mrkdwn", "text": f"<{safe}|Open the run>", "verbatim": True}]}
 
 
 def mrkdwn(update: Update, people: Mapping[str, Person]) -> str:

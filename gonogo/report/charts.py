@@ -289,7 +289,7 @@ def _of_task(task: PlannedTask, row: Row, scale: _Scale, until: datetime, *, apa
     says = takes
     if row.start is not None:
         going = row.state in ("now", "held")
-        if row.start > until:
+        if row.state == "next":
             bars.append(scale.bar(row.start, row.end or row.start, "expected"))
             says = f"expected {_span(row.start, row.end, scale.zone)}; {takes}"
         else:

@@ -34,11 +34,16 @@ class WatchChart:
     limit: float | None
     baseline: float | None
     #: the numbers that belong to them
-    top: str
+    highest: str
     limit_says: str
     baseline_says: str
     first: str
     last: str
+    #: how many samples there are, how many are breaches, how many had no number, and what the last one said
+    samples: int
+    beyond: int
+    blanks: int
+    says: str
 
 
 @dataclass(kw_only=True)
@@ -48,10 +53,12 @@ class Series:
     #: which of its numbers they are; older ledgers do not say
     metric: str
     samples: list[_Sample] = field(default_factory=list)
+    says: str = ""
 
     def take_in(self, at: datetime, sample: SampledCheck) -> None:
         """Take in the next sample."""
         self.samples.append((at, as_number(sample.value), sample.verdict == "breach"))
+        self.says = sample.says
 
 
 def as_number(text: str) -> float | None:
@@ -94,28 +101,33 @@ def watch_chart(plan: Plan, state: State, name: str, series: Series) -> WatchCha
     def height(value: float) -> float:
         return round((value - low) / (top - low) * 100, 2)
 
-    path, pen = [], "M"
-    for at, value, _ in drawn:
-        if value is None:
-            pen = "M"
-            continue
-        x, y = place(at, value)
-        path.append(f"{pen}{x:g} {100 - y:g}")
-        pen = "L"
     return WatchChart(
         check=name,
         metric=f"{metric or 'value'}{f',{unit}' if unit else ''}",
         rule=str(check.roll_back_if or ""),
-        path=" ".join(path),
+        path=_path([place(at, value) if value is not None else None for at, value, _ in drawn]),
         breaches=tuple(place(at, value) for at, value, breach in drawn if breach and value is not None),
         limit=height(float(line)) if line is not None else None,
         baseline=height(float(before)) if before is not None else None,
-        top=f"{top / 1.08:,.4g}{unit}",
+        highest=f"{max(values):,.6g}{unit}" if values else "no number",
         limit_says=f"{say(line)}{unit}" if line is not None else "",
         baseline_says=f"{say(before)}{unit}" if before is not None else "",
         first=f"{first.astimezone(zone):%H:%M:%S}",
         last=f"{last.astimezone(zone):%H:%M:%S %Z}",
+        samples=len(found),
+        beyond=sum(breach for _, _, breach in found),
+        blanks=sum(value is None for _, value, _ in found),
+        says=series.says,
     )
+
+
+def _path(places: Sequence[tuple[float, float] | None]) -> str:
+    """Return the line through some places as an SVG path, with a gap where there is none."""
+    words, pen = [], "M"
+    for place in places:
+        words += [f"{pen}{place[0]:g} {100 - place[1]:g}"] if place is not None else []
+        pen = "L" if place is not None else "M"
+    return " ".join(words)
 
 
 def _thinned(found: Sequence[_Sample]) -> Sequence[_Sample]:

@@ -190,6 +190,17 @@ def test_the_server_asks_for_the_password_and_serves_no_other_origin(room: Scrat
     assert password not in room.served()
 
 
+def test_the_runs_pages_are_up_with_the_room_behind_its_password(room: ScratchServer) -> None:
+    address = f"http://127.0.0.1:{room.page_port}/"
+    assert f"the runs, live: {address}" in room.log.read_text()
+    room.until(lambda: httpx.get(address).status_code == 401)
+    user, password = room.password.split(":")
+    listed = httpx.get(address, auth=(user, password)).text
+    assert "broken" in listed
+    assert "did you mean &#39;protected&#39;?" in listed, "a broken runbook says why"
+    assert "/v2/" not in listed
+
+
 def test_a_broken_runbook_says_why_the_others_are_offered_and_a_new_one_is_picked_up(room: ScratchServer, page: Page) -> None:
     assert "broken.yaml has problems" in room.served()
     assert "did you mean 'protected'?" in room.served()

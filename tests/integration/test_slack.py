@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -585,6 +586,37 @@ def test_blockers_are_mentioned_by_their_slack_id_and_broadcast(slack: SlackServ
     assert held.shown == "✋ Holding: ada@desk says hold: the bank rings\n@U0ADA Bob"
     assert held.mentions == ["U0ADA"]
     assert [m for m in slack.channel.messages if m.mentions] == [held]
+
+
+def test_what_needs_people_links_to_the_run_s_page_where_others_can_open_it(
+    slack: SlackServer, begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    run = begin()
+    (tmp_path / ".gonogo").mkdir(exist_ok=True)
+    page = {"address": "https://gonogo.example.org/ops", "login": "gonogo:secret", "pid": os.getpid()}
+    (tmp_path / ".gonogo" / "page.json").write_text(json.dumps(page), encoding="utf-8")
+    monkeypatch.setenv("GONOGO_PROJECT", str(tmp_path))
+    run.to_the_end()
+    link = f"<https://gonogo.example.org/ops/runs/book/main/{run.id}/|Open the run>"
+    shown = {m.ts: [e["text"] for b in m.blocks if b["type"] == "context" for e in b["elements"]] for m in slack.channel.messages}
+    root = only(slack.channel.roots)
+    assert shown[root.ts] == [link]
+    loud = [m.ts for m in slack.channel.thread(root) if m.broadcast]
+    assert loud
+    assert {ts for ts, texts in shown.items() if texts} == {root.ts, *loud}
+    assert "secret" not in str(slack.channel.messages)
+
+
+def test_a_page_that_only_this_machine_can_open_is_no_link_for_others(
+    slack: SlackServer, begin: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    run = begin()
+    (tmp_path / ".gonogo").mkdir(exist_ok=True)
+    page = {"address": "http://127.0.0.1:4201", "login": "gonogo:secret", "pid": os.getpid()}
+    (tmp_path / ".gonogo" / "page.json").write_text(json.dumps(page), encoding="utf-8")
+    monkeypatch.setenv("GONOGO_PROJECT", str(tmp_path))
+    run.to_the_end()
+    assert "127.0.0.1" not in str(slack.channel.messages)
 
 
 def test_a_rollback_calls_people_and_progress_does_not(slack: SlackServer, begin: Callable[..., Run]) -> None:

@@ -26,13 +26,15 @@ class ScratchServer:
     """`gonogo up` for a project."""
 
     def __init__(self, project: Path, **environ: str) -> None:
-        with socket.socket() as probe:
+        with socket.socket() as probe, socket.socket() as another:
             probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+            another.bind(("127.0.0.1", 0))
+            self.port, self.page_port = probe.getsockname()[1], another.getsockname()[1]
         self.project, self.address = project, f"http://127.0.0.1:{self.port}"
         self.env = environment(**environ)
         self.log = project / "up.log"
         command = [sys.executable, "-m", "gonogo", "up", "--port", str(self.port)]
+        command += ["--page-port", str(self.page_port)]
         with self.log.open("w") as log:
             self.process = subprocess.Popen(command, cwd=project, env=self.env, stdout=log, stderr=log)
         self.password = ""

@@ -171,7 +171,7 @@ def watched(values: list[str], rule: str = "p50 > baseline + 50% in 2 of 3", met
 def test_a_watched_check_is_drawn_with_its_limit_and_what_was_before() -> None:
     world, events = watched(["2", "2.5", "4", "5"])
     (chart,) = drawing(world.plan, events).watch_charts()
-    assert (chart.limit_says, chart.baseline_says, chart.top) == ("3 ms", "2 ms", "5 ms")
+    assert (chart.limit_says, chart.baseline_says, chart.highest) == ("3 ms", "2 ms", "5 ms")
     assert chart.metric == "p50, ms"
     assert chart.limit is not None
     assert chart.baseline is not None

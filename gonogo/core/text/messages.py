@@ -50,6 +50,8 @@ class Update:
     root: bool = False
     loud: bool = False
     mention: tuple[str, ...] = ()
+    #: where people see the run and act, where others can reach that
+    link: str = ""
 
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
