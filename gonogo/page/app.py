@@ -180,12 +180,12 @@ def _listed(project: Project) -> list[dict[str, Any]]:
     """Return the project's runbooks with their targets; one that is broken says why."""
     found = []
     for file in sorted((project.root / "runbooks").glob("*.yaml")):
-        made: dict[str, Any] = {"name": file.stem, "title": file.stem, "targets": [], "problem": ""}
+        made: dict[str, Any] = {"name": file.stem, "title": file.stem, "targets": [], "problems": []}
         try:
             runbook = load_runbook(file)
             made |= {"title": runbook.title or file.stem, "targets": list(runbook.targets)}
         except BadInput as error:
-            made["problem"] = " ".join(clean(error.problems[0]).split())
+            made["problems"] = [" ".join(clean(each).replace(f"{project.root}/", "").split()) for each in error.problems[:5]]
         found.append(made)
     return found
 
