@@ -79,6 +79,8 @@ class PageAddress:
     address: str
     #: user and password, with a colon between them
     login: str
+    #: whether buttons in Slack are heard there
+    hears_buttons: bool = False
 
     def of(self, runbook: str, target: str, run: str) -> str:
         """Return the address of a run's page."""
@@ -90,7 +92,8 @@ def page_of(project: Project) -> PageAddress | None:
     try:
         kept = json.loads((project.state / PAGE_FILE).read_text(encoding="utf-8"))
         os.kill(int(kept["pid"]), 0)
-        return PageAddress(address=str(kept["address"]), login=str(kept["login"]))
+        buttons = bool(kept.get("hears_buttons"))
+        return PageAddress(address=str(kept["address"]), login=str(kept["login"]), hears_buttons=buttons)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

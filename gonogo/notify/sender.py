@@ -6,6 +6,7 @@ and nothing is told twice. What could not be delivered is listed.
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,12 +17,13 @@ from urllib.parse import urlsplit
 import psycopg
 
 from gonogo import clock
-from gonogo.core.engine.events import Kind
+from gonogo.core.engine.events import Event, Kind
 from gonogo.core.engine.evolve import evolve
 from gonogo.core.engine.forecast import TaskTimes
 from gonogo.core.engine.state import State
 from gonogo.core.model.runbook import CHANNEL_KINDS
 from gonogo.core.plan.plan import Plan
+from gonogo.core.text.acts import acts_on, acts_on_run
 from gonogo.core.text.escalation import due
 from gonogo.core.text.messages import Update, headline, updates
 from gonogo.errors import GonogoError
@@ -29,7 +31,7 @@ from gonogo.ledger import deliveries, store
 from gonogo.notify.channel import NotDelivered, Sent, delivery_key, open_channel, say_undelivered
 from gonogo.postgres.connection import Connection, Database
 from gonogo.postgres.server_clock import ServerClock
-from gonogo.project import find_project, page_of
+from gonogo.project import PageAddress, find_project, page_of
 from gonogo.report.report import report
 from gonogo.report.summary import brief
 
@@ -41,13 +43,11 @@ _REFRESHED = 60.0
 _ENDS = frozenset({Kind.RUN_DONE, Kind.PROVED, Kind.PHASE_PROVED})
 
 
-def public_page(plan: Plan, run: str) -> str:
+def public_page(page: PageAddress | None, plan: Plan, run: str) -> str:
     """Return the address of a run's page; nothing where nobody serves it, or only this machine can open it."""
-    found = page_of(find_project())
-    host = urlsplit(found.address).hostname if found else ""
-    if found is None or host in ("127.0.0.1", "localhost", "::1", "", None):
+    if page is None or urlsplit(page.address).hostname in ("127.0.0.1", "localhost", "::1", None):
         return ""
-    return found.of(plan.runbook, plan.target, run)
+    return page.of(plan.runbook, plan.target, run)
 
 
 class Sender(threading.Thread):
@@ -72,8 +72,6 @@ class Sender(threading.Thread):
         #: events are of the target's time, and so is what is due since
         self._clock = ServerClock()
         self._root: Sent | None = None
-        #: where the run's page is, if whoever reads an update can open it
-        self._link = public_page(plan, run)
         #: what the run's own message says, and when that was looked at last
         self._headline, self._looked = "", clock.monotonic()
         #: what is to be told, what was, what could not be, and what of that the target has yet to record
@@ -156,6 +154,8 @@ class Sender(threading.Thread):
                 for update in updates(self.plan, before, event, self._state, self.run_id):
                     if update.root:
                         changed = True
+                    elif update.key == str(event.seq):
+                        self._waiting.append((event.seq, self._with_acts(event, update)))
                     else:
                         self._waiting.append((event.seq, update))
                 if event.kind in _ENDS:
@@ -165,12 +165,22 @@ class Sender(threading.Thread):
             if changed:
                 self._queue_root(self._clock.now(connection))
 
+    def _with_acts(self, event: Event, update: Update) -> Update:
+        """Return an update with what can be said to it, bound to this run and to what people are asked by it."""
+        return replace(update, acts=acts_on(self.plan, event, self._state), bound=self._bound(event.seq))
+
+    def _bound(self, asked: int) -> str:
+        names = {"runbook": self.plan.runbook, "target": self.plan.target, "run": self.run_id, "asked": asked}
+        return json.dumps(names, separators=(",", ":"))
+
     def _queue_root(self, now: datetime) -> None:
         """Queue the run's own message, before everything else."""
         self._headline = headline(self.plan, self._state, self.run_id, now, self._times.found)
         self._looked = clock.monotonic()
         story = [(seq, update) for seq, update in self._waiting if not update.root]
-        self._waiting = [(self._state.seq, Update(key="root", text=self._headline, root=True)), *story]
+        acts = acts_on_run(self._state)
+        root = Update(key="root", text=self._headline, root=True, acts=acts, bound=self._bound(0))
+        self._waiting = [(self._state.seq, root), *story]
 
     def _refresh(self, connection: Connection) -> None:
         """Queue the run's own message where it says by now what is not so any more, such as an end that has passed."""
@@ -223,7 +233,7 @@ class Sender(threading.Thread):
         twice = update.loud or (update.root and self._root is not None)
         for pause in () if self._hopeless else _PAUSES:
             try:
-                shown = replace(update, link=self._link) if update.root or update.loud else update
+                shown = self._as_shown(update)
                 sent = self._channel.send(self._where, shown, self.plan.people, self._root)
             except NotDelivered as failure:
                 error = str(failure)
@@ -237,6 +247,13 @@ class Sender(threading.Thread):
                 self._unrecorded.append((self.run_id, seq, self._key(update.key), sent.channel, sent.ts, None))
                 return ""
         return error
+
+    def _as_shown(self, update: Update) -> Update:
+        """Return an update with the link to the run's page, where that is served, and its buttons, where they are heard."""
+        page = page_of(find_project())
+        link = public_page(page, self.plan, self.run_id) if update.root or update.loud else ""
+        acts = update.acts if page is not None and page.hears_buttons else ()
+        return replace(update, link=link, acts=acts)
 
     def _record(self, connection: Connection) -> None:
         """Keep what was sent, and what was not; where that fails, the next connection comes back to it first."""

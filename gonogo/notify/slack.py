@@ -17,9 +17,12 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.http_retry.builtin_handlers import ConnectionErrorRetryHandler, RateLimitErrorRetryHandler, ServerErrorRetryHandler
 
 from gonogo.core.model.people import Person
+from gonogo.core.text.acts import ROLL_BACK, STOPS, title_of
 from gonogo.core.text.messages import Update
 from gonogo.notify.channel import Channel, NotDelivered, Sent
 
+#: what the names of our buttons begin with
+PRESSED = "gonogo:"
 #: a section block holds 3,000 characters
 _MAX_TEXT, _MAX_NAMES = 2_990, 1_000
 #: errors that trying again cannot fix
@@ -76,7 +79,7 @@ def send(web: WebClient, channel: str, update: Update, people: Mapping[str, Pers
     text = mrkdwn(update, people)
     # Slack is not to make mentions and links of plain words, as it does by itself in blocks and in updates
     block = {"type": "section", "text": {"type": "mrkdwn", "text": text, "verbatim": True}}
-    blocks = [block, *([_link(update.link)] if update.link else [])]
+    blocks = [block, *([_buttons(update)] if update.acts else []), *([_link(update.link)] if update.link else [])]
     said: dict[str, Any] = {"text": text, "blocks": blocks, "parse": "none"}
     try:
         if update.root and root is not None:
@@ -98,6 +101,25 @@ def send(web: WebClient, channel: str, update: Update, people: Mapping[str, Pers
     except (SlackClientError, OSError, ValueError) as error:
         raise NotDelivered(f"Slack cannot be reached: {type(getattr(error, 'reason', error)).__name__}") from None
     return Sent(channel=str(answer["channel"]), ts=str(answer["ts"]))
+
+
+def _buttons(update: Update) -> dict[str, Any]:
+    """Return the buttons under an update; what stops something asks once more in Slack's own words."""
+    made = []
+    for act in update.acts:
+        button: dict[str, Any] = {
+            "type": "button",
+            "action_id": f"{PRESSED}{act}"[:255],
+            "text": {"type": "plain_text", "text": title_of(act)[:75]},
+            "value": update.bound,
+            "style": "danger" if act in STOPS else "primary",
+        }
+        if act == ROLL_BACK:
+            sure = {"type": "plain_text", "text": "What the run did is undone, and proved. Writes of others since may stop it."}
+            words = {"title": "Roll back?", "confirm": "Roll back", "deny": "Leave it"}
+            button["confirm"] = {key: {"type": "plain_text", "text": text} for key, text in words.items()} | {"text": sure}
+        made.append(button)
+    return {"type": "actions", "elements": made}
 
 
 def _link(address: str) -> dict[str, Any]:

@@ -94,7 +94,7 @@ class Room:
         Raises:
             BadInput: there is no such runbook of this project, or target.
         """
-        if not _NAME.fullmatch(viewed.runbook) or not _NAME.fullmatch(viewed.target):
+        if not _NAME.fullmatch(viewed.runbook) or (viewed.target and not _NAME.fullmatch(viewed.target)):
             raise BadInput("there is no such runbook")
         if viewed.run and not _RUN.fullmatch(viewed.run):
             raise BadInput("there is no such run")

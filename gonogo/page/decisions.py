@@ -9,6 +9,7 @@ from gonogo.core.engine.events import HoldAsked
 from gonogo.core.engine.state import Status, outcome
 from gonogo.core.model.people import GO, NO_GO
 from gonogo.core.plan.plan import Plan
+from gonogo.core.text.acts import ACKNOWLEDGE, CONFIRM, HOLD, ROLL_BACK, STOPS, title_of
 from gonogo.core.text.next_commands import items_to_confirm
 from gonogo.core.text.plain import tidy
 from gonogo.errors import BadInput, Refused
@@ -21,9 +22,6 @@ from gonogo.run.runs import FoundRun
 from gonogo.run.signatures import keys_of
 from gonogo.run.votes import Caller
 
-#: a confirmation names its item behind this
-CONFIRM = "confirm "
-ACKNOWLEDGE, HOLD, ROLL_BACK = "acknowledge", "hold", "roll back"
 #: how much somebody may write
 _WORDS, _NAME, _CODE = 1000, 48, 20
 
@@ -56,11 +54,18 @@ class Choice:
     """Something that can be said to a run now."""
 
     action: str
-    title: str
     #: what it leads to, in a sentence
     about: str = ""
-    #: whether it stops something: such a button is not the first one
-    stops: bool = False
+
+    @property
+    def title(self) -> str:
+        """What stands on its button."""
+        return title_of(self.action)
+
+    @property
+    def stops(self) -> bool:
+        """Whether it stops something: such a button is not the first one."""
+        return self.action in STOPS
 
 
 def choices(found: FoundRun) -> list[Choice]:
@@ -68,14 +73,14 @@ def choices(found: FoundRun) -> list[Choice]:
     plan, state = found.plan, found.state
     made = []
     if state.status is Status.DECIDING and not state.held and plan.phases[state.phase].approve is not None:
-        made += [Choice(action=GO, title="Go"), Choice(action=NO_GO, title="No-go", about="One is enough.", stops=True)]
+        made += [Choice(action=GO), Choice(action=NO_GO, about="One is enough.")]
     if not state.held:
-        made += [Choice(action=f"{CONFIRM}{item}", title=f"Confirm {item}") for item in items_to_confirm(plan, state)]
+        made += [Choice(action=f"{CONFIRM}{item}") for item in items_to_confirm(plan, state)]
     if state.alarm is not None:
-        made.append(Choice(action=ACKNOWLEDGE, title="Acknowledge", about="Nobody else is called."))
+        made.append(Choice(action=ACKNOWLEDGE, about="Nobody else is called."))
     if found.running and not state.at_rest and not state.held:
-        made.append(Choice(action=HOLD, title="Hold", about="It stops before its next step and keeps everything.", stops=True))
-        made.append(Choice(action=ROLL_BACK, title="Roll back", about="What it did is undone, and proved.", stops=True))
+        made.append(Choice(action=HOLD, about="It stops before its next step and keeps everything."))
+        made.append(Choice(action=ROLL_BACK, about="What it did is undone, and proved."))
     return made
 
 

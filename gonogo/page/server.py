@@ -16,6 +16,7 @@ import uvicorn
 
 from gonogo import private_files
 from gonogo.page.app import Room, make_app
+from gonogo.page.slack_buttons import SlackButtons
 from gonogo.project import PAGE_FILE, Project, find_project
 
 LOGIN, ADDRESS = "GONOGO_PAGE_LOGIN", "GONOGO_PAGE_URL"
@@ -37,14 +38,28 @@ def serve(project: Project, listener: socket.socket, login: str, *, prefect: str
     kept = project.state / PAGE_FILE
     kept.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     kept.unlink(missing_ok=True)
-    private_files.write(kept, json.dumps({"address": address, "login": login, "pid": os.getpid()}))
-    hosts = list(dict.fromkeys(("127.0.0.1", "localhost", urlsplit(address).hostname or "127.0.0.1")))
+    app_token, bot_token = (os.environ.get(name, "").strip() for name in ("SLACK_APP_TOKEN", "SLACK_BOT_TOKEN"))
+    hears = bool(app_token and bot_token)
+    where = {"address": address, "login": login, "pid": os.getpid(), "hears_buttons": hears}
+    private_files.write(kept, json.dumps(where))
     room = Room(project=project, login=login, prefect=prefect, over=lambda: kept.unlink(missing_ok=True))
+    buttons = SlackButtons(room.open, app_token, bot_token, _say) if hears else None
+    if buttons is not None:
+        buttons.start()
+    hosts = list(dict.fromkeys(("127.0.0.1", "localhost", urlsplit(address).hostname or "127.0.0.1")))
     # an access log would hold the links of those who only look
     config = uvicorn.Config(
         make_app(room, hosts), access_log=False, log_level="warning", timeout_graceful_shutdown=_GRACE, server_header=False
     )
-    uvicorn.Server(config).run(sockets=[listener])
+    try:
+        uvicorn.Server(config).run(sockets=[listener])
+    finally:
+        if buttons is not None:
+            buttons.close()
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"gonogo: {text}\n")
 
 
 def main() -> None:

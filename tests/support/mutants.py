@@ -123,6 +123,42 @@ MUTANTS = {
         "",
         ("tests/integration/test_slack.py", "-k", "overdue"),
     ),
+    "a vote on what is not asked any more counts": Mutant(
+        "gonogo/page/decisions.py",
+        "if said.action in (GO, NO_GO) and said.asked != asked_now(found):",
+        "if False:",
+        ("tests/acceptance/test_page.py", "-k", "not_asked_any_more"),
+    ),
+    "a form of another site is heard": Mutant(
+        "gonogo/page/app.py",
+        "    if not same or not hmac.compare_digest(",
+        "    if False and not hmac.compare_digest(",
+        ("tests/acceptance/test_page.py", "-k", "another_site"),
+    ),
+    "a page needs no password": Mutant(
+        "gonogo/page/app.py",
+        'if not _OPEN.fullmatch(scope["path"]) and not self._knows(Request(scope)):',
+        "if False:",
+        ("tests/acceptance/test_page.py", "-k", "without_the_password"),
+    ),
+    "a link never ends": Mutant(
+        "gonogo/page/links.py",
+        "    if clock.now() >= ends:\n",
+        "    if False:\n",
+        ("tests/acceptance/test_page.py", "-k", "a_link_shows"),
+    ),
+    "anybody in Slack may press": Mutant(
+        "gonogo/page/slack_buttons.py",
+        "if person.slack and person.slack == user]",
+        "if person.slack]",
+        ("tests/acceptance/test_slack_buttons.py", "-k", "may_not_decide"),
+    ),
+    "on a protected target a press is enough": Mutant(
+        "gonogo/page/slack_buttons.py",
+        "            if protected or act.startswith(CONFIRM):\n",
+        "            if act.startswith(CONFIRM):\n",
+        ("tests/acceptance/test_slack_buttons.py", "-k", "form_asks_for_the_code"),
+    ),
     "an address that may be torn is taken": Mutant(
         "gonogo/postgres/address.py",
         "if clear and not _is_torn(url) else",

@@ -52,6 +52,9 @@ class Update:
     mention: tuple[str, ...] = ()
     #: where people see the run and act, where others can reach that
     link: str = ""
+    #: what they can say with a button (gonogo/core/text/acts.py), and what such a button is bound to
+    acts: tuple[str, ...] = ()
+    bound: str = ""
 
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
