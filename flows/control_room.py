@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gonogo import clock, private_files, signals
-from gonogo.errors import Refused, Unreachable
+from gonogo.errors import BadInput, Refused, Unreachable
+from gonogo.planning.load import load_runbook
 from gonogo.postgres import embedded
 from gonogo.postgres.tools import end_with_parent
 from gonogo.project import Project
@@ -101,6 +102,7 @@ def _up(project: Project, say: Say, listener: socket.socket, pages: socket.socke
     room = project.state / "control-room.json"
     with _asked_to_end() as over:
         try:
+            _name_broken(project, say)
             say("starting Prefect's server on its own PostgreSQL ...")
             server.start()
             page.start()
@@ -119,6 +121,15 @@ def _up(project: Project, say: Say, listener: socket.socket, pages: socket.socke
             serving.end()
             server.end()
             embedded.stop(database)
+
+
+def _name_broken(project: Project, say: Say) -> None:
+    """Say which runbooks cannot be launched, before anybody looks for them."""
+    for file in sorted((project.root / "runbooks").glob("*.yaml")):
+        try:
+            load_runbook(file)
+        except BadInput as error:
+            say(f"{error.problems[0]}" + (f" (and {len(error.problems) - 1} more)" if len(error.problems) > 1 else ""))
 
 
 def _children(

@@ -11,14 +11,13 @@ import asyncio
 import os
 import signal
 import urllib.parse
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
-import yaml
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentScheduleUpdate, DeploymentUpdate
 from prefect.client.schemas.responses import DeploymentResponse
@@ -30,23 +29,21 @@ from prefect.runner import Runner
 from prefect.types.entrypoint import EntrypointType
 from prefect.utilities.callables import ParameterSchema
 
-from flows.entrypoints import ALL, MONITOR, REHEARSE, RESUME, ROLL_BACK, RUN, monitor, rehearse, resume, roll_back, run
+from flows.entrypoints import MONITOR, REHEARSE, RESUME, ROLL_BACK, RUN, monitor, rehearse, resume, roll_back, run
+from flows.forms import inputs_schema, rehearsal_form, resume_form, rollback_form, run_form, target_field, text_field
 from gonogo import clock
-from gonogo.core.model.runbook import Input, Runbook
+from gonogo.core.model.runbook import Runbook
 from gonogo.errors import BadInput, GonogoError
 from gonogo.planning.load import load_runbook
-from gonogo.planning.sources import type_of
 from gonogo.project import Project
 
 Say = Callable[[str], None]
 Schedules = list[DeploymentScheduleCreate | DeploymentScheduleUpdate]
 #: seconds between two looks at the folder of runbooks, and at Prefect
 _LOOK, _POLL = 2.0, 2.0
-_CODE = "Your one-time code; a protected target needs one. It is worth nothing once used."
 _FLOWS: dict[str, Flow[Any, Any]] = {RUN: run, REHEARSE: rehearse, RESUME: resume, ROLL_BACK: roll_back, MONITOR: monitor}
 #: what each is called in the UI
 _WORDS = {"run": RUN, "rehearse": REHEARSE, "resume": RESUME, "roll back": ROLL_BACK, "monitor": MONITOR}
-_TYPES = {"text": "string", "integer": "integer", "number": "number", "boolean": "boolean", "list": "string", "mapping": "string"}
 
 
 async def serve(project: Project, say: Say, *, pool: str = "") -> None:
@@ -87,6 +84,8 @@ class _Offer:
         self.project, self.say, self.runner, self.pool = project, say, runner, pool
         self._seen: dict[Path, tuple[int, int]] = {}
         self._names: dict[Path, str] = {}
+        #: those that were never good, and are shown as what they are
+        self._broken: dict[Path, str] = {}
 
     async def keep_looking(self) -> None:
         """Offer what is new or changed, until this is cancelled."""
@@ -109,6 +108,8 @@ class _Offer:
                 self._seen[file] = stamp
         for file in [file for file in self._seen if file not in files]:
             del self._seen[file]
+            if file in self._broken:
+                await _take_back(self._broken.pop(file), "broken")
             if name := self._names.pop(file, ""):
                 await _take_back(name)
                 self.say(f"{name}: its file is gone, so it is offered no more")
@@ -121,8 +122,11 @@ class _Offer:
             self.say(f"{file.name} has problems, so it is not offered:")
             for problem in problems:
                 self.say(f"  {problem}")
+            told = [str(problem) for problem in problems]
             if name := self._names.get(file, ""):
-                await _say_broken(name, [str(problem) for problem in problems])
+                await _say_broken(name, told)
+            else:
+                await self._show_broken(file, told)
             return
         if taken := [other for other, name in self._names.items() if name == runbook.runbook and other != file]:
             self.say(f"{file.name} is not offered: {taken[0].name} is called {runbook.runbook} too; give each its own name")
@@ -130,16 +134,36 @@ class _Offer:
         if (former := self._names.get(file)) not in (None, runbook.runbook):
             await _take_back(str(former))
         for deployment in deployments(runbook, file.stem):
-            if self.pool:
-                await deployment.aapply(work_pool_name=self.pool)
-            else:
-                made = await self.runner.aadd_deployment(deployment)
-                # its process runs this very function: what the API says of code and of steps before it is never read,
-                # or whoever has the UI's password could run anything as this account
-                self.runner._deployment_registry.register_flow(made, _FLOWS[deployment.flow_name or ""])  # noqa: SLF001
+            await self._apply(deployment)
+        if file in self._broken:
+            await _take_back(self._broken.pop(file), "broken")
         again = "again, as changed" if self._names.get(file) else f"for {', '.join(runbook.targets)}"
         self._names[file] = runbook.runbook
         self.say(f"{runbook.runbook}: offered {again}")
+
+    async def _show_broken(self, file: Path, problems: list[str]) -> None:
+        """Offer a runbook that was never good as what it is: launched, it says what is wrong."""
+        deployment = RunnerDeployment(
+            name=f"{file.stem}: broken",
+            flow_name=RUN,
+            entrypoint="flows.entrypoints.run",
+            description=_broken("This runbook is broken, so it cannot be launched:", problems),
+            tags=["gonogo", file.stem, "broken"],
+            parameters={"runbook": file.stem, "target": ""},
+        )
+        deployment._entrypoint_type = EntrypointType.MODULE_PATH  # noqa: SLF001 - as in `deployments`
+        await self._apply(deployment)
+        self._names.pop(file, None)
+        self._broken[file] = file.stem
+
+    async def _apply(self, deployment: RunnerDeployment) -> None:
+        if self.pool:
+            await deployment.aapply(work_pool_name=self.pool)
+            return
+        made = await self.runner.aadd_deployment(deployment)
+        # its process runs this very function: what the API says of code and of steps before it is never read,
+        # or whoever has the UI's password could run anything as this account
+        self.runner._deployment_registry.register_flow(made, _FLOWS[deployment.flow_name or ""])  # noqa: SLF001
 
 
 def _files(folder: Path) -> dict[Path, os.stat_result]:
@@ -160,17 +184,17 @@ def deployments(runbook: Runbook, name: str) -> list[RunnerDeployment]:
     """
     about = f"{runbook.title or runbook.runbook}\n\n{runbook.about}".strip()
     schemas = {
-        "run": ("flows.entrypoints.run", _run_form(runbook), "Launch a phase, or all that are left."),
-        "rehearse": ("flows.entrypoints.rehearse", _rehearsal_form(runbook), "Forward and back on a restored copy."),
-        "resume": ("flows.entrypoints.resume", _resume_form(runbook), "Go on with a run that is held or lost its process."),
-        "roll back": ("flows.entrypoints.roll_back", _rollback_form(runbook), "Undo what a run did, and prove it."),
+        "run": ("flows.entrypoints.run", run_form(runbook), "Launch a phase, or all that are left."),
+        "rehearse": ("flows.entrypoints.rehearse", rehearsal_form(runbook), "Forward and back on a restored copy."),
+        "resume": ("flows.entrypoints.resume", resume_form(runbook), "Go on with a run that is held or lost its process."),
+        "roll back": ("flows.entrypoints.roll_back", rollback_form(runbook), "Undo what a run did, and prove it."),
     }
     if runbook.monitor or runbook.updates.escalate:
         does = "Look at the alerts, and tell people what waits too long; again and again, once its schedule is switched on."
-        schemas["monitor"] = ("flows.entrypoints.monitor", {"target": _target(runbook)}, does)
+        schemas["monitor"] = ("flows.entrypoints.monitor", {"target": target_field(runbook)}, does)
     made = []
     for word, (entrypoint, form, does) in schemas.items():
-        properties = {"runbook": _field("This runbook.", enum=[name], default=name), **form}
+        properties = {"runbook": text_field("This runbook.", enum=[name], default=name), **form}
         for position, (label, field) in enumerate(properties.items()):
             field.update(position=position, title=label)
         deployment = RunnerDeployment(
@@ -188,7 +212,7 @@ def deployments(runbook: Runbook, name: str) -> list[RunnerDeployment]:
             title="Parameters",
             properties=properties,
             required=[name for name, field in properties.items() if field.pop("needed", False)],
-            definitions={"Inputs": _inputs(runbook)} if runbook.inputs else {},
+            definitions={"Inputs": inputs_schema(runbook)} if runbook.inputs else {},
         )
         made.append(deployment)
     return made
@@ -218,125 +242,27 @@ def _least_harm(runbook: Runbook) -> str:
 _SCHEDULES: dict[str, Callable[[Runbook], Schedules]] = {"monitor": _schedule, "run": _repeats}
 
 
-def _field(help_: str, **more: Any) -> dict[str, Any]:
-    kind = {} if "$ref" in more or "allOf" in more else {"type": "string"}
-    return {**kind, "description": help_, **more}
-
-
-def _target(runbook: Runbook) -> dict[str, Any]:
-    """Offer the targets, the unprotected ones first: the default is the one that does the least harm."""
-    names = sorted(runbook.targets, key=lambda name: runbook.targets[name].protected)
-    notes = [f"{name} is protected" for name in names if runbook.targets[name].protected]
-    return _field("; ".join(["The database to run on", *notes]) + ".", enum=names, default=names[0], needed=True)
-
-
-def _people(runbook: Runbook, help_: str) -> dict[str, Any]:
-    if not runbook.people:
-        return _field(help_, default="")
-    return _field(help_, enum=["", *runbook.people], default="")
-
-
-def _run_form(runbook: Runbook) -> dict[str, Any]:
-    phases = [ALL, *(phase.phase for phase in runbook.phases)]
-    form = {
-        "target": _target(runbook),
-        "phase": _field(
-            "The phase to launch; `all` launches those that are left, one after the other.", enum=phases, default=ALL
-        ),
-        "launched_by": _people(runbook, "Who launches it."),
-        "code": _field(_CODE, default="", maxLength=20),
-        "at_once": _field("Do not wait for the clock times of phases and tasks.", type="boolean", default=False),
-        "again": _field("Run again what was done already.", type="boolean", default=False),
-    }
-    if runbook.schedule.windows or runbook.schedule.freezes:
-        form["override"] = _field(
-            "Why it may start outside its window or beyond its budgets; only for those who may.", default=""
-        )
-    return form | _inputs_field(runbook)
-
-
-def _rehearsal_form(runbook: Runbook) -> dict[str, Any]:
-    proves = "Prove every step's undo by itself, right after it."
-    form = {"target": _target(runbook), "each_step": _field(proves, type="boolean", default=False)}
-    return form | _inputs_field(runbook)
-
-
-def _inputs_field(runbook: Runbook) -> dict[str, Any]:
-    if not runbook.inputs:
-        return {}
-    field = _field("What the templates are filled in with.", allOf=[{"$ref": "#/definitions/Inputs"}])
-    field["default"] = {name: _shown(item) for name, item in runbook.inputs.items() if item.default is not None}
-    return {"inputs": field}
-
-
-def _resume_form(runbook: Runbook) -> dict[str, Any]:
-    settle = "For a step in doubt, or an undo done by hand: what you found out in the database."
-    return {
-        "target": _target(runbook),
-        "settle": _field(settle, enum=["", "done", "not-done"], default=""),
-        "take_over": _field("End a runner that is lost but still holds the target.", type="boolean", default=False),
-        "asked_by": _people(runbook, "Who asks for it."),
-        "code": _field(_CODE, default="", maxLength=20),
-    }
-
-
-def _rollback_form(runbook: Runbook) -> dict[str, Any]:
-    return {
-        "target": _target(runbook),
-        "reason": _field("Why; the report shows it.", needed=True, minLength=3),
-        "asked_by": _people(runbook, "Who asks for it, or agrees to it."),
-        "code": _field(_CODE, default="", maxLength=20),
-        "take_over": _field("End a runner that is lost but still holds the target.", type="boolean", default=False),
-        "level": _field("The rollback level; without one, the runbook's first.", enum=["", *runbook.rollback.levels], default=""),
-        "phase": _field(
-            "Only back to the start of this phase; the first one's is the whole run's.",
-            enum=["", *(phase.phase for phase in runbook.phases)],
-            default="",
-        ),
-        "accept_loss": _field("Rows that were written since may be destroyed.", type="boolean", default=False),
-    }
-
-
-def _inputs(runbook: Runbook) -> dict[str, Any]:
-    properties = {name: {"title": name, **_input(item, position)} for position, (name, item) in enumerate(runbook.inputs.items())}
-    required = [name for name, item in runbook.inputs.items() if item.default is None]
-    return {"title": "Inputs", "type": "object", "properties": properties, "required": required, "additionalProperties": False}
-
-
-def _input(item: Input, position: int) -> dict[str, Any]:
-    kind = item.type or type_of(item.default) or "text"
-    help_ = item.help + (f" A {kind}, written as YAML." if kind in ("list", "mapping") else "")
-    limits = {"minimum": item.min, "maximum": item.max, "default": None if item.default is None else _shown(item)}
-    field: dict[str, Any] = {"type": _TYPES[kind], "description": help_.strip(), "position": position}
-    field |= {name: value for name, value in limits.items() if value is not None}
-    return {**field, "enum": list(item.choices)} if item.choices else field
-
-
-def _shown(item: Input) -> Any:
-    """Return a default as the form takes it: a list or a mapping as one line of YAML."""
-    if isinstance(item.default, (list, tuple, Mapping)):
-        plain = list(item.default) if isinstance(item.default, tuple) else item.default
-        return yaml.safe_dump(plain, default_flow_style=True, width=10_000, sort_keys=False).strip()
-    return item.default
-
-
 async def _say_broken(name: str, problems: list[str]) -> None:
     """Say in the UI why a runbook that was offered cannot run as it stands now."""
-    text = "**This runbook is broken since it was changed:**\n\n" + "\n".join(f"- {problem}" for problem in problems)
+    text = _broken("This runbook is broken since it was changed:", problems)
     async with get_client() as client:
         async for found in _offered(client, name):
             await client.update_deployment(found.id, DeploymentUpdate(description=text))
 
 
-async def _take_back(name: str) -> None:
+def _broken(head: str, problems: list[str]) -> str:
+    return f"**{head}**\n\n" + "\n".join(f"- {problem}" for problem in problems)
+
+
+async def _take_back(name: str, *words: str) -> None:
     async with get_client() as client:
-        async for found in _offered(client, name):
+        async for found in _offered(client, name, *words):
             await client.delete_deployment(found.id)
 
 
-async def _offered(client: PrefectClient, name: str) -> AsyncIterator[DeploymentResponse]:
-    """Yield what is offered of a runbook."""
-    for word, flow_name in _WORDS.items():
+async def _offered(client: PrefectClient, name: str, *words: str) -> AsyncIterator[DeploymentResponse]:
+    """Yield what is offered of a runbook: all of it, or what some words say."""
+    for word, flow_name in [(word, _WORDS.get(word, RUN)) for word in words or _WORDS]:
         with suppress(ObjectNotFound):
             yield await client.read_deployment_by_name(f"{flow_name}/{name}: {word}")
 

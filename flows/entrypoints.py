@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, ParamSpec
 
 from prefect import flow, get_run_logger
@@ -21,7 +21,9 @@ from prefect.exceptions import TerminationSignal
 from prefect.runtime import flow_run as this_run
 from prefect.states import Completed, Failed
 
-from flows.phase import PhaseView, as_state, show_page
+from flows.flow_run import call_it
+from flows.forms import ALL
+from flows.phase import ROLLED_BACK, PhaseView, as_state, show_page
 from gonogo import monitor as monitoring
 from gonogo.core.engine.events import PhaseStarted
 from gonogo.core.engine.state import Status
@@ -40,7 +42,6 @@ from gonogo.run.late_end import LateEnd
 from gonogo.run.open import found_run
 from gonogo.run.votes import Caller
 
-ALL = "all"
 #: who acts, for the ledger, where nobody is named
 _UI = "the Prefect UI"
 _CANCELLED = "cancelled in Prefect"
@@ -112,7 +113,8 @@ def run(
             return Completed(
                 name="Done", message=f"nothing to do: {launched.run} already completed this runbook; set `again` to run it again"
             )
-        return _carry(opened, database, launched.run, request.actor, lambda c: launched.go(c, _here), resumed=False)
+        go = partial(launched.go, run_phase=_here)
+        return _carry(opened, database, launched.run, request.actor, go, resumed=False, phase=phase)
 
 
 @flow(name=REHEARSE, flow_run_name="rehearse {runbook}@{target}", **_HOW)
@@ -180,6 +182,7 @@ def resume(runbook: str, target: str, settle: str = "", take_over: bool = False,
         lambda c: launch.go_on(c, found.events, _here, settled),
         resumed=True,
         take_over=take_over,
+        does="resume",
     )
 
 
@@ -226,7 +229,9 @@ def roll_back(
         rollback_request.begin_rollback(runner, back, by_authority=by_authority)
         _here(runner)
 
-    return _carry(opened, database, found.run, who, turn, resumed=True, take_over=take_over)
+    ended = _carry(opened, database, found.run, who, turn, resumed=True, take_over=take_over, does="roll back")
+    # it did what somebody asked for, and measured it: that is no failure
+    return Completed(name=ended.name, message=ended.message) if ended.name == ROLLED_BACK else ended
 
 
 def _mine(database: Database, opened: OpenedRunbook) -> runs.FoundRun | None:
@@ -271,11 +276,15 @@ def _carry(
     *,
     resumed: bool,
     take_over: bool = False,
+    does: str = "",
+    phase: str = "",
 ) -> Any:
     """Do something with a run as its runner; a cancelled flow run leaves it held, or rolling back in a run of its own."""
     logger = get_run_logger()
     with working_on(database, run_id, opened, actor=actor, take_over=take_over, resumed=resumed) as runner:
         runner.session.say = lambda text: logger.info("%s", text)
+        plan = runner.plan
+        call_it(does, plan, phase or plan.phases[min(runner.state.phase, len(plan.phases) - 1)].name, run_id)
         if _own_process():
             late = LateEnd(runner, lambda text: sys.stderr.write(f"{text}\n"), lambda: 0)
             runner.listeners.append(late.on_event)

@@ -19,6 +19,7 @@ from prefect.states import Paused, Running
 from prefect.utilities.engine import propose_state_sync
 from pydantic import Field, create_model
 
+from flows.flow_run import send_logs
 from gonogo import clock
 from gonogo.core.engine.events import PeopleAsked
 from gonogo.core.engine.state import Status
@@ -100,6 +101,8 @@ class GateForm:
         keyset = keyset_from_paused_state(pause)
         pause.state_details.run_input_keyset = dict[str, str](**keyset)
         self._form = form
+        # the page that shows a paused flow run does not ask for more of its log
+        send_logs()
         with get_client(sync_client=True) as client:
             state = propose_state_sync(client=client, state=pause, flow_run_id=context.flow_run.id)
         if state.is_paused():

@@ -20,20 +20,26 @@ from prefect.exceptions import TerminationSignal
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.states import Completed, Failed
 
+from flows.flow_run import close_orphans, quiet_traces, send_logs, tag_of
 from flows.gate_form import GateForm
 from flows.ui_buttons import FlowRunWatcher
 from gonogo.core.engine.events import Event
-from gonogo.core.engine.state import ROLLING_BACK_STATES, State, Status
+from gonogo.core.engine.state import ROLLING_BACK_STATES, State, Status, outcome
 from gonogo.core.plan.plan import Plan
-from gonogo.core.text.log import log_line
+from gonogo.core.text.log import level_of, log_line
+from gonogo.core.text.next_commands import next_commands
+from gonogo.core.text.plain import data
 from gonogo.core.text.plan_page import plan_page
 from gonogo.ledger import store
+from gonogo.project import find_project, page_of
 from gonogo.report import report
 from gonogo.run import loop
 from gonogo.run.acquire import LiveRunner
 from gonogo.run.loop import Work
 
 Say = Callable[[str], None]
+#: what a flow run that rolled back is called; it is red where nobody asked it to
+ROLLED_BACK = "Rolled back"
 
 
 def warm_up() -> None:
@@ -65,7 +71,7 @@ def run_phase(runner: LiveRunner, say: Say) -> None:
         shown.attempt()
         return as_state(runner.state)
 
-    labels = [plan.runbook, phase, plan.target, f"run:{run}"]
+    labels = [plan.runbook, phase, plan.target, tag_of(run)]
     try:
         # its heartbeat would keep every flow waiting for a second at its end
         with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}), tags("gonogo", *labels):
@@ -91,18 +97,22 @@ class PhaseView:
         def log(before: State, event: Event, after: State) -> None:
             if line := log_line(plan, before, event, after):
                 with suppress(Exception):
-                    logger.info("%s", line)
+                    logger.log(level_of(event), "%s", line)
 
         self.runner.listeners.append(log)
         # a local API has no UI in which somebody could answer
         watcher = self._watch_flow_run() if os.environ.get("PREFECT_API_URL") else None
+        quiet_traces()
+        close_orphans(self.runner.session.run)
         try:
+            _artifact(self.say, _show_now, self.runner)
             _artifact(self.say, _show_plan, plan)
             # tags are for the flow run: a task that has some asks the server for a slot before it starts
             with TagsContext(current_tags=set()):
                 loop.run_until_blocked(self.runner, self.stage)
             # whatever Prefect takes to hear of it, the next run need not wait
             self.runner.let_go_where_over()
+            _artifact(self.say, _show_now, self.runner)
             _artifact(self.say, _show_outcome, self.runner)
         except BaseException as error:
             self.error = error
@@ -113,6 +123,7 @@ class PhaseView:
             self.form.close()
             self.runner.listen = None
             self.runner.listeners.remove(log)
+            send_logs()
 
     def _watch_flow_run(self) -> FlowRunWatcher | None:
         """Let people answer in the UI, and its buttons reach the run."""
@@ -182,10 +193,12 @@ def as_state(state: State) -> Any:
         return Failed(name="Holding", message=state.held)
     if state.status is Status.DECIDING:
         return Failed(name="Deciding", message="people decide; `gonogo resume` goes on")
-    if state.status in (Status.NO_GO, Status.ROLLED_BACK):
-        return Failed(name=str(state.status).capitalize(), message=state.why)
+    if state.status is Status.NO_GO:
+        return Failed(name="No-go", message=state.why)
+    if state.status is Status.ROLLED_BACK:
+        return Failed(name=ROLLED_BACK, message=state.why)
     if state.phase_rolled_back:
-        return Failed(name="Rolled back", message=f"the phase only: {state.rollback.cause}")
+        return Failed(name=ROLLED_BACK, message=f"the phase only: {state.rollback.cause}")
     return Completed(name="Done" if state.status is Status.DONE else "Phase done")
 
 
@@ -210,6 +223,19 @@ def show_page(name: str, text: str, about: str) -> None:
 def _show_plan(plan: Plan) -> None:
     """Show the plan before anything runs: its tasks on the clock, gates, locks, watch, and the rollback."""
     show_page(f"{plan.runbook}-plan", plan_page(plan), "The plan and its timeline")
+
+
+def _show_now(runner: LiveRunner) -> None:
+    """Show where the run stands, what to do now, and where its own page is."""
+    plan, state, run = runner.plan, runner.state, runner.session.run
+    ways = next_commands(plan, state, running=not state.at_rest)
+    served = page_of(find_project())
+    lines = [f"# {plan.title} on {plan.target}: {outcome(state)}", ""]
+    lines += [f"**{data(state.why)}**", ""] if state.why else []
+    if served is not None:
+        lines += [f"Live, with its buttons: [the run's page]({served.of(plan.runbook, plan.target, run)})", ""]
+    lines += [f"- `{each.command}`" + (f" ({each.when})" if each.when else "") for each in ways]
+    show_page(f"{plan.runbook}-now", "\n".join(lines), "What to do now")
 
 
 def _show_outcome(runner: LiveRunner) -> None:

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from gonogo.errors import BadInput
@@ -66,6 +67,9 @@ class Project:
             if (folder / f"{name}.yaml").is_file():
                 return folder / f"{name}.yaml"
         known = sorted(file.stem for file in own.glob("*.yaml"))
+        close = get_close_matches(name, [*known, *(file.stem for file in built_in.glob("*.yaml"))], n=1)
+        if close:
+            raise BadInput(f"there is no runbook {name!r} in {self.root / 'runbooks'}; did you mean {close[0]!r}?")
         there = f"there are {', '.join(known)}" if known else "make one with `gonogo init`"
         if built_in != own:
             there += f"; gonogo's own are {', '.join(sorted(file.stem for file in built_in.glob('*.yaml')))}"

@@ -139,6 +139,10 @@ people:
 UPDATES = """\
 updates:
   slack: "#migration"
+  email: release@example.com
+  teams: release channel
+  pagerduty: billing
+  webhook: https://ops.example.com/hooks/gonogo
   progress: [10, 50, 90]
   blockers: [release_manager]
   escalate:

@@ -120,6 +120,12 @@ COMMANDS = {
         panel=_LOOK,
         help="Show where a run stands, what is expected when, and what to type next.",
     ),
+    "events": CommandRow(
+        module="events",
+        function="events",
+        panel=_LOOK,
+        help="Write what happened in a run, an event a line, as JSON; with --follow also what happens from now on.",
+    ),
     "report": CommandRow(
         module="status",
         function="report",
@@ -245,7 +251,6 @@ app = typer.Typer(
     help="A PostgreSQL migration, run like a launch: gates, a watch, and a rollback that works.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )

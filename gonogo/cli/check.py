@@ -133,6 +133,7 @@ def ack(
     comment: CommentOption = "",
     person: PersonOption = "",
     code: CodeOption = "",
+    json: JsonOption = False,
 ) -> None:
     """Acknowledge an alert, or what a run needs people for: nobody else is called.
 
@@ -149,6 +150,9 @@ def ack(
             found = None
         plan = found.plan if found else prepare(opened).plan
         what = acknowledge(connection, opened, plan, ask_code(plan, caller), alert, comment, found)
+    if json:
+        as_json({"person": caller.person, "acknowledged": what, "alert": alert, "run": found.run if found and not alert else ""})
+        return
     say(f"{caller.person} acknowledged: {what}", "green")
 
 

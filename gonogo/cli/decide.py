@@ -86,6 +86,7 @@ def confirm(
     actor: PersonOption = "",
     code: CodeOption = "",
     evidence: Annotated[str, typer.Option("--evidence", "-e", help="What shows it (shown in the report).")] = "",
+    json: JsonOption = False,
 ) -> None:
     """Confirm an item of a checklist: before, during or after a phase.
 
@@ -97,6 +98,9 @@ def confirm(
         tell_skew(connection)
         votes.confirm(connection, found, keys_of(opened.project), ask_code(found.plan, caller), item, evidence)
         running = found.running
+    if json:
+        as_json({"run": found.run, "person": caller.person, "confirmed": item, "running": running})
+        return
     say(f"{caller.person} confirms {item}", "green")
     if not running:
         say(f"  no process works on the run: gonogo resume {found.plan.arguments}")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import typer
 
 from flows.control_room import find_control_room
+from flows.server import server_is_set
 from gonogo import signals
 from gonogo.cli.files import write_report
 from gonogo.cli.output import Display, as_json, say
@@ -47,8 +49,11 @@ class ForegroundRun:
         self.quiet, self.patient, self.hint = quiet, patient, hint
         self.run_phase: Callable[[LiveRunner], None] = launch.run_without_ui
         self._prefect: Any = None
+        self._no_server = False
         if not without_prefect:
             find_control_room(find_project())
+            self._no_server = not server_is_set(Path.cwd())
+        if not (without_prefect or self._no_server):
             # Prefect takes seconds to import and more to start: it does so while the plan is made
             self._prefect = threading.Thread(target=_warm_up)
             self._prefect.start()
@@ -71,6 +76,8 @@ class ForegroundRun:
         ):
             word = f", taken over by {actor} (epoch {runner.session.epoch})" if resumed else ""
             display.line(f"run {run_id} on {runner.plan.target}{word}")
+            if self._no_server and not resumed:
+                display.line("no Prefect server is set, so the run is shown here alone; `gonogo up` shows runs in a browser")
             if skew := say_skew(runner.target.now()):
                 display.line(skew, "yellow")
             late: LateEnd | None = None

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from gonogo.cli.files import write_file
-from gonogo.cli.output import say
+from gonogo.cli.options import JsonOption
+from gonogo.cli.output import as_json, say
 from gonogo.core.model.json_schema import schema_text
 from gonogo.errors import BadInput
 
@@ -67,7 +68,7 @@ def schema() -> None:
     typer.echo(schema_text(), nl=False)
 
 
-def init(folder: Annotated[Path, typer.Argument(help="Where to make it.")] = Path()) -> None:
+def init(folder: Annotated[Path, typer.Argument(help="Where to make it.")] = Path(), json: JsonOption = False) -> None:
     """Make a project: a folder with a small runbook and its templates, ready to run.
 
     Example: [bold]gonogo init shop && cd shop && gonogo run hello --without-prefect[/]
@@ -78,6 +79,9 @@ def init(folder: Annotated[Path, typer.Argument(help="Where to make it.")] = Pat
     for name, text in files.items():
         if not (folder / name).exists():
             write_file(folder / name, text)
+    if json:
+        as_json({"project": folder.resolve(), "files": list(files)})
+        return
     say(f"made a project in {folder.resolve()}")
     go = "" if folder.resolve() == Path.cwd() else f"cd {folder}; "
     say(f"next: {go}gonogo validate hello; gonogo plan hello; gonogo run hello")

@@ -70,6 +70,7 @@ def sign(
     ] = False,
     actor: PersonOption = "",
     code: CodeOption = "",
+    json: JsonOption = False,
 ) -> None:
     """Answer for a run on a protected target that this project did not sign.
 
@@ -93,4 +94,7 @@ def sign(
         ours = found.plan.model_copy(update={"protected": True, "people": people})
         prove(ours, keys, ask_code(ours, caller))
         answer_for(connection, found.run, found.plan, keys, caller.person, found.state.seq)
+    if json:
+        as_json({"run": found.run, "person": caller.person, "signed_up_to": found.state.seq})
+        return
     say(f"{caller.person} answers for the run {found.run}, up to event {found.state.seq}")

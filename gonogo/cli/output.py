@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Self
 from zoneinfo import ZoneInfo
 
@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gonogo import clock
-from gonogo.core.engine.events import Event
+from gonogo.core.engine.events import Event, Sampled
 from gonogo.core.engine.forecast import Row, fraction
 from gonogo.core.engine.state import State, Status
 from gonogo.core.model.duration import say_duration
@@ -27,11 +27,13 @@ from gonogo.core.text.messages import clock as clock_time
 from gonogo.core.text.plain import clean, indented, unmarked
 from gonogo.core.text.plan_page import rollback_lines
 from gonogo.core.text.steps import describe_step
-from gonogo.errors import BadInput, GonogoError
+from gonogo.errors import BadInput, GonogoError, Problem
 
 _TTY = sys.stdout.isatty()
 console = Console(width=None if _TTY else 160, highlight=False, soft_wrap=not _TTY)
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+#: characters that stand beside the bar
+_WIDEST = 120
 #: how many sources, or locks, of a step are named
 _FEW = 3
 _LOUD = (
@@ -58,12 +60,21 @@ _STYLE = {
 
 
 def complain(error: GonogoError) -> None:
-    """Tell what stops gonogo: each problem on its own."""
+    """Tell what stops gonogo: each problem on its own; to a script that asked for JSON, as JSON too."""
     problems: Sequence[object] = error.problems if isinstance(error, BadInput) else [error]
+    if "--json" in sys.argv[1:]:
+        kind = "bad input" if isinstance(error, BadInput) else "refused"
+        as_json({"error": kind, "problems": [_as_problem(each) for each in problems], "exit_code": int(error.exit)})
     for problem in problems:
         stderr.print(f"[bold red]gonogo:[/] {escape(clean(problem))}")
     if len(problems) > 1:
         stderr.print(f"[bold red]gonogo:[/] {len(problems)} problems; nothing was touched")
+
+
+def _as_problem(problem: object) -> dict[str, Any]:
+    """Return what a script reads of a problem: what people read, and its place where it has one."""
+    place = vars(problem) if isinstance(problem, Problem) else {}
+    return {"says": clean(problem), **{key: value for key, value in place.items() if value and key != "message"}}
 
 
 def say(text: str = "", style: str = "") -> None:
@@ -185,17 +196,29 @@ class Display:
     def on_event(self, before: State, event: Event, after: State) -> None:
         """Show an event."""
         if self._progress is not None:
-            now = ""
-            if after.status is Status.WORKING and after.work.step < len(self.plan.steps):
-                now = self.plan.task(self.plan.steps[after.work.step].task).title
+            now = self._now(event, after)
             status = "holding" if after.held else str(after.status)
             self._progress.update(self._bar, completed=fraction(self.plan, after), status=status, now=now)
         line = log_line(self.plan, before, event, after)
         if line and not self.quiet:
             self.line(line)
         for update in self.updates(self.plan, before, event, after, self.run) if self.updates else []:
-            if not update.root:
+            # what a line of the story says already is not said twice
+            if not update.root and not (line and update.key in (str(event.seq), f"{event.seq}:go")):
                 self.line(f"  update: {unmarked(update.text)}", "dim")
+
+    def _now(self, event: Event, after: State) -> str:
+        """Say what is under way: the task and its rows; in a soak the newest sample, and how long it still lasts."""
+        if after.status is Status.WORKING and after.work.step < len(self.plan.steps):
+            task = self.plan.task(self.plan.steps[after.work.step].task).title
+            of = f" of about {after.work.of:,}" if after.work.of else ""
+            return f"{task}: {after.work.rows:,}{of} rows" if after.work.cursor is not None else task
+        if after.status is not Status.SOAKING or after.soak_from is None:
+            return ""
+        left = after.soak_from + self.plan.phases[after.phase].soak - event.at
+        samples = event.body.samples if isinstance(event.body, Sampled) else {}
+        notes = [f"{say_duration(max(left, timedelta(0)))} left", *(f"{name}: {sample.says}" for name, sample in samples.items())]
+        return clean("; ".join(notes))[:_WIDEST]
 
     def line(self, text: str, style: str = "") -> None:
         """Print a line of the story with its clock time."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -11,9 +12,10 @@ import typer
 
 from gonogo.cli.options import JsonOption
 from gonogo.cli.output import as_json, say
-from gonogo.errors import BadInput
+from gonogo.errors import BadInput, GonogoError
 from gonogo.personal_key import key_file, load, make
-from gonogo.project import find_project
+from gonogo.planning.load import load_runbook
+from gonogo.project import Project, find_project
 from gonogo.run.signatures import keys_of
 
 
@@ -28,11 +30,23 @@ def enroll(
     if not person.isascii() or not person.replace("_", "").replace("-", "").isalnum():
         raise BadInput(f"{person!r} is not a name in `people:`: lower-case letters, digits, - and _")
     keys = keys_of(find_project())
+    if person not in (known := _known(find_project())):
+        there = f"; there are {', '.join(known)}" if known else ""
+        say(f"no runbook of this project has {person!r} in its `people:`{there}. The key is of use once one has", "yellow")
     address = keys.enroll(person, again=again)
     say(f"{person} is enrolled in {keys.file}. Scan this with an authenticator app; it is shown only now:\n")
     # straight to the terminal: a QR code is made of characters that must not be touched
     segno.make(address, error="m").terminal(out=sys.stdout, compact=True)
     say(f"\nor type this into it: {address}")
+
+
+def _known(project: Project) -> list[str]:
+    """Return whom the project's runbooks name; what a broken one says is not known."""
+    found: dict[str, None] = {}
+    for file in sorted((project.root / "runbooks").glob("*.yaml")):
+        with suppress(GonogoError):
+            found |= dict.fromkeys(load_runbook(file).people)
+    return list(found)
 
 
 def key(

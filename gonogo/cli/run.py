@@ -165,6 +165,7 @@ def hold(
     reason: ReasonOption = "",
     actor: ActorOption = "",
     code: CodeOption = "",
+    json: JsonOption = False,
 ) -> None:
     """Ask a run to stop before its next step and keep everything.
 
@@ -175,9 +176,13 @@ def hold(
             raise Refused(f"nothing to hold: no step of the run {found.run} is running ({outcome(found.state)})")
         who = _who(found, opened, caller_of(actor, code))
         begin.request(database, found, HoldAsked(why=tidy(reason)), who)
-        say(f"asked {found.run} to hold before its next step")
-        if not fence.holder_alive(connection, found.run):
-            say(f"no process works on it now; it stays held until `gonogo resume {found.plan.arguments}`")
+        running = fence.holder_alive(connection, found.run)
+    if json:
+        as_json({"run": found.run, "asked": "hold", "by": who, "running": running})
+        return
+    say(f"asked {found.run} to hold before its next step")
+    if not running:
+        say(f"no process works on it now; it stays held until `gonogo resume {found.plan.arguments}`")
 
 
 def abort(

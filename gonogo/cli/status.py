@@ -209,6 +209,7 @@ def report(
     deliverables: Annotated[
         Path | None, typer.Option("--deliverables", help="A folder for the whole set of documents, with their sha256.")
     ] = None,
+    json: JsonOption = False,
 ) -> None:
     """Write the report of a run, from its ledger alone: schedule, checks, decisions, scripts.
 
@@ -218,6 +219,7 @@ def report(
     from gonogo.cli.files import report_text, write_file, write_reports  # noqa: PLC0415
     from gonogo.report.report import report as make_report  # noqa: PLC0415
 
+    format_ = format_ or ("json" if json else "")
     if format_ not in ("", "md", "html", "json"):
         raise BadInput(f"--format {format_!r}: there are md, html and json")
     with found_run(runbook, target, run_id, whole=True) as (opened, _, connection, found):

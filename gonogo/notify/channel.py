@@ -72,6 +72,13 @@ def open_channel(kind: str) -> Channel:
     return module.open_channel(os.environ.get(CHANNEL_KINDS[kind].variable, ""))
 
 
+def mentioned(update: Update, people: Mapping[str, Person]) -> list[tuple[str, Person]]:
+    """Return the people whom an update mentions, by name or by a role of theirs."""
+    return [
+        (name, person) for name, person in people.items() if name in update.mention or set(person.roles) & set(update.mention)
+    ]
+
+
 def say_undelivered(update: Update, why: str) -> str:
     """Say in a line what could not be delivered, and why."""
     return f"{update.text.splitlines()[0][:100]} ({why})"

@@ -39,6 +39,8 @@ from gonogo.report.summary import brief
 _PAUSES = (0.2, 0.8, 0.0)
 #: seconds after which the run's own message is looked at again: its expected end moves while nothing happens
 _REFRESHED = 60.0
+#: how the key of the report ends
+_REPORT = ":report"
 #: events after which the report is told, too
 _ENDS = frozenset({Kind.RUN_DONE, Kind.PROVED, Kind.PHASE_PROVED})
 
@@ -86,7 +88,8 @@ class Sender(threading.Thread):
     @property
     def undelivered(self) -> list[str]:
         """What could not be told, or was not yet."""
-        waiting = {u.key: say_undelivered(u, "there was no time left") for _, u in self._waiting if self._is_new(u)}
+        left = [update for _, update in self._waiting if self._is_new(update) and self._is_for_it(update)]
+        waiting = {update.key: say_undelivered(update, "there was no time left") for update in left}
         return list((self._failed | waiting).values())
 
     def run(self) -> None:
@@ -141,6 +144,13 @@ class Sender(threading.Thread):
     def _is_new(self, update: Update) -> bool:
         return update.root or self._key(update.key) not in self._told
 
+    def _is_for_it(self, update: Update) -> bool:
+        """Whether the channel takes such an update: what cannot be changed is sent once; what rings, only where it is needed."""
+        row = CHANNEL_KINDS[self.kind]
+        if update.root:
+            return row.edits or self._root is None
+        return row.quiet or update.loud or update.key.endswith(_REPORT)
+
     def _key(self, key: str) -> str:
         return delivery_key(self.kind, key)
 
@@ -161,7 +171,7 @@ class Sender(threading.Thread):
                 if event.kind in _ENDS:
                     events = store.read(connection, self.run_id)
                     text = brief(report(self.plan, events, self.run_id))
-                    self._waiting.append((event.seq, Update(key=f"{event.seq}:report", text=text)))
+                    self._waiting.append((event.seq, Update(key=f"{event.seq}{_REPORT}", text=text)))
             if changed:
                 self._queue_root(self._clock.now(connection))
 
@@ -210,7 +220,7 @@ class Sender(threading.Thread):
     def _send_waiting(self, connection: Connection) -> None:
         while self._waiting and not self._enough.is_set() and self._is_ours(connection):
             first = self._waiting[0]
-            if self._is_new(first[1]):
+            if self._is_new(first[1]) and self._is_for_it(first[1]):
                 self._deliver(connection, *first)
                 self._record(connection)
             self._waiting = [waiting for waiting in self._waiting if waiting is not first]
@@ -252,8 +262,10 @@ class Sender(threading.Thread):
         """Return an update with the link to the run's page, where that is served, and its buttons, where they are heard."""
         page = page_of(find_project())
         link = public_page(page, self.plan, self.run_id) if update.root or update.loud else ""
-        acts = update.acts if page is not None and page.hears_buttons else ()
-        return replace(update, link=link, acts=acts)
+        heard = page is not None and page.hears_buttons
+        # only Slack's buttons need somebody who hears them; elsewhere they say what can be done
+        acts = update.acts if heard or self.kind != "slack" else ()
+        return replace(update, link=link, acts=acts, bound=update.bound or self._bound(0))
 
     def _record(self, connection: Connection) -> None:
         """Keep what was sent, and what was not; where that fails, the next connection comes back to it first."""

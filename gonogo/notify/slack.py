@@ -19,7 +19,7 @@ from slack_sdk.http_retry.builtin_handlers import ConnectionErrorRetryHandler, R
 from gonogo.core.model.people import Person
 from gonogo.core.text.acts import ROLL_BACK, STOPS, title_of
 from gonogo.core.text.messages import Update
-from gonogo.notify.channel import Channel, NotDelivered, Sent
+from gonogo.notify.channel import Channel, NotDelivered, Sent, mentioned
 
 #: what the names of our buttons begin with
 PRESSED = "gonogo:"
@@ -131,9 +131,8 @@ def _link(address: str) -> dict[str, Any]:
 def mrkdwn(update: Update, people: Mapping[str, Person]) -> str:
     """Write an update's text for Slack: its three special characters escaped, people mentioned, never too long."""
     text = re.sub(r"(?m)^&gt; ", "> ", _escape(update.text))
-    mentioned = [p for name, p in people.items() if name in update.mention or set(p.roles) & set(update.mention)]
     # what is not a member's id would be another sort of mention, or none
-    ids = [f"<@{p.slack}>" if re.fullmatch(r"[UW][A-Z0-9]+", p.slack) else _escape(p.name) for p in mentioned]
+    ids = [f"<@{p.slack}>" if re.fullmatch(r"[UW][A-Z0-9]+", p.slack) else _escape(p.name) for _, p in mentioned(update, people)]
     names = _cut(" ".join(ids), _MAX_NAMES)
     return _cut(text, _MAX_TEXT - len(names)) + (f"\n{names}" if names else "")
 

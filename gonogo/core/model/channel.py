@@ -16,3 +16,7 @@ class ChannelKind:
     title: str
     #: the environment variable that holds its secret; without one nothing is sent
     variable: str
+    #: whether a message that was sent can be changed: the run's own message is kept up to date there, and sent once elsewhere
+    edits: bool
+    #: whether it hears what needs nobody, too; where each message rings for somebody, it hears what needs people and the report
+    quiet: bool

@@ -81,8 +81,20 @@ class Risk(Part):
 class Updates(Part):
     """What stakeholders are told, and where."""
 
-    slack: Annotated[str, ChannelKind(title="Slack", variable="SLACK_BOT_TOKEN")] = Field(
+    slack: Annotated[str, ChannelKind(title="Slack", variable="SLACK_BOT_TOKEN", edits=True, quiet=True)] = Field(
         default="", description="The Slack channel, such as #migration; it needs SLACK_BOT_TOKEN."
+    )
+    email: Annotated[str, ChannelKind(title="e-mail", variable="GONOGO_SMTP_URL", edits=False, quiet=False)] = Field(
+        default="", description="The addresses, with commas between them; it needs GONOGO_SMTP_URL: smtps://USER:PASSWORD@HOST."
+    )
+    teams: Annotated[str, ChannelKind(title="Microsoft Teams", variable="TEAMS_WEBHOOK_URL", edits=False, quiet=False)] = Field(
+        default="", description="What the channel is called, for people; it needs TEAMS_WEBHOOK_URL, the address of a workflow."
+    )
+    pagerduty: Annotated[str, ChannelKind(title="PagerDuty", variable="PAGERDUTY_ROUTING_KEY", edits=False, quiet=False)] = Field(
+        default="", description="What the incident is about, such as the service; it needs PAGERDUTY_ROUTING_KEY."
+    )
+    webhook: Annotated[str, ChannelKind(title="the webhook", variable="GONOGO_WEBHOOK_SECRET", edits=True, quiet=True)] = Field(
+        default="", description="An address that hears every update as signed JSON; it needs GONOGO_WEBHOOK_SECRET."
     )
     progress: tuple[Annotated[int, Field(gt=0, lt=100)], ...] = Field(
         default=(25, 50, 75), description="The percentages of planned work at which an update is sent."

@@ -250,13 +250,32 @@ def _all_undone(_: Scene[events.AllUndone]) -> str:
     return "everything is undone; proving it"
 
 
+#: what goes wrong, and what people must see; everything else is information
+_ERRORS = (events.NoGo, events.StepFailed, events.VerifyFailed, events.Tripped, events.UndoFailed, events.RollbackNotProved)
+_WARNINGS = (
+    events.Held,
+    events.HoldAsked,
+    events.WouldTrip,
+    events.RollbackAsked,
+    events.RollbackProved,
+    events.RollbackOverran,
+    events.LedgerLost,
+    events.PeopleAsked,
+    events.VoteRefused,
+)
+
+
+def level_of(event: Event) -> int:
+    """Return how loud an event's line is, as logging counts: 20 information, 30 a warning, 40 an error."""
+    return 40 if isinstance(event.body, _ERRORS) else 30 if isinstance(event.body, _WARNINGS) else 20
+
+
 #: the events that say why, and the word before it
 _WITH_REASON: dict[type[events.Body], str] = {
     events.NoGo: "NO-GO",
     events.StepFailed: "FAILED",
     events.VerifyFailed: "VERIFY FAILED",
     events.Tripped: "TRIPPED",
-    events.WouldTrip: "WOULD TRIP",
     events.Held: "HOLDING",
     events.UndoFailed: "ROLLBACK FAILED",
     events.RollbackOverran: "OVERRUN",
@@ -264,6 +283,12 @@ _WITH_REASON: dict[type[events.Body], str] = {
     events.PhaseRollbackProved: "PHASE ROLLED BACK",
     events.RollbackNotProved: "ROLLBACK NOT PROVED",
 }
+
+
+@LINES.of(events.WouldTrip)
+def _would_trip(scene: Scene[events.WouldTrip]) -> str:
+    then = "" if scene.body.then == "tell" else f"; without `would_trip` this would {scene.body.then}"
+    return f"WOULD TRIP: {scene.body.why or 'no reason given'}{then}"
 
 
 @LINES.of(*_WITH_REASON)

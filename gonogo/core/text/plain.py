@@ -65,6 +65,12 @@ def as_json(made: object, *, indent: int = 2, sort_keys: bool = False) -> str:
     return "".join(c if c == "\n" or c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 
+def as_json_line(made: object) -> str:
+    """Write data as one line of JSON that drives no terminal."""
+    text = json.dumps(made, ensure_ascii=False, default=_as_data, separators=(", ", ": "))
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
+
+
 def _as_data(value: object) -> object:
     """Return what JSON has no form for: a moment in UTC by ISO 8601, a duration in seconds, anything else as text."""
     if isinstance(value, datetime):

@@ -13,24 +13,36 @@ from gonogo.core.text.messages import clock
 from gonogo.core.text.plain import table
 from gonogo.core.text.steps import describe_step
 
+#: characters of a bar
+_WIDTH = 30
+
 
 def plan_page(plan: Plan) -> str:
     """Return the page of a plan."""
     protected = " (protected)" if plan.protected else ""
-    parts = [f"# {plan.title}", f"Target **{plan.target}**{protected}, seal `{plan.seal[:16]}`", *_risk(plan), "", *_gantt(plan)]
+    parts = [f"# {plan.title}", f"Target **{plan.target}**{protected}, seal `{plan.seal[:16]}`", *_risk(plan), *_timeline(plan)]
     for number, phase in enumerate(plan.phases):
         parts += ["", f"## {phase.title}", "", *gate_lines(phase), "", *_tasks(plan, number), "", *_watch(plan, phase)]
     return "\n".join([*parts, "", "## Rollback plan", "", *rollback_lines(plan)])
 
 
-def _gantt(plan: Plan) -> list[str]:
-    lines = ["```mermaid", "gantt", "  dateFormat YYYY-MM-DDTHH:mm", "  axisFormat %H:%M"]
+def _timeline(plan: Plan) -> list[str]:
+    """Return the tasks on the clock, each phase on a scale of its own: as bars of text, which show in every theme."""
+    lines: list[str] = []
     for number, phase in enumerate(plan.phases):
-        lines.append(f"  section {_word(phase.title)}")
-        for task in (t for t in plan.tasks if t.phase == number):
-            minutes = max(1, int((task.end - task.start).total_seconds() // 60))
-            lines.append(f"  {_word(task.title)} :{task.start:%Y-%m-%dT%H:%M}, {minutes}m")
-    return [*lines, "```"]
+        tasks = [task for task in plan.tasks if task.phase == number]
+        first, last = min((t.start for t in tasks), default=phase.start), max((t.end for t in tasks), default=phase.end)
+        whole = max((last - first).total_seconds(), 1.0)
+        rows = []
+        for task in tasks:
+            begins = round((task.start - first).total_seconds() / whole * _WIDTH)
+            takes = max(1, round((task.end - task.start).total_seconds() / whole * _WIDTH))
+            begins = min(begins, _WIDTH - takes)
+            bar = "░" * begins + "▓" * takes + "░" * (_WIDTH - begins - takes)
+            rows.append([f"{clock(task.start, plan.zone, plan.start)}", _task(task), f"`{bar}`"])
+        title = f"{phase.title}, {clock(first, plan.zone, plan.start)} to {clock(last, plan.zone, plan.start)}"
+        lines += ["", *table(("clock", "task", title), rows)] if rows else []
+    return lines
 
 
 def gate_lines(phase: PlannedPhase) -> list[str]:
@@ -138,7 +150,3 @@ def _kept(step: PlannedStep) -> list[str]:
     if isinstance(step.keeps, str):
         return [f": {step.keeps}"] if step.keeps and step.destroys else []
     return [f" of {table}: {why}" for table, why in step.keeps.items() if table in step.destroys]
-
-
-def _word(text: str) -> str:
-    return text.replace(":", " -").replace(",", " ").replace("#", "").replace(";", " ")

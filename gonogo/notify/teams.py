@@ -1,0 +1,61 @@
+"""Updates in Microsoft Teams, by a workflow's webhook: an adaptive card each.
+
+https://learn.microsoft.com/microsoftteams/platform/webhooks-and-connectors/how-to/add-incoming-webhook
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gonogo.core.model.people import Person
+from gonogo.core.text.messages import Update
+from gonogo.core.text.plain import unmarked
+from gonogo.notify.channel import Channel, Sent, mentioned
+from gonogo.notify.post import post
+
+#: a card has 28 KB
+_MOST = 12_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeamsChannel:
+    """Posts each update as a card."""
+
+    address: str
+
+    def send(self, where: str, update: Update, people: Mapping[str, Person], root: Sent | None) -> Sent:
+        """Post an update."""
+        del root
+        message = {"type": "message", "attachments": [{"contentType": _CARD, "content": card(update, people)}]}
+        post("Microsoft Teams", self.address, json.dumps(message).encode(), {})
+        return Sent(channel=where, ts=update.key)
+
+
+_CARD = "application/vnd.microsoft.card.adaptive"
+
+
+def card(update: Update, people: Mapping[str, Person]) -> dict[str, Any]:
+    """Return an update as an adaptive card: text that is no Markdown, so that nothing in it is a link."""
+    text = unmarked(update.text)[:_MOST]
+    named = [person.name for _, person in mentioned(update, people)]
+    first, *rest = text.split("\n")
+    body: list[dict[str, Any]] = [_line(first, weight="bolder"), *(_line(line) for line in rest if line.strip())]
+    body += [_line(", ".join(named), weight="bolder")] if named else []
+    actions = [{"type": "Action.OpenUrl", "title": "Open the run", "url": update.link}] if update.link else []
+    return {"$schema": "http://adaptivecards.io/schemas/adaptive-card.json", "type": "AdaptiveCard", "version": "1.4"} | {
+        "body": body,
+        "actions": actions,
+    }
+
+
+def _line(text: str, **more: str) -> dict[str, Any]:
+    # a rich text block, unlike a text block, reads no Markdown
+    return {"type": "RichTextBlock", "inlines": [{"type": "TextRun", "text": text, **more}]}
+
+
+def open_channel(secret: str) -> Channel:
+    """Return what posts to a workflow's address, which is a secret."""
+    return TeamsChannel(address=secret.strip())
