@@ -80,7 +80,7 @@ def resume_form(runbook: Runbook) -> dict[str, Any]:
         "settle": text_field(settle, enum=["", "done", "not-done"], default=""),
         "take_over": text_field("End a runner that is lost but still holds the target.", type="boolean", default=False),
         "asked_by": _people(runbook, "Who asks for it."),
-        "code": text_field(_CODE, default="", maxLength=20),
+        "code": text_field("Your one-time code, to settle or to take over on a protected target.", default="", maxLength=20),
     }
 
 

@@ -41,7 +41,7 @@ def take(runbook: RunbookArg, target: TargetOption = "", json: JsonOption = Fals
     room = _room(opened)
     require_extensions(room)
     made = dump.take(database, folder, _teller(json), opened.runbook.backup)
-    _say_proof(dump.prove(made, room, _teller(json)), json)
+    _say_proof(dump.prove(made, room, _teller(json)), opened.runbook.schedule.zone, json)
 
 
 def prove(
@@ -59,7 +59,7 @@ def prove(
 
     opened = open_runbook(runbook, target)
     made = read(folder)
-    _say_proof(dump.prove(made, _room(opened), _teller(json)), json)
+    _say_proof(dump.prove(made, _room(opened), _teller(json)), opened.runbook.schedule.zone, json)
 
 
 def list_(runbook: RunbookArg, json: JsonOption = False) -> None:
@@ -203,9 +203,9 @@ def _teller(json: bool) -> Any:
     return (lambda _: None) if json else lambda text: say(text, "dim")
 
 
-def _say_proof(proof: BackupProof, json: bool) -> None:
+def _say_proof(proof: BackupProof, zone: str, json: bool) -> None:
     if json:
         as_json(proof.model_dump(mode="json"))
     else:
-        say(f"proved: {describe_backup(proof)}", "green")
+        say(f"proved: {describe_backup(proof, zone)}", "green")
         say(proof.folder)

@@ -100,6 +100,8 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
 def plan_table(plan: Plan) -> None:
     """Print a plan: its tasks on the clock, with their steps and their rollback."""
     zone = ZoneInfo(plan.zone)
+    if plan.risk:
+        say(f"risk {plan.risk.level}: {plan.risk.why}\n")
     for number, phase in enumerate(plan.phases):
         rows = []
         for task in plan.tasks:

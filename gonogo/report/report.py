@@ -91,7 +91,7 @@ def report(plan: Plan, events: Sequence[Event], run: str) -> dict[str, Any]:
         "scripts": _scripts(plan, events),
         "success": _success(plan, events, budgets),
         "budgets": [{"name": name, **known.as_data(), "says": known.says} for name, known in budgets.items()],
-        "backups": _backups(events),
+        "backups": _backups(plan, events),
         "locks": _locks(plan, events),
         "lost": state.rollback.loss.lost,
         "loss_accepted_by": state.rollback.loss.accepted_by,
@@ -162,13 +162,13 @@ def _success(plan: Plan, events: Sequence[Event], budgets: Mapping[str, Spent]) 
     return notes
 
 
-def _backups(events: Sequence[Event]) -> list[dict[str, str]]:
+def _backups(plan: Plan, events: Sequence[Event]) -> list[dict[str, str]]:
     """Return each backup of the run with its proof, and how it is restored by hand."""
     notes = []
     for event in events:
         if isinstance(event.body, BackupProved):
             by_hand = f"pg_restore --clean --if-exists --no-owner -j2 -d DATABASE {event.body.folder}/dump"
-            notes.append({"folder": event.body.folder, "proof": describe_backup(event.body), "by_hand": by_hand})
+            notes.append({"folder": event.body.folder, "proof": describe_backup(event.body, plan.zone), "by_hand": by_hand})
     return notes
 
 

@@ -90,7 +90,7 @@ def summary(
     answers = Counter(row["answer"] for row in made["success"])
     pairs += [("Success criteria", ", ".join(f"{count:,} {answer}" for answer, count in answers.items()))]
     backups = [event.body for event in events if isinstance(event.body, BackupProved)]
-    pairs += [("Backup", describe_backup(backups[-1]) if backups else "")]
+    pairs += [("Backup", describe_backup(backups[-1], plan.zone) if backups else "")]
     return [pair for pair in pairs if pair[1]]
 
 

@@ -134,7 +134,9 @@ def _own_criteria(context: Context) -> list[Judgement]:
     """Return the criteria that the run's own events answer: the backup, and the rehearsal."""
     state, notes = context.state, []
     if state.backup is not None:
-        notes.append(Judgement(check=BACKUP_PROVED, verdict=Verdict.PASS, sentence=describe_backup(state.backup)))
+        notes.append(
+            Judgement(check=BACKUP_PROVED, verdict=Verdict.PASS, sentence=describe_backup(state.backup, context.plan.zone))
+        )
     if state.known.rehearsed is not None and state.known.rehearsed.counts:
         sentence = describe(state.known.rehearsed, context.now())
         notes.append(Judgement(check=REHEARSAL_FRESH, verdict=Verdict.PASS, sentence=sentence))

@@ -195,7 +195,7 @@ def _doubt(threshold: Threshold, measured: Measurement, baseline: Measurement) -
         line = threshold.line(Decimal(str(high or 0)) * Decimal(str(round(slow * slow / TOO_FAR, 4))))
         if low is not None and high is not None and line is not None and threshold.holds(Decimal(str(low)), line):
             return None
-        sentence = f"{notes} for the same work, which says nothing about the change"
+        sentence = f"{notes} for the same work, which says nothing about the change; a query that takes longer says more"
         return Judgement(check=measured.check, verdict=Verdict.INCONCLUSIVE, sentence=sentence)
     if low is None or high is None:
         few = f"but {len(measured.samples)} calls, compared with {len(baseline.samples)}, are too few to be sure"

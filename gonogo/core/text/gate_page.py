@@ -31,6 +31,8 @@ def gate_page(plan: Plan, state: State, asked: PeopleAsked, run: str) -> str:
         f"Run {run} on **{plan.target}**{' (protected)' if plan.protected else ''}.",
         f"What you decide on has the seal `{asked.seal[:16]}`.",
     ]
+    if plan.risk:
+        parts += [f"**Risk {plan.risk.level}**: {data(plan.risk.why)}"]
     if asked.why:
         parts += [f"**{data(asked.why)}**"]
     judged = [(j.check, j.sentence, str(j.verdict)) for j in asked.judged] or [("none", "", "")]
@@ -57,7 +59,7 @@ def _back(plan: Plan, state: State) -> list[str]:
     phase = plan.phases[state.phase]
     lines = rollback_lines(plan)
     lines.append(f"- watched: {', '.join(phase.watch) or 'nothing'}, for {say_duration(phase.soak)} after the work")
-    proved = describe_backup(state.backup) if state.backup else "gonogo has proved none for this run"
+    proved = describe_backup(state.backup, plan.zone) if state.backup else "gonogo has proved none for this run"
     lines.append(f"- backup: {proved}")
     if (found := state.known.rehearsed) is not None:
         lines += [f"- rehearsed: back by {level} in {say_duration(known.took)}" for level, known in found.levels.items()]

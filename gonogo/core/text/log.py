@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from zoneinfo import ZoneInfo
 
 from gonogo.core.engine import events
@@ -14,7 +14,7 @@ from gonogo.core.engine.rehearsal import describe
 from gonogo.core.engine.state import State, Status, takes_effect
 from gonogo.core.model.duration import say_duration
 from gonogo.core.plan.plan import Plan
-from gonogo.core.text.messages import clock, confirm_command, describe_backup, describe_loss_step, describe_rows
+from gonogo.core.text.messages import clock, confirm_command, describe_backup, describe_loss_step, describe_rows, moment
 from gonogo.core.text.plain import counted, criteria_pass
 from gonogo.core.text.scene import Scene, Tellers
 
@@ -26,11 +26,6 @@ LINES = Tellers()
 def log_line(plan: Plan, before: State, event: Event, after: State) -> str:
     """Return the line for an event, or nothing where it is not worth one."""
     return LINES.tell(plan, before, event, after) if takes_effect(before, event) else ""
-
-
-def utc(moment: datetime) -> str:
-    """Write a moment as `2025-10-12 19:41 UTC`."""
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _passed_a_tenth(done: int, total: int) -> bool:
@@ -64,7 +59,7 @@ def _rehearsal_found(scene: Scene[events.RehearsalFound]) -> str:
 
 @LINES.of(events.BackupProved)
 def _backed_up(scene: Scene[events.BackupProved]) -> str:
-    return f"backup proved: {describe_backup(scene.body)}"
+    return f"backup proved: {describe_backup(scene.body, scene.plan.zone)}"
 
 
 @LINES.of(events.PeopleAsked)
@@ -242,7 +237,7 @@ def _switched(scene: Scene[events.SwitchDone]) -> str:
 def _restored(scene: Scene[events.BackupRestored]) -> str:
     body = scene.body
     kept = f"; what was there is kept as {body.kept}" if body.kept else ""
-    return f"restored the backup taken at {utc(body.taken_at)} ({body.how}){kept}"
+    return f"restored the backup taken at {moment(body.taken_at, scene.plan.zone)} ({body.how}){kept}"
 
 
 @LINES.of(events.AllUndone)

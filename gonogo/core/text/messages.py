@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from gonogo.core.engine import events
@@ -139,7 +139,9 @@ def _story(plan: Plan, before: State, event: Event, after: State) -> Sequence[Up
         return []
     text = UPDATES.tell(plan, before, event, after)
     loud = type(event.body) not in _QUIET
-    mention = asked_of(plan, after) if kind is Kind.ASKED else _needed(plan, event, after) if loud else ()
+    # a run that is done goes to the channel too, and calls nobody: there is nothing to do
+    calls = loud and kind is not Kind.RUN_DONE
+    mention = asked_of(plan, after) if kind is Kind.ASKED else _needed(plan, event, after) if calls else ()
     return [Update(key=f"{event.seq}", text=text, loud=loud, mention=mention)] if text else []
 
 
@@ -158,12 +160,17 @@ def contacts(plan: Plan, checks: Iterable[str], concern: str = "") -> tuple[str,
     return tuple(person for known, people in plan.updates.contacts.items() if known in concerns for person in people)
 
 
-def describe_backup(proof: BackupProof) -> str:
-    """Say what is known of a proved backup."""
+def moment(when: datetime, zone: str) -> str:
+    """Write a moment with its day, for what is read later: `2025-10-12 21:41 CEST`."""
+    return f"{when.astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M %Z}"
+
+
+def describe_backup(proof: BackupProof, zone: str) -> str:
+    """Say what is known of a proved backup, with its time in a zone."""
     uncovered = f"; not covered: {', '.join(proof.uncovered)}" if proof.uncovered else ""
     return (
         f"{counted(proof.tables, 'table')} and {counted(proof.objects, 'object')} of"
-        f" {proof.taken_at.astimezone(UTC):%H:%M} UTC, {proof.bytes / 1e6:,.1f} MB,"
+        f" {moment(proof.taken_at, zone)}, {proof.bytes / 1e6:,.1f} MB,"
         f" restored and compared in {say_duration(proof.restored_in)}{uncovered}"
     )
 
@@ -331,7 +338,7 @@ def _rollback_asked(scene: Scene[events.RollbackAsked]) -> str:
 @UPDATES.of(events.BackupRestored)
 def _restored(scene: Scene[events.BackupRestored]) -> str:
     kept = f" What was there is kept as `{scene.body.kept}`." if scene.body.kept else ""
-    return f"⏪ Restored the backup taken at {scene.body.taken_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC.{kept}"
+    return f"⏪ Restored the backup taken at {moment(scene.body.taken_at, scene.plan.zone)}.{kept}"
 
 
 @UPDATES.of(events.UndoFailed, events.RollbackNotProved)
@@ -385,7 +392,7 @@ def _phase_done(scene: Scene[events.PhaseDone]) -> str:
 def _run_done(scene: Scene[events.RunDone]) -> str:
     opened = scene.after.opened_at
     took = say_duration(scene.event.at - opened) if opened else "?"
-    return f"✅ *Done* in {took}. The report: `gonogo report`."
+    return f"✅ *Done* in {took}. The report: `gonogo report {scene.plan.arguments}`."
 
 
 #: what needs nobody: it is not sent to the channel too, and names nobody
