@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import psycopg
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -32,6 +33,7 @@ from gonogo.keys import NotProved
 from gonogo.page import decisions
 from gonogo.page.hub import Hub
 from gonogo.page.links import Viewed, read_link
+from gonogo.page.metrics import metrics
 from gonogo.page.view import render
 from gonogo.planning.load import load_runbook
 from gonogo.planning.open import OpenedRunbook, open_for_run
@@ -120,6 +122,7 @@ def make_app(room: Room, hosts: list[str]) -> ASGIApp:
     app = Starlette(
         routes=[
             Route("/", _runs),
+            Route("/metrics", _metrics),
             Route("/static/{name}", _static),
             Route("/view/{token}/", _page),
             Route("/view/{token}/stream", _stream),
@@ -188,6 +191,10 @@ def _listed(project: Project) -> list[dict[str, Any]]:
             made["problems"] = [" ".join(clean(each).replace(f"{project.root}/", "").split()) for each in error.problems[:5]]
         found.append(made)
     return found
+
+
+async def _metrics(request: Request) -> Response:
+    return Response(await asyncio.to_thread(metrics, request.app.state.room.project), media_type=CONTENT_TYPE_LATEST)
 
 
 async def _static(request: Request) -> Response:

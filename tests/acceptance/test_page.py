@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 import subprocess
@@ -16,6 +17,7 @@ import httpx
 import psycopg
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
+from prometheus_client.parser import text_string_to_metric_families
 from support.browser import CHROMIUM, PATIENT, QUIET_CHROMIUM
 from support.command import start
 from support.control_room import require_chromium
@@ -25,6 +27,7 @@ from support.waiting import until
 from gonogo.core.engine.events import Event, Kind
 from gonogo.ledger import store
 from gonogo.postgres.connection import Database
+from gonogo.project import ROOT
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("page")]
 Make = Callable[..., Path]
@@ -340,6 +343,27 @@ def test_a_target_that_does_not_answer_is_said_and_never_a_traceback(served: Ser
         assert "Traceback" not in answer.text
 
 
+def test_prometheus_reads_where_each_run_stands(served: Served) -> None:
+    away = PAGED.replace("runbook: book", "runbook: away").replace("$TEST_URL", "postgresql://127.0.0.1:1/x")
+    (served.desk.project / "runbooks" / "away.yaml").write_text(away, encoding="utf-8")
+    with running(served.desk), served.client() as client:
+        answer = client.get("/metrics")
+        assert answer.headers["content-type"].startswith("text/plain")
+        found = {
+            (sample.name, sample.labels["runbook"], sample.labels["target"], sample.labels.get("status", "")): sample.value
+            for family in text_string_to_metric_families(answer.text)
+            for sample in family.samples
+        }
+        assert found["gonogo_run_status", "book", "open", "deciding"] == 1
+        assert found["gonogo_run_status", "book", "open", "working"] == 0
+        assert found["gonogo_run_running", "book", "open", ""] == 1
+        assert found["gonogo_run_done_ratio", "book", "open", ""] == 0
+        assert found["gonogo_target_up", "away", "open", ""] == 0
+        assert found["gonogo_target_up", "book", "open", ""] == 1
+        assert abs(found["gonogo_run_last_event_timestamp_seconds", "book", "open", ""] - time.time()) < 600
+    assert httpx.get(f"{served.address}/metrics", trust_env=False).status_code == 401
+
+
 # in a browser
 
 
@@ -386,6 +410,8 @@ def test_a_gate_is_decided_in_three_clicks_and_the_page_follows_the_run(browser:
         # nobody loads the page again
         page.get_by_text("soaking", exact=True).wait_for()
         page.get_by_role("heading", name="Watch").wait_for()
+        if os.environ.get("GONOGO_PICTURES"):
+            page.screenshot(path=ROOT / "docs" / "images" / "run-page.png")
         samples = page.locator(".watched .quiet").last
         before = samples.inner_text()
         until(lambda: samples.inner_text() != before)
