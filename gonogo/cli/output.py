@@ -23,10 +23,10 @@ from gonogo.core.plan.plan import Plan, PlannedPhase, PlannedStep
 from gonogo.core.text import plain
 from gonogo.core.text.log import log_line
 from gonogo.core.text.messages import Update
-from gonogo.core.text.messages import clock as clock_time
 from gonogo.core.text.plain import clean, indented, unmarked
 from gonogo.core.text.plan_page import rollback_lines
 from gonogo.core.text.steps import describe_step
+from gonogo.core.text.times import clock as clock_time
 from gonogo.errors import BadInput, GonogoError, Problem
 
 _TTY = sys.stdout.isatty()

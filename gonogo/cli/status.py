@@ -21,8 +21,8 @@ from gonogo.core.engine.rehearsal import last_safe_start
 from gonogo.core.engine.state import ENDED, ROLLING_BACK_STATES, State, Status, outcome
 from gonogo.core.model.people import missing_votes
 from gonogo.core.plan.plan import Plan
-from gonogo.core.text.messages import clock as clock_time
 from gonogo.core.text.next_commands import items_to_confirm, next_commands
+from gonogo.core.text.times import clock as clock_time
 from gonogo.errors import BadInput, Exit
 from gonogo.ledger import store
 from gonogo.planning.open import OpenedRunbook, problems_of

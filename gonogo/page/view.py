@@ -17,8 +17,9 @@ from gonogo.core.engine.rehearsal import last_safe_start
 from gonogo.core.engine.state import ENDED, ROLLING_BACK_STATES, State, Status, outcome
 from gonogo.core.model.duration import say_duration
 from gonogo.core.plan.plan import Plan
-from gonogo.core.text.messages import asked_of, clock
+from gonogo.core.text.messages import asked_of
 from gonogo.core.text.next_commands import items_to_confirm, next_commands
+from gonogo.core.text.times import clock
 from gonogo.page.decisions import asked_now, choices
 from gonogo.page.live import Look
 from gonogo.report import charts

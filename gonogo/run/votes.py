@@ -19,8 +19,8 @@ from gonogo.core.engine.state import Status
 from gonogo.core.model.people import GO, Approve, Vote, holds, missing_votes, why_vote_rejected
 from gonogo.core.model.schedule import closed
 from gonogo.core.plan.plan import Plan
-from gonogo.core.text.messages import clock as say_clock
 from gonogo.core.text.plain import tidy
+from gonogo.core.text.times import clock as say_clock
 from gonogo.errors import BadInput, Refused
 from gonogo.keys import Keys, NotProved
 from gonogo.ledger import store

@@ -13,7 +13,8 @@ from gonogo.core.engine.commands import JudgeGate, Perform
 from gonogo.core.engine.events import Event, Kind
 from gonogo.core.engine.state import State, Status
 from gonogo.core.plan.plan import Plan
-from gonogo.core.text.messages import Update, clock, first_line, headline, updates
+from gonogo.core.text.messages import Update, first_line, headline, updates
+from gonogo.core.text.times import clock
 
 BLOCKERS = ("anna", "lead")
 MINUTE = timedelta(minutes=1)

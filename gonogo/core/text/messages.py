@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from zoneinfo import ZoneInfo
 
 from gonogo.core.engine import events
 from gonogo.core.engine.budgets import describe, spent
@@ -23,6 +22,7 @@ from gonogo.core.model.people import Item
 from gonogo.core.plan.plan import Plan
 from gonogo.core.text.plain import counted, criteria_pass, quoted
 from gonogo.core.text.scene import Scene, Tellers
+from gonogo.core.text.times import clock, moment
 
 MARKS = {
     Status.DONE: "✅",
@@ -55,25 +55,6 @@ class Update:
     #: what they can say with a button (gonogo/core/text/acts.py), and what such a button is bound to
     acts: tuple[str, ...] = ()
     bound: str = ""
-
-
-_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-
-
-def clock(when: datetime, zone: str, today: datetime | None = None) -> str:
-    """Write a clock time in a zone: `19:41 CEST`, and with its day where that is another one: `Sat 2 Jan 19:41 CET`.
-
-    Args:
-        when: the moment.
-        zone: the zone.
-        today: the moment at which it is read; None where the day stands beside it.
-    """
-    local = when.astimezone(ZoneInfo(zone))
-    read = today.astimezone(ZoneInfo(zone)) if today is not None else local
-    day = "" if local.date() == read.date() else f"{_DAYS[local.weekday()]} {local.day} {_MONTHS[local.month - 1]} "
-    year = f"{local.year} " if day and local.year != read.year else ""
-    return f"{day}{year}{local:%H:%M} {local.tzname()}"
 
 
 def headline(plan: Plan, state: State, run: str, now: datetime, times: Times = {}) -> str:  # noqa: B006 - nothing changes it
@@ -158,11 +139,6 @@ def contacts(plan: Plan, checks: Iterable[str], concern: str = "") -> tuple[str,
     """Return whom the runbook names for the sorts of problems that some checks are about, and for one more sort."""
     concerns = {concern, *(plan.checks[name].concerns for name in checks if name in plan.checks)}
     return tuple(person for known, people in plan.updates.contacts.items() if known in concerns for person in people)
-
-
-def moment(when: datetime, zone: str) -> str:
-    """Write a moment with its day, for what is read later: `2025-10-12 21:41 CEST`."""
-    return f"{when.astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M %Z}"
 
 
 def describe_backup(proof: BackupProof, zone: str) -> str:

@@ -9,9 +9,9 @@ from gonogo.core.engine.rehearsal import last_safe_start
 from gonogo.core.engine.state import State
 from gonogo.core.model.duration import say_duration
 from gonogo.core.plan.plan import Plan, PlannedPhase, PlannedStep, PlannedTask
-from gonogo.core.text.messages import clock
 from gonogo.core.text.plain import table
 from gonogo.core.text.steps import describe_step
+from gonogo.core.text.times import clock
 
 #: characters of a bar
 _WIDTH = 30
