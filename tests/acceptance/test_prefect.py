@@ -176,6 +176,42 @@ def test_a_rolled_back_phase_is_not_green(prefect: PrefectServer, make_project: 
     assert "made: 4 is not = 3" in found[0]["state"]["message"]
 
 
+def test_a_flow_run_whose_process_was_killed_is_closed_by_whoever_goes_on_and_its_log_is_as_loud_as_what_happened(
+    prefect: PrefectServer, make_project: Make, old_url: str
+) -> None:
+    soak = "    verify: [made]\n    watch: [few]\n    every: 200ms\n    soak: 120s"
+    few = 'checks:\n  few: {query: SELECT count(*) FROM new WHERE id > 9, roll_back_if: "> 0 in 2 of 3"}'
+    watched = BOOK.replace("    verify: [made]", soak).replace("checks:", few)
+    project, env = make_project(watched, **FILES), environment(TEST_URL=old_url, **prefect.env)
+    process = start("run", "book", cwd=project, env=env)
+    with psycopg.connect(old_url, autocommit=True) as connection:
+        until(lambda: connection.execute("SELECT to_regclass('gonogo.event') IS NOT NULL").fetchone() == (True,))
+        soaking = "SELECT count(*) FROM gonogo.event WHERE kind = 'sample'"
+        until(lambda: (connection.execute(soaking).fetchone() or (0,))[0] > 1)
+        process.kill()
+        process.communicate(timeout=60)
+        row = connection.execute("SELECT id FROM gonogo.run ORDER BY opened DESC LIMIT 1").fetchone()
+        assert row
+        tagged = {"flow_runs": {"tags": {"all_": [f"run:{row[0]}"]}}}
+        assert [run["state_type"] for run in prefect.ask("flow_runs", tagged)] == ["RUNNING"]
+        other = start("resume", "book", cwd=project, env=env)
+        prefect.wait_for("flow_runs", tagged, lambda found: len(found) == 2)
+        connection.execute("INSERT INTO new VALUES (10)")
+        said, _ = other.communicate(timeout=180)
+    # what was written since would be destroyed by the undo, and nobody accepted that: it holds
+    assert other.returncode == 4, said
+    ended = prefect.wait_for("flow_runs", tagged, lambda found: all(run["state_type"] != "RUNNING" for run in found))
+    assert sorted(run["state_type"] for run in ended) == ["CRASHED", "FAILED"]
+    crashed, failed = sorted(ended, key=lambda run: str(run["state_type"]))
+    assert "another one goes on with the run" in crashed["state"]["message"]
+    of_it = {"logs": {"flow_run_id": {"any_": [failed["id"]]}}}
+    logs = prefect.wait_for("logs", of_it, lambda found: any("TRIPPED" in log["message"] for log in found))
+    levels = {log["message"].partition(":")[0]: log["level"] for log in logs}
+    assert levels["TRIPPED"] == 40
+    assert levels["HOLDING"] == 30
+    assert not any("NoneType: None" in log["message"] for log in logs)
+
+
 def test_a_prefect_server_that_dies_in_the_middle_changes_nothing_about_the_run(
     make_project: Make, old_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
