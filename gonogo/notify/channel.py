@@ -69,7 +69,22 @@ def ready(updates: Updates) -> list[tuple[str, str]]:
 def open_channel(kind: str) -> Channel:
     """Return what sends updates to a kind of channel; its library is imported now."""
     module = cast("ChannelModule", import_module(f"gonogo.notify.{kind}"))
-    return module.open_channel(os.environ.get(CHANNEL_KINDS[kind].variable, ""))
+    row = CHANNEL_KINDS[kind]
+    try:
+        return module.open_channel(os.environ.get(row.variable, ""))
+    except Exception:  # noqa: BLE001 - whatever is wrong with a secret, it stops no run, and its words may hold it
+        return _Unusable(f"{row.variable} cannot be used")
+
+
+@dataclass(frozen=True)
+class _Unusable:
+    """A channel whose secret is none."""
+
+    why: str
+
+    def send(self, where: str, update: Update, people: Mapping[str, Person], root: Sent | None) -> Sent:
+        del where, update, people, root
+        raise NotDelivered(self.why, hopeless=True)
 
 
 def mentioned(update: Update, people: Mapping[str, Person]) -> list[tuple[str, Person]]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import smtplib
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import make_msgid
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from gonogo.core.model.people import Person
 from gonogo.core.text.messages import Update
@@ -37,32 +38,49 @@ class EmailChannel:
         message = _message(where, update, people, root)
         try:
             server = urlsplit(self.address)
-            host, secure, plain = server.hostname or "", server.scheme == "smtps", "starttls=no" in server.query
-            port = server.port or _PORTS[server.scheme]
             message["From"] = parse_qs(server.query).get("from", [unquote(server.username or "gonogo@localhost")])[0]
+            refused = _deliver(server, message)
         except (ValueError, KeyError):
+            # among them an address with letters that none may have
             raise NotDelivered(_FORM, hopeless=True) from None
-        context = ssl.create_default_context()
-        try:
-            with (
-                smtplib.SMTP_SSL(host, port, timeout=_PATIENCE, context=context)
-                if secure
-                else smtplib.SMTP(host, port, timeout=_PATIENCE) as smtp
-            ):
-                if not secure and not plain:
-                    smtp.starttls(context=context)
-                if server.username:
-                    smtp.login(unquote(server.username), unquote(server.password or ""))
-                refused = smtp.send_message(message)
         except smtplib.SMTPAuthenticationError:
             raise NotDelivered("the mail server refuses the login", hopeless=True) from None
         except smtplib.SMTPRecipientsRefused:
             raise NotDelivered("the mail server takes it for none of the addresses", hopeless=True) from None
+        except (smtplib.SMTPServerDisconnected, TimeoutError) as error:
+            why = f"the mail server did not answer: {type(error).__name__}; it may be there"
+            raise NotDelivered(why, doubtful=True) from None
         except (smtplib.SMTPException, OSError) as error:
             raise NotDelivered(f"the mail server did not take it: {type(error).__name__}") from None
         if refused:
-            raise NotDelivered(f"the mail server does not take it for {', '.join(refused)}", hopeless=False, doubtful=True)
+            raise NotDelivered(f"the mail server does not take it for {', '.join(refused)}", doubtful=True)
         return Sent(channel=where, ts=str(message["Message-ID"]))
+
+
+def _deliver(server: SplitResult, message: EmailMessage) -> Iterable[str]:
+    """Give a mail to a server; return the addresses that it does not take it for.
+
+    Raises:
+        ValueError: the server's address cannot be used.
+        KeyError: it is of another kind.
+        smtplib.SMTPException: it was not taken.
+        OSError: there was no answer.
+    """
+    context, host, port = ssl.create_default_context(), server.hostname or "", server.port or _PORTS[server.scheme]
+    if server.scheme == "smtps":
+        smtp: smtplib.SMTP = smtplib.SMTP_SSL(host, port, timeout=_PATIENCE, context=context)
+    else:
+        smtp = smtplib.SMTP(host, port, timeout=_PATIENCE)
+    try:
+        if server.scheme == "smtp" and "starttls=no" not in server.query:
+            smtp.starttls(context=context)
+        if server.username:
+            smtp.login(unquote(server.username), unquote(server.password or ""))
+        return list(smtp.send_message(message))
+    finally:
+        # what was taken is taken, however the server says good-bye
+        with suppress(smtplib.SMTPException, OSError):
+            smtp.quit()
 
 
 def _message(where: str, update: Update, people: Mapping[str, Person], root: Sent | None) -> EmailMessage:
@@ -70,7 +88,7 @@ def _message(where: str, update: Update, people: Mapping[str, Person], root: Sen
     named = [person.name for _, person in mentioned(update, people)]
     message = EmailMessage(policy=SMTP)
     message["To"] = ", ".join(address.strip() for address in where.split(",") if address.strip())
-    message["Subject"] = ("gonogo: " + " ".join(text.splitlines()[0].split()))[:_SUBJECT]
+    message["Subject"] = ("gonogo: " + " ".join(text.split("\n")[0].split()))[:_SUBJECT]
     message["Message-ID"] = make_msgid(domain="gonogo.invalid")
     # no out-of-office note is to answer a machine (RFC 3834, 5)
     message["Auto-Submitted"] = "auto-generated"

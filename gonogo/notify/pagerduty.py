@@ -47,7 +47,7 @@ class PagerDutyChannel:
             "event_action": action,
             "dedup_key": incident,
             "payload": {
-                "summary": text.splitlines()[0][:_SUMMARY],
+                "summary": text.split("\n")[0][:_SUMMARY] or "a run needs people",
                 "source": str(known.get("target", "")) or where,
                 "severity": "critical",
                 "component": where,

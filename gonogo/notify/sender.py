@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -43,6 +43,15 @@ _REFRESHED = 60.0
 _REPORT = ":report"
 #: events after which the report is told, too
 _ENDS = frozenset({Kind.RUN_DONE, Kind.PROVED, Kind.PHASE_PROVED})
+
+
+def finish_all(senders: Sequence[Sender], patience: float = 15.0) -> None:
+    """Let all of some senders send what is left, for some seconds in all, and say what was not delivered."""
+    ends = clock.monotonic() + patience
+    for sender in senders:
+        sender.end_soon()
+    for sender in senders:
+        sender.finish(max(0.0, ends - clock.monotonic()))
 
 
 def public_page(page: PageAddress | None, plan: Plan, run: str) -> str:
@@ -113,9 +122,13 @@ class Sender(threading.Thread):
                 # the target may be restarting; updates are not worth more than a new try
                 self._enough.wait(1.0)
 
+    def end_soon(self) -> None:
+        """Let it end once it has sent what is left."""
+        self._over.set()
+
     def finish(self, patience: float = 15.0) -> None:
         """Let it send what is left, for some seconds at most, and say what was not delivered."""
-        self._over.set()
+        self.end_soon()
         if self.is_alive():
             self.join(timeout=patience)
         if self.is_alive():
@@ -244,7 +257,7 @@ class Sender(threading.Thread):
         for pause in () if self._hopeless else _PAUSES:
             try:
                 shown = self._as_shown(update)
-                sent = self._channel.send(self._where, shown, self.plan.people, self._root)
+                sent = self._send(shown)
             except NotDelivered as failure:
                 error = str(failure)
                 self._hopeless = error if failure.hopeless else ""
@@ -257,6 +270,14 @@ class Sender(threading.Thread):
                 self._unrecorded.append((self.run_id, seq, self._key(update.key), sent.channel, sent.ts, None))
                 return ""
         return error
+
+    def _send(self, update: Update) -> Sent:
+        try:
+            return self._channel.send(self._where, update, self.plan.people, self._root)
+        except NotDelivered:
+            raise
+        except Exception as error:  # noqa: BLE001 - an address or a text that a library chokes on ends no sender
+            raise NotDelivered(f"it cannot be sent: {type(error).__name__}") from None
 
     def _as_shown(self, update: Update) -> Update:
         """Return an update with the link to the run's page, where that is served, and its buttons, where they are heard."""

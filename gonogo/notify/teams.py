@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gonogo.core.model.people import Person
@@ -16,8 +16,8 @@ from gonogo.core.text.plain import unmarked
 from gonogo.notify.channel import Channel, Sent, mentioned
 from gonogo.notify.post import post
 
-#: a card has 28 KB
-_MOST = 12_000
+#: bytes that a message may have
+_MOST = 27_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +29,12 @@ class TeamsChannel:
     def send(self, where: str, update: Update, people: Mapping[str, Person], root: Sent | None) -> Sent:
         """Post an update."""
         del root
-        message = {"type": "message", "attachments": [{"contentType": _CARD, "content": card(update, people)}]}
-        post("Microsoft Teams", self.address, json.dumps(message).encode(), {})
+        text, body = update.text[:_MOST], b""
+        while not body or (len(body) > _MOST and text):
+            made = card(replace(update, text=text if text == update.text else f"{text} … (cut)"), people)
+            body = json.dumps({"type": "message", "attachments": [{"contentType": _CARD, "content": made}]}).encode()
+            text = text[: len(text) * 3 // 4]
+        post("Microsoft Teams", self.address, body, {})
         return Sent(channel=where, ts=update.key)
 
 
@@ -39,7 +43,7 @@ _CARD = "application/vnd.microsoft.card.adaptive"
 
 def card(update: Update, people: Mapping[str, Person]) -> dict[str, Any]:
     """Return an update as an adaptive card: text that is no Markdown, so that nothing in it is a link."""
-    text = unmarked(update.text)[:_MOST]
+    text = unmarked(update.text)
     named = [person.name for _, person in mentioned(update, people)]
     first, *rest = text.split("\n")
     body: list[dict[str, Any]] = [_line(first, weight="bolder"), *(_line(line) for line in rest if line.strip())]

@@ -45,6 +45,8 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,99}")
 _RUN = re.compile(r"[a-z][a-z0-9_-]*-[0-9a-f]{6}")
 #: what needs no password: what every page is made of, and what a link leads to
 _OPEN = re.compile(r"/static/[a-z.]+|/view/[A-Za-z0-9_.-]+/(?:stream)?")
+#: connections that are kept open for those who look
+_MOST_VIEWERS = 500
 #: bytes that a form may have
 _LONGEST_FORM = 20_000
 _FILES = {
@@ -83,12 +85,13 @@ class Room:
             BadInput: there is no such runbook, or target.
         """
         key = (viewed.runbook, viewed.target, viewed.run)
-        for old in [each for each, hub in self.hubs.items() if each != key and hub.over]:
-            await self.hubs.pop(old).close()
-        if key not in self.hubs:
+        known = self.hubs.get(key)
+        if known is None or known.over:
             opened = await asyncio.to_thread(self.open, viewed)
-            self.hubs.setdefault(key, Hub(opened, viewed.run, self.token))
-        return self.hubs[key]
+            # another request may have come by meanwhile; from here on nothing waits
+            self.hubs = {name: hub for name, hub in self.hubs.items() if not hub.over}
+            known = self.hubs.setdefault(key, Hub(opened, viewed.run, self.token))
+        return known
 
     def open(self, viewed: Viewed) -> OpenedRunbook:
         """Load the runbook of a page.
@@ -235,7 +238,7 @@ async def _whole_page(request: Request, answer: str, status: int = 200) -> Respo
         page_title=picture.title,
         live=_Html(picture.live),
         decide="" if view_only else _Html(picture.decide),
-        **_head(hub, picture.run),
+        **picture.head,
     )
     return HTMLResponse(whole, status)
 
@@ -249,17 +252,6 @@ class _Html(str):
         return self
 
 
-def _head(hub: Hub, run: str) -> dict[str, Any]:
-    opened = hub.opened
-    return {
-        "title": opened.runbook.title or opened.name,
-        "target": opened.target,
-        "protected": opened.chosen.protected,
-        "zone": opened.runbook.schedule.zone,
-        "run": run,
-    }
-
-
 def _base(request: Request) -> str:
     """Return the way back to the first page: relative, so that it works behind a proxy that puts a folder before it."""
     return "../" * (request.url.path.count("/") - 1)
@@ -267,7 +259,10 @@ def _base(request: Request) -> str:
 
 async def _stream(request: Request) -> Response:
     viewed, view_only = _viewed(request)
-    hub = await request.app.state.room.hub(viewed)
+    room: Room = request.app.state.room
+    if sum(each.viewers for each in room.hubs.values()) >= _MOST_VIEWERS:
+        raise Refused("too many look at these pages now; load this one again later")
+    hub = await room.hub(viewed)
     return StreamingResponse(hub.messages(view_only=view_only), media_type="text/event-stream")
 
 

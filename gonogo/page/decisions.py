@@ -35,17 +35,20 @@ class Said:
     words: str
     #: the event by which people were asked what they saw; 0 where they were asked nothing
     asked: int = 0
+    #: the event that needed people, as they saw it; 0 where whatever needs them now is meant
+    alarm: int = 0
 
     @classmethod
     def of(cls, form: Mapping[str, str]) -> Said:
         """Read a form; what is too long is cut, what is missing is empty."""
         person, code = tidy(form.get("who", ""), _NAME).strip(), tidy(form.get("code", ""), _CODE).strip()
-        asked = form.get("asked", "")
         return cls(
             action=form.get("action", ""),
             caller=Caller(person=person, code=code),
             words=tidy(form.get("words", ""), _WORDS),
-            asked=int(asked) if asked.isascii() and asked.isdecimal() and len(asked) < 12 else 0,
+            asked=_number(form.get("asked", "")),
+            # a form says what it saw; one that says nothing saw nothing that needs people
+            alarm=_number(form.get("alarm", "")) or -1,
         )
 
 
@@ -84,6 +87,15 @@ def choices(found: FoundRun) -> list[Choice]:
     return made
 
 
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 12 else 0
+
+
+def alarm_now(found: FoundRun) -> int:
+    """Return the event that needs people now; 0 where nothing does."""
+    return found.state.alarm.seq if found.state.alarm is not None else 0
+
+
 def asked_now(found: FoundRun) -> int:
     """Return the event by which people were asked what they are asked now; 0 where they are asked nothing."""
     asked = found.state.gate.asked
@@ -109,6 +121,8 @@ def say(opened: OpenedRunbook, database: Database, run: str, said: Said) -> str:
             raise Refused(f"{said.action or 'nothing'} is not asked of this run now: it is {outcome(found.state)}")
         if said.action in (GO, NO_GO) and said.asked != asked_now(found):
             raise Refused("what people are asked has changed since this page was shown; read it again, and say it again")
+        if said.action == ACKNOWLEDGE and said.alarm not in (0, alarm_now(found)):
+            raise Refused("what needs people is another thing by now; read it, and acknowledge that")
         _require_known(found.plan, said)
         word = CONFIRM if said.action.startswith(CONFIRM) else said.action
         return _ACTIONS[word](opened, database, connection, found, said)

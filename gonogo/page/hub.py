@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import psycopg
 
 from gonogo import clock
 from gonogo.core.text.plain import clean
-from gonogo.errors import GonogoError
+from gonogo.errors import GonogoError, Refused
 from gonogo.page.live import LiveRun
 from gonogo.page.view import decided, render, shown
 from gonogo.planning.open import OpenedRunbook
@@ -29,6 +31,8 @@ class Picture:
     """The parts of a page, as HTML."""
 
     title: str
+    #: what the run is: its title, target, zone
+    head: Mapping[str, Any]
     live: str
     decide: str
     #: the newest event of the run, and the run
@@ -48,17 +52,22 @@ class Hub:
     def __init__(self, opened: OpenedRunbook, run: str, token: str) -> None:
         self.opened, self.token = opened, token
         self._live = LiveRun(opened, run)
-        self._looking = asyncio.Lock()
+        # one thread alone ever touches its connection, whoever waits for that and whoever goes away meanwhile
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="page")
         self._viewers: set[asyncio.Queue[tuple[str, str]]] = set()
         self._task: asyncio.Task[None] | None = None
         self._last_viewer = clock.monotonic()
         self._picture: Picture | None = None
         self._sent_at = 0.0
+        #: whether what was told last is that the target does not answer
+        self._troubled = False
+        #: whether nobody looks any more, and nothing of it is left
+        self.over = False
 
     @property
-    def over(self) -> bool:
-        """Whether nobody looks any more."""
-        return self._task is None or self._task.done()
+    def viewers(self) -> int:
+        """How many listen."""
+        return len(self._viewers)
 
     async def picture(self) -> Picture:
         """Return what there is to see now.
@@ -67,8 +76,13 @@ class Hub:
             GonogoError: the target does not answer, or there is no such run.
         """
         self._last_viewer = clock.monotonic()
-        made = await self._look()
-        if self.over:
+        try:
+            made = await self._look()
+        except (GonogoError, psycopg.Error):
+            if self._task is None:
+                await self.close()
+            raise
+        if self._task is None:
             self._task = asyncio.create_task(self._follow())
         return made
 
@@ -81,7 +95,11 @@ class Hub:
         queue: asyncio.Queue[tuple[str, str]] = asyncio.Queue(maxsize=_WAITING * 3)
         self._viewers.add(queue)
         try:
-            yield _event("live", (await self.picture()).live)
+            first = await self.picture()
+            yield _event("live", first.live)
+            yield _event("title", first.title)
+            if not view_only:
+                yield _event("decide", first.decide)
             while True:
                 try:
                     name, text = await asyncio.wait_for(queue.get(), _ALIVE)
@@ -97,20 +115,28 @@ class Hub:
             self._last_viewer = clock.monotonic()
 
     async def close(self) -> None:
-        """Look no more."""
+        """Look no more: what it has is given back once a look under way is over."""
+        if self.over:
+            return
+        self.over = True
         if self._task is not None:
             self._task.cancel()
-        await asyncio.to_thread(self._live.close)
+        self._thread.submit(self._live.close)
+        self._thread.shutdown(wait=False)
 
     async def _look(self) -> Picture:
-        async with self._looking:
-            return await asyncio.to_thread(self._draw)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._draw)
+        except RuntimeError:
+            # the last viewer went away as this one came
+            raise Refused("the page was just put away; load it again") from None
 
     def _draw(self) -> Picture:
         look = self._live.look()
         words = shown(look)
         return Picture(
             title=f"{words['title']} on {words['target']}: {words['outcome']}",
+            head={name: words[name] for name in ("title", "target", "protected", "zone", "run")},
             live=render("live.html.j2", **words),
             decide=render("decide.html.j2", token=self.token, **decided(look)),
             seq=look.found.state.seq,
@@ -126,12 +152,16 @@ class Hub:
                     continue
                 try:
                     self._send(await self._look())
+                    if self._troubled:
+                        self._troubled = False
+                        self._tell("trouble", "")
                 except (GonogoError, psycopg.Error) as error:
+                    self._troubled = True
                     self._tell("trouble", clean(error))
-                    await asyncio.to_thread(self._live.close)
+                    self._thread.submit(self._live.close)
                     await asyncio.sleep(_EVERY)
         finally:
-            await asyncio.to_thread(self._live.close)
+            await self.close()
 
     def _send(self, new: Picture) -> None:
         old = self._picture

@@ -158,7 +158,7 @@ class SlackButtons:
                 form = _form(act, value, channel, person, needs_code=protected)
                 self._web.views_open(trigger_id=str(payload.get("trigger_id", "")), view=form)
                 return
-            says = _record(opened, bound, Said(action=act, caller=Caller(person=person), words=_by_slack(act), asked=bound.asked))
+            says = _record(opened, bound, _said(act, Caller(person=person), _by_slack(act), bound))
         except (GonogoError, psycopg.Error) as error:
             says = f"It does not count: {_reason(error)}"
         self._tell(channel, _user(payload), says)
@@ -191,7 +191,7 @@ class SlackButtons:
             opened, person = self._who(bound, _user(payload))
             caller = Caller(person=person, code=tidy(typed.get("code", ""), 20).strip())
             words = tidy(typed.get("words", ""), 1000)
-            says = _record(opened, bound, Said(action=act, caller=caller, words=words, asked=bound.asked))
+            says = _record(opened, bound, _said(act, caller, words, bound))
         except (GonogoError, psycopg.Error) as error:
             where = "code" if "code" in typed else "words"
             return {"response_action": "errors", "errors": {where: _reason(error)[:150]}}
@@ -227,6 +227,11 @@ class SlackButtons:
 
 def _user(payload: Mapping[str, Any]) -> str:
     return str(payload.get("user", {}).get("id", ""))
+
+
+def _said(act: str, caller: Caller, words: str, bound: Bound) -> Said:
+    # a button is under the message of one event: what asks, or what needs people
+    return Said(action=act, caller=caller, words=words, asked=bound.asked, alarm=bound.asked)
 
 
 def _by_slack(act: str) -> str:

@@ -20,7 +20,7 @@ from gonogo.core.plan.plan import Plan
 from gonogo.core.text.messages import asked_of
 from gonogo.core.text.next_commands import items_to_confirm, next_commands
 from gonogo.core.text.times import clock
-from gonogo.page.decisions import asked_now, choices
+from gonogo.page.decisions import alarm_now, asked_now, choices
 from gonogo.page.live import Look
 from gonogo.report import charts
 from gonogo.report.watch_charts import WatchChart
@@ -145,6 +145,7 @@ def decided(look: Look) -> dict[str, Any]:
         "protected": plan.protected,
         "choices": choices(found),
         "asked": asked_now(found),
+        "alarm": alarm_now(found),
         "people": [(name, person.name, bool(person.key)) for name, person in plan.people.items()],
         "phase": plan.phases[min(state.phase, len(plan.phases) - 1)].title,
         "deciding": deciding,

@@ -18,7 +18,7 @@ from gonogo.errors import Refused
 from gonogo.keys import Keys
 from gonogo.ledger import continuity, fence, store
 from gonogo.notify.channel import ready
-from gonogo.notify.sender import Sender
+from gonogo.notify.sender import Sender, finish_all
 from gonogo.planning.open import OpenedRunbook
 from gonogo.postgres.connection import Database, identify, require_same
 from gonogo.run import signatures
@@ -242,6 +242,5 @@ def working_on(
             sender.start()
         yield runner
     finally:
-        for sender in runner.senders:
-            sender.finish()
+        finish_all(runner.senders)
         runner.close()

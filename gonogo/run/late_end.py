@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from gonogo.core.engine.events import Event
 from gonogo.core.engine.state import ENDED, State
+from gonogo.notify.sender import finish_all
 from gonogo.run.acquire import LiveRunner
 
 #: the seconds that Prefect may take to hear how a run ended
@@ -45,8 +46,7 @@ class LateEnd:
 
     def _end(self) -> None:
         self._say(f"Prefect has not answered for {_PREFECT_MAY_TAKE:g} s; the run is over, and this ends without it")
-        for sender in self._runner.senders:
-            sender.finish()
+        finish_all(self._runner.senders)
         self._runner.close()
         code = self._last_words()
         sys.stdout.flush()

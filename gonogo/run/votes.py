@@ -226,7 +226,8 @@ def agree(
     proved = _cast(connection, found, keys, caller, rule, same, said)
     after = _as_counted(connection, find(connection, run=found.run), keys).state
     now = server_time(connection)
-    if rollback_approved(plan, after, now):
+    # who works on the run may have heard it already, and begun
+    if after.rollback.seq > state.rollback.seq or rollback_approved(plan, after, now):
         return "", proved
     return missing_votes(rule, plan.people, recent_approvals(plan, after, now)), proved
 

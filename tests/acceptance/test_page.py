@@ -9,7 +9,8 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,9 +37,13 @@ PAGED = (
     BOOK.replace("runbook: book", 'runbook: book\ntitle: "<script>alert(1)</script> & more"')
     .replace(
         "        steps: [{sql: a.sql, undo: a.undo.sql}]",
-        "        steps: [{sql: a.sql, undo: a.undo.sql}]\n    watch: [few]\n    every: 200ms\n    soak: 60s",
+        "        steps: [{sql: a.sql, undo: a.undo.sql}]\n    watch: [few, bad]\n    every: 200ms\n    soak: 60s",
     )
-    .replace("checks:", 'checks:\n  few: {query: "SELECT 7", roll_back_if: "> 9 in 2 of 3"}')
+    .replace(
+        "checks:",
+        'checks:\n  few: {query: "SELECT 7", roll_back_if: "> 9 in 2 of 3"}\n'
+        "  bad: {query: \"SELECT count(*) FROM old WHERE note = 'bad'\", roll_back_if: '> 0', then: hold}",
+    )
 )
 
 
@@ -68,7 +73,7 @@ class Served:
         """Return what the page's own form would send."""
         text = client.get(self.page).text
         hidden = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', text))
-        assert hidden.keys() == {"token", "run", "asked"}, text
+        assert hidden.keys() == {"token", "run", "asked", "alarm"}, text
         return hidden | said
 
     def say(self, client: httpx.Client, form: dict[str, str]) -> httpx.Response:
@@ -89,8 +94,8 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(desk: Desk) -> Iterator[Served]:
-    port = free_port()
+def serving(desk: Desk, port: int = 0) -> Iterator[Served]:
+    port = port or free_port()
     process = start("page", "--port", port, cwd=desk.project, env=desk.env)
     try:
         assert process.stdout is not None
@@ -343,6 +348,71 @@ def test_a_target_that_does_not_answer_is_said_and_never_a_traceback(served: Ser
         assert "Traceback" not in answer.text
 
 
+def test_many_pages_opened_at_once_and_again_after_a_while_are_all_shown(served: Served) -> None:
+    with running(served.desk), served.client() as client:
+        run = served.form(client)["run"]
+        pages = [served.page, f"{served.page}{run}/"]
+        gone = [f"{served.page}book-{number:06x}/" for number in range(6)]
+        with ThreadPoolExecutor(10) as pool:
+            found = list(pool.map(lambda path: (path, client.get(path).status_code), (pages + gone) * 8))
+        assert {code for path, code in found if path in pages} == {200}
+        assert {code for path, code in found if path in gone} == {409}
+        # longer than a page that nobody looks at is kept
+        time.sleep(22)
+        with ThreadPoolExecutor(10) as pool:
+            assert set(pool.map(lambda path: client.get(path).status_code, pages * 4)) == {200}
+
+
+def test_a_stream_begins_with_all_that_the_page_has_and_says_when_trouble_is_over(served: Served) -> None:
+    with running(served.desk), served.client() as client:
+        client.get(served.page)
+        with client.stream("GET", f"{served.page}stream") as stream:
+            lines = stream.iter_lines()
+            names = [next_event(lines)[0] for _ in range(3)]
+            assert names == ["live", "title", "decide"]
+            name = re.split(r"[?/]", served.desk.url.split("//", 1)[1])[1]
+            server = served.desk.url.replace(f"/{name}", "/postgres", 1)
+            with psycopg.connect(server, autocommit=True) as admin:
+                admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+                page = "application_name = 'gonogo/page' AND datname = %s"
+                admin.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {page}".encode(), [name])
+                told = until(lambda: next((text for each, text in [next_event(lines)] if each == "trouble"), ""))
+                assert told != '""'
+                admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+            until(lambda: next_event(lines) == ("trouble", '""'))
+
+
+def next_event(lines: Iterator[str]) -> tuple[str, str]:
+    """The next event of a stream: its name, and its data."""
+    for line in lines:
+        if line.startswith("event: "):
+            return line.removeprefix("event: "), next(lines).removeprefix("data: ")
+    raise AssertionError("the stream ended")
+
+
+def test_an_acknowledgement_counts_for_what_was_seen(served: Served) -> None:
+    with running(served.desk), served.client() as client:
+        for person in ("lead", "owner"):
+            served.say(client, served.form(client, action="go", who=person))
+        until(lambda: served.happened(Kind.VERIFIED))
+        with psycopg.connect(served.desk.url, autocommit=True) as connection:
+            connection.execute("UPDATE old SET note = 'bad' WHERE ctid = (SELECT min(ctid) FROM old)")
+        until(lambda: 'value="acknowledge"' in client.get(served.page).text)
+        form = served.form(client, action="acknowledge", who="lead")
+        older = served.say(client, form | {"alarm": "1"})
+        assert older.status_code == 409
+        assert "another thing by now" in older.json()["says"]
+        assert not served.happened(Kind.ACKNOWLEDGED)
+        assert served.say(client, form).status_code == 200
+    assert served.happened(Kind.ACKNOWLEDGED)
+
+
+def test_a_page_names_the_target_of_its_run(served: Served) -> None:
+    with running(served.desk), served.client() as client:
+        text = client.get("/runs/book/guarded/").text
+        assert " on open" in text, "both targets are one database, and the run is of the other one"
+
+
 def test_prometheus_reads_where_each_run_stands(served: Served) -> None:
     away = PAGED.replace("runbook: book", "runbook: away").replace("$TEST_URL", "postgresql://127.0.0.1:1/x")
     (served.desk.project / "runbooks" / "away.yaml").write_text(away, encoding="utf-8")
@@ -376,7 +446,7 @@ def browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def window(browser: Browser, served: Served, width: int = 1200) -> Iterator[Page]:
+def window(browser: Browser, served: Served, width: int = 1200, *, fails: bool = False) -> Iterator[Page]:
     context = browser.new_context(
         viewport={"width": width, "height": 900}, http_credentials={"username": "gonogo", "password": served.password}
     )
@@ -391,7 +461,7 @@ def window(browser: Browser, served: Served, width: int = 1200) -> Iterator[Page
         yield page
     finally:
         context.close()
-    assert not wrong
+    assert fails or not wrong
     assert all(url.startswith(served.address) or url == "data:," for url in asked), "it asks nothing of another host"
 
 
@@ -420,6 +490,18 @@ def test_a_gate_is_decided_in_three_clicks_and_the_page_follows_the_run(browser:
         page.get_by_text("holding while soaking").wait_for()
         assert run.wait(60) == 4
         page.get_by_text("gonogo resume book --target open").first.wait_for()
+
+
+@pytest.mark.browser
+def test_a_page_whose_server_was_started_again_says_so(browser: Browser, desk: Desk) -> None:
+    with running(desk), ExitStack() as first:
+        served = first.enter_context(serving(desk))
+        with window(browser, served, fails=True) as page:
+            page.goto(f"{served.address}{served.page}")
+            page.get_by_role("button", name="Go", exact=True).wait_for()
+            first.close()
+            with serving(desk, int(served.address.rpartition(":")[2])):
+                page.get_by_text("load this page again").wait_for()
 
 
 @pytest.mark.browser

@@ -8,6 +8,7 @@ import hmac
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from email import message_from_bytes
@@ -301,6 +302,76 @@ def test_a_wrong_password_and_a_refused_address_are_not_tried_again(
     with pytest.raises(NotDelivered) as partly:
         sent(channels.open_channel("email"), "a@example.com, b@example.com")
     assert "b@example.com" in str(partly.value)
+
+
+@pytest.mark.parametrize("secret", ["whsec_é", "whsec_", "whsec_AAAA", "whsec_%%%"])
+def test_a_secret_that_cannot_sign_fails_the_channel_and_never_the_run(
+    make_project: Make, url: str, web: Web, secret: str
+) -> None:
+    said = run(make_project, url, f"webhook: '{web.url}'", GONOGO_WEBHOOK_SECRET=secret)
+    assert "GONOGO_WEBHOOK_SECRET cannot be used" in said
+    assert "Traceback" not in said
+    assert not web.heard
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "smtp://u:p%C3%A4ss@HOST?from=ops@example.com&starttls=no",
+        "smtp://x..y:25",
+        "smtp://" + "x" * 70 + ":25",
+        "smtp://u:p@HOST?from=a@[1&starttls=no",
+    ],
+)
+def test_an_address_that_a_library_chokes_on_ends_no_sender(
+    make_project: Make, url: str, mail: tuple[Mailbox, str], address: str
+) -> None:
+    host = mail[1].rpartition("@127")[0] and mail[1].split("@127.0.0.1")[1].split("?")[0]
+    said = run(make_project, url, "email: a@example.com", GONOGO_SMTP_URL=address.replace("HOST", f"127.0.0.1{host}"))
+    assert "Traceback" not in said
+    assert "not delivered to e-mail" in said
+    assert "p%C3%A4ss" not in said
+    assert "päss" not in said
+
+
+@pytest.mark.parametrize("text", ["", "> ", "\udc80", "x" * 100_000, "é\n" * 20_000])
+@pytest.mark.parametrize("kind", ["teams", "webhook", "pagerduty", "email"])
+def test_any_text_can_be_sent_or_is_refused_in_words(
+    monkeypatch: pytest.MonkeyPatch, web: Web, mail: tuple[Mailbox, str], kind: str, text: str
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    keys = {"TEAMS_WEBHOOK_URL": web.url, "GONOGO_WEBHOOK_SECRET": "s", "PAGERDUTY_ROUTING_KEY": "k", "GONOGO_SMTP_URL": mail[1]}
+    for name, value in {**keys, "GONOGO_PAGERDUTY_URL": web.url}.items():
+        monkeypatch.setenv(name, value)
+    update = Update(key="1", text=text, loud=True)
+    where = {"webhook": web.url}.get(kind, "a@example.com")
+    try:
+        channels.open_channel(kind).send(where, update, {}, None)
+    except (NotDelivered, UnicodeEncodeError):
+        # a sender takes any error for an update that was not delivered; a half character is none that JSON or mail can hold
+        assert text == "\udc80"
+    assert all(len(heard.body) < 28_000 for heard in web.heard if kind == "teams")
+
+
+def test_dead_channels_delay_the_end_of_a_run_by_fifteen_seconds_in_all(make_project: Make, url: str) -> None:
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(50)
+        port = deaf.getsockname()[1]
+        secrets = {
+            "GONOGO_SMTP_URL": f"smtp://127.0.0.1:{port}?starttls=no",
+            "TEAMS_WEBHOOK_URL": f"http://127.0.0.1:{port}/",
+            "PAGERDUTY_ROUTING_KEY": "k",
+            "GONOGO_PAGERDUTY_URL": f"http://127.0.0.1:{port}/",
+            "GONOGO_WEBHOOK_SECRET": "s",
+        }
+        began = time.monotonic()
+        where = f"email: a@b.c, teams: t, pagerduty: p, webhook: 'http://127.0.0.1:{port}/'"
+        said = run(make_project, url, where, SCRIPTS, **secrets)
+        took = time.monotonic() - began
+    assert said.count("the updates take too long") >= 2
+    assert took < 40, "fifteen for all of them, and what a slow machine adds"
 
 
 @pytest.mark.parametrize(("kind", "variable"), [("teams", "TEAMS_WEBHOOK_URL"), ("webhook", "GONOGO_WEBHOOK_SECRET")])

@@ -28,6 +28,8 @@ TEXTS = [
     "\u2066x\u2069",
     "![x](http://evil.example/x.png)",
     "[click](javascript:alert(1))",
+    "\\[click](http://evil.example)",
+    "\\\\[click](http://evil.example)",
     "<img src=x onerror=alert(1)>",
     "<script>alert(1)</script>",
     "a|b|c",
@@ -46,7 +48,8 @@ def test_a_text_is_one_line_of_text_in_a_table_of_a_page(text: str) -> None:
     (_, _, row) = plain.table(("a", "b"), [(text, "x")])
     assert "\n" not in plain.clean(row)
     assert len(re.findall(r"(?<!\\)\|", row)) == 3
-    assert not _ACTIVE.search(row.replace("\\[", "")), row
+    # a backslash takes the meaning of what stands behind it, also of another one
+    assert not _ACTIVE.search(re.sub(r"\\.", "", row)), row
 
 
 @pytest.mark.attack("markup")

@@ -49,7 +49,8 @@ def point_at(line: str, column: int, width: int = 160) -> str:
 
 def data(text: object) -> str:
     """Return a text that is not ours as one line of Markdown that is text: no link, no image that is fetched, no HTML."""
-    return " ".join(str(text).split()).replace("[", "\\[").replace("<", "&lt;")
+    # a backslash first: one before a bracket would take the bracket's own away
+    return " ".join(str(text).split()).replace("\\", "\\\\").replace("[", "\\[").replace("<", "&lt;")
 
 
 def cell(text: object) -> str:

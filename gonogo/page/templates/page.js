@@ -20,7 +20,11 @@ source.addEventListener("decide", (event) => replace("decide", JSON.parse(event.
 source.addEventListener("title", (event) => { document.title = JSON.parse(event.data); });
 source.addEventListener("trouble", (event) => { link.textContent = JSON.parse(event.data); });
 source.addEventListener("open", () => { link.textContent = ""; });
-source.addEventListener("error", () => { link.textContent = "The connection was lost; trying again. What you see may be old."; });
+source.addEventListener("error", () => {
+  link.textContent = source.readyState === EventSource.CLOSED
+    ? "The pages were started again, or your access has ended: load this page again. What you see is old."
+    : "The connection was lost; trying again. What you see may be old.";
+});
 
 document.addEventListener("submit", async (event) => {
   event.preventDefault();
