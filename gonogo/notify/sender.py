@@ -23,7 +23,7 @@ from gonogo.core.engine.forecast import TaskTimes
 from gonogo.core.engine.state import State
 from gonogo.core.model.runbook import CHANNEL_KINDS
 from gonogo.core.plan.plan import Plan
-from gonogo.core.text.acts import acts_on, acts_on_run
+from gonogo.core.text.acts import ACKNOWLEDGE, acts_on, acts_on_run
 from gonogo.core.text.escalation import due
 from gonogo.core.text.messages import Update, headline, updates
 from gonogo.errors import GonogoError
@@ -218,7 +218,9 @@ class Sender(threading.Thread):
         queued = {update.key for _, update in self._waiting}
         for update in due(self.plan, self._state, self._clock.now(connection)):
             if self._is_new(update) and update.key not in queued and update.key not in self._failed:
-                self._waiting.append((self._state.seq, update))
+                alarm = self._state.alarm.seq if self._state.alarm is not None else 0
+                pressed = replace(update, acts=(ACKNOWLEDGE,), bound=self._bound(alarm))
+                self._waiting.append((self._state.seq, pressed))
 
     def tell_once(self) -> list[str]:
         """Send what is new and due, here and now; return what could not be delivered."""

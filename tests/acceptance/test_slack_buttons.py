@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
+import psycopg
 import pytest
 from support.command import environment, start
 from support.gate_desk import BOOK, FILES, Desk
@@ -28,13 +29,17 @@ PRESSED = (
     BOOK.replace("lead: {name: Technical lead,", f"lead: {{name: Technical lead, slack: {ADA},")
     .replace("owner: {name: Project owner,", f"owner: {{name: Project owner, slack: {BOB},")
     .replace("dev: {name: Developer}", f"dev: {{name: Developer, slack: {DEV}}}")
-    .replace("phases:", 'updates: {slack: "#release", blockers: [lead]}\nphases:', 1)
+    .replace("phases:", 'updates: {slack: "#release", blockers: [lead], escalate: [{after: 1s, to: [owner]}]}\nphases:', 1)
     .replace("      go_if: [quiet]", "      go_if: [quiet]\n      confirm: [{item: told, owner: dev, evidence: true}]")
     .replace(
         "        steps: [{sql: a.sql, undo: a.undo.sql}]",
-        "        steps: [{sql: a.sql, undo: a.undo.sql}]\n    watch: [few]\n    every: 200ms\n    soak: 60s",
+        "        steps: [{sql: a.sql, undo: a.undo.sql}]\n    watch: [few, bad]\n    every: 200ms\n    soak: 60s",
     )
-    .replace("checks:", 'checks:\n  few: {query: "SELECT 7", roll_back_if: "> 9 in 2 of 3"}')
+    .replace(
+        "checks:",
+        'checks:\n  few: {query: "SELECT 7", roll_back_if: "> 9 in 2 of 3"}\n'
+        "  bad: {query: \"SELECT count(*) FROM old WHERE note = 'bad'\", roll_back_if: '> 0', then: hold}",
+    )
 )
 
 
@@ -206,6 +211,27 @@ def test_a_connection_that_breaks_or_is_renewed_hears_the_next_press(slack: Sock
         until(lambda: slack.connections and slack.connections[-1] not in old, 120)
         slack.answer_to(slack.press(message, "go", ADA))
         until(lambda: happened(desk, Kind.VOTE))
+
+
+def test_what_needs_people_is_acknowledged_under_its_message_or_under_a_later_call(slack: SocketSlack, desk: Desk) -> None:
+    with heard(desk, slack), asking(desk, slack) as message:
+        confirm(slack, message)
+        for who in (ADA, BOB):
+            slack.answer_to(slack.press(message, "go", who))
+        until(lambda: happened(desk, Kind.VERIFIED))
+        with psycopg.connect(desk.url, autocommit=True) as connection:
+            connection.execute("UPDATE old SET note = 'bad' WHERE ctid = (SELECT min(ctid) FROM old)")
+        calls = until(lambda: [m for m in slack.channel.seen if "gonogo:acknowledge" in [b["action_id"] for b in buttons(m)]])
+        older = json.dumps(json.loads(buttons(calls[0])[0]["value"]) | {"asked": 1})
+        slack.answer_to(slack.press(calls[0], "acknowledge", ADA, value=older))
+        until(lambda: slack.whispered(ADA)[1:])
+        assert "another thing by now" in slack.whispered(ADA)[-1]
+        # no process works on the run any more: the monitor calls the next one
+        until(lambda: desk("monitor", "book", "--target", "open") and [m for m in slack.channel.seen if "Level 1" in m.source])
+        later = until(lambda: [m for m in slack.channel.seen if "Level 1" in m.source and buttons(m)])[0]
+        slack.answer_to(slack.press(later, "acknowledge", BOB))
+        until(lambda: happened(desk, Kind.ACKNOWLEDGED))
+    assert [event.actor for event in happened(desk, Kind.ACKNOWLEDGED)] == ["owner"]
 
 
 def test_where_nobody_hears_them_a_message_has_no_buttons(slack: SocketSlack, desk: Desk) -> None:
