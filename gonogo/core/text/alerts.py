@@ -11,7 +11,7 @@ from gonogo.core.engine.verdict import Judgement, Verdict, trips
 from gonogo.core.model.alerts import Alert
 from gonogo.core.plan.plan import Plan
 from gonogo.core.text.escalation import due_of_alert
-from gonogo.core.text.messages import Update, contacts
+from gonogo.core.text.messages import Update, called_at_once, contacts
 
 BREACH, BLANK, WELL = "breach", "blank", "well"
 
@@ -90,7 +90,9 @@ def updates_of(plan: Plan, alerts: Mapping[str, Standing], events: Iterable[Even
         name, text = _text_of(event)
         if (rule := rules.get(name)) and text:
             loud = event.kind is Kind.ALERT
-            mention = (*rule.to, *contacts(plan, [rule.check])) if loud else ()
+            if loud and plan.updates.escalate:
+                text += f"\nTo acknowledge it: `gonogo ack {plan.runbook} {name} --target {plan.target} --as PERSON`."
+            mention = (*rule.to, *called_at_once(plan), *contacts(plan, [rule.check])) if loud else ()
             notes.append((rule.channel, Update(key=str(event.seq), text=text, loud=loud, mention=tuple(dict.fromkeys(mention)))))
     for name, stands in alerts.items():
         rule = rules.get(name)

@@ -48,7 +48,10 @@ def _levels(
     for number, level in enumerate(updates.escalate, 1):
         if now - at < level.after:
             return
-        waited = f" for {say_duration(level.after)}" if level.after else ""
-        text = f"⏰ Level {number}, not acknowledged{waited}: {first_line(why)}. To acknowledge it: `{command}`"
+        if not level.after:
+            # its people are mentioned in the message itself
+            continue
+        waited = say_duration(level.after)
+        text = f"⏰ Level {number}, not acknowledged for {waited}: {first_line(why)}. To acknowledge it: `{command}`"
         mention = tuple(dict.fromkeys((*level.to, *(known if number == 1 else ()))))
         yield Update(key=f"{seq}:level {number}", text=text, loud=True, mention=mention)

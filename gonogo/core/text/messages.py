@@ -119,6 +119,8 @@ def _story(plan: Plan, before: State, event: Event, after: State) -> Sequence[Up
     if kind is Kind.RESUME and not (before.held and not after.held):
         return []
     text = UPDATES.tell(plan, before, event, after)
+    if text and _raises(event, after) and plan.updates.escalate:
+        text += f"\nTo acknowledge it: `gonogo ack {plan.arguments} --as PERSON`."
     loud = type(event.body) not in _QUIET
     # a run that is done goes to the channel too, and calls nobody: there is nothing to do
     calls = loud and kind is not Kind.RUN_DONE
@@ -128,11 +130,24 @@ def _story(plan: Plan, before: State, event: Event, after: State) -> Sequence[Up
 
 def _needed(plan: Plan, event: Event, after: State) -> tuple[str, ...]:
     """Return who is mentioned: those for blockers, and those for what the checks, or the task, are about."""
-    checks = after.alarm.checks if after.alarm is not None and after.alarm.seq == event.seq else ()
+    raised = after.alarm if _raises(event, after) else None
+    checks = raised.checks if raised is not None else ()
+    # whom the runbook calls at once is called here, and not a second time
+    at_once = called_at_once(plan) if raised is not None else ()
     of_the_task = ""
     if isinstance(event.body, events.StepFailed) and event.body.step is not None:
         of_the_task = plan.task(plan.steps[event.body.step].task).concerns
-    return tuple(dict.fromkeys((*plan.updates.blockers, *contacts(plan, checks, of_the_task))))
+    return tuple(dict.fromkeys((*plan.updates.blockers, *at_once, *contacts(plan, checks, of_the_task))))
+
+
+def _raises(event: Event, after: State) -> bool:
+    """Say whether it is this event that needs people."""
+    return after.alarm is not None and after.alarm.seq == event.seq
+
+
+def called_at_once(plan: Plan) -> tuple[str, ...]:
+    """Return whom the first message of what needs people mentions: the levels of escalation that wait for nothing."""
+    return tuple(name for level in plan.updates.escalate if not level.after for name in level.to)
 
 
 def contacts(plan: Plan, checks: Iterable[str], concern: str = "") -> tuple[str, ...]:
