@@ -112,4 +112,4 @@ def accept(found: Examined, accepted: AcceptedFindings, file: str, today: date) 
             found.findings.append(Finding(kind="not accepted any more", file=file, line=1, what=said))
         elif id(entry) not in used:
             said = f"{what} is accepted, and nothing of the kind was found"
-            found.findings.append(Finding(kind="accepted in vain", file=file, line=1, what=said))
+            found.findings.append(Finding(kind="unused acceptance", file=file, line=1, what=said))

@@ -99,10 +99,10 @@ def _record(found: Migrations, given: MigrationFolder) -> Record | None:
             raise BadInput(f"how {given.tool!r} records what is done is not known; {_KNOWN}")
         record = BY_NAME[given.tool.lower()]
         if found.form not in (record.tool, *record.reads_as):
-            raise BadInput(f"its files read as {found.form}, and not as {record.tool}: say `tool:` as it is, or leave it out")
+            raise BadInput(f"its files look like {found.form}, not {record.tool}: name their tool, or leave it out")
         return record
     if found.form not in RECORDS:
-        raise BadInput(f"it reads as {found.form}, of which it is not known how it records what is done; {_KNOWN}")
+        raise BadInput(f"the folder looks like {found.form}, and gonogo does not know how that records what is done; {_KNOWN}")
     return RECORDS[found.form]
 
 

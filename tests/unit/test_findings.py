@@ -180,7 +180,7 @@ def test_an_entry_may_mean_only_some_findings_of_a_file(tmp_path: Path, part: st
 
 
 def test_an_entry_that_fits_nothing_or_whose_day_has_passed_is_named(tmp_path: Path) -> None:
-    assert [each.kind for each in accepted_in(tmp_path, ENTRY.replace("MORE", ""))] == ["accepted in vain"]
+    assert [each.kind for each in accepted_in(tmp_path, ENTRY.replace("MORE", ""))] == ["unused acceptance"]
     late = accepted_in(tmp_path, ENTRY.replace("MORE", ", until: 2026-11-29"), finding())
     assert [(each.kind, each.accepted) for each in late] == [("blocks", ""), ("not accepted any more", "")]
     assert accepted_in(tmp_path, ENTRY.replace("MORE", ", until: 2026-11-30"), finding())[0].accepted, "its last day counts"

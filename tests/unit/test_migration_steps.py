@@ -109,14 +109,14 @@ def test_what_goes_on_from_what_the_same_phase_does_first_needs_a_phase_of_its_o
     ("step", "more", "said"),
     [
         ("{migrations: {folder: nowhere}}", "", "there is no folder"),
-        ("{migrations: {folder: db, tool: goose}}", "", "its files read as dbmate, and not as goose"),
+        ("{migrations: {folder: db, tool: goose}}", "", "its files look like dbmate, not goose"),
         ("{migrations: {folder: db, since: 9}}", "", "there is no change '9'; the last ones are 1_a"),
         (
             "{migrations: {folder: db, tool: flywheel}}",
             "",
             "how 'flywheel' records what is done is not known; known are",
         ),
-        ("{migrations: {folder: plain}}", "", "it reads as numbered files, of which it is not known how it records"),
+        ("{migrations: {folder: plain}}", "", "the folder looks like numbered files, and gonogo does not know how that records"),
         ("{migrations: {folder: db}, undo: nothing}", "", "undo: `migrations` is a step for each change of the folder"),
         (DB, "checks: {schema_pending: {query: SELECT 0, expect: '= 0'}}\n", "a check schema_pending is made for the migrations"),
         ("{migrations: {folder: odd}}", "", "odd/1_a.sql:2:1: "),

@@ -58,7 +58,7 @@ FINDING_KINDS: Mapping[str, FindingKind] = {
     "not accepted any more": FindingKind(
         level=Level.WARNING, means="an accepted finding whose day has passed: look at it again, and give it a new day"
     ),
-    "accepted in vain": FindingKind(
+    "unused acceptance": FindingKind(
         level=Level.NOTE, means="an entry of the file of accepted findings that fits none; it can go"
     ),
 }
