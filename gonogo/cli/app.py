@@ -168,6 +168,12 @@ COMMANDS = {
         panel=_SERVE,
         help="Offer every runbook of the project in the Prefect UI (PREFECT_API_URL), and run what is launched there.",
     ),
+    "uninstall": CommandRow(
+        module="uninstall",
+        function="uninstall",
+        panel=_PREPARE,
+        help="Say what gonogo left in a target, and with --yes remove it; the ledger is exported first.",
+    ),
     "page": CommandRow(
         module="serve",
         function="page",

@@ -147,6 +147,12 @@ MUTANTS = {
         "    if False:\n",
         ("tests/acceptance/test_page.py", "-k", "a_link_shows"),
     ),
+    "what is of others goes with the ledger": Mutant(
+        "gonogo/run/uninstall.py",
+        "        if gone := sorted(before - _of_others(connection)):\n",
+        "        if gone := []:\n",
+        ("tests/acceptance/test_uninstall.py", "-k", "of_others"),
+    ),
     "anybody in Slack may press": Mutant(
         "gonogo/page/slack_buttons.py",
         "if person.slack and person.slack == user]",
