@@ -30,7 +30,7 @@ from gonogo.ledger import store
 from gonogo.postgres.connection import Database
 from gonogo.project import ROOT
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("page")]
+pytestmark = pytest.mark.timeout(600)
 Make = Callable[..., Path]
 #: the gate as in the support module; then work that takes a moment, and a watch
 PAGED = (
@@ -434,7 +434,9 @@ def test_prometheus_reads_where_each_run_stands(served: Served) -> None:
     assert httpx.get(f"{served.address}/metrics", trust_env=False).status_code == 401
 
 
-# in a browser
+# in a browser, which one worker starts
+
+IN_BROWSER = pytest.mark.xdist_group("page")
 
 
 @pytest.fixture(scope="module")
@@ -465,6 +467,7 @@ def window(browser: Browser, served: Served, width: int = 1200, *, fails: bool =
     assert all(url.startswith(served.address) or url == "data:," for url in asked), "it asks nothing of another host"
 
 
+@IN_BROWSER
 @pytest.mark.browser
 def test_a_gate_is_decided_in_three_clicks_and_the_page_follows_the_run(browser: Browser, served: Served) -> None:
     with running(served.desk) as run, window(browser, served) as page:
@@ -492,6 +495,7 @@ def test_a_gate_is_decided_in_three_clicks_and_the_page_follows_the_run(browser:
         page.get_by_text("gonogo resume book --target open").first.wait_for()
 
 
+@IN_BROWSER
 @pytest.mark.browser
 def test_a_page_whose_server_was_started_again_says_so(browser: Browser, desk: Desk) -> None:
     with running(desk), ExitStack() as first:
@@ -504,6 +508,7 @@ def test_a_page_whose_server_was_started_again_says_so(browser: Browser, desk: D
                 page.get_by_text("load this page again").wait_for()
 
 
+@IN_BROWSER
 @pytest.mark.browser
 def test_the_page_fits_a_phone_and_can_be_used_by_keyboard(browser: Browser, served: Served) -> None:
     with running(served.desk), window(browser, served, 390) as page:

@@ -22,7 +22,7 @@ from gonogo.core.engine.events import Event, Kind
 from gonogo.ledger import store
 from gonogo.postgres.connection import Database
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("slack buttons")]
+pytestmark = pytest.mark.timeout(600)
 Make = Callable[..., Path]
 ADA, BOB, DEV, EVE = "U0ADA", "U0BOB", "U0DEV", "U0EVE"
 PRESSED = (
