@@ -86,9 +86,9 @@ def status(
         while True:
             now = _as_of(found.state, connection)
             found, unsigned = _as_it_counts(connection, opened, found)
-            statement = statement_progress(connection, found.run) if found.running else None
             shown, rows = _status(found, now)
-            shown["statement"] = statement.says if statement else ""
+            if found.running and (statement := statement_progress(connection, found.run)):
+                shown["statement"] = statement.says
             shown["waits"] = "; ".join(filter(None, (shown["waits"], unsigned)))
             if json:
                 as_json(shown)
@@ -149,6 +149,7 @@ def _status(found: runs.FoundRun, now: datetime) -> tuple[dict[str, Any], list[R
         "ways": [vars(each) for each in commands],
         "next": commands[0].command if commands else "",
         "exit_code": int(runs.exit_code(state)),
+        "statement": "",
     }
     return shown, rows
 

@@ -178,7 +178,8 @@ class Drawing:
         self.times.take_in(event)
         _tell(self._story, event)
         if isinstance(event.body, Sampled):
-            for name, sample in event.body.samples.items():
+            # what somebody wrote into the ledger by hand may name a check that there is not
+            for name, sample in ((name, sample) for name, sample in event.body.samples.items() if name in self.plan.checks):
                 self._series.setdefault(name, Series(metric=sample.metric)).take_in(event.at, sample)
 
     def timelines(self, now: datetime | None = None) -> list[Timeline]:

@@ -136,6 +136,7 @@ def uninterrupted(server: Server, guardian: str, project: Path) -> dict[str, Any
     return end_of(url)
 
 
+@pytest.mark.timeout(900)  # some two hundred processes, one after the other
 def test_a_run_killed_after_any_fact_ends_as_an_uninterrupted_one_and_does_nothing_twice(
     server: Server, guardian: str, project: Path
 ) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from postgast.pg_query_pb2 import Node
+from support.events import event
 
 from checks import measure
 from gonogo.core.engine import commands
@@ -15,7 +16,7 @@ from gonogo.core.engine.events import BODIES, Kind
 from gonogo.core.model.check import CHECK_KINDS, Asks
 from gonogo.core.model.runbook import CHANNEL_KINDS
 from gonogo.core.model.step import STEP_KINDS
-from gonogo.core.text.log import LINES
+from gonogo.core.text.log import LINES, level_of
 from gonogo.run import steps
 from gonogo.run.actions import ACTIONS
 from gonogo.sql.alone import STATEMENTS, AloneStatement
@@ -76,6 +77,15 @@ QUIET = {Kind.SAMPLE, Kind.ALERT, Kind.CLEARED, Kind.RUN_OPENED, Kind.UNDO_START
 @pytest.mark.parametrize("kind", Kind)
 def test_every_kind_of_event_has_a_log_line_or_is_listed_here_as_quiet(kind: Kind) -> None:
     assert LINES.knows(BODIES[kind]) == (kind not in QUIET)
+
+
+def test_what_goes_wrong_is_an_error_in_prefect_s_log_and_what_people_must_see_a_warning() -> None:
+    loud = {
+        kind: level_of(event(kind)) for kind in (Kind.TRIPPED, Kind.NO_GO, Kind.VERIFY_FAILED, Kind.UNDO_FAILED, Kind.NOT_PROVED)
+    }
+    assert set(loud.values()) == {40}
+    assert {level_of(event(kind)) for kind in (Kind.HELD, Kind.HOLD, Kind.WOULD_TRIP, Kind.PROVED, Kind.ASKED)} == {30}
+    assert {level_of(event(kind)) for kind in (Kind.GO, Kind.VERIFIED, Kind.RUN_DONE)} == {20}
 
 
 @pytest.mark.parametrize("kind", CHANNEL_KINDS)
