@@ -39,7 +39,6 @@ from gonogo.planning.load import load_runbook
 from gonogo.planning.open import OpenedRunbook, open_for_run
 from gonogo.project import Project
 from gonogo.report import charts
-from gonogo.run import targets
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,99}")
 _RUN = re.compile(r"[a-z][a-z0-9_-]*-[0-9a-f]{6}")
@@ -275,14 +274,10 @@ async def _say(request: Request) -> Response:
     opened = await asyncio.to_thread(room.open, Viewed(runbook=viewed.runbook, target=viewed.target, run=run))
     if not run or (viewed.run and viewed.run != run):
         raise BadInput("the form names no run, or another one than its page")
-    says = await asyncio.to_thread(_record, opened, run, decisions.Said.of(form))
+    says = await asyncio.to_thread(decisions.say, opened, run, decisions.Said.of(form))
     if "application/json" in request.headers.get("accept", ""):
         return JSONResponse({"says": says})
     return await _whole_page(request, says)
-
-
-def _record(opened: OpenedRunbook, run: str, said: decisions.Said) -> str:
-    return clean(decisions.say(opened, targets.reach(opened), run, said))
 
 
 async def _form(request: Request) -> dict[str, str]:

@@ -11,7 +11,7 @@ from gonogo.core.model.people import GO, NO_GO
 from gonogo.core.plan.plan import Plan
 from gonogo.core.text.acts import ACKNOWLEDGE, CONFIRM, HOLD, ROLL_BACK, STOPS, title_of
 from gonogo.core.text.next_commands import items_to_confirm
-from gonogo.core.text.plain import tidy
+from gonogo.core.text.plain import clean, tidy
 from gonogo.errors import BadInput, Refused
 from gonogo.monitor import acknowledge
 from gonogo.planning.open import OpenedRunbook
@@ -102,12 +102,11 @@ def asked_now(found: FoundRun) -> int:
     return asked.seq if asked is not None else 0
 
 
-def say(opened: OpenedRunbook, database: Database, run: str, said: Said) -> str:
-    """Record what somebody says; return what came of it, in a sentence.
+def say(opened: OpenedRunbook, run: str, said: Said) -> str:
+    """Record what somebody says; return what came of it, in a sentence that is safe to show.
 
     Args:
         opened: the runbook and the target.
-        database: the target.
         run: the run.
         said: what they say.
 
@@ -115,6 +114,7 @@ def say(opened: OpenedRunbook, database: Database, run: str, said: Said) -> str:
         BadInput: nobody can say that to this run.
         Refused: it does not count, and why.
     """
+    database = targets.reach(opened)
     with targets.connect_recovering(database, "gonogo/page") as connection:
         found = runs.find(connection, runbook=opened.name, run=run)
         if said.action not in {choice.action for choice in choices(found)}:
@@ -125,7 +125,7 @@ def say(opened: OpenedRunbook, database: Database, run: str, said: Said) -> str:
             raise Refused("what needs people is another thing by now; read it, and acknowledge that")
         _require_known(found.plan, said)
         word = CONFIRM if said.action.startswith(CONFIRM) else said.action
-        return _ACTIONS[word](opened, database, connection, found, said)
+        return clean(_ACTIONS[word](opened, database, connection, found, said))
 
 
 def _require_known(plan: Plan, said: Said) -> None:

@@ -12,7 +12,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -158,7 +158,7 @@ class SlackButtons:
                 form = _form(act, value, channel, person, needs_code=protected)
                 self._web.views_open(trigger_id=str(payload.get("trigger_id", "")), view=form)
                 return
-            says = _record(opened, bound, _said(act, Caller(person=person), _by_slack(act), bound))
+            says = decisions.say(opened, bound.run, _said(act, Caller(person=person), _by_slack(act), bound))
         except (GonogoError, psycopg.Error) as error:
             says = f"It does not count: {_reason(error)}"
         self._tell(channel, _user(payload), says)
@@ -191,7 +191,7 @@ class SlackButtons:
             opened, person = self._who(bound, _user(payload))
             caller = Caller(person=person, code=tidy(typed.get("code", ""), 20).strip())
             words = tidy(typed.get("words", ""), 1000)
-            says = _record(opened, bound, _said(act, caller, words, bound))
+            says = decisions.say(opened, bound.run, _said(act, caller, words, bound))
         except (GonogoError, psycopg.Error) as error:
             where = "code" if "code" in typed else "words"
             return {"response_action": "errors", "errors": {where: _reason(error)[:150]}}
@@ -213,7 +213,7 @@ class SlackButtons:
             if opened.chosen.protected and act != HOLD:
                 return f"the target is protected: press *{title_of(act)}* under the message, which asks for your code"
             run = _newest(opened)
-            return _record(opened, replace(bound, run=run), Said(action=act, caller=Caller(person=person), words=_by_slack(act)))
+            return decisions.say(opened, run, Said(action=act, caller=Caller(person=person), words=_by_slack(act)))
         except (GonogoError, psycopg.Error) as error:
             return f"It does not count: {_reason(error)}"
 
@@ -241,10 +241,6 @@ def _by_slack(act: str) -> str:
 
 def _reason(error: Exception) -> str:
     return "the target does not answer" if isinstance(error, psycopg.Error) else clean(error)
-
-
-def _record(opened: OpenedRunbook, bound: Bound, said: Said) -> str:
-    return clean(decisions.say(opened, targets.reach(opened), bound.run, said))
 
 
 def _newest(opened: OpenedRunbook) -> str:
