@@ -101,11 +101,13 @@ class ScriptFailed(StepError):
         message: the whole story: place, statement, caret, SQLSTATE, hint, who blocked.
         sqlstate: PostgreSQL's five characters, or "" when the connection was lost.
         left: whether a part of it may have stayed in the database.
+        holds: whether people decide what comes next, whatever its phase does where a step fails.
     """
 
-    def __init__(self, message: str, *, sqlstate: str = "", left: bool = False) -> None:
+    def __init__(self, message: str, *, sqlstate: str = "", left: bool = False, holds: bool = False) -> None:
         self.sqlstate = sqlstate
         self.left = left
+        self.holds = holds
         super().__init__(message)
 
 

@@ -26,7 +26,7 @@ people:
 
 updates: {slack: "#migration", blockers: [technical_lead]}
 
-sql: {lock_timeout: 2s, statement_timeout: 10m}
+sql: {statement_timeout: 10m}
 
 backup: {recover_within: 15m}
 
@@ -152,9 +152,11 @@ updates:
 """
 SQL = """\
 sql:
-  lock_timeout: 2s
+  lock_patience: 10m
+  ask_blockers: {after: 2m, then: hold}
   statement_timeout: 10m
-  attempts: 20
+  lock_timeout: 500ms             # for every script, instead of 100 ms and 2 s
+  attempts: 20                    # of a deadlock, or a lost connection
   ask_rights: true                # at each gate, before anything changes
   search_path: app, public
 """

@@ -17,7 +17,19 @@ from gonogo.core.model.duration import say_duration
 from gonogo.core.model.fields import Part
 from gonogo.core.model.people import Approve, Item, Person
 from gonogo.core.model.rollback import Backup, Rehearsal, Rollback, Switch
-from gonogo.core.model.runbook import Escalation, Gate, Input, Phase, Risk, Runbook, SqlSettings, Target, Task, Updates
+from gonogo.core.model.runbook import (
+    AskBlockers,
+    Escalation,
+    Gate,
+    Input,
+    Phase,
+    Risk,
+    Runbook,
+    SqlSettings,
+    Target,
+    Task,
+    Updates,
+)
 from gonogo.core.model.schedule import Budgets, Freeze, Schedule, Window
 from gonogo.core.model.step import Backfill, MigrationFolder, Step
 from gonogo.core.model.success import Criterion
@@ -141,6 +153,12 @@ SECTIONS: tuple[Section, ...] = (
         intro="Limits of every script and every undo. A step may have its own.",
         example=runbook_examples.SQL,
         path=("sql",),
+    ),
+    Section(
+        model=AskBlockers,
+        intro="What happens to the sessions that keep a script from its lock.",
+        example=runbook_examples.SQL,
+        path=("sql", "ask_blockers"),
     ),
     Section(
         model=Phase,

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import psycopg
 
-from gonogo.errors import Unreachable
-from gonogo.postgres.connection import Connection, Database
-from gonogo.postgres.pooled import backend_of
+from gonogo.postgres.connection import Connection
 from gonogo.postgres.schemas import SAID
 
 _WHO = """
@@ -20,6 +17,18 @@ SELECT a.pid, a.usename, a.application_name, a.state,
 """
 _BLOCKING = f"""{_WHO}
 FROM pg_catalog.unnest(pg_catalog.pg_blocking_pids(%s)) AS b(pid) JOIN pg_catalog.pg_stat_activity a USING (pid)
+"""
+_WAITS = """
+SELECT EXISTS (SELECT FROM pg_catalog.pg_locks WHERE NOT granted AND pid = %s)
+"""
+_BEHIND = """
+SELECT pg_catalog.count(DISTINCT l.pid) FROM pg_catalog.pg_locks l
+WHERE NOT l.granted AND l.pid <> %(pid)s AND %(pid)s = ANY (pg_catalog.pg_blocking_pids(l.pid))
+"""
+_END_IDLE = """
+SELECT CASE WHEN a.state LIKE 'idle in transaction%%' THEN pg_catalog.pg_terminate_backend(a.pid)
+  WHEN a.state IS NOT NULL THEN false END
+FROM pg_catalog.pg_stat_activity a WHERE a.pid = %s
 """
 _LOCKING = f"""{_WHO}, pg_catalog.string_agg(DISTINCT {SAID}, ', ')
 FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a USING (pid)
@@ -31,9 +40,30 @@ GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 5 DESC NULLS LAST LIMIT 3
 """
 
 
-def blocking(connection: Connection, waiting: int) -> list[str]:
-    """Name the sessions that a backend waits for."""
-    return [_named(row) for row in connection.execute(_BLOCKING.encode(), [waiting]).fetchall()]
+def blocking(connection: Connection, waiting: int) -> dict[int, str]:
+    """Name the sessions that a backend waits for, by their process."""
+    return {int(row[0]): _named(row) for row in connection.execute(_BLOCKING.encode(), [waiting]).fetchall()}
+
+
+def waits(connection: Connection, pid: int) -> bool:
+    """Say whether a backend waits for a lock."""
+    row = connection.execute(_WAITS.encode(), [pid]).fetchone()
+    return bool(row and row[0])
+
+
+def count_behind(connection: Connection, pid: int) -> int:
+    """Return how many sessions wait for a lock that a backend holds, or waits for before them."""
+    row = connection.execute(_BEHIND.encode(), {"pid": pid}).fetchone()
+    return int(row[0]) if row else 0
+
+
+def end_if_idle(connection: Connection, pid: int) -> bool | None:
+    """End a session that is idle in a transaction; say whether it was, or None where the role may not see it, or not end it."""
+    try:
+        row = connection.execute(_END_IDLE.encode(), [pid]).fetchone()
+    except psycopg.errors.InsufficientPrivilege:
+        return None
+    return row[0] if row else False
 
 
 def locking(connection: Connection) -> str:
@@ -56,33 +86,3 @@ def _named(row: Sequence[Any]) -> str:
     pid, user, name, state, age, query = row[:6]
     said = " ".join((query or "").split())
     return f"backend {pid} ({user or '?'}, {name or 'no name'}), {state or '?'} for {age or '?'}: {said}"
-
-
-__all__ = ["blocking", "describe_error", "locking"]
-
-
-@contextmanager
-def naming_blockers(waiting: Connection, database: Database, name: str, found: list[str]) -> Iterator[None]:
-    """While a connection may wait for a lock, see on another one who holds it.
-
-    Args:
-        waiting: the connection.
-        database: where it is.
-        name: whose it is, as application_name.
-        found: where those who hold it are put, the newest look alone.
-    """
-    over, pid = threading.Event(), backend_of(waiting)
-    thread = threading.Thread(target=_look_out, args=(pid, database, name, over, found), daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join(timeout=5)
-
-
-def _look_out(pid: int, database: Database, name: str, over: threading.Event, found: list[str]) -> None:
-    with suppress(psycopg.Error, Unreachable), database.connect(f"{name}/lookout") as connection:
-        while not over.wait(0.05):
-            if blockers := blocking(connection, pid):
-                found[:] = blockers

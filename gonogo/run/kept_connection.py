@@ -27,6 +27,10 @@ class Stopped(Exception):
     """The watch cancelled the running statement."""
 
 
+class Overtaken(Exception):
+    """While a script rested before its next try, somebody recorded something: what is next may be something else."""
+
+
 def _silently(_: str) -> None:
     """Tell nobody."""
 
@@ -121,7 +125,7 @@ class KeptConnection:
 
     def survive(self, body: Body, once: Callable[[], Event]) -> Event:
         """Do it; where the connection is lost, find out in the ledger whether it happened, and only then do it again."""
-        for _ in range(self.plan.sql.attempts):
+        for _ in range(self.plan.sql.tries):
             known = self.known[0]
             try:
                 return once()
@@ -132,7 +136,7 @@ class KeptConnection:
                 newer = self.recover(known)
                 if happened := [e for e in newer if e.kind is body.kind and e.actor == self.actor]:
                     return happened[-1]
-        raise Unreachable(f"the connection was lost {self.plan.sql.attempts} times in a row")
+        raise Unreachable(f"the connection was lost {self.plan.sql.tries} times in a row")
 
     def recover(self, known: int) -> list[Event]:
         """Come back after a lost connection, also when it is lost again meanwhile; return the events that are newer.
@@ -141,7 +145,7 @@ class KeptConnection:
             Unreachable: the server does not come back.
             Fenced: another runner took over.
         """
-        for _ in range(self.plan.sql.attempts + 10):
+        for _ in range(self.plan.sql.tries + 10):
             try:
                 self.reconnect()
                 return store.read(self.connection, self.run, known)

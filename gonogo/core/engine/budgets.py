@@ -28,7 +28,14 @@ _OVER = frozenset({Kind.WORK_DONE, Kind.PROVED, Kind.PHASE_PROVED})
 
 
 def clocked(state: State, event: Event) -> State:
-    """Take an event into the running total."""
+    """Take an event into the running total: the time that the application was down, and that others waited for its locks."""
+    waited = getattr(event.body, "others_waited", 0.0)
+    if waited and state.downtime.since is None:
+        state = _add(state, timedelta(seconds=waited))
+    return _clocked(state, event)
+
+
+def _clocked(state: State, event: Event) -> State:
     said = str(getattr(event.body, "down", "")) if event.kind in _SPEAKS else ""
     if state.downtime.locked_since is not None and event.kind in _LOCK_ENDS:
         return _unlocked(state, event)

@@ -421,7 +421,16 @@ class WrittenOver(Value):
     columns: Mapping[int, int] = Field(default_factory=dict)
 
 
-class ScriptDone(Body):
+class Waited(Body):
+    """What has met the locks of others."""
+
+    #: the seconds in which somebody was seen waiting for its locks, beside those that count as downtime anyway
+    others_waited: Seconds = 0.0
+    #: the sessions that were ended because they were idle in a transaction and in its way
+    ended: tuple[str, ...] = ()
+
+
+class ScriptDone(Waited):
     """A script of a step is done, or all that a step of another kind is."""
 
     kind = Kind.DONE
@@ -455,7 +464,7 @@ class ScriptNotDone(Body):
     left: bool = False
 
 
-class BatchDone(Body):
+class BatchDone(Waited):
     """A batch of a backfill committed, with the key that it ends with."""
 
     kind = Kind.BATCH
@@ -642,7 +651,7 @@ class UndoStarted(Body):
     down: str = ""
 
 
-class UndoDone(Body):
+class UndoDone(Waited):
     """An undo script is done."""
 
     kind = Kind.UNDONE
@@ -664,7 +673,7 @@ class UndoFailed(Body):
     step: int | None = None
 
 
-class SwitchDone(Body):
+class SwitchDone(Waited):
     """A script of a level that has its own committed."""
 
     kind = Kind.SWITCHED

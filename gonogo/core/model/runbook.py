@@ -131,13 +131,41 @@ CHANNEL_KINDS: Mapping[str, ChannelKind] = {
 }
 
 
+#: how often, and for how long, something is tried where a runbook does not say
+_TRIES, _LOCK_PATIENCE = 10, timedelta(minutes=10)
+
+
+class AskBlockers(Part):
+    """What happens to the sessions that keep a script from its lock."""
+
+    after: Duration = Field(default=timedelta(minutes=2), description="How long the script waits for them before that.")
+    then: Literal["hold", "terminate idle"] = Field(
+        description="`hold`: the run holds and names them, and people decide. `terminate idle`: those that are idle in a"
+        " transaction are ended (the role needs `pg_signal_backend`, or to be theirs); the others are waited for."
+    )
+
+
 class SqlSettings(Part):
     """Limits that every script runs under."""
 
-    lock_timeout: Duration = Field(default=timedelta(seconds=2), description="How long a statement may wait for a lock.")
+    lock_timeout: Duration | None = Field(
+        default=None,
+        description="How long a statement may wait for a lock. Without it, 100 ms where others queue behind it (a script that"
+        " locks a table against writers or readers), and 2 s elsewhere.",
+    )
+    lock_patience: Duration | None = Field(
+        default=None,
+        description="How long a script is tried again while others hold the locks that it needs; between two tries it rests 20"
+        " times as long as it waited. Without it, 10 minutes; a runbook that has `attempts` goes by that number instead.",
+    )
+    ask_blockers: AskBlockers | None = Field(
+        default=None, description="What happens to the sessions that keep a script from its lock for long."
+    )
     statement_timeout: Duration = Field(default=timedelta(minutes=30), description="How long a statement may run.")
-    attempts: Annotated[int, Field(ge=1, le=100)] = Field(
-        default=10, description="How often a script is tried when a lock, a deadlock or the connection stops it."
+    attempts: Annotated[int, Field(ge=1, le=100)] | None = Field(
+        default=None,
+        description="How often a script is tried when a deadlock or the connection stops it (10 times without it), and, where"
+        " there is no `lock_patience`, when a lock does.",
     )
     search_path: str = Field(
         default="",
@@ -149,6 +177,16 @@ class SqlSettings(Part):
         description="Whether a gate asks beforehand which privileges its statements need and the database role lacks; what is"
         " missing is no-go. A phase that changes owners, grants or roles itself is not asked about.",
     )
+
+    @property
+    def tries(self) -> int:
+        """How often a script is tried when a deadlock or the connection stops it."""
+        return self.attempts or _TRIES
+
+    @property
+    def patience(self) -> timedelta | None:
+        """How long a script is tried while others hold its locks; None where that goes by the number of tries."""
+        return self.lock_patience or (_LOCK_PATIENCE if self.attempts is None else None)
 
 
 class Task(Part):

@@ -25,6 +25,11 @@ from gonogo.core.model.schedule import Budgets, Freeze, Window
 from gonogo.core.model.step import STEP_KINDS, StepKind
 from gonogo.core.model.success import Criterion
 
+#: how long a statement waits for a lock: where others queue behind it, and elsewhere
+BRIEF_WAIT, LONG_WAIT = timedelta(milliseconds=100), timedelta(seconds=2)
+#: the modes that keep writers, or readers, out: manual, 13.3.1
+_QUEUES = ("SHARE on", "SHARE ROW EXCLUSIVE on", "EXCLUSIVE on", "ACCESS EXCLUSIVE on")
+
 
 class Planned(BaseModel):
     """A part of a plan: a value."""
@@ -56,6 +61,11 @@ class Script(Planned):
     #: the rights that it needs: what is done, and to what
     needs: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def queues_others(self) -> bool:
+        """Whether those who write or read a table queue behind it while it waits for its locks."""
+        return any(lock.startswith(_QUEUES) for lock in self.locks)
+
 
 class PlannedBackfill(Planned):
     """How a backfill works through its table."""
@@ -80,7 +90,8 @@ class PlannedStep(Planned):
     checks: tuple[str, ...] = ()
     confirm: tuple[Item, ...] = ()
     backfill: PlannedBackfill | None = None
-    lock_timeout: Duration
+    #: None where each script has its own
+    lock_timeout: Duration | None = None
     statement_timeout: Duration
     done_if: str = ""
     again: str = ""
@@ -115,6 +126,16 @@ class PlannedStep(Planned):
     def row(self) -> StepKind:
         """What is true of its kind."""
         return STEP_KINDS[self.kind]
+
+    def waits_for_locks(self, script: Script | None = None) -> timedelta:
+        """Return how long a statement of it may wait for a lock.
+
+        Args:
+            script: the script; without one, it is a program's statement, which is not tried again.
+        """
+        if self.lock_timeout is not None:
+            return self.lock_timeout
+        return BRIEF_WAIT if script is not None and script.queues_others else LONG_WAIT
 
     @property
     def units(self) -> int:

@@ -124,12 +124,17 @@ def _script_done(scene: Scene[events.ScriptDone]) -> str:
     script = step.scripts[body.script]
     if scene.before.status is Status.ROLLING_BACK:
         return f"{step.name}: {script.source} is found to have happened"
-    if not _passed_a_tenth(body.script + 1, len(step.scripts)):
+    if not (body.others_waited or body.ended or _passed_a_tenth(body.script + 1, len(step.scripts))):
         return ""
     progress = f" ({body.script + 1} of {len(step.scripts)})" if len(step.scripts) > 1 else ""
     took = say_duration(scene.event.at - scene.event.began)
     how = f"committed in {took}" if script.transactional else "done"
-    return f"{step.name}: {script.source} {how}{progress}"
+    return f"{step.name}: {script.source} {how}{progress}{_waited(body)}"
+
+
+def _waited(body: events.Waited) -> str:
+    waited = f"; others waited {say_duration(body.others_waited)} for it before" if body.others_waited else ""
+    return waited + "".join(f"; ended {name}" for name in body.ended)
 
 
 @LINES.of(events.ScriptNotDone)
