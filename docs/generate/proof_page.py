@@ -35,6 +35,10 @@ WORDS: Mapping[Kind, tuple[str, str]] = {
         "the batch committed together with its cursor",
         "rows that arrive below the cursor later",
     ),
+    Kind.UNDO_BATCH: (
+        "the undo of the batch committed: of the rows that it wrote, those that nobody changed since are taken back",
+        "rows that somebody changed since: they stay as they are now; rows that a function wrote behind an EXCEPTION block",
+    ),
     Kind.VERIFIED: ("every check of `verify` passed once", "what no check asks; a check that can never fail"),
     Kind.PHASE_DONE: (
         "the watch looked for the whole soak by the server's clock, and its last look, after the soak, was no breach",

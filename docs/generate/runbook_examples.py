@@ -301,6 +301,24 @@ backfill:
   sql: 020_fill.sql.j2            # UPDATE sales.orders SET status = 'new' WHERE {{ batch }} AND status IS NULL
   key: [customer_id, number]
   batch: 5000
+  pace: {slows_others: 10%, goes_on_if: [replicas_are_near]}
+"""
+PACE = """\
+pace:
+  mode: guarded
+  slows_others: 25%
+  batch_takes: 20ms
+  rest: 0s
+  lag: 1s
+  archive: 50
+  waiting: 5
+  vacuum_at: 20%
+  goes_on_if: [replicas_are_near]
+  every: 1s
+"""
+UNDO_BACKFILL = """\
+undo:
+  backfill: 020_unfill.sql.j2      # UPDATE sales.orders SET status = NULL WHERE {{ batch }} AND {{ unchanged }}
 """
 CHECKS = """\
 checks:

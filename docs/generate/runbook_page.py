@@ -31,7 +31,7 @@ from gonogo.core.model.runbook import (
     Updates,
 )
 from gonogo.core.model.schedule import Budgets, Freeze, Schedule, Window
-from gonogo.core.model.step import Backfill, MigrationFolder, Step
+from gonogo.core.model.step import Backfill, MigrationFolder, Pace, Step, UndoBackfill
 from gonogo.core.model.success import Criterion
 
 _INTRO = """\
@@ -214,6 +214,18 @@ SECTIONS: tuple[Section, ...] = (
         intro="A change to many rows, batch by batch: see [Backfill](concepts/backfill.md).",
         example=runbook_examples.BACKFILL,
         path=("backfill",),
+    ),
+    Section(
+        model=Pace,
+        intro="How a backfill keeps out of the application's way. See [Backfill](concepts/backfill.md).",
+        example=runbook_examples.PACE,
+        path=("pace",),
+    ),
+    Section(
+        model=UndoBackfill,
+        intro="The undo of a backfill, in batches.",
+        example=runbook_examples.UNDO_BACKFILL,
+        path=("undo",),
     ),
     Section(
         model=Check,

@@ -78,6 +78,12 @@ COMMANDS = {
         panel=_RUN,
         help="Ask a run to stop before its next step and keep everything.",
     ),
+    "pace": CommandRow(
+        module="pace",
+        function="pace",
+        panel=_RUN,
+        help="Make the backfill that is under way slower or faster, pause it, or let it go on.",
+    ),
     "abort": CommandRow(
         module="run",
         function="abort",

@@ -22,6 +22,7 @@ from gonogo.core.engine.state import ENDED, ROLLING_BACK_STATES, State, Status, 
 from gonogo.core.model.people import missing_votes
 from gonogo.core.plan.plan import Plan
 from gonogo.core.text.next_commands import items_to_confirm, next_commands
+from gonogo.core.text.steps import say_stopped
 from gonogo.core.text.times import clock as clock_time
 from gonogo.errors import BadInput, Exit
 from gonogo.ledger import store
@@ -163,6 +164,7 @@ def waits_for(plan: Plan, state: State, now: datetime) -> str:
         notes.append(waits_for_votes(plan, state))
     elif not state.held:
         notes += [f"{name} is not confirmed" for name in items_to_confirm(plan, state)]
+        notes.append(say_stopped(plan, state))
     given = recent_approvals(plan, state, now)
     if plan.rollback.authority is not None and given and state.status not in ROLLING_BACK_STATES | {Status.ROLLED_BACK}:
         notes.append(f"a rollback: {missing_votes(plan.rollback.authority, plan.people, given)}")

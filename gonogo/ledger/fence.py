@@ -102,8 +102,10 @@ def claim(connection: Connection, run: str, *, take_over: bool = False, patience
             if clock.monotonic() > deadline:
                 raise error if isinstance(error, TargetBusy) else TargetBusy(_holder(connection)) from None
             if take_over:
+                # at once: a runner that lives makes its connection again, and one of the two is first
                 end_holder(connection)
-            clock.sleep(0.1)
+            else:
+                clock.sleep(0.1)
 
 
 def _claim_once(connection: Connection, run: str) -> int:
@@ -135,23 +137,34 @@ def release(connection: Connection, run: str, epoch: int) -> None:
     connection.execute("UPDATE gonogo.fence SET pid = NULL WHERE id = 1 AND run = %s AND epoch = %s", [run, epoch])
 
 
-def end_holder(connection: Connection, seconds: float = 5.0) -> None:
+def end_holder(connection: Connection, seconds: float = 5.0, *, epoch: int | None = None) -> None:
     """End the backend that the fence names and wait until it is gone: what it did is then either committed or not.
+
+    Args:
+        connection: where it is looked for.
+        seconds: how long it may take.
+        epoch: only where it is a former connection of the runner with that epoch, and of no later one.
 
     Raises:
         Refused: it does not end.
     """
     deadline = clock.monotonic() + seconds
     # the start time tells it from a stranger that got the same number after a restart of the server
-    alive = (
-        "FROM pg_catalog.pg_stat_activity a JOIN gonogo.fence f ON a.pid = f.pid AND a.backend_start = f.backend_start"
-        " WHERE a.pid <> pg_catalog.pg_backend_pid()"
+    query = (
+        "SELECT a.pid, a.backend_start FROM pg_catalog.pg_stat_activity a"
+        " JOIN gonogo.fence f ON a.pid = f.pid AND a.backend_start = f.backend_start"
+        " WHERE a.pid <> pg_catalog.pg_backend_pid() AND (%(epoch)s::bigint IS NULL OR f.epoch = %(epoch)s)"
     )
-    connection.execute(f"SELECT pg_catalog.pg_terminate_backend(a.pid) {alive}".encode())
-    while connection.execute(f"SELECT 1 {alive}".encode()).fetchone():
+    found = connection.execute(query.encode(), {"epoch": epoch}).fetchone()
+    if found is None:
+        return
+    connection.execute("SELECT pg_catalog.pg_terminate_backend(%s)", [found[0]])
+    # whoever it was may hold the fence again by then, with another connection
+    there = "SELECT 1 FROM pg_catalog.pg_stat_activity WHERE pid = %s AND backend_start = %s"
+    while connection.execute(there, found).fetchone():
         if clock.monotonic() > deadline:
             raise Refused(f"a former runner's backend does not end. {_holder(connection)}")
-        clock.sleep(0.05)
+        clock.sleep(0.02)
 
 
 def _holder(connection: Connection) -> str:

@@ -19,6 +19,7 @@ from gonogo.core.model.duration import say_duration
 from gonogo.core.plan.plan import Plan
 from gonogo.core.text.messages import asked_of
 from gonogo.core.text.next_commands import items_to_confirm, next_commands
+from gonogo.core.text.steps import say_stopped
 from gonogo.core.text.times import clock
 from gonogo.page.decisions import alarm_now, asked_now, choices
 from gonogo.page.live import Look
@@ -92,6 +93,8 @@ def _facts(plan: Plan, state: State, look: Look, rows: list[Any]) -> list[Fact]:
     facts = []
     if look.statement is not None:
         facts.append(Fact(label="Statement now", says=look.statement.says))
+    if stopped := say_stopped(plan, state):
+        facts.append(Fact(label="Backfill", says=stopped, tone="warn"))
     if rows and state.status not in ROLLING_BACK_STATES:
         late = any(row.overdue for row in rows)
         word = "not before " if late else ""

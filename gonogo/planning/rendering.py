@@ -61,6 +61,11 @@ def batch_of(alias: str = "") -> Sql:
     return Sql(f"gonogo.batch({literal(alias)})")
 
 
+def unchanged_of(alias: str = "") -> Sql:
+    """Mark where the undo of a batch says that only rows count which nobody changed since that batch."""
+    return Sql(f"gonogo.unchanged({literal(alias)})")
+
+
 def _finalize(value: object) -> object:
     if isinstance(value, (Sql, bool, int)) or (isinstance(value, float) and math.isfinite(value)):
         if isinstance(value, bool):
@@ -84,6 +89,15 @@ def _no_variable(value: object) -> object:
 
 #: what becomes of a value in each form of text
 _FORMS: Mapping[str, Callable[[object], object]] = {"sql": _finalize, "words": _as_it_is, "request": _no_variable}
+
+
+#: the words for the templates of a backfill
+_MARKS: Mapping[str, object] = {
+    "batch": batch_of(),
+    "batch_of": batch_of,
+    "unchanged": unchanged_of(),
+    "unchanged_of": unchanged_of,
+}
 
 
 class Rendering:
@@ -125,7 +139,7 @@ class Rendering:
         self._rounds = 0
         try:
             template = self._environment.get_template(name)
-            for piece in template.generate(**variables, batch=batch_of(), batch_of=batch_of):
+            for piece in template.generate(**variables, **_MARKS):
                 size += len(piece)
                 if size > MAX_RENDERED:
                     raise SecurityError(f"it grows beyond {MAX_RENDERED:,} characters")
@@ -228,4 +242,4 @@ class _RootedLoader(FileSystemLoader):
         return source, filename, uptodate
 
 
-__all__ = ["MAX_RENDERED", "Rendering", "Sql", "batch_of", "ident", "literal"]
+__all__ = ["MAX_RENDERED", "Rendering", "Sql", "batch_of", "ident", "literal", "unchanged_of"]

@@ -166,13 +166,13 @@ def _needs(statements: Sequence[Statement]) -> tuple[tuple[str, str], ...]:
 
 def check_no_batch(draft: Draft, path: str, made: list[Script]) -> None:
     """See that scripts which are no batch do not say they are."""
-    if any("gonogo.batch(" in draft.texts[script.sha256] for script in made):
-        message = "{{ batch }} has a meaning in the template of a backfill only"
+    if any(mark in draft.texts[script.sha256] for script in made for mark in ("gonogo.batch(", "gonogo.unchanged(")):
+        message = "{{ batch }} and {{ unchanged }} have a meaning in the templates of a backfill only"
         draft.problems.append(Problem(file=str(draft.file), path=path, message=message))
 
 
-def check_batch(draft: Draft, path: str, made: list[Script], sources: int) -> None:
-    """See that a batch is one transactional script that says where its rows are."""
+def check_batch(draft: Draft, path: str, made: list[Script], sources: int, *, back: bool = False) -> None:
+    """See that a batch is one transactional script that says where its rows are; and its undo, which of them nobody changed."""
     if sources > 1:
         message = f"a batch is one template; these are {sources}"
         draft.problems.append(Problem(file=str(draft.file), path=path, message=message))
@@ -181,6 +181,14 @@ def check_batch(draft: Draft, path: str, made: list[Script], sources: int) -> No
             draft.problems.append(Problem(file=str(draft.file), path=path, message="a batch must be transactional"))
         elif "gonogo.batch(" not in draft.texts[script.sha256]:
             message = "the template of a batch must say WHERE {{ batch }}, or every batch would change the whole table"
+            draft.problems.append(Problem(file=str(draft.file), path=path, message=message))
+        elif back != ("gonogo.unchanged(" in draft.texts[script.sha256]):
+            message = (
+                "the undo of a batch must say AND {{ unchanged }}, or {{ unchanged_of('alias') }} of the table that it wrote:"
+                " else it would take back what somebody wrote since"
+                if back
+                else "{{ unchanged }} has a meaning in the undo of a backfill only"
+            )
             draft.problems.append(Problem(file=str(draft.file), path=path, message=message))
 
 

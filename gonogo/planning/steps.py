@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from gonogo.core.model.check_kinds import Http, Program, split_line
 from gonogo.core.model.runbook import Task
-from gonogo.core.model.step import STEP_KINDS, Step
+from gonogo.core.model.step import STEP_KINDS, Step, UndoBackfill
 from gonogo.core.plan.plan import PlannedBackfill, PlannedStep, Script
 from gonogo.errors import Problem
 from gonogo.planning.scripts import Draft, check_batch, check_no_batch, external_script, program, query, request, scripts
@@ -35,7 +35,7 @@ def plan_step(draft: Draft, path: str, phase: int, task: Task, number: int, step
     back = _way_back(draft, path, step, sources)
     if step.rows and (message := _uncounted(draft, forward)):
         draft.problems.append(Problem(file=str(draft.file), path=f"{path}.rows", message=message))
-    settings, backfill = draft.runbook.sql, step.backfill
+    settings = draft.runbook.sql
     return PlannedStep(
         name=draft.named(f"{task.task}.{step.step or number + 1}"),
         task=task.task,
@@ -46,7 +46,7 @@ def plan_step(draft: Draft, path: str, phase: int, task: Task, number: int, step
         paired=back.paired,
         checks=draft.on_target(step.check or ()),
         confirm=draft.here(step.confirm or ()),
-        backfill=PlannedBackfill(table=backfill.table, key=backfill.key, batch=backfill.batch) if backfill else None,
+        backfill=_backfill(draft, step),
         lock_timeout=step.lock_timeout or settings.lock_timeout,
         statement_timeout=step.statement_timeout or settings.statement_timeout,
         done_if=query(draft, f"{path}.done_if", step.done_if) if step.done_if else "",
@@ -63,6 +63,15 @@ def plan_step(draft: Draft, path: str, phase: int, task: Task, number: int, step
         wait=step.wait,
         given=_given(step),
     )
+
+
+def _backfill(draft: Draft, step: Step) -> PlannedBackfill | None:
+    given = step.backfill
+    if given is None:
+        return None
+    pace = given.pace.model_copy(update={"goes_on_if": draft.on_target(given.pace.goes_on_if)})
+    back = isinstance(step.undo, UndoBackfill)
+    return PlannedBackfill(table=given.table, key=given.key, batch=given.batch, pace=pace, undo_in_batches=back)
 
 
 def _forward(draft: Draft, path: str, step: Step) -> tuple[list[Script], int]:
@@ -98,6 +107,10 @@ def _way_back(draft: Draft, path: str, step: Step, sources: int) -> _Back:
     if isinstance(step.undo, Program):
         undo = program(draft, f"{path}.undo", step.undo, step.undo.argv)
         return _Back((external_script(draft, undo),), external=undo)
+    if isinstance(step.undo, UndoBackfill):
+        batches, back_sources = scripts(draft, f"{path}.undo.backfill", (step.undo.backfill,))
+        check_batch(draft, f"{path}.undo.backfill", batches, back_sources, back=True)
+        return _Back(tuple(batches))
     if step.run is not None:
         # where and with what the step's own program runs
         line = split_line(step.undo[0]) if len(step.undo) == 1 else step.undo

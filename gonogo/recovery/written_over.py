@@ -13,7 +13,7 @@ What is not seen: what somebody writes between this look and the script.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import psycopg
@@ -102,6 +102,17 @@ class First(NamedTuple):
     snapshot: str
 
 
+class _Named(NamedTuple):
+    """A table that a batch's text names."""
+
+    oid: int
+    table: str
+    columns: Sequence[str]
+    numbers: Sequence[int]
+    #: whether it is the table that the backfill works through, or a part of it
+    of_batch: bool
+
+
 @dataclass
 class OverNotes:
     """Notes, before the scripts of a run, what they may write again of what others wrote."""
@@ -112,6 +123,8 @@ class OverNotes:
     _noted: bool = True
     #: whether somebody else may have written since
     _others: bool = False
+    #: of a backfill, its table as text with what its batches name: they are the same for each of them
+    _tables: dict[tuple[str, str], list[_Named]] = field(default_factory=dict)
 
     def before(self, connection: Connection, text: str, batch: Batch | None, *, notes: bool) -> tuple[WrittenOver, ...] | None:
         """Return what a script that is about to run may write again; None where nobody but the run wrote anything.
@@ -131,7 +144,40 @@ class OverNotes:
         if not self._others:
             row = connection.execute(_BY_OTHERS, [self._first.oldest, self._first.seq, self.run]).fetchone()
             self._others = row is None or bool(row[0])
-        return _written_over(connection, self.run, self._first, overwrites(text), batch) if self._others else None
+        if not self._others:
+            return None
+        if batch is not None and not batch.own_types:
+            return self._by_batch(connection, self._first, overwrites(text), batch)
+        return _written_over(connection, self.run, self._first, overwrites(text), batch)
+
+    def _by_batch(self, connection: Connection, first: First, names: Iterable[str], batch: Batch) -> tuple[WrittenOver, ...]:
+        """Count the rows of a batch that somebody else than the run wrote, in one message: it comes before each of them."""
+        found = []
+        for name in names:
+            if (batch.table, name) not in self._tables:
+                self._tables[batch.table, name] = [
+                    _Named(oid, table, columns, numbers, _is_of(connection, oid, batch.table))
+                    for oid, table, numbers, columns in connection.execute(_TABLES, [full_name(connection, name)]).fetchall()
+                ]
+            for each in self._tables[batch.table, name]:
+                empty = WrittenOver(table=each.oid, name=each.table, rows=UNKNOWN)
+                # what is no part of the table would be read whole for each batch
+                found.append(self._count_batch(connection, first, each, batch, empty) if each.of_batch else empty)
+        return tuple(found)
+
+    def _count_batch(self, connection: Connection, first: First, table: _Named, batch: Batch, empty: WrittenOver) -> WrittenOver:
+        query = written_by_others(self.run, table.table, first.snapshot, _counts(table.columns)) + sql.SQL(" AND ") + batch.where
+        message = sql.SQL("BEGIN READ ONLY;{};{};ROLLBACK").format(sql.SQL(_LIMIT), query)
+        try:
+            cursor = connection.execute(message)
+            while cursor.description is None and cursor.nextset():
+                pass
+            row = cursor.fetchone()
+        except (psycopg.errors.InsufficientPrivilege, psycopg.errors.QueryCanceled):
+            connection.execute("ROLLBACK")
+            return empty
+        rows, *held = row or (0,)
+        return empty.replace(rows=rows, columns={n: count for n, count in zip(table.numbers, held, strict=True) if count})
 
 
 def _written_over(
@@ -176,8 +222,7 @@ def _count(
         # it would be read whole for each batch
         return table.replace(rows=UNKNOWN)
     connection.execute("SAVEPOINT gonogo_over")
-    counts = [sql.SQL("pg_catalog.count(*)"), *(sql.SQL("pg_catalog.count(t.{})").format(sql.Identifier(each)) for each in names)]
-    query = written_by_others(run, table.name, first.snapshot, sql.SQL(", ").join(counts))
+    query = written_by_others(run, table.name, first.snapshot, _counts(names))
     try:
         if batch and batch.own_types:
             find_ours_first(connection)
@@ -188,6 +233,12 @@ def _count(
         connection.execute("ROLLBACK TO SAVEPOINT gonogo_over")
     rows, *held = row or (0,)
     return table.replace(rows=rows, columns={number: count for number, count in zip(numbers, held, strict=True) if count})
+
+
+def _counts(columns: Iterable[str]) -> sql.Composable:
+    """Count all rows, and those that hold a value in each column."""
+    counts = [sql.SQL("pg_catalog.count(t.{})").format(sql.Identifier(each)) for each in columns]
+    return sql.SQL(", ").join([sql.SQL("pg_catalog.count(*)"), *counts])
 
 
 def _is_of(connection: Connection, oid: int, name: str) -> bool:

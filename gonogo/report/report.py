@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -13,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from gonogo.core.engine.budgets import Spent, describe, spent
 from gonogo.core.engine.events import (
+    BackfillPaced,
     BackupProved,
     BatchDone,
     Body,
@@ -227,7 +229,35 @@ def _backfills(plan: Plan, events: Sequence[Event]) -> list[dict[str, Any]]:
         if batches:
             total = sum(body.rows for _, body in batches)
             seconds = max((batches[-1][0].at - batches[0][0].began).total_seconds(), 0.001)
-            rows.append({"step": step.name, "rows": total, "batches": len(batches), "per_second": round(total / seconds)})
+            stops = sum(isinstance(e.body, BackfillPaced) and e.body.step == number and e.body.stopped for e in events)
+            row = {
+                "step": step.name,
+                "rows": total,
+                "batches": len(batches),
+                "per_second": round(total / seconds),
+                "stops": stops,
+            }
+            rows.append({**row, "paces": _paces(batches)})
+    return rows
+
+
+def _paces(batches: Sequence[tuple[Event, BatchDone]]) -> list[dict[str, str]]:
+    """Return what was seen beside a backfill, each as a line: its pace, reading one row, and the slowest standby."""
+    speeds = [body.rows / max((event.at - before.at).total_seconds(), 0.001) for (before, _), (event, body) in pairwise(batches)]
+    reads = [body.read for _, body in batches]
+    lags = [body.lag for _, body in batches]
+    before = next((body.idle for _, body in batches if body.idle is not None), None)
+    rows = []
+    if speeds:
+        rows.append({"what": "rows/s", "line": sparkline(speeds), "most": f"{max(speeds):,.0f}", "before": ""})
+    for what, seconds, was in (
+        ("a small call (p95)", reads, before),
+        ("the slowest standby is behind", lags, None),
+    ):
+        known = [value for value in seconds if value is not None]
+        if known:
+            was_before = say_duration(was) if was is not None else ""
+            rows.append({"what": what, "line": sparkline(seconds), "most": say_duration(max(known)), "before": was_before})
     return rows
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
-from gonogo.core.engine.events import BatchDone, Event
+from gonogo.core.engine.events import BatchDone, Event, UndoBatchDone
 from gonogo.core.plan.plan import PlannedStep
 from gonogo.errors import ScriptFailed
 from gonogo.postgres.connection import Connection, find_ours_first, full_name, transaction
@@ -18,6 +18,24 @@ from gonogo.recovery.written_over import Batch
 from gonogo.run.session import Session
 
 _MARK = re.compile(r"gonogo\.batch\('((?:[^']|'')*)'\)")
+_UNCHANGED = re.compile(r"gonogo\.unchanged\('((?:[^']|'')*)'\)")
+#: the newest batch that was not taken back, with the transaction that wrote it and the key that the one before ended with; those
+#: before the step was undone once are not of this time
+_BATCHES = """
+SELECT b.seq, b.xmin::text, b.body->'upto', (
+  SELECT p.body->'upto' FROM gonogo.event p
+  WHERE p.run = b.run AND p.kind = 'batch done' AND p.seq < b.seq AND p.seq > %(since)s AND (p.body->>'step')::int = %(step)s
+  ORDER BY p.seq DESC LIMIT 1)
+FROM gonogo.event b
+WHERE b.run = %(run)s AND b.kind = 'batch done' AND (b.body->>'step')::int = %(step)s AND b.seq > %(since)s
+  AND (%(before)s = 0 OR b.seq < %(before)s)
+ORDER BY b.seq DESC LIMIT 1
+"""
+_UNDONE_BEFORE = """
+SELECT coalesce(pg_catalog.max(seq), 0) FROM gonogo.event
+WHERE run = %(run)s AND (kind = 'backup restored' AND (body->>'step')::int <= %(step)s
+  OR kind = 'undo done' AND (body->>'step')::int = %(step)s AND (body->>'last')::bool)
+"""
 _COLUMNS = f"""
 SELECT a.attname, {BASE_TYPE}, a.attnotnull
 FROM pg_catalog.pg_attribute a
@@ -147,9 +165,39 @@ def rematches_own_rows(connection: Connection, keys: Keyset, done: int, size: in
     return done > 2 * (int(row[0]) if row else 0) + 100 * size
 
 
-def fill_in(text: str, keys: Keyset, after: Sequence[str] | None, upto: Sequence[str]) -> str:
-    """Put a batch's condition where the template marked it."""
-    return _MARK.sub(lambda m: keys.between(after, upto, m.group(1).replace("''", "'")).as_string(None), text)
+def fill_in(text: str, keys: Keyset, after: Sequence[str] | None, upto: Sequence[str], *, written_by: str = "") -> str:
+    """Put a batch's condition where the template marked it.
+
+    Args:
+        text: the template of the batch.
+        keys: the table.
+        after: the key that the batch before it ended with.
+        upto: the key that it ends with.
+        written_by: the transaction that wrote the rows which nobody changed since, where the template marks those.
+    """
+    text = _MARK.sub(lambda m: keys.between(after, upto, m.group(1).replace("''", "'")).as_string(None), text)
+    return _UNCHANGED.sub(lambda m: _unchanged(m.group(1).replace("''", "'"), written_by), text)
+
+
+def _unchanged(alias: str, written_by: str) -> str:
+    column = sql.Identifier(alias, "xmin") if alias else sql.Identifier("xmin")
+    same = "({} OPERATOR(pg_catalog.=) {}::pg_catalog.xid)"
+    return sql.SQL(same).format(column, sql.Literal(written_by)).as_string(None)
+
+
+def probe(connection: Connection, keys: Keyset) -> sql.Composed | None:
+    """Return a query that reads one row by its key and commits; None where there is none, or its type is somebody's own."""
+    if keys.own_types:
+        return None
+    texts = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(c)) for c in keys.columns)
+    # some way into it: the first rows may lie beside dead ones
+    some = sql.SQL("SELECT {} FROM {} LIMIT 1 OFFSET {}").format(texts, keys.table, sql.Literal(min(100, keys.estimate // 2)))
+    row = connection.execute(some).fetchone()
+    if row is None:
+        return None
+    # with a transaction of its own to commit, as whoever writes has; it changes nothing
+    asked = "SELECT pg_catalog.pg_current_xact_id() FROM {} WHERE {} = {}"
+    return sql.SQL(asked).format(keys.table, keys.row(), keys.values([str(v) for v in row]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,9 +213,9 @@ class TableBatches:
         """About how many rows it has; 0 where nobody knows."""
         return self.keys.estimate
 
-    def run_next(self, number: int, after: Sequence[str] | None, body: BatchDone) -> Event | None:
+    def run_next(self, number: int, after: Sequence[str] | None, body: BatchDone, size: int) -> Event | None:
         """Run the next batch together with its event; None when nothing is left."""
-        found = next_batch(self.session.connection, self.keys, after, _rows_of(self.step))
+        found = next_batch(self.session.connection, self.keys, after, size)
         if found is None:
             return None
         rows, upto = found
@@ -177,6 +225,23 @@ class TableBatches:
         table, where = self.keys.table.as_string(None), self.keys.between(after, upto, "t")
         batch = Batch(table, where, self.keys.own_types)
         return self.session.run_script(self.step, script, done, text=text, batch=batch)
+
+    def undo_next(self, before: int, body: UndoBatchDone) -> Event | None:
+        """Take the newest batch back that is not, together with its event; None when nothing is left."""
+        session, number = self.session, body.step
+        named = {"run": session.run, "step": number, "before": before}
+        row = session.connection.execute(_UNDONE_BEFORE, named).fetchone()
+        found = session.connection.execute(_BATCHES, {**named, "since": row[0] if row else 0}).fetchone()
+        if found is None:
+            return None
+        seq, written_by, upto, after = found
+        script = (self.step.undo or ())[0]
+        text = fill_in(session.texts[script.sha256], self.keys, after, upto, written_by=written_by)
+        return session.run_script(self.step, script, body.replace(batch=seq), text=text, counts_rows=True)
+
+    def vacuum(self) -> None:
+        """Run VACUUM on the table."""
+        self.session.vacuum(self.keys.table)
 
     def rematches_own_rows(self, done: int) -> bool:
         """Say whether more than twice the table was done."""

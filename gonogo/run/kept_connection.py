@@ -179,7 +179,7 @@ class KeptConnection:
                 clock.sleep(0.5)
         require_same(identify(self.connection), self.plan.identity)
         fence.require_mine(self.connection, self.run, self.epoch)
-        fence.end_holder(self.connection)
+        fence.end_holder(self.connection, epoch=self.epoch)
         fence.reclaim(self.connection, self.run, self.epoch)
 
     def append(self, body: Body) -> Event:

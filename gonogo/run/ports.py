@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -18,8 +19,10 @@ from gonogo.core.engine.events import (
     Rehearsed,
     StepLoss,
     SwitchDone,
+    UndoBatchDone,
     UndoDone,
 )
+from gonogo.core.engine.pace import Look
 from gonogo.core.engine.state import State
 from gonogo.core.engine.verdict import Measurement
 from gonogo.core.model.check_kinds import Http, Program
@@ -82,17 +85,46 @@ class Batches(Protocol):
     def estimate(self) -> int:
         """About how many rows it has; 0 where nobody knows."""
 
-    def run_next(self, number: int, after: Sequence[str] | None, body: BatchDone) -> Event | None:
+    def run_next(self, number: int, after: Sequence[str] | None, body: BatchDone, size: int) -> Event | None:
         """Run the next batch together with its event; None when nothing is left.
 
         Args:
             number: its number in this process.
             after: the key that the batch before it ended with.
             body: what its event says beside its key and its rows.
+            size: how many rows it takes at most.
         """
+
+    def undo_next(self, before: int, body: UndoBatchDone) -> Event | None:
+        """Take the newest batch back that is not, together with its event; None when nothing is left.
+
+        Args:
+            before: the event of the batch that was taken back last; 0 where none was.
+            body: what its event says beside its batch and its rows.
+        """
+
+    def vacuum(self) -> None:
+        """Run VACUUM on the table."""
 
     def rematches_own_rows(self, done: int) -> bool:
         """Say whether more than twice the table was done: the batches then change their own key."""
+
+
+class BesideBackfill(Protocol):
+    """What looks beside a backfill while it works."""
+
+    @property
+    def looks(self) -> bool:
+        """Whether there is anything to see, and so a pace to find."""
+
+    def look(self) -> Look:
+        """Return what was seen last."""
+
+    def working(self) -> AbstractContextManager[None]:
+        """Note that a batch runs while it is open."""
+
+    def close(self) -> None:
+        """End it."""
 
 
 class Answer(Protocol):
@@ -165,6 +197,14 @@ class Target(Protocol):
 
         Raises:
             ScriptFailed: there is no such table, or no key without NULLs.
+        """
+
+    def beside(self, step: PlannedStep, baseline: Mapping[str, Measurement]) -> BesideBackfill:
+        """Begin to look beside a backfill.
+
+        Args:
+            step: the backfill.
+            baseline: what its checks compare with.
         """
 
     def oldest_running(self) -> str:

@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 import psycopg
+from psycopg.sql import SQL, Composable
 from tenacity import RetryCallState, Retrying, retry_if_exception
 
 from gonogo import clock
@@ -79,6 +80,7 @@ class Session(KeptConnection):
         text: str | None = None,
         guard: str = "",
         batch: Batch | None = None,
+        counts_rows: bool = False,
     ) -> Event:
         """Run a transactional script together with its event.
 
@@ -89,6 +91,7 @@ class Session(KeptConnection):
             text: the SQL, where it is not the script's own (a batch).
             guard: SQL that goes before it in the same transaction.
             batch: the rows that it works through, where it is one.
+            counts_rows: whether its event says how many rows it changed.
 
         Raises:
             ScriptFailed: the server refused it; nothing of it stayed.
@@ -111,6 +114,9 @@ class Session(KeptConnection):
                     rows, _ = _answers(self.connection.execute(f"{message}{FIND_OURS}".encode()))
                     done = done.replace(over=all_written_over(self.connection, over))
                     message = ""
+                elif counts_rows:
+                    rows, _ = _answers(self.connection.execute(f"{message}{FIND_OURS}".encode()))
+                    done, message = done.replace(rows=rows), ""
                 cursor = self.connection.execute(f"{message}{self._suffix(script, done, commits=not counts)}".encode())
                 more, answer = _answers(cursor)
                 if counts:
@@ -217,6 +223,16 @@ class Session(KeptConnection):
         if step.statement_timeout != self.plan.sql.statement_timeout:
             limits += f"SET LOCAL statement_timeout={milliseconds(step.statement_timeout)};"
         return limits
+
+    def vacuum(self, table: Composable) -> None:
+        """Run VACUUM on a table, as far as the watch lets it; what goes wrong with it is told and stops nothing."""
+        try:
+            with self.cancellable():
+                self.connection.execute(SQL("VACUUM {}").format(table))
+        except psycopg.Error as error:
+            if self.lost(error) or self.was_stopped(error):
+                raise
+            self.say(f"VACUUM: {str(error).splitlines()[0]}")
 
     def _with_waits(self, body: Body, script: Script) -> Body:
         """Return the body of an event with what its script met before this try."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -14,8 +14,9 @@ from checks.measure import measure
 from gonogo import clock
 from gonogo.core.engine.events import BackupProved, BackupRestored, Body, Event, StepLoss, SwitchDone, UndoDone
 from gonogo.core.engine.state import State
-from gonogo.core.engine.verdict import Measurement
+from gonogo.core.engine.verdict import Measurement, Verdict, judge_all
 from gonogo.core.model.check_kinds import Http, Program
+from gonogo.core.model.step import Pace
 from gonogo.core.plan.fingerprint import FORM, Fingerprint
 from gonogo.core.plan.plan import PlannedStep, Script
 from gonogo.errors import Refused, RestoreFailed, ScriptFailed, StepError, Unreachable
@@ -29,14 +30,17 @@ from gonogo.postgres.fingerprint import fingerprint
 from gonogo.postgres.server_clock import ServerClock
 from gonogo.recovery import data_loss, dump, manifest, restore
 from gonogo.run import non_transactional
-from gonogo.run.backfill import TableBatches, keyset
+from gonogo.run.backfill import TableBatches, keyset, probe
+from gonogo.run.beside import Beside, NotLooking
 from gonogo.run.losses import LossMeter
-from gonogo.run.ports import Batches
+from gonogo.run.ports import Batches, BesideBackfill
 from gonogo.run.session import Session
 from gonogo.sql.privileges import missing
 
 #: the seconds for which a check is asked again where its connection is cut off, as a server that restarts does
 _PATIENCE = 60.0
+#: a backfill of so many batches or fewer is over before a probe beside it says anything
+_FEW = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +112,28 @@ class PostgresTarget:
     def batches(self, step: PlannedStep) -> Batches:
         """Return the table that a backfill works through."""
         return TableBatches(session=self.session, step=step, keys=keyset(self.session.connection, step))
+
+    def beside(self, step: PlannedStep, baseline: Mapping[str, Measurement]) -> BesideBackfill:
+        """Begin to look beside a backfill."""
+        pace = step.backfill.pace if step.backfill else Pace(mode="flat out")
+        if self.session.database.copy_of or (pace.mode == "flat out" and pace.vacuum_at is None):
+            return NotLooking()
+        session, keys = self.session, keyset(self.session.connection, step)
+        environment = self.environment()
+
+        def ask(connection: Connection, name: str) -> str:
+            check = session.plan.checks[name]
+            measured = measure(session.plan, name, environment, connection, baseline.get(name))
+            judged = judge_all(check.expectations, check.breach, measured, baseline.get(name), at_least=check.least)
+            return "" if judged.verdict is Verdict.PASS else f"{name}: {judged.sentence}"
+
+        # a few batches are over before a probe says anything
+        few = step.backfill is None or keys.estimate <= _FEW * step.backfill.batch
+        probes = None if few else probe(session.connection, keys)
+        looking = Beside(session.database, session.name, pace, keys.table.as_string(None), probes, ask)
+        looking.start()
+        looking.wait_for_first(_PATIENCE)
+        return looking
 
     def oldest_running(self) -> str:
         """Return a snapshot that shows only what had committed before any transaction that runs now began to write."""

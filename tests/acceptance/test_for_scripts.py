@@ -95,7 +95,7 @@ def commands() -> list[tuple[str, ...]]:
 def test_what_is_wrong_is_json_too_and_prose_beside_it(desk: Desk, command: tuple[str, ...]) -> None:
     if command == ("people", "list"):
         pytest.skip("it has nothing that could be wrong")
-    more = {"confirm": ["item"], "init": [], "rehearse": []}.get(command[-1], [])
+    more = {"confirm": ["item"], "pace": ["slower"], "init": [], "rehearse": []}.get(command[-1], [])
     if command == ("init",):
         desk("init", ".")
         done = desk("init", ".", "--json")

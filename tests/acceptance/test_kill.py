@@ -119,7 +119,7 @@ def without_probes(project: Path) -> None:
         ("watch: [consume_latency, function_failures, credits_lost, pools_drift]", "watch: []"),
         ("baseline: [consume_latency, credits_missing, orphans]", "baseline: [credits_missing, orphans]"),
         ("step: refusals, check: [refused_by_pool]", "step: refusals, check: [constraints_valid]"),
-        ("lock_timeout: 2s", "lock_timeout: 60s"),
+        ("sql: {statement_timeout: 10m}", "sql: {lock_timeout: 60s, statement_timeout: 10m}"),
         ("budgets: {downtime: 5s}", "budgets: {downtime: 5m}"),
     ):
         assert theirs in source

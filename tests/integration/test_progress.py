@@ -28,7 +28,9 @@ targets: {db: {database: $TEST_URL}}
 phases:
   - phase: fill
     tasks:
-      - {task: fill, takes: 1m, steps: [{backfill: {table: orders, sql: fill.sql.j2, batch: 100}, undo: nothing}]}
+      - task: fill
+        takes: 1m
+        steps: [{backfill: {table: orders, sql: fill.sql.j2, batch: 100, pace: {mode: flat out}}, undo: nothing}]
 """
 FILL = "UPDATE orders AS o SET total = 1 WHERE {{ batch_of('o') }};\n"
 #: ten batches, each of which takes a moment

@@ -38,6 +38,8 @@ _PLAIN: Mapping[str, Any] = {
     "steps": (),
     "levels": (),
     "each_step": True,
+    "stopped": True,
+    "batch": 1,
 }
 
 

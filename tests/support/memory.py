@@ -24,6 +24,7 @@ from gonogo.core.engine.events import (
     ScriptDone,
     StepLoss,
     SwitchDone,
+    UndoBatchDone,
     UndoDone,
     read_body,
     write_body,
@@ -35,6 +36,7 @@ from gonogo.core.plan.fingerprint import FORM, Fingerprint
 from gonogo.core.plan.plan import Plan, PlannedStep, Script
 from gonogo.errors import Fenced, LedgerWentBack, Refused, RestoreFailed, RowsWritten, ScriptFailed
 from gonogo.recovery.manifest import BackupFailed
+from gonogo.run.beside import NotLooking
 from support.plans import START
 
 Choose = Callable[[Sequence[str]], str]
@@ -268,6 +270,10 @@ class MemoryTarget:
     def answers_yes(self, query: str) -> bool | None:
         raise AssertionError(f"these plans have no such query: {query}")
 
+    def beside(self, step: PlannedStep, baseline: Mapping[str, Measurement]) -> NotLooking:
+        del step, baseline
+        return NotLooking()
+
     def batches(self, step: PlannedStep) -> MemoryBatches:
         return MemoryBatches(target=self, step=step)
 
@@ -398,8 +404,8 @@ class MemoryBatches:
     def estimate(self) -> int:
         return 100
 
-    def run_next(self, number: int, after: Sequence[str] | None, body: BatchDone) -> Event | None:
-        del number, after
+    def run_next(self, number: int, after: Sequence[str] | None, body: BatchDone, size: int) -> Event | None:
+        del number, after, size
         target = self.target
         outcome = target.choose(("done", "batch", "batch", "failed", "lost"))
         if outcome == "done":
@@ -411,6 +417,36 @@ class MemoryBatches:
         done = sum(1 for step, _ in target.effects if step == body.step)
         target._happens(body.step, f"batch {done}")
         return target.ledger.append(body.replace(upto=(str(done),), rows=10))
+
+    def undo_next(self, before: int, body: UndoBatchDone) -> Event | None:
+        target, number = self.target, body.step
+        events = target.ledger.read()
+        since = max((event.seq for event in events if self._ends(event.body)), default=0)
+        batches = [e for e in events if isinstance(e.body, BatchDone) and e.body.step == number and e.seq > since]
+        left = [event for event in batches if not before or event.seq < before]
+        there = [effect for effect in target.effects if effect[0] == number]
+        assert len(left) == len(there), f"{len(left)} batches of step {number} are to be undone, and {len(there)} are there"
+        if not left:
+            return None
+        outcome = target.choose(("batch", "failed", "lost"))
+        if outcome == "failed":
+            raise ScriptFailed("no")
+        if outcome == "lost":
+            raise Lost
+        del target.effects[there[-1]]
+        return target.ledger.append(body.replace(batch=left[-1].seq))
+
+    def _ends(self, body: Body) -> bool:
+        """Say whether what a batch did before an event is not there any more."""
+        undone = isinstance(body, UndoDone) and body.step == self.step_number and body.last
+        return undone or (isinstance(body, BackupRestored) and body.step <= self.step_number)
+
+    @property
+    def step_number(self) -> int:
+        return self.target.plan.steps.index(self.step)
+
+    def vacuum(self) -> None:
+        """There is nothing to vacuum."""
 
     def rematches_own_rows(self, done: int) -> bool:
         del done

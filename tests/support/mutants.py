@@ -53,7 +53,7 @@ MUTANTS = {
     ),
     "the old backend is not ended": Mutant(
         "gonogo/run/kept_connection.py",
-        "        fence.end_holder(self.connection)\n",
+        "        fence.end_holder(self.connection, epoch=self.epoch)\n",
         "",
         _protocol("ended_and_not_waited"),
     ),
@@ -188,6 +188,36 @@ MUTANTS = {
         "done = done.replace(over=all_written_over(self.connection, over))",
         "pass",
         ("tests/integration/test_written_over.py", "-k", "15 and type"),
+    ),
+    "a backfill does not rest, however slow the calls beside it": Mutant(
+        "gonogo/core/engine/pace.py",
+        "(_SLOWER if look.read > allowed else _FASTER)",
+        "_FASTER",
+        ("tests/unit/test_pace.py",),
+    ),
+    "a backfill stops for nothing": Mutant(
+        "gonogo/run/steps/backfill.py",
+        "            if not why:\n                return",
+        "            return",
+        ("tests/acceptance/test_backfill.py", "-k", "stops_while_a_check"),
+    ),
+    "an undo in batches takes back what somebody changed since": Mutant(
+        "gonogo/run/backfill.py",
+        'same = "({} OPERATOR(pg_catalog.=) {}::pg_catalog.xid)"',
+        'same = "({} OPERATOR(pg_catalog.=) {}::pg_catalog.xid OR true)"',
+        ("tests/acceptance/test_backfill.py", "-k", "every_row and 18"),
+    ),
+    "an undo in batches begins again after a crash": Mutant(
+        "gonogo/core/engine/evolve.py",
+        "return changed(state, rollback=changed(state.rollback, undo_batch=body.batch))",
+        "return state",
+        ("tests/acceptance/test_backfill.py", "-k", "was_killed"),
+    ),
+    "whoever is paused is not heard": Mutant(
+        "gonogo/core/engine/pace.py",
+        "        if work.paused:",
+        "        if False:",
+        ("tests/unit/test_pace.py",),
     ),
     "a script rests no longer than it waited": Mutant(
         "gonogo/run/lock_patience.py",

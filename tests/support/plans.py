@@ -41,6 +41,7 @@ class AStep:
     undo: tuple[Script, ...] | None = ()
     paired: bool = False
     boxes: tuple[str, ...] = ()
+    in_batches: bool = False
     destroys: tuple[str, ...] = ()
 
 
@@ -51,8 +52,8 @@ def sql(
     return AStep(scripts=forward, undo=None if undo is None else tuple(undo), paired=paired)
 
 
-def backfill(undo: Sequence[Script] | None = (script(),)) -> AStep:
-    return AStep(kind="backfill", scripts=(script(),), undo=None if undo is None else tuple(undo))
+def backfill(undo: Sequence[Script] | None = (script(),), *, in_batches: bool = False) -> AStep:
+    return AStep(kind="backfill", scripts=(script(),), undo=None if undo is None else tuple(undo), in_batches=in_batches)
 
 
 def check() -> AStep:
@@ -155,7 +156,9 @@ def plan(
                         paired=a_step.paired,
                         checks=(CHECK,) if a_step.kind == "check" else (),
                         confirm=boxes.make(a_step.boxes),
-                        backfill=PlannedBackfill(table="t") if a_step.kind == "backfill" else None,
+                        backfill=PlannedBackfill(table="t", undo_in_batches=a_step.in_batches)
+                        if a_step.kind == "backfill"
+                        else None,
                         destroys=a_step.destroys,
                         lock_timeout=timedelta(seconds=2),
                         statement_timeout=timedelta(minutes=1),

@@ -76,6 +76,8 @@ class PlanMaker:
         has_undo = self.one("yes", "yes", "yes", "nothing", "none")
         no_undo = () if has_undo == "nothing" else None
         if kind == "backfill":
+            if has_undo == "yes" and self.one("script", "batches") == "batches":
+                return backfill((script(),), in_batches=True)
             return backfill(self.sources(self.one(1, 2)) if has_undo == "yes" else no_undo)
         forward = self.sources(self.one(1, 2, 3))
         return self.with_undo(forward) if has_undo == "yes" else AStep(scripts=forward, undo=no_undo)

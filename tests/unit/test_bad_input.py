@@ -366,7 +366,8 @@ TEMPLATES: Mapping[str, tuple[str | bytes, str]] = {
     "comments only": ("-- later\n/* or never */ ;\n", f"{PLACE}: holds no SQL"),
     "an index without a name": ("SELECT 1;\nCREATE INDEX CONCURRENTLY ON t (a);", f"{PLACE}:2: name the index"),
     "a setting that would not last": ("SET work_mem = '1GB';\nVACUUM t;", f"{PLACE}:1: SET in a script that runs statement by statement"),
-    "a batch where there is none": ("UPDATE t SET a = 1 WHERE {{ batch }};", "steps[0].sql: {{ batch }} has a meaning in the template of a backfill only"),
+    "a batch where there is none": ("UPDATE t SET a = 1 WHERE {{ batch }};", "steps[0].sql: {{ batch }} and {{ unchanged }} have a meaning in the templates of a backfill only"),
+    "a mark of an undo where there is none": ("UPDATE t SET a = 1 WHERE {{ unchanged }};", "steps[0].sql: {{ batch }} and {{ unchanged }} have a meaning in the templates of a backfill only"),
     "an expression as deep as a well": ("SELECT 1;\nSELECT " + "||".join(["'a'"] * 60) + ";", f"{PLACE}:2: an expression is nested deeper than can be read"),
 }  # fmt: skip
 
@@ -464,7 +465,9 @@ def test_a_backfill_has_one_template(tmp_path: Path) -> None:
 def test_an_undo_has_no_batches(tmp_path: Path) -> None:
     made = project(tmp_path).runbook(RUNBOOK.replace("undo: nothing", "undo: u.sql.j2"))
     made.template("UPDATE t SET a = NULL WHERE {{ batch }}", "u.sql.j2")
-    assert "steps[0].undo: {{ batch }} has a meaning in the template of a backfill only" in said(refused(made), made)
+    assert "steps[0].undo: {{ batch }} and {{ unchanged }} have a meaning in the templates of a backfill only" in said(
+        refused(made), made
+    )
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def steps(draw: st.DrawFn) -> AStep:
     has_undo = draw(st.sampled_from(("yes", "yes", "yes", "nothing", "none")))
     if kind == "backfill":
         undo = draw(sources(draw(st.integers(1, 2)))) if has_undo == "yes" else () if has_undo == "nothing" else None
-        return backfill(undo)
+        return backfill((script(),), in_batches=True) if undo and draw(st.booleans()) else backfill(undo)
     forward = draw(sources(draw(st.integers(1, 3))))
     destroys = draw(st.sampled_from(((), (), ("t",))))
     if has_undo != "yes":

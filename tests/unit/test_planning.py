@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from support.prepared import prepare
 
+from gonogo.core.model.step import Pace
 from gonogo.core.plan.plan import PlannedBackfill, PlannedStep
 from gonogo.planning.load import check_runbook, load_runbook
 from gonogo.planning.open import OpenedRunbook
@@ -40,6 +41,7 @@ FILES = {
     "index.sql": "CREATE TABLE x (a int);\n\n-- now\nCREATE INDEX CONCURRENTLY i ON x (a);\nANALYZE x;",
     "set.sql": "SET LOCAL work_mem = '1GB'; UPDATE t SET a = 1",
     "batch.sql.j2": "UPDATE t SET a = 1 WHERE {{ batch }}",
+    "unbatch.sql.j2": "UPDATE t SET a = NULL WHERE {{ batch }} AND {{ unchanged }}",
 }
 
 
@@ -132,7 +134,19 @@ def test_a_step_is_named_by_its_task_and_its_own_name_or_number(tmp_path: Path) 
 def test_a_backfill_is_one_unit_whatever_its_template_has(tmp_path: Path) -> None:
     step = step_of(tmp_path, "{backfill: {table: t, sql: batch.sql.j2, batch: 7, key: [a, b]}, undo: nothing}")
     assert (step.kind, step.units) == ("backfill", 1)
-    assert step.backfill == PlannedBackfill(table="t", key=("a", "b"), batch=7)
+    assert step.backfill == PlannedBackfill(table="t", key=("a", "b"), batch=7, pace=Pace())
+
+
+def test_a_backfill_that_an_older_gonogo_planned_goes_flat_out() -> None:
+    assert PlannedBackfill.model_validate({"table": "t"}).pace.mode == "flat out"
+
+
+def test_the_undo_of_a_backfill_in_batches_is_planned_as_such(tmp_path: Path) -> None:
+    step = step_of(tmp_path, "{backfill: {table: t, sql: batch.sql.j2}, undo: {backfill: unbatch.sql.j2}}")
+    assert step.backfill is not None
+    assert step.backfill.undo_in_batches
+    assert step.undo is not None
+    assert [script.source for script in step.undo] == ["example/unbatch.sql.j2"]
 
 
 # warnings

@@ -221,8 +221,12 @@ def _next_undo(plan: Plan, state: State) -> Command:
 
 
 def counts_loss(step: PlannedStep) -> bool:
-    """Return whether the undo of a step can destroy rows of the database: whether it is SQL."""
-    return bool(step.undo) and step.undo_external is None
+    """Return whether the undo of a step can destroy rows of the database: whether it is SQL.
+
+    One in batches takes back only what nobody changed since.
+    """
+    in_batches = step.backfill is not None and step.backfill.undo_in_batches
+    return bool(step.undo) and step.undo_external is None and not in_batches
 
 
 def steps_to_undo(plan: Plan, state: State) -> Iterator[int]:

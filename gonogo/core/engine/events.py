@@ -43,6 +43,7 @@ class Kind(StrEnum):
     DONE = "script done"
     NOT_DONE = "script not done"
     BATCH = "batch done"
+    PACED = "backfill paced"
     FAILED = "step failed"
     WORK_DONE = "work done"
     VERIFIED = "verified"
@@ -55,6 +56,7 @@ class Kind(StrEnum):
     HELD = "held"
     LOSS_COUNTED = "loss counted"
     UNDO_STARTED = "undo started"
+    UNDO_BATCH = "undo batch done"
     UNDONE = "undo done"
     UNDO_FAILED = "undo failed"
     SWITCHED = "switch done"
@@ -72,6 +74,7 @@ class Kind(StrEnum):
     ALERT = "alert raised"
     CLEARED = "alert cleared"
     HOLD = "hold"
+    PACE = "pace"
     RESUME = "resume"
     ABORT = "abort"
     ROLL_BACK = "roll back"
@@ -359,6 +362,20 @@ class HoldAsked(Body):
     kind = Kind.HOLD
 
 
+#: what people may say of a backfill's pace; or a number of rows a second
+PACES = ("slower", "faster", "pause", "go on", "as planned")
+
+
+class PaceAsked(Body):
+    """A person changes the pace of the backfill under way."""
+
+    kind = Kind.PACE
+    #: one of `PACES`, or nothing where rows are named
+    says: str = ""
+    #: how many rows a second at most
+    rows: Annotated[int, Field(ge=0, le=10**12)] = 0
+
+
 class Accepting(Body):
     """What a person says who may accept a data loss with it; on a protected target it is signed then."""
 
@@ -479,6 +496,22 @@ class BatchDone(Waited):
     down: str = ""
     since: str = ""
     over: tuple[WrittenOver, ...] = ()
+    #: the 95th percentile of a small call beside it, in seconds: while it rested, and of all; and how
+    #: many seconds the slowest standby was behind
+    idle: Seconds | None = None
+    read: Seconds | None = None
+    lag: Seconds | None = None
+
+
+class BackfillPaced(Body):
+    """A backfill stopped by itself, or goes on; `why` says what it saw."""
+
+    kind = Kind.PACED
+    step: int
+    #: whether it stopped; else it goes on
+    stopped: bool
+    #: whether the table was vacuumed meanwhile
+    vacuumed: bool = False
 
 
 class StepFailed(Body):
@@ -648,6 +681,17 @@ class UndoStarted(Body):
     step: int
     script: int = 0
     last: bool = False
+    down: str = ""
+
+
+class UndoBatchDone(Waited):
+    """The undo of one batch of a backfill committed."""
+
+    kind = Kind.UNDO_BATCH
+    step: int
+    #: the event of the batch, and how many rows were taken back: those of it that nobody changed since
+    batch: int
+    rows: int = 0
     down: str = ""
 
 

@@ -179,6 +179,29 @@ def _held(state: State, event: Event, body: Body) -> State:
     return made
 
 
+@_changes(events.PaceAsked)
+def _pace_asked(state: State, event: Event, body: events.PaceAsked) -> State:
+    work = state.work
+    match body.says:
+        case "slower" | "faster":
+            speed = work.speed * (0.5 if body.says == "slower" else 2.0)
+            work = changed(work, speed=min(4.0, max(0.01, speed)), paused="")
+        case "pause":
+            work = changed(work, paused=event.actor)
+        case "go on":
+            work = changed(work, paused="")
+        case "as planned":
+            work = changed(work, speed=1.0, most_rows=0, paused="")
+        case _:
+            work = changed(work, most_rows=body.rows, paused="")
+    return changed(state, work=work)
+
+
+@_changes(events.BackfillPaced)
+def _backfill_paced(state: State, _: Event, body: events.BackfillPaced) -> State:
+    return changed(state, work=changed(state.work, stopped=body.why if body.stopped else ""))
+
+
 @_changes(events.ResumeAsked)
 def _resumed(state: State, event: Event, body: events.ResumeAsked) -> State:
     held_for = event.at - state.held_at if state.held and state.held_at else timedelta(0)
@@ -377,7 +400,8 @@ def _not_done(state: State, _: Event, body: events.ScriptNotDone) -> State:
 def _batch(state: State, event: Event, body: events.BatchDone) -> State:
     # an estimate that another process made may be smaller: what is done never becomes less by it
     rows, of = state.work.rows + body.rows, max(state.work.of, body.of)
-    work = changed(state.work, cursor=body.upto, rows=rows, of=of, pace=backfill_pace(body) or state.work.pace, paced_at=event.at)
+    pace = backfill_pace(body) or state.work.pace
+    work = changed(state.work, cursor=body.upto, rows=rows, of=of, pace=pace, paced_at=event.at, stopped="")
     return changed(state, changed=True, work=work)
 
 
@@ -423,7 +447,7 @@ def _switched(state: State, _: Event, body: events.SwitchDone) -> State:
 def _undone_to(state: State, step: int) -> State:
     """Note that everything from a step on is undone."""
     work = WorkState(step=step, attempt=state.work.attempt, in_doubt_seq=state.work.in_doubt_seq)
-    return changed(state, work=work, rollback=changed(state.rollback, undo=0, undo_started=False, undo_attempt=0))
+    return changed(state, work=work, rollback=changed(state.rollback, undo=0, undo_started=False, undo_attempt=0, undo_batch=0))
 
 
 @_changes(events.BackupRestored)
@@ -441,6 +465,11 @@ def _undo_started(state: State, event: Event, body: events.UndoStarted) -> State
     # what a service was asked before is asked again under the same key
     rollback = changed(state.rollback, undo_started=True, undo_attempt=state.rollback.undo_attempt or event.seq)
     return changed(state, rollback=rollback, lost=_without(state.lost, body.step))
+
+
+@_changes(events.UndoBatchDone)
+def _undo_batch(state: State, _: Event, body: events.UndoBatchDone) -> State:
+    return changed(state, rollback=changed(state.rollback, undo_batch=body.batch))
 
 
 @_changes(events.UndoDone)

@@ -85,6 +85,7 @@ EDGES: tuple[Edge, ...] = (
     Edge(_S.WORKING, _K.DONE, _S.WORKING, "a script committed, together with this event"),
     Edge(_S.WORKING, _K.NOT_DONE, _S.WORKING, "a script in doubt is found not to have happened"),
     Edge(_S.WORKING, _K.BATCH, _S.WORKING, "a batch of a backfill committed, together with its cursor"),
+    Edge(_S.WORKING, _K.PACED, _S.WORKING, "a backfill stops by itself, so that the application does not notice it, or goes on"),
     Edge(_S.WORKING, _K.FAILED, _S.ROLLING_BACK, "a step failed, and its phase says roll back (the default)"),
     Edge(_S.WORKING, _K.WORK_DONE, _S.VERIFYING, "every step of the phase is done"),
     Edge(_S.WORKING, _K.TRIPPED, _S.ROLLING_BACK, "the watch tripped"),
@@ -121,6 +122,8 @@ EDGES: tuple[Edge, ...] = (
     Edge(_S.PROVING, _K.ROLL_BACK, _S.ROLLING_BACK, "the proof failed, and a person rolls back by another level"),
     Edge(_S.ROLLED_BACK, _K.ROLL_BACK, _S.ROLLING_BACK, "what the run did is still there, and a person rolls back further"),
     Edge(_S.ROLLING_BACK, _K.UNDO_STARTED, _S.ROLLING_BACK, "an undo that cannot be transactional is about to run"),
+    Edge(_S.ROLLING_BACK, _K.UNDO_BATCH, _S.ROLLING_BACK, "the undo of one batch of a backfill committed"),
+    Edge(_S.ROLLING_BACK, _K.PACED, _S.ROLLING_BACK, "the undo of a backfill stops by itself, or goes on"),
     Edge(_S.ROLLING_BACK, _K.UNDONE, _S.ROLLING_BACK, "an undo script committed, together with this event"),
     Edge(
         _S.ROLLING_BACK, _K.UNDO_FAILED, _S.ROLLING_BACK, "an undo failed: *rollback failed*, the run holds, a person is needed"
@@ -138,6 +141,7 @@ ANYWHERE: Mapping[Kind, str] = {
     _K.HOLD: "a person asks the run to stop before its next step and keep everything",
     _K.HELD: "gonogo itself holds the run, with the reason: a check without an answer, a step in doubt, "
     "or a failed step where the phase says hold",
+    _K.PACE: "a person makes the backfill under way slower or faster, pauses it, or lets it go on",
     _K.RESUME: "a person lets a held run go on",
     _K.TAKEN_OVER: "another process goes on with the run, under a higher epoch",
     _K.LEDGER_LOST: "the server came back without its newest commits, or was restored; the run goes on from what is there",
@@ -242,6 +246,8 @@ class RollbackState:
     undo: int = 0
     undo_started: bool = False
     undo_attempt: int = 0
+    #: the batch of the backfill in work that was undone last
+    undo_batch: int = 0
     #: how many scripts of a level that has its own are done
     switched: int = 0
     loss: LossState = field(default_factory=LossState)

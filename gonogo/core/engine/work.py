@@ -20,6 +20,12 @@ class WorkState:
     of: int = 0
     pace: float = 0.0
     paced_at: datetime | None = None
+    #: what people said of its pace: how many times as fast, how many rows a second at most (0: any), and who paused it
+    speed: float = 1.0
+    most_rows: int = 0
+    paused: str = ""
+    #: why it does not go on now, though nobody holds the run
+    stopped: str = ""
     #: its script that is in doubt
     started: int | None = None
     #: a script of it failed and may have left something

@@ -333,7 +333,10 @@ class Runbook(Part):
             ]
             for t, task in enumerate(phase.tasks):
                 for s, step in enumerate(task.steps):
-                    lists.append((("phases", p, "tasks", t, "steps", s, "check"), step.check or ()))
+                    place = ("phases", p, "tasks", t, "steps", s)
+                    lists.append(((*place, "check"), step.check or ()))
+                    if step.backfill is not None:
+                        lists.append(((*place, "backfill", "pace", "goes_on_if"), step.backfill.pace.goes_on_if))
         for path, names in lists:
             for i, name in enumerate(names):
                 if (path[-1] != "go_if" and path[0] != "success") or name not in (BACKUP_PROVED, REHEARSAL_FRESH):

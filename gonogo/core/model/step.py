@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
@@ -15,13 +17,78 @@ from gonogo.core.model.people import Item
 from gonogo.core.model.threshold import parse_threshold
 
 
+def _percent(value: object) -> str:
+    text = str(value).strip()
+    if not re.fullmatch(r"\+?\d{1,4}%", text):
+        raise ValueError(f"{text!r} is no share in percent, such as 25%")
+    return text
+
+
+#: a share, as people write it
+Percent = Annotated[str, BeforeValidator(_percent, json_schema_input_type=str)]
+
+
+class Pace(Part):
+    """How a backfill keeps out of the application's way: it slows down, stops and goes on by itself."""
+
+    mode: Literal["guarded", "fixed", "flat out"] = Field(
+        default="guarded",
+        description="`guarded`: it looks for the pace at which nobody notices it. `fixed`: it rests after each batch for as"
+        " long as `rest` says. `flat out`: one batch after the other.",
+    )
+    slows_others: Percent = Field(
+        default="25%",
+        description="How much slower a small call may become: reading one row of the table, and a commit (the 95th percentile of"
+        " a probe of its own, beside what that was before it began).",
+    )
+    batch_takes: Duration = Field(
+        default=timedelta(milliseconds=5),
+        description="How long a batch may take, while its rows are locked; where batches take longer, they become smaller.",
+    )
+    rest: Duration = Field(default=timedelta(0), description="Of `fixed`: how long it rests after each batch.")
+    lag: Duration | None = Field(
+        default=timedelta(seconds=1),
+        description="How far the slowest standby may be behind; beyond that it stops until it is not.",
+    )
+    archive: Annotated[int, Field(ge=1)] | None = Field(
+        default=50, description="How many WAL files may wait to be archived; beyond that it stops until they are."
+    )
+    waiting: Annotated[int, Field(ge=1)] | None = Field(
+        default=5, description="How many sessions of this database may wait for locks; beyond that it stops until they do not."
+    )
+    vacuum_at: Percent | None = Field(
+        default=None,
+        description="Above how many dead rows, as a share of all rows, it runs VACUUM on the table between two batches; without"
+        " it, that is left to autovacuum.",
+    )
+    goes_on_if: Names = Field(default=(), description="Checks that must pass; while one does not, it stops.")
+    every: Duration = Field(default=timedelta(seconds=1), description="How often it looks at all that.")
+
+    @model_validator(mode="after")
+    def _mode_has_what_it_needs(self) -> Pace:
+        if self.rest and self.mode != "fixed":
+            raise ValueError(f"rest: it is for `mode: fixed`; a backfill that is {self.mode} rests as it must")
+        if self.mode == "fixed" and not self.rest:
+            raise ValueError("mode: fixed: `rest` says how long it rests after each batch, such as 100ms")
+        return self
+
+
 class Backfill(Part):
     """Work through a table by key, in batches that each commit with their cursor."""
 
     table: str = Field(description="The table to work through, with its schema where that is not `public`.", min_length=1)
     sql: str = Field(description="The template of one batch; it says WHERE {{ batch }}, or {{ batch_of('alias') }}.")
     key: Names = Field(default=(), description="The columns to work by; without them, the primary key.")
-    batch: Annotated[int, Field(ge=1, le=1_000_000)] = Field(default=1000, description="How many rows a batch takes.")
+    batch: Annotated[int, Field(ge=1, le=1_000_000)] = Field(default=1000, description="How many rows a batch takes at most.")
+    pace: Pace = Field(default=Pace(), description="How it keeps out of the application's way.")
+
+
+class UndoBackfill(Part):
+    """Take a backfill back in batches, the newest first: of the rows that it changed, those that nobody changed since."""
+
+    backfill: str = Field(
+        description="The template that reverses one batch; it says WHERE {{ batch }}, or {{ batch_of('alias') }}.", min_length=1
+    )
 
 
 def _as_written(value: object) -> object:
@@ -77,13 +144,18 @@ class StepKind:
 def _undo_sort(value: object) -> str:
     if isinstance(value, Program) or (isinstance(value, dict) and "argv" in value):
         return SORTS[2]
+    if isinstance(value, UndoBackfill) or (isinstance(value, dict) and "backfill" in value):
+        return SORTS[3]
     return SORTS[isinstance(value, (dict, Http))]
 
 
-#: some names, one request, or one program: `SORTS` are what they are called in the places of what is wrong
-SORTS = ("<names>", "<request>", "<program>")
+#: some names, one request, one program, or batches: `SORTS` are what they are called in the places of what is wrong
+SORTS = ("<names>", "<request>", "<program>", "<batches>")
 Undo = Annotated[
-    Annotated[Names, Tag(SORTS[0])] | Annotated[Http, Tag(SORTS[1])] | Annotated[Program, Tag(SORTS[2])],
+    Annotated[Names, Tag(SORTS[0])]
+    | Annotated[Http, Tag(SORTS[1])]
+    | Annotated[Program, Tag(SORTS[2])]
+    | Annotated[UndoBackfill, Tag(SORTS[3])],
     Discriminator(_undo_sort),
 ]
 
@@ -122,7 +194,7 @@ class Step(Part):
         description="The templates that reverse it. As many as `sql` has, and each reverses its own; "
         "`nothing` says that there is nothing to reverse. Of a `run` step, the program that reverses it: its words, run where"
         " and with what the step's runs, or `{argv: [...], folder: ..., environment: [...]}` of its own; of an `http` step, the"
-        " request that does.",
+        " request that does; of a `backfill` step, `{backfill: template}` takes it back in batches.",
     )
     within: Duration | None = Field(
         default=None, description="How long a `run` step may take (30 minutes without it), or a request (30 seconds)."
@@ -184,6 +256,10 @@ class Step(Part):
 
     def _undo_is_of_its_kind(self, kind: str) -> None:
         if self.undo in (None, (), ("nothing",)):
+            return
+        if isinstance(self.undo, UndoBackfill):
+            if kind != "backfill":
+                raise ValueError(f"undo: batches reverse a `backfill` step only; this is a `{kind}` step")
             return
         if isinstance(self.undo, Program) and kind != "run":
             raise ValueError(f"undo: a program reverses a `run` step only; this is a `{kind}` step")

@@ -15,7 +15,7 @@ from gonogo.core.model.schedule import opening
 
 Path_: TypeAlias = tuple[str | int, ...]
 #: what every template knows without an input
-TEMPLATE_WORDS = frozenset({"batch", "batch_of", "range"})
+TEMPLATE_WORDS = frozenset({"batch", "batch_of", "unchanged", "unchanged_of", "range"})
 
 
 def find_problems(runbook: Runbook) -> Iterator[tuple[Path_, str]]:

@@ -22,7 +22,7 @@ from gonogo.core.model.people import Approve, Item, Person
 from gonogo.core.model.rollback import Backup, Rehearsal, Rollback
 from gonogo.core.model.runbook import Risk, SqlSettings, Updates
 from gonogo.core.model.schedule import Budgets, Freeze, Window
-from gonogo.core.model.step import STEP_KINDS, StepKind
+from gonogo.core.model.step import STEP_KINDS, Pace, StepKind
 from gonogo.core.model.success import Criterion
 
 #: how long a statement waits for a lock: where others queue behind it, and elsewhere
@@ -74,6 +74,10 @@ class PlannedBackfill(Planned):
     key: tuple[str, ...] = ()
     #: rows
     batch: int = 1000
+    #: what an older gonogo planned ran flat out
+    pace: Pace = Pace(mode="flat out")
+    #: whether it is taken back in batches, too
+    undo_in_batches: bool = False
 
 
 class PlannedStep(Planned):
@@ -314,6 +318,7 @@ class Plan(RunSettings):
         """The checks that are measured before the first change."""
         asked = [name for phase in self.phases for name in (*phase.go_if, *phase.verify, *phase.watch)]
         asked += [name for step in self.steps for name in step.checks]
+        asked += [name for step in self.steps if step.backfill for name in step.backfill.pace.goes_on_if]
         asked += [criterion.check for criterion in self.success if criterion.check in self.checks]
         compared = (name for name in (*asked, *self.rollback.prove) if self.checks[name].needs_baseline)
         return tuple(dict.fromkeys((*self.baseline, *compared)))

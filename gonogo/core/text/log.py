@@ -154,6 +154,19 @@ def _batch(scene: Scene[events.BatchDone]) -> str:
     return f"{step.name}: {work.rows:,}{of} rows, {work.pace:,.0f} rows/s{left}"
 
 
+@LINES.of(events.BackfillPaced)
+def _paced(scene: Scene[events.BackfillPaced]) -> str:
+    body = scene.body
+    vacuumed = "the table was vacuumed; " if body.vacuumed else ""
+    return f"{scene.plan.steps[body.step].name}: {'stops: ' if body.stopped else f'{vacuumed}goes on'}{body.why}"
+
+
+@LINES.of(events.PaceAsked)
+def _pace_asked(scene: Scene[events.PaceAsked]) -> str:
+    said = scene.body.says or f"{scene.body.rows:,} rows/s at most"
+    return f"{scene.actor} says {said}{f': {scene.body.why}' if scene.body.why else ''}"
+
+
 @LINES.of(events.WorkDone)
 def _work_done(_: Scene[events.WorkDone]) -> str:
     return "every step is done; verifying"
@@ -217,6 +230,13 @@ def _loss_counted(scene: Scene[events.LossCounted]) -> str:
         return ""  # why it holds says so
     what = "the rollback" if scene.body.whole else describe_loss_step(scene.plan, scene.body.step, scene.after.rollback.level)
     return f"{what} destroys rows that were written since, as accepted: {rows} ({scene.body.how})"
+
+
+@LINES.of(events.UndoBatchDone)
+def _undo_batch(scene: Scene[events.UndoBatchDone]) -> str:
+    # the first one only: its end is told with its step
+    name = scene.plan.steps[scene.body.step].name
+    return "" if scene.before.rollback.undo_batch else f"undoing {name} in batches, the newest first"
 
 
 @LINES.of(events.UndoDone)

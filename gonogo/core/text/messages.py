@@ -22,6 +22,7 @@ from gonogo.core.model.people import Item
 from gonogo.core.plan.plan import Plan
 from gonogo.core.text.plain import counted, criteria_pass, quoted
 from gonogo.core.text.scene import Scene, Tellers
+from gonogo.core.text.steps import say_stopped
 from gonogo.core.text.times import clock, moment
 
 MARKS = {
@@ -78,6 +79,8 @@ def headline(plan: Plan, state: State, run: str, now: datetime, times: Times = {
     lines += [describe(name, known) for name, known in spent(plan, state, now).items() if known.budget is not None]
     if state.held:
         lines += quoted(state.held)
+    elif stopped := say_stopped(plan, state):
+        lines += quoted(stopped)
     elif state.why:
         lines += quoted(f"cause: {state.why}")
     return "\n".join(lines)
@@ -95,7 +98,8 @@ def say_expected_end(plan: Plan, state: State, now: datetime, times: Times) -> s
 
 def _shows(plan: Plan, state: State) -> tuple[object, ...]:
     """Return what a headline depends on; to the percent, so that a thousand scripts are a hundred edits at most."""
-    return state.status, state.held, state.rollback.cause, state.rollback.failed, int(fraction(plan, state) * 100)
+    share = int(fraction(plan, state) * 100)
+    return state.status, state.held, state.work.stopped, state.rollback.cause, state.rollback.failed, share
 
 
 def updates(plan: Plan, before: State, event: Event, after: State, run: str) -> list[Update]:

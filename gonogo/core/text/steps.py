@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from gonogo.core.engine.state import State
 from gonogo.core.model.duration import say_duration
-from gonogo.core.plan.plan import PlannedStep
+from gonogo.core.plan.plan import Plan, PlannedStep
 
 #: how many sources are named
 _FEW = 5
@@ -25,3 +26,9 @@ def describe_step(step: PlannedStep, few: int = _FEW, *, bare: bool = False) -> 
         notes.append(f"{step.backfill.table}, {step.backfill.batch} rows a batch{':' if sources else ''}")
     notes += [sources, str(step.given) if step.given is not None else ""]
     return " ".join(filter(None, notes))
+
+
+def say_stopped(plan: Plan, state: State) -> str:
+    """Say why the backfill in work does not go on just now, or nothing."""
+    work = state.work
+    return f"{plan.steps[work.step].name} stops: {work.stopped}" if work.stopped and work.step < len(plan.steps) else ""
