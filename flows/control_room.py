@@ -21,7 +21,7 @@ from pathlib import Path
 
 from gonogo import clock, private_files, signals
 from gonogo.errors import BadInput, Refused, Unreachable
-from gonogo.planning.load import load_runbook
+from gonogo.planning.load import each_runbook
 from gonogo.postgres import embedded
 from gonogo.postgres.tools import end_with_parent
 from gonogo.project import Project
@@ -125,11 +125,9 @@ def _up(project: Project, say: Say, listener: socket.socket, pages: socket.socke
 
 def _name_broken(project: Project, say: Say) -> None:
     """Say which runbooks cannot be launched, before anybody looks for them."""
-    for file in sorted((project.root / "runbooks").glob("*.yaml")):
-        try:
-            load_runbook(file)
-        except BadInput as error:
-            say(f"{error.problems[0]}" + (f" (and {len(error.problems) - 1} more)" if len(error.problems) > 1 else ""))
+    for _, read in each_runbook(project.runbook_files):
+        if isinstance(read, BadInput):
+            say(f"{read.problems[0]}" + (f" (and {len(read.problems) - 1} more)" if len(read.problems) > 1 else ""))
 
 
 def _children(

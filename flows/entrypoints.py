@@ -57,7 +57,7 @@ def _require_name(runbook: object) -> None:
     Raises:
         BadInput: it is none.
     """
-    served = sorted(file.stem for file in (find_project().root / "runbooks").glob("*.yaml"))
+    served = [file.stem for file in find_project().runbook_files]
     if runbook not in served:
         raise BadInput(f"there is no runbook of that name here; there are {', '.join(served) or 'none'}")
 

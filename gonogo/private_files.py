@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -14,13 +14,21 @@ def opener(name: str, flags: int) -> int:
     return os.open(name, flags, 0o600)
 
 
-def write(file: Path, text: str) -> None:
-    """Write a private file, and see that it is on the disk; one that others could read is private from now on."""
-    with open(file, "w", encoding="utf-8", opener=opener) as opened:
+def write(file: Path, text: str | Iterable[str]) -> None:
+    """Write a private file, and see that it is on the disk; one that others could read is private from now on.
+
+    Args:
+        file: where.
+        text: what. What comes piece by piece lies beside it until it is whole.
+    """
+    place = file if isinstance(text, str) else file.with_name(f"{file.name}.part")
+    with open(place, "w", encoding="utf-8", opener=opener) as opened:
         os.fchmod(opened.fileno(), 0o600)
-        opened.write(text)
+        opened.writelines([text] if isinstance(text, str) else text)
         opened.flush()
         os.fsync(opened.fileno())
+    if place != file:
+        place.replace(file)
 
 
 @contextmanager

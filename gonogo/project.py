@@ -54,6 +54,11 @@ class Project:
         roots = dict.fromkeys((self.root / "sql_templates", ROOT / "sql_templates"))
         return tuple(root for root in roots if root.is_dir())
 
+    @property
+    def runbook_files(self) -> list[Path]:
+        """Its own runbooks, by name."""
+        return sorted((self.root / "runbooks").glob("*.yaml"))
+
     def runbook(self, name: str) -> Path:
         """Return the file of a runbook, by path or by name.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,12 @@ def write_report(made: dict[str, Any], folder: Path, ending: str) -> Path:
     return file
 
 
-def write_file(file: Path, text: str) -> None:
+def write_file(file: Path, text: str | Iterable[str]) -> None:
     """Write a file that only this account may read: what it tells is the database's.
+
+    Args:
+        file: where.
+        text: what, as a whole or piece by piece.
 
     Raises:
         BadInput: it cannot be written.

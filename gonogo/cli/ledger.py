@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -53,11 +54,12 @@ def export(
     from gonogo.cli.files import write_file  # noqa: PLC0415 - see report
 
     with found_run(runbook, target, run_id) as (_, __, connection, found):
-        text = "".join(line + "\n" for line in chain.export(connection, found.run))
-    if output is None:
-        typer.echo(text, nl=False)
-    else:
-        write_file(output, text)
+        lines = (line + "\n" for line in chain.export(connection, found.run))
+        if output is None:
+            sys.stdout.writelines(lines)
+        else:
+            write_file(output, lines)
+    if output is not None:
         say(f"{output}")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -12,9 +11,9 @@ import typer
 
 from gonogo.cli.options import JsonOption
 from gonogo.cli.output import as_json, say
-from gonogo.errors import BadInput, GonogoError
+from gonogo.errors import BadInput
 from gonogo.personal_key import key_file, load, make
-from gonogo.planning.load import load_runbook
+from gonogo.planning.load import each_runbook
 from gonogo.project import Project, find_project
 from gonogo.run.signatures import keys_of
 
@@ -43,9 +42,9 @@ def enroll(
 def _known(project: Project) -> list[str]:
     """Return whom the project's runbooks name; what a broken one says is not known."""
     found: dict[str, None] = {}
-    for file in sorted((project.root / "runbooks").glob("*.yaml")):
-        with suppress(GonogoError):
-            found |= dict.fromkeys(load_runbook(file).people)
+    for _, read in each_runbook(project.runbook_files):
+        if not isinstance(read, BadInput):
+            found |= dict.fromkeys(read.people)
     return list(found)
 
 

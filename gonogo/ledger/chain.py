@@ -54,14 +54,18 @@ ORDER BY 1
 """
 
 
+#: how many events are read at a time
+_AT_ONCE = 1000
+
+
 def _raw(connection: Connection, run: str) -> Iterator[Any]:
+    query = (
+        "SELECT seq, kind, (extract(epoch FROM at) * 1000000)::bigint, (extract(epoch FROM began) * 1000000)::bigint,"
+        " actor, body::text, previous, hash FROM gonogo.event WHERE run = %s ORDER BY seq"
+    )
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT seq, kind, (extract(epoch FROM at) * 1000000)::bigint, (extract(epoch FROM began) * 1000000)::bigint,"
-            " actor, body::text, previous, hash FROM gonogo.event WHERE run = %s ORDER BY seq",
-            [run],
-        )
-        yield from cursor
+        # a run may have more of them than fit into memory
+        yield from cursor.stream(query, [run], size=_AT_ONCE)
 
 
 def export(connection: Connection, run: str) -> Iterator[str]:

@@ -102,10 +102,9 @@ def claim(connection: Connection, run: str, *, take_over: bool = False, patience
             if clock.monotonic() > deadline:
                 raise error if isinstance(error, TargetBusy) else TargetBusy(_holder(connection)) from None
             if take_over:
-                # at once: a runner that lives makes its connection again, and one of the two is first
                 end_holder(connection)
-            else:
-                clock.sleep(0.1)
+            # a runner that lives makes its connection again: whoever takes over is there before it
+            clock.sleep(0.01 if take_over else 0.1)
 
 
 def _claim_once(connection: Connection, run: str) -> int:

@@ -24,17 +24,6 @@ from gonogo.postgres.connection import Connection, transaction
 FENCED, NO_SUCH_RUN, WENT_BACK = "GN001", "GN003", "GN006"
 _SCHEMA, _UPGRADE = (Path(__file__).with_name(name) for name in ("ledger.sql", "upgrade.sql"))
 _MADE = "CREATE SCHEMA gonogo;"
-_STATE_EVENTS = """
-WITH entry AS (
-  SELECT seq, kind, at, began, actor, body,
-    CASE WHEN kind = 'script done' AND body->>'down' IS DISTINCT FROM 'locked out' THEN body->>'step' END AS step
-  FROM gonogo.event WHERE run = %s
-), neighbour AS (
-  SELECT *, lag(step) OVER (ORDER BY seq) AS former, lead(step) OVER (ORDER BY seq) AS next FROM entry
-)
-SELECT seq, kind, at, began, actor, body FROM neighbour
-WHERE step IS NULL OR former IS DISTINCT FROM step OR next IS DISTINCT FROM step ORDER BY seq
-"""
 EVENTS = "SELECT seq, kind, at, began, actor, body FROM gonogo.event WHERE run = %s AND seq > %s"
 
 
@@ -307,14 +296,6 @@ def event_of(row: Sequence[Any]) -> Event:
         f"event {seq} of the ledger ({word!r}) is not one that this version of gonogo can read: a newer version wrote it, or"
         f" somebody wrote it by hand ({why})"
     )
-
-
-def read_state(connection: Connection, run: str) -> list[Event]:
-    """Return the events of a run that say where it stands and how long its tasks took.
-
-    Of the scripts that one step did in a row, the first and the last do: ten thousand become two.
-    """
-    return [event_of(row) for row in fetch(connection, _STATE_EVENTS, [run])]
 
 
 def read_event(connection: Connection, run: str, seq: int) -> Event:

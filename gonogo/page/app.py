@@ -35,7 +35,7 @@ from gonogo.page.hub import Hub
 from gonogo.page.links import Viewed, read_link
 from gonogo.page.metrics import metrics
 from gonogo.page.view import render
-from gonogo.planning.load import load_runbook
+from gonogo.planning.load import each_runbook
 from gonogo.planning.open import OpenedRunbook, open_for_run
 from gonogo.project import Project
 from gonogo.report import charts
@@ -184,13 +184,12 @@ async def _runs(request: Request) -> Response:
 def _listed(project: Project) -> list[dict[str, Any]]:
     """Return the project's runbooks with their targets; one that is broken says why."""
     found = []
-    for file in sorted((project.root / "runbooks").glob("*.yaml")):
+    for file, read in each_runbook(project.runbook_files):
         made: dict[str, Any] = {"name": file.stem, "title": file.stem, "targets": [], "problems": []}
-        try:
-            runbook = load_runbook(file)
-            made |= {"title": runbook.title or file.stem, "targets": list(runbook.targets)}
-        except BadInput as error:
-            made["problems"] = [" ".join(clean(each).replace(f"{project.root}/", "").split()) for each in error.problems[:5]]
+        if isinstance(read, BadInput):
+            made["problems"] = [" ".join(clean(each).replace(f"{project.root}/", "").split()) for each in read.problems[:5]]
+        else:
+            made |= {"title": read.title or file.stem, "targets": list(read.targets)}
         found.append(made)
     return found
 

@@ -15,8 +15,8 @@ from prometheus_client.registry import Collector
 from gonogo.core.engine.budgets import spent
 from gonogo.core.engine.forecast import fraction
 from gonogo.core.engine.state import Status
-from gonogo.errors import GonogoError, Refused
-from gonogo.planning.load import load_runbook
+from gonogo.errors import BadInput, GonogoError, Refused
+from gonogo.planning.load import each_runbook
 from gonogo.planning.open import OpenedRunbook
 from gonogo.postgres.server_clock import server_time
 from gonogo.project import Project
@@ -68,13 +68,9 @@ class _Runs(Collector):
 
 
 def _opened(project: Project) -> Iterator[OpenedRunbook]:
-    for file in sorted((project.root / "runbooks").glob("*.yaml")):
-        try:
-            runbook = load_runbook(file)
-        except GonogoError:
-            continue
-        for target in runbook.targets:
-            yield OpenedRunbook(runbook=runbook, file=file, project=project, target=target)
+    for file, read in each_runbook(project.runbook_files):
+        if not isinstance(read, BadInput):
+            yield from (OpenedRunbook(runbook=read, file=file, project=project, target=target) for target in read.targets)
 
 
 def _newest(opened: OpenedRunbook, numbers: dict[str, GaugeMetricFamily]) -> bool:

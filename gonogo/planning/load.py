@@ -10,7 +10,7 @@ import difflib
 import math
 import re
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias, TypeVar, Union, get_args, get_origin
@@ -59,6 +59,15 @@ def load_runbook(file: Path) -> Runbook:
         BadInput: with every problem there is, each with its line and column.
     """
     return check_runbook(read_text(file), str(file))
+
+
+def each_runbook(files: Iterable[Path]) -> Iterator[tuple[Path, Runbook | BadInput]]:
+    """Read and check some runbooks: each is followed by what it says, or by what is wrong with it."""
+    for file in files:
+        try:
+            yield file, load_runbook(file)
+        except BadInput as error:
+            yield file, error
 
 
 def read_text(file: Path) -> str:

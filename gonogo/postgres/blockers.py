@@ -18,12 +18,10 @@ SELECT a.pid, a.usename, a.application_name, a.state,
 _BLOCKING = f"""{_WHO}
 FROM pg_catalog.unnest(pg_catalog.pg_blocking_pids(%s)) AS b(pid) JOIN pg_catalog.pg_stat_activity a USING (pid)
 """
-_WAITS = """
-SELECT EXISTS (SELECT FROM pg_catalog.pg_locks WHERE NOT granted AND pid = %s)
-"""
-_BEHIND = """
-SELECT pg_catalog.count(DISTINCT l.pid) FROM pg_catalog.pg_locks l
-WHERE NOT l.granted AND l.pid <> %(pid)s AND %(pid)s = ANY (pg_catalog.pg_blocking_pids(l.pid))
+_WAITING = """
+SELECT coalesce(pg_catalog.bool_or(l.pid = %(pid)s), false),
+  pg_catalog.count(DISTINCT l.pid) FILTER (WHERE l.pid <> %(pid)s AND %(pid)s = ANY (pg_catalog.pg_blocking_pids(l.pid)))
+FROM pg_catalog.pg_locks l WHERE NOT l.granted
 """
 _END_IDLE = """
 SELECT CASE WHEN a.state LIKE 'idle in transaction%%' THEN pg_catalog.pg_terminate_backend(a.pid)
@@ -45,16 +43,10 @@ def blocking(connection: Connection, waiting: int) -> dict[int, str]:
     return {int(row[0]): _named(row) for row in connection.execute(_BLOCKING.encode(), [waiting]).fetchall()}
 
 
-def waits(connection: Connection, pid: int) -> bool:
-    """Say whether a backend waits for a lock."""
-    row = connection.execute(_WAITS.encode(), [pid]).fetchone()
-    return bool(row and row[0])
-
-
-def count_behind(connection: Connection, pid: int) -> int:
-    """Return how many sessions wait for a lock that a backend holds, or waits for before them."""
-    row = connection.execute(_BEHIND.encode(), {"pid": pid}).fetchone()
-    return int(row[0]) if row else 0
+def waiting(connection: Connection, pid: int) -> tuple[bool, int]:
+    """Return whether a backend waits for a lock, and how many sessions wait for one that it holds, or waits for before them."""
+    row = connection.execute(_WAITING.encode(), {"pid": pid}).fetchone()
+    return (bool(row[0]), int(row[1])) if row else (False, 0)
 
 
 def end_if_idle(connection: Connection, pid: int) -> bool | None:

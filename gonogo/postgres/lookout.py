@@ -11,13 +11,13 @@ import psycopg
 
 from gonogo import clock
 from gonogo.errors import Unreachable
-from gonogo.postgres.blockers import blocking, count_behind, waits
+from gonogo.postgres.blockers import blocking, waiting
 from gonogo.postgres.connection import Connection, Database
 
-#: how often it looks at first, in seconds; what is over sooner is not seen
-_LOOK = 0.02
-#: how much of the time that a statement has run may pass between two looks, and the seconds that do at most
-_SHARE, _RARELY = 0.02, 0.5
+#: how often it looks while somebody waits, in seconds; what is over sooner is not seen
+_LOOK = 0.03
+#: how much of the time that a statement has run may pass between two looks while nobody does, and the seconds that do at most
+_SHARE, _RARELY = 0.2, 0.5
 
 
 @dataclass(kw_only=True)
@@ -71,14 +71,16 @@ class Lookout:
                 sighting.take(clock.monotonic(), 1)
 
     def close(self) -> None:
-        """End it."""
+        """End it, and its connection; the next statement begins it anew."""
+        thread, self._thread = self._thread, None
         self._over.set()
-        if self._thread is not None:
-            self._thread.join(timeout=5)
+        if thread is not None:
+            thread.join(timeout=5)
+        self._over = threading.Event()
 
     def _run(self) -> None:
-        pause = _LOOK
-        while not self._over.wait(pause):
+        pause, over = _LOOK, self._over
+        while not over.wait(pause):
             sighting = self._current
             lasted = clock.monotonic() - sighting.since if sighting is not None else 0.0
             pause = _LOOK
@@ -91,14 +93,15 @@ class Lookout:
                 pause = min(_RARELY, max(_LOOK, lasted * _SHARE))
         if self._connection is not None:
             self._connection.close()
+            self._connection = None
 
     def _look(self, sighting: Sighting) -> None:
         if self._connection is None or self._connection.closed:
             self._connection = self._database.connect(f"{self._name()}/lookout")
         connection = self._connection
-        behind = count_behind(connection, sighting.pid)
+        waits, behind = waiting(connection, sighting.pid)
         if self._current is not sighting:
             return
         sighting.take(clock.monotonic(), behind)
-        if waits(connection, sighting.pid) and (found := blocking(connection, sighting.pid)) and self._current is sighting:
+        if waits and (found := blocking(connection, sighting.pid)) and self._current is sighting:
             sighting.in_the_way = found

@@ -16,7 +16,7 @@ from gonogo.core.engine.state import ENDED, State
 from gonogo.core.plan.plan import Plan, PlannedPhase
 from gonogo.errors import Refused
 from gonogo.keys import Keys
-from gonogo.ledger import continuity, fence, store
+from gonogo.ledger import continuity, fence, standing, store
 from gonogo.notify.channel import ready
 from gonogo.notify.sender import Sender, finish_all
 from gonogo.planning.open import OpenedRunbook
@@ -183,7 +183,7 @@ def _read_run(database: Database, run: str, keys: Keys, where: Where | None) -> 
         identity = identify(connection)
         if not store.exists(connection):
             raise Refused("the target has no ledger, so there is no run to work on")
-        events = store.read_state(connection, run)
+        events = standing.read_state(connection, run)
         plan = store.opened_with(run, events)
         if where is not None and where.protected is not None:
             signatures.require_ours(connection, run, plan, keys, protected=where.protected)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from psycopg import sql
 
@@ -165,24 +166,47 @@ def rematches_own_rows(connection: Connection, keys: Keyset, done: int, size: in
     return done > 2 * (int(row[0]) if row else 0) + 100 * size
 
 
-def fill_in(text: str, keys: Keyset, after: Sequence[str] | None, upto: Sequence[str], *, written_by: str = "") -> str:
-    """Put a batch's condition where the template marked it.
+def fill_in(text: str, keys: Keyset, after: Sequence[str] | None, upto: Sequence[str]) -> str:
+    """Put a batch's condition where the template marked it."""
+    return _MARK.sub(lambda m: keys.between(after, upto, m.group(1).replace("''", "'")).as_string(None), text)
 
-    Args:
-        text: the template of the batch.
-        keys: the table.
-        after: the key that the batch before it ended with.
-        upto: the key that it ends with.
-        written_by: the transaction that wrote the rows which nobody changed since, where the template marks those.
+
+class Wrote(NamedTuple):
+    """A batch that committed: its run, its step, its event, and the transaction that wrote its rows."""
+
+    run: str
+    step: int
+    seq: int
+    transaction: str
+
+
+def mark_unchanged(text: str, wrote: Wrote) -> str:
+    """Say, where the undo of a batch marked it, that nobody but the run wrote a row since that batch.
+
+    A later step of the run may have written it, and its undo: those are the run's own transactions, too.
     """
-    text = _MARK.sub(lambda m: keys.between(after, upto, m.group(1).replace("''", "'")).as_string(None), text)
-    return _UNCHANGED.sub(lambda m: _unchanged(m.group(1).replace("''", "'"), written_by), text)
+    return _UNCHANGED.sub(lambda m: _unchanged(m.group(1).replace("''", "'"), wrote), text)
 
 
-def _unchanged(alias: str, written_by: str) -> str:
+def _unchanged(alias: str, wrote: Wrote) -> str:
     column = sql.Identifier(alias, "xmin") if alias else sql.Identifier("xmin")
-    same = "({} OPERATOR(pg_catalog.=) {}::pg_catalog.xid)"
-    return sql.SQL(same).format(column, sql.Literal(written_by)).as_string(None)
+    return (
+        sql.SQL(
+            "({column} OPERATOR(pg_catalog.=) {own}::pg_catalog.xid OR {column} OPERATOR(pg_catalog.=) ANY ("
+            "SELECT e.xmin FROM gonogo.event e"
+            " WHERE e.run OPERATOR(pg_catalog.=) {run} AND e.seq OPERATOR(pg_catalog.>) {seq}::pg_catalog.int8"
+            " AND NOT (e.kind OPERATOR(pg_catalog.=) 'batch done'"
+            " AND (e.body OPERATOR(pg_catalog.->>) 'step')::pg_catalog.int4 OPERATOR(pg_catalog.=) {step})))"
+        )
+        .format(
+            column=column,
+            own=sql.Literal(wrote.transaction),
+            run=sql.Literal(wrote.run),
+            seq=sql.Literal(wrote.seq),
+            step=sql.Literal(wrote.step),
+        )
+        .as_string(None)
+    )
 
 
 def probe(connection: Connection, keys: Keyset) -> sql.Composed | None:
@@ -236,7 +260,8 @@ class TableBatches:
             return None
         seq, written_by, upto, after = found
         script = (self.step.undo or ())[0]
-        text = fill_in(session.texts[script.sha256], self.keys, after, upto, written_by=written_by)
+        text = fill_in(session.texts[script.sha256], self.keys, after, upto)
+        text = mark_unchanged(text, Wrote(session.run, number, seq, written_by))
         return session.run_script(self.step, script, body.replace(batch=seq), text=text, counts_rows=True)
 
     def vacuum(self) -> None:

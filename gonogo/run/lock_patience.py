@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 import psycopg
 
 from gonogo import clock
-from gonogo.core.model.duration import say_duration
 from gonogo.core.model.runbook import SqlSettings
 from gonogo.core.plan.plan import Script
 from gonogo.postgres.lookout import Sighting
@@ -79,23 +78,31 @@ class LockWait:
     def rest(self) -> float:
         """Return the seconds until the next try; not all at the same pace, as several runs may wait for one lock."""
         if self.waits_by_time and self.script.queues_others:
-            return max(_LEAST, min(_MOST, self.lasted * _REST)) * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
+            rest = max(_LEAST, min(_MOST, self.lasted * _REST)) * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
+            return min(rest, *self._moments())
         return random.uniform(0.0, min(_BRIEFLY, 0.05 * 2.0 ** min(self.tries, 10)))  # noqa: S311 - no secret
+
+    def _moments(self) -> tuple[float, ...]:
+        """Return the seconds until something comes of waiting: those in the way are asked, or it is given up."""
+        asked, patience = self.settings.ask_blockers, self.settings.patience
+        until = [each - self.waited for each in (asked and asked.after, patience) if each]
+        return tuple(max(_LEAST, each.total_seconds()) for each in until if each.total_seconds() > 0) or (_MOST,)
+
+    @property
+    def who(self) -> str:
+        """Who is in the way, for people; nothing where nobody was seen."""
+        who = "; ".join(self.in_the_way.values())
+        hint = ". An autovacuum that prevents wraparound does not give way: wait for it" if _WRAPAROUND in who else ""
+        return f", in the way: {who}{hint}" if who else ""
 
     @property
     def says(self) -> str:
-        """What keeps it, for people: who is in the way, and how long that has been so."""
-        if not self.by_lock:
-            return self.sqlstate or "no answer"
-        who = "; ".join(self.in_the_way.values())
-        hint = ""
-        if _WRAPAROUND in who:
-            hint = ". An autovacuum that prevents wraparound does not give way: wait for it"
-        return f"a lock{f', in the way: {who}' if who else ''}{hint}"
+        """What keeps it, for people."""
+        return f"waits for a lock{self.who}" if self.by_lock else self.sqlstate or "no answer"
 
     def until(self, now: datetime) -> str:
         """Say how often, or until when, it is tried again."""
         patience = self.settings.patience
         if self.by_lock and patience is not None:
-            return f"tried until {now + patience - self.waited:%H:%M:%S} UTC ({say_duration(patience)} in all)"
+            return f"until {now + patience - self.waited:%H:%M:%S} UTC"
         return f"{self.tries + 1} of {self.settings.tries}"

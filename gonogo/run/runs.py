@@ -10,7 +10,7 @@ from gonogo.core.engine.evolve import fold
 from gonogo.core.engine.state import State, Status
 from gonogo.core.plan.plan import Plan
 from gonogo.errors import Exit, Refused
-from gonogo.ledger import fence, store
+from gonogo.ledger import fence, standing, store
 from gonogo.postgres.connection import Connection
 
 
@@ -38,7 +38,7 @@ def find(connection: Connection, *, runbook: str = "", run: str = "", whole: boo
         Refused: there is none.
     """
     chosen = require(connection, run, runbook)
-    events = store.read(connection, chosen) if whole else store.read_state(connection, chosen)
+    events = store.read(connection, chosen) if whole else standing.read_state(connection, chosen)
     plan = store.opened_with(chosen, events)
     return FoundRun(run=chosen, plan=plan, events=events, state=fold(events), running=fence.holder_alive(connection, chosen))
 

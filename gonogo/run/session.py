@@ -329,7 +329,7 @@ class Session(KeptConnection):
         if asked is None or not wait.by_lock or wait.waited < asked.after:
             return
         if asked.then == "hold":
-            why = f"{step.name} has waited {say_duration(wait.waited)} for {wait.says}"
+            why = f"{step.name} has waited {say_duration(wait.waited)} for a lock{wait.who}"
             raise ScriptFailed(why, sqlstate=NO_LOCK, holds=True)
         for pid, name in wait.in_the_way.items():
             was_idle = end_if_idle(self.connection, pid)

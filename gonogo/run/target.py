@@ -287,7 +287,8 @@ class PostgresTarget:
         return describe_error(error, self.session.connection)
 
     def close_checks(self) -> None:
-        """Close the connection that asks checks."""
+        """Close the connections that ask checks, and look who is in the way."""
+        self.session.lookout.close()
         if self._asker is not None:
             self._asker.close()
 

@@ -11,7 +11,7 @@ from psycopg import sql
 from gonogo.core.engine.evolve import fold
 from gonogo.core.engine.state import ENDED
 from gonogo.errors import GonogoError, Refused
-from gonogo.ledger import chain, fence, store
+from gonogo.ledger import chain, fence, standing, store
 from gonogo.postgres.connection import Connection, transaction
 
 #: objects of others, by what they are called: what a DROP ... CASCADE took is what is not there any more
@@ -77,7 +77,7 @@ def left_in(connection: Connection) -> Left:
 
 def _over(connection: Connection, run: str) -> bool:
     try:
-        return fold(store.read_state(connection, run)).status in ENDED
+        return fold(standing.read_state(connection, run)).status in ENDED
     except GonogoError:
         return False
 

@@ -104,7 +104,7 @@ FILES = {
 }
 
 
-@pytest.fixture(params=["18", "15"])
+@pytest.fixture(params=["18", pytest.param("15", marks=pytest.mark.long)])
 def logged(request: pytest.FixtureRequest) -> Iterator[tuple[Server, Path]]:
     """A server of the test's own, and its log."""
     with open_folder() as folder:

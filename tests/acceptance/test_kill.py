@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -143,8 +144,10 @@ def test_a_run_killed_after_any_fact_ends_as_an_uninterrupted_one_and_does_nothi
     expected = uninterrupted(server, guardian, project)
     assert expected["allocated"] == (3000, 3000)
     assert all(count == 1 for tag, _, count in expected["ddl"] if tag != "ALTER TABLE")
+    # each third of them in a short run; the long one leaves none out
+    each = 1 if os.environ.get("GONOGO_LONG") else 3
     killed = 0
-    for event in range(2, 200):
+    for event in range(2, 200, each):
         url = server.database(guardian)
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(COUNTERS)
@@ -158,7 +161,7 @@ def test_a_run_killed_after_any_fact_ends_as_an_uninterrupted_one_and_does_nothi
         count, problems = chain(url)
         assert problems == []
         assert count >= event
-    assert killed >= 18
+    assert killed >= 18 // each
 
 
 @pytest.mark.parametrize(
@@ -231,7 +234,6 @@ IN_A_TERMINAL = (
 
 
 def test_a_terminal_that_is_closed_holds_the_run_as_ctrl_c_does(server: Server, guardian: str, project: Path) -> None:
-    import os
 
     without_probes(project)
     url = server.database(guardian)
@@ -255,7 +257,6 @@ def test_a_terminal_that_is_closed_holds_the_run_as_ctrl_c_does(server: Server, 
 
 @pytest.mark.parametrize("through", ["a pipe", "a terminal that is not its own"])
 def test_a_run_goes_on_where_nobody_reads_its_output_any_more(server: Server, guardian: str, project: Path, through: str) -> None:
-    import os
 
     without_probes(project)
     url = server.database(guardian)

@@ -95,7 +95,7 @@ def test_while_a_script_waits_the_application_gets_through_and_what_it_lost_is_d
         while "in the way: backend" not in said:
             said += run.stdout.readline() + "\n"
         # a second try gives up too
-        while said.count("55P03") + said.count("a lock, in the way") < 2:
+        while said.count("waits for a lock, in the way") < 2:
             said += run.stdout.readline() + "\n"
     code, output = ended(run)
     over.set()

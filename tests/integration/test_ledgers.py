@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,12 +13,15 @@ import psycopg
 import pytest
 from support.events import body
 from support.memory import MemoryLedger
+from support.plans import phase, plan, sql, task
 from support.prepared import prepare
 from support.servers import Server
 
 from gonogo.core.engine.events import Body, Kind, RunOpened, WorkDone
+from gonogo.core.engine.evolve import fold
 from gonogo.errors import Fenced, Refused
 from gonogo.keys import Keys
+from gonogo.ledger import standing, store
 from gonogo.planning.load import load_runbook
 from gonogo.postgres.connection import Database
 from gonogo.project import Project
@@ -30,7 +34,7 @@ runbook: book
 targets: {main: {database: $TARGET_URL}}
 phases: [{phase: one, tasks: [{task: one, title: One, steps: [{sql: one.sql, undo: nothing}]}]}]
 """
-ANYBODYS = (Kind.HOLD, Kind.RESUME, Kind.ABORT, Kind.ROLL_BACK, Kind.VOTE, Kind.CONFIRMED, Kind.ACKNOWLEDGED)
+ANYBODYS = (Kind.HOLD, Kind.PACE, Kind.RESUME, Kind.ABORT, Kind.ROLL_BACK, Kind.VOTE, Kind.CONFIRMED, Kind.ACKNOWLEDGED)
 RUNNERS = [kind for kind in Kind if kind not in {*ANYBODYS, Kind.RUN_OPENED, Kind.REHEARSED, Kind.RUN_SIGNED, Kind.TAKEN_OVER}]
 
 
@@ -72,8 +76,6 @@ def in_postgres(server: Server, project: Path) -> Iterator[Kept]:
     runner = acquire_run(database, run, actor="tester", keys=keys)
 
     def say(said: Body) -> None:
-        from gonogo.ledger import store
-
         with database.connect("gonogo/request") as connection:
             store.append(connection, run, said, "ada@desk")
 
@@ -160,3 +162,50 @@ def test_an_event_that_was_changed_afterwards_is_found(kept: Kept) -> None:
 def test_no_rehearsal_and_no_other_run_is_there_before_there_was_one(kept: Kept) -> None:
     assert kept.ledger.newest_rehearsal() is None
     assert kept.ledger.later_runs(datetime.fromisoformat("2020-01-01T00:00:00+00:00")) == []
+
+
+def _story(chance: random.Random, length: int) -> Iterator[Body]:
+    """Events as a run under a watch has them: many batches, scripts and samples, and what people say in between."""
+    step, key, script = 0, 0, 0
+    yield body(Kind.PHASE_STARTED, phase="one")
+    yield body(Kind.GO)
+    for _ in range(length):
+        what = chance.choices(
+            ("batch", "sample", "script", "hold", "resume", "taken over", "pace", "waited", "next"), (9, 9, 6, 1, 1, 1, 1, 1, 1)
+        )[0]
+        match what:
+            case "batch" | "waited":
+                key += 1
+                waited = 0.5 if what == "waited" else 0.0
+                named = {"upto": (str(key),), "rows": chance.randint(1, 9), "batch": key, "seconds": key * 0.1, "done": key * 5}
+                yield body(Kind.BATCH, step=step, of=chance.randint(0, 99), others_waited=waited, **named)
+            case "sample":
+                yield body(Kind.SAMPLE)
+            case "script":
+                script += 1
+                yield body(Kind.DONE, step=step, script=script, last=False)
+            case "next":
+                step, script = step + 1, 0
+                yield body(Kind.DONE, step=step - 1, last=True, rows=3)
+            case "hold":
+                yield body(Kind.HOLD, why="lunch")
+            case "resume":
+                yield body(Kind.RESUME)
+            case "taken over":
+                yield body(Kind.TAKEN_OVER, epoch=2)
+            case _:
+                yield body(Kind.PACE, says=chance.choice(("slower", "pause", "go on")))
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_the_few_events_that_say_where_a_run_stands_lead_where_all_of_them_do(server: Server, seed: int) -> None:
+    chance, database = random.Random(seed), Database(url=server.database())  # noqa: S311 - told by its seed
+    with database.connect("test") as connection:
+        store.create(connection)
+        made = plan(phase(task(*[sql()] * 60)))
+        run = store.open_run(connection, made, {}, "tester")
+        for each in _story(chance, chance.randint(5, 120)):
+            store.append(connection, run, each, "tester")
+        every, few = store.read(connection, run), standing.read_state(connection, run)
+    assert fold(few) == fold(every)
+    assert len(few) < len(every) or len(every) < 20

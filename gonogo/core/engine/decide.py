@@ -220,13 +220,18 @@ def _next_undo(plan: Plan, state: State) -> Command:
     return RunUndo(step, first, first >= len(undo) - 1, in_doubt)
 
 
+def notes_what_was_there(step: PlannedStep) -> bool:
+    """Return whether it is noted, as a step begins, what was there before it: whether its undo is SQL."""
+    return bool(step.undo) and step.undo_external is None
+
+
 def counts_loss(step: PlannedStep) -> bool:
     """Return whether the undo of a step can destroy rows of the database: whether it is SQL.
 
     One in batches takes back only what nobody changed since.
     """
     in_batches = step.backfill is not None and step.backfill.undo_in_batches
-    return bool(step.undo) and step.undo_external is None and not in_batches
+    return notes_what_was_there(step) and not in_batches
 
 
 def steps_to_undo(plan: Plan, state: State) -> Iterator[int]:

@@ -491,6 +491,8 @@ class BatchDone(Waited):
     #: its number in this process, and the seconds before it
     batch: int = 0
     seconds: Seconds = 0.0
+    #: how many rows its process did in these seconds
+    done: int = 0
     #: about how many rows the table has
     of: int = 0
     down: str = ""

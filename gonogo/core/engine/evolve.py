@@ -382,7 +382,7 @@ def _done(state: State, _: Event, body: events.ScriptDone) -> State:
         # its own number, not one more than the last: a gap must never shift what comes after it
         work = WorkState(step=body.step + 1, attempt=state.work.attempt)
     else:
-        # absolute, so that a state can be folded without every script of a step (ledger.store.read_state)
+        # absolute, so that a state can be folded without every script of a step (ledger.standing.read_state)
         work = changed(state.work, script=body.script + 1, rows=state.work.rows + body.rows, started=None)
     return changed(state, changed=True, work=work)
 
@@ -407,8 +407,9 @@ def _batch(state: State, event: Event, body: events.BatchDone) -> State:
 
 def backfill_pace(body: events.BatchDone) -> float:
     """Return a backfill's rows per second, as of its newest batch; 0 with its process's first one, as nothing is known."""
-    # the seconds are those before this batch
-    return body.rows * body.batch / max(body.seconds, 0.001)
+    # the seconds are those before this batch; an older gonogo did not say how many rows were done in them
+    done = body.done or body.rows * body.batch
+    return done / max(body.seconds, 0.001)
 
 
 @_changes(events.StepFailed)

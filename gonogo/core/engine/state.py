@@ -35,6 +35,8 @@ class Status(StrEnum):
     ROLLED_BACK = "rolled back"
 
 
+#: a run in one of these changes something, or watches what it changed
+CHANGING = frozenset({Status.WORKING, Status.VERIFYING, Status.SOAKING})
 #: a run in one of these can be left alone
 AT_REST = frozenset({Status.READY, Status.DONE, Status.NO_GO, Status.ROLLED_BACK})
 #: ... and in one of these it is over

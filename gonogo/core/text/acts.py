@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gonogo.core.engine.decide import open_items
 from gonogo.core.engine.events import Event, PeopleAsked
-from gonogo.core.engine.state import State, Status
+from gonogo.core.engine.state import CHANGING, State
 from gonogo.core.model.people import GO, NO_GO
 from gonogo.core.plan.plan import Plan
 from gonogo.core.text.next_commands import items_to_confirm
@@ -17,7 +17,6 @@ _TITLES = {GO: "Go", NO_GO: "No-go", ACKNOWLEDGE: "Acknowledge", HOLD: "Hold", R
 STOPS = frozenset({NO_GO, HOLD, ROLL_BACK})
 #: a message has room for so many items
 _FEW = 3
-_GOES_ON = frozenset({Status.WORKING, Status.VERIFYING, Status.SOAKING})
 
 
 def title_of(act: str) -> str:
@@ -46,4 +45,4 @@ def acts_on(plan: Plan, event: Event, after: State) -> tuple[str, ...]:
 
 def acts_on_run(state: State) -> tuple[str, ...]:
     """Return what can be said to a run at any time while it goes on."""
-    return (HOLD, ROLL_BACK) if state.status in _GOES_ON and not state.held else ()
+    return (HOLD, ROLL_BACK) if state.status in CHANGING and not state.held else ()

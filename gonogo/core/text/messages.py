@@ -16,7 +16,7 @@ from gonogo.core.engine.decide import waits_for_votes
 from gonogo.core.engine.events import BackupProof, Body, Event, Kind
 from gonogo.core.engine.forecast import Times, expected_duration, expected_end, forecast, fraction
 from gonogo.core.engine.rehearsal import last_safe_start
-from gonogo.core.engine.state import SWITCH_LEVELS, State, Status, outcome, takes_effect
+from gonogo.core.engine.state import CHANGING, SWITCH_LEVELS, State, Status, outcome, takes_effect
 from gonogo.core.model.duration import say_duration
 from gonogo.core.model.people import Item
 from gonogo.core.plan.plan import Plan
@@ -34,8 +34,6 @@ MARKS = {
 }
 #: what is overdue by less is not worth a word
 _LATE = timedelta(minutes=1)
-#: while a run does one of these it has an end to be expected
-_GOES_ON = frozenset({Status.WORKING, Status.VERIFYING, Status.SOAKING})
 UPDATES = Tellers()
 
 
@@ -74,7 +72,7 @@ def headline(plan: Plan, state: State, run: str, now: datetime, times: Times = {
     share = fraction(plan, state)
     bar = "▓" * round(share * 20) + "░" * (20 - round(share * 20))
     lines = [f"{mark} *{plan.title}* on {plan.target}: *{word}*", f"`{bar}` {share:.0%} · run {run}"]
-    expected = say_expected_end(plan, state, now, times) if state.status in _GOES_ON and not state.held else ""
+    expected = say_expected_end(plan, state, now, times) if state.status in CHANGING and not state.held else ""
     lines.append(f"planned {clock(plan.start, plan.zone, now)} to {clock(plan.ends, plan.zone, now)}{expected}")
     lines += [describe(name, known) for name, known in spent(plan, state, now).items() if known.budget is not None]
     if state.held:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from gonogo import clock
 from gonogo.core.engine.commands import Command, Perform, RunUndo
-from gonogo.core.engine.decide import counts_loss
+from gonogo.core.engine.decide import notes_what_was_there
 from gonogo.core.engine.events import BackfillPaced, BatchDone, Event, Held, UndoBatchDone, UndoDone
 from gonogo.core.engine.marks import downtime_mark, script_done
 from gonogo.core.engine.pace import Look, Pacer
@@ -77,7 +77,7 @@ def perform(context: Context, number: int, index: int) -> Iterator[Outcome]:
     del index
     step = context.plan.steps[number]
     batches = context.target.batches(step)
-    began, count = clock.monotonic(), 0
+    began, count, done = clock.monotonic(), 0, 0
     down = downtime_mark(context.plan, number)
     with closing(context.target.beside(step, context.baseline)) as beside:
         paced = _paced(context, step, Perform(number, 0), number, beside, batches)
@@ -87,9 +87,11 @@ def perform(context: Context, number: int, index: int) -> Iterator[Outcome]:
             if not context.is_next(Perform(number, 0)):
                 return
             cursor, look = context.state.work.cursor, beside.look()
-            since = context.target.oldest_running() if counts_loss(step) and cursor is None else ""
+            since = context.target.oldest_running() if notes_what_was_there(step) and cursor is None else ""
             seconds = round(clock.monotonic() - began, 3)
-            body = BatchDone(step=number, upto=(), rows=0, seconds=seconds, of=batches.estimate, down=down, since=since)
+            body = BatchDone(
+                step=number, upto=(), rows=0, seconds=seconds, done=done, of=batches.estimate, down=down, since=since
+            )
             started = clock.monotonic()
             with beside.working():
                 event = batches.run_next(count, cursor, _with_look(body, look), paced.pacer.size)
@@ -98,6 +100,7 @@ def perform(context: Context, number: int, index: int) -> Iterator[Outcome]:
                 return
             took = clock.monotonic() - started
             count += 1
+            done += _rows_of(event)
             yield event
             rows = context.state.work.rows
             if count % _OFTEN == 0 and batches.rematches_own_rows(rows):
