@@ -307,7 +307,7 @@ PACE = """\
 pace:
   mode: guarded
   slows_others: 25%
-  batch_takes: 20ms
+  batch_takes: 50ms
   rest: 0s
   lag: 1s
   archive: 50

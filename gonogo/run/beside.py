@@ -43,7 +43,7 @@ _ARCHIVE = "SELECT pg_catalog.count(*) FROM pg_catalog.pg_ls_archive_statusdir()
 class NotLooking:
     """Looks nowhere: for what goes flat out, as on a copy, where nobody could notice it."""
 
-    looks = False
+    looks = probes = False
 
     def look(self) -> Look:
         """Return that nothing was seen."""
@@ -81,6 +81,8 @@ class Beside(threading.Thread):
         ask: Callable[[Connection, str], str],
     ) -> None:
         super().__init__(name="gonogo beside a backfill", daemon=True)
+        #: whether it says how calls are slowed
+        self.probes = probe is not None
         self._database, self._name, self._pace, self._table, self._probe, self._ask = database, name, pace, table, probe, ask
         self._over, self._ready = threading.Event(), threading.Event()
         self._newest = Look()

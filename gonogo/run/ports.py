@@ -117,6 +117,10 @@ class BesideBackfill(Protocol):
     def looks(self) -> bool:
         """Whether there is anything to see, and so a pace to find."""
 
+    @property
+    def probes(self) -> bool:
+        """Whether it says how calls beside the backfill are slowed."""
+
     def look(self) -> Look:
         """Return what was seen last."""
 

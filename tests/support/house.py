@@ -32,10 +32,12 @@ class Shape:
     #: imports that only a type checker makes, and imports inside functions
     type_only: list[str]
     lazy: list[str]
-    #: with their lines, or fields; docstrings are not counted, nor what a record inherits
+    #: with their lines, or fields; docstrings are not counted
     long_files: dict[str, int]
     long_functions: dict[str, int]
+    #: by their own fields, and with those that they inherit
     large_records: dict[str, int]
+    large_with_inherited: dict[str, int]
 
 
 def measure(root: Path = ROOT) -> Shape:
@@ -62,6 +64,7 @@ def measure(root: Path = ROOT) -> Shape:
         long_files={name: n for name, text in files.items() if (n := text.count("\n")) > LONG_FILE},
         long_functions={name: n for name, n in functions.items() if n > LONG_FUNCTION},
         large_records={name: n for name, n in records.items() if n > LARGE_RECORD},
+        large_with_inherited=_with_inherited(trees.values()),
     )
 
 
@@ -93,6 +96,20 @@ def _lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 
 def _fields(record: ast.ClassDef) -> int:
     return sum(isinstance(node, ast.AnnAssign) and "ClassVar" not in ast.dump(node.annotation) for node in record.body)
+
+
+def _with_inherited(trees: Iterable[ast.AST]) -> dict[str, int]:
+    """Return the records that are large with the fields of the classes that they are made from, by name."""
+    classes = {record.name: record for tree in trees for record in _classes(tree)}
+
+    def count(name: str, seen: tuple[str, ...] = ()) -> int:
+        record = classes.get(name)
+        if record is None or name in seen:
+            return 0
+        bases = [base.id for base in record.bases if isinstance(base, ast.Name)]
+        return _fields(record) + sum(count(base, (*seen, name)) for base in bases)
+
+    return {name: n for name in sorted(classes) if (n := count(name)) > LARGE_RECORD}
 
 
 def _lazy(tree: ast.Module) -> Iterator[int]:

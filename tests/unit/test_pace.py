@@ -34,7 +34,7 @@ def test_a_guarded_pace_stays_within_its_bounds(most: int, took: float, reads: l
     for number, read in enumerate(reads):
         pacer.look(Look(number=number, idle=0.001, read=read), NOBODY)
         pacer.took(pacer.size, took)
-        assert min(10, most) <= pacer.size <= most
+        assert max(1, round(most / 10)) <= pacer.size <= most
         assert 0 <= pacer.rest(pacer.size, took, NOBODY) <= 10
 
 
@@ -69,9 +69,22 @@ def test_batches_that_take_too_long_become_smaller_and_those_that_do_not_larger(
     pacer.took(100, 0.002)
     assert pacer.size == 150
     pacer.took(150, 0.2)
-    assert pacer.size == 45
+    assert pacer.size == 100, "a tenth of the largest is the smallest"
+    for _ in range(9):
+        pacer.took(pacer.size, 0.001)
+    assert pacer.size == 1000
+    pacer.took(1000, 0.04)
+    assert pacer.size == 500
     pacer.took(7, 0.0001)
-    assert pacer.size == 45, "the last batch of a table says nothing"
+    assert pacer.size == 500, "the last batch of a table says nothing"
+
+
+def test_batches_that_take_long_whatever_their_size_do_not_become_ever_more() -> None:
+    # as on a busy machine, or where a commit waits for a standby
+    pacer = Pacer(pace=GUARDED, most=1000)
+    for _ in range(50):
+        pacer.took(pacer.size, 0.5)
+    assert pacer.size == 100
 
 
 def test_a_fixed_pace_rests_as_it_says_and_one_that_goes_flat_out_does_not() -> None:

@@ -19,8 +19,9 @@ PERCENT = 95
 _SLOWER, _FASTER = 0.8, 1.1
 #: how much slower a call may seem by chance, in seconds
 _NOISE = 0.0001
-#: the rows of the first batch where it looks for its pace, and of the smallest one
-_BEGINS_WITH, _SMALLEST = 100, 10
+#: the smallest batch, and the first one, as a share of the largest: below that a batch takes its time for the commit and not for
+#: its rows, and is only more often
+_SMALLEST = 0.1
 #: the longest rest between two batches, in seconds
 _LONGEST_REST = 10.0
 
@@ -58,7 +59,12 @@ class Pacer:
     _seen: int = field(default=-1)
 
     def __post_init__(self) -> None:
-        self.size = min(self.most, _BEGINS_WITH) if self.pace.mode == "guarded" else self.most
+        self.size = self.least if self.pace.mode == "guarded" else self.most
+
+    @property
+    def least(self) -> int:
+        """Rows a batch takes at least, where there are so many left."""
+        return max(1, round(self.most * _SMALLEST))
 
     @property
     def allowed(self) -> float:
@@ -70,7 +76,7 @@ class Pacer:
         if self.pace.mode != "guarded" or not rows or rows < self.size:
             return
         fits = self.pace.batch_takes.total_seconds() / max(seconds, 1e-6)
-        self.size = round(max(min(_SMALLEST, self.most), min(self.most, self.size * min(1.5, max(0.3, fits)))))
+        self.size = round(max(self.least, min(self.most, self.size * min(1.5, max(0.5, fits)))))
 
     def look(self, look: Look, work: WorkState) -> None:
         """Take in what was seen."""

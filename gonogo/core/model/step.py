@@ -42,8 +42,9 @@ class Pace(Part):
         " a probe of its own, beside what that was before it began).",
     )
     batch_takes: Duration = Field(
-        default=timedelta(milliseconds=5),
-        description="How long a batch may take, while its rows are locked; where batches take longer, they become smaller.",
+        default=timedelta(milliseconds=50),
+        description="How long a batch may take, while its rows are locked; where batches take longer, they become smaller, down"
+        " to a tenth of `batch`.",
     )
     rest: Duration = Field(default=timedelta(0), description="Of `fixed`: how long it rests after each batch.")
     lag: Duration | None = Field(

@@ -144,11 +144,11 @@ def _script_not_done(_: Scene[events.ScriptNotDone]) -> str:
 
 @LINES.of(events.BatchDone)
 def _batch(scene: Scene[events.BatchDone]) -> str:
-    step, body = scene.plan.steps[scene.body.step], scene.body
-    batches = max(1, body.of // (step.backfill.batch if step.backfill else 1000))
-    if body.batch == 0 or not _passed_a_tenth(body.batch + 1, max(batches, body.batch + 1)):
+    step, body, work = scene.plan.steps[scene.body.step], scene.body, scene.after.work
+    # batches differ in size: what counts is how many tenths of the rows are done
+    tenths = [10 * rows // max(1, work.of) for rows in (scene.before.work.rows, work.rows)]
+    if body.batch == 0 or tenths[0] == tenths[1]:
         return ""
-    work = scene.after.work
     of = f" of about {work.of:,}" if work.of else ""
     left = f", {say_duration(max(work.filled_by - scene.event.at, timedelta(0)))} to go" if work.filled_by else ""
     return f"{step.name}: {work.rows:,}{of} rows, {work.pace:,.0f} rows/s{left}"

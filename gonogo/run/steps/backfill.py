@@ -142,6 +142,9 @@ def _paced(
     known = step.backfill or PlannedBackfill(table="")
     pace = known.pace if beside.looks else known.pace.model_copy(update={"mode": "flat out"})
     pacer = Pacer(pace=pace, most=known.batch)
+    if not beside.probes:
+        # nothing says that it should rest
+        pacer.share = 1.0
     return _Paced(context=context, command=command, number=number, pacer=pacer, beside=beside, batches=batches)
 
 
