@@ -76,7 +76,8 @@ def _measure(url: str, what: str, work: Callable[[str], None], seconds: float) -
     for reader in readers:
         reader.join()
     lost = [took for each in calls for at, took in each if took > _STALLED and began - took < at < released]
-    share = sum(lost) / (2 * seconds)
+    within = [min(at + took, released) - max(at, began) for each in calls for at, took in each if took > _STALLED]
+    share = sum(max(0.0, each) for each in within) / (2 * seconds)
     longest = max(lost, default=0) * 1000
     print(f"{what:20} lost {share:6.1%} of the time, longest {longest:6.0f} ms, done {done - released:.2f} s after")
 
