@@ -15,8 +15,7 @@ from gonogo import clock
 from gonogo.core.plan.plan import PlannedStep, Script
 from gonogo.errors import ScriptFailed
 from gonogo.postgres.connection import full_name, milliseconds
-from gonogo.postgres.lookout import Sighting
-from gonogo.postgres.pooled import backend_of, default_of
+from gonogo.postgres.pooled import default_of
 from gonogo.run.explain import explain
 from gonogo.run.kept_connection import Stopped
 from gonogo.run.session import Session, transient
@@ -54,13 +53,11 @@ def run_alone(session: Session, step: PlannedStep, script: Script) -> None:
     while True:
         # once it has begun, its start is recorded: nothing else comes between it and its end
         clock.sleep(wait.due - clock.monotonic())
-        seen = Sighting(pid=0)
         try:
-            with session.lookout.watching(backend_of(session.connection)) as seen:
+            with session.trying(wait):
                 _execute(session, step, script, sql)
             break
         except psycopg.Error as error:
-            wait.failed(error, seen)
             again = transient(error)
             if session.lost(error):
                 session.reconnect()

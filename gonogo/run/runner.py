@@ -204,17 +204,7 @@ class Runner:
     def attempt(self, command: Command) -> None:
         """Perform a command, through a lost connection or a watch that tripped meanwhile."""
         try:
-            for outcome in perform(self.context, command):
-                if isinstance(outcome, Event):
-                    self._apply_own(outcome)
-                else:
-                    self.append(outcome)
-        except Stopped:
-            # the watch recorded why before it cancelled the statement
-            self.sync()
-            self.target.proceed()
-        except Overtaken:
-            self.sync()
+            self._perform(command)
         except LedgerWentBack as error:
             self.fold_anew(str(error), self.state.seq)
         except psycopg.Error as error:
@@ -226,6 +216,21 @@ class Runner:
             store.raise_if_fenced(error)
             # nothing of this kind is expected; whatever it is, a person should see it before anything else happens
             self.append(Held(why=f"{self.stage_of(command)}: {self.target.describe(error)}"))
+
+    def _perform(self, command: Command) -> None:
+        """Perform a command, and take in what stopped it; the connection may be lost in either."""
+        try:
+            for outcome in perform(self.context, command):
+                if isinstance(outcome, Event):
+                    self._apply_own(outcome)
+                else:
+                    self.append(outcome)
+        except Stopped:
+            # the watch recorded why before it cancelled the statement
+            self.sync()
+            self.target.proceed()
+        except Overtaken:
+            self.sync()
 
     def stage_of(self, command: Command) -> str:
         """Name the stretch of work that a command belongs to."""

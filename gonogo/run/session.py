@@ -232,7 +232,7 @@ class Session(KeptConnection):
         except psycopg.Error as error:
             if self.lost(error) or self.was_stopped(error):
                 raise
-            self.say(f"VACUUM: {str(error).splitlines()[0]}")
+            self.say(f"VACUUM failed, and the backfill goes on: {str(error).splitlines()[0]}")
 
     def _with_waits(self, body: Body, script: Script) -> Body:
         """Return the body of an event with what its script met before this try."""
@@ -273,27 +273,42 @@ class Session(KeptConnection):
         """
 
         def attempt() -> Event:
-            with self.lookout.watching(backend_of(self.connection)) as seen:
-                try:
-                    return once()
-                except psycopg.Error as error:
-                    wait.failed(error, seen)
-                    raise
-
-        self.rest_until(wait.due)
+            self.rest_until(wait.due)
+            with self.trying(wait):
+                return once()
 
         def tell(state: RetryCallState) -> None:
             self.tell_rest(step, wait, state.next_action.sleep if state.next_action else 0.0)
 
+        try:
+            # of nearly every script the first try is the only one
+            return attempt()
+        except psycopg.Error as error:
+            if not transient(error) or wait.over:
+                raise
+            self.tell_rest(step, wait, wait.rest())
         retrying = Retrying(
             stop=lambda _: wait.over,
             wait=lambda _: wait.rest(),
             retry=retry_if_exception(transient),
-            sleep=lambda _: self.rest_until(wait.due),
+            # each attempt rests first, also one that comes after something else
+            sleep=lambda _: None,
             before_sleep=tell,
             reraise=True,
         )
         return retrying(attempt)
+
+    @contextmanager
+    def trying(self, wait: LockWait) -> Iterator[None]:
+        """See what becomes of a try, and note it where it fails."""
+        # a connection that was lost since has no backend to be looked at
+        pid = 0 if self.connection.closed else backend_of(self.connection)
+        with self.lookout.watching(pid) as seen:
+            try:
+                yield
+            except psycopg.Error as error:
+                wait.failed(error, seen)
+                raise
 
     def tell_rest(self, step: PlannedStep, wait: LockWait, pause: float) -> None:
         """Say why a script is tried again, and in how many seconds.

@@ -215,3 +215,22 @@ def test_a_runbook_with_attempts_goes_by_that_number_as_before(make_project: Mak
     assert done.returncode == 11, done.stdout + done.stderr
     assert (done.stdout + done.stderr).count("tried again") == 2
     assert "2 of 3" in done.stdout + done.stderr
+
+
+def test_a_connection_that_is_lost_while_a_script_rests_is_made_again(make_project: Make, any_server: Server) -> None:
+    desk = lay(make_project, any_server, BOOK % "lock_patience: 1h")
+    runner = (
+        "FROM pg_stat_activity WHERE datname = current_database()"
+        " AND application_name LIKE 'gonogo/book-%/%' AND application_name NOT LIKE 'gonogo/book-%/%/%'"
+    )
+    with holding(desk.url), psycopg.connect(desk.url, autocommit=True) as connection:
+        run = begin(desk)
+        until(lambda: "in the way" in run.stdout.readline())
+        (before,) = connection.execute(f"SELECT pid {runner}".encode()).fetchall()
+        assert connection.execute(f"SELECT pg_terminate_backend(pid) {runner}".encode()).fetchall() == [(True,)]
+        # it makes another one, and waits again
+        until(lambda: connection.execute(f"SELECT pid {runner}".encode()).fetchall() not in ([], [before]))
+        until(lambda: "in the way" in run.stdout.readline())
+    code, output = ended(run)
+    assert code == 0, output
+    assert len(facts(desk, "script done")) == 1
