@@ -11,7 +11,7 @@ import asyncio
 import os
 import signal
 import urllib.parse
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -100,7 +100,7 @@ class _Offer:
 
     async def look(self) -> None:
         """Offer each runbook whose file is new or changed; take back those whose file is gone."""
-        files = _files(self.project.root / "runbooks")
+        files = _states(self.project.runbook_files)
         for file, found in files.items():
             stamp = (found.st_mtime_ns, found.st_size)
             if self._seen.get(file) != stamp:
@@ -166,10 +166,10 @@ class _Offer:
         self.runner._deployment_registry.register_flow(made, _FLOWS[deployment.flow_name or ""])  # noqa: SLF001
 
 
-def _files(folder: Path) -> dict[Path, os.stat_result]:
-    """Return the runbooks that can be read; a link that leads nowhere is none."""
+def _states(files: Iterable[Path]) -> dict[Path, os.stat_result]:
+    """Return the files that can be read, each with what is known of it; a link that leads nowhere is none."""
     found = {}
-    for file in sorted(folder.glob("*.yaml")):
+    for file in files:
         with suppress(OSError):
             found[file] = file.stat()
     return found

@@ -21,14 +21,24 @@ def write(file: Path, text: str | Iterable[str]) -> None:
         file: where.
         text: what. What comes piece by piece lies beside it until it is whole.
     """
-    place = file if isinstance(text, str) else file.with_name(f"{file.name}.part")
-    with open(place, "w", encoding="utf-8", opener=opener) as opened:
+    if isinstance(text, str):
+        _write(file, [text])
+        return
+    part = file.with_name(f"{file.name}.part")
+    try:
+        _write(part, text)
+        part.replace(file)
+    finally:
+        # one of the pieces could not be had, or the disk is full
+        part.unlink(missing_ok=True)
+
+
+def _write(file: Path, pieces: Iterable[str]) -> None:
+    with open(file, "w", encoding="utf-8", opener=opener) as opened:
         os.fchmod(opened.fileno(), 0o600)
-        opened.writelines([text] if isinstance(text, str) else text)
+        opened.writelines(pieces)
         opened.flush()
         os.fsync(opened.fileno())
-    if place != file:
-        place.replace(file)
 
 
 @contextmanager

@@ -71,7 +71,7 @@ class Project:
         for folder in (own, built_in):
             if (folder / f"{name}.yaml").is_file():
                 return folder / f"{name}.yaml"
-        known = sorted(file.stem for file in own.glob("*.yaml"))
+        known = [file.stem for file in self.runbook_files]
         close = get_close_matches(name, [*known, *(file.stem for file in built_in.glob("*.yaml"))], n=1)
         if close:
             raise BadInput(f"there is no runbook {name!r} in {self.root / 'runbooks'}; did you mean {close[0]!r}?")

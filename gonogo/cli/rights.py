@@ -82,7 +82,7 @@ def needed_level(opened: OpenedRunbook) -> Level:
 def _any_with(target: str) -> OpenedRunbook:
     """Return a runbook of the project that has a target of a name, where all that have one mean the same."""
     found = dict[str, OpenedRunbook]()
-    for file in sorted((find_project().root / "runbooks").glob("*.yaml")):
+    for file in find_project().runbook_files:
         try:
             opened = open_runbook(file.stem, target)
         except BadInput:

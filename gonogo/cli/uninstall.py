@@ -80,7 +80,7 @@ def _require_person(connection: Connection, opened: OpenedRunbook, caller: Calle
 
 
 def _keep(file: Path, lines: Iterable[str]) -> None:
-    write_file(file, "".join(f"{line}\n" for line in lines))
+    write_file(file, (f"{line}\n" for line in lines))
 
 
 def _tell(found: Left, target: str, file: Path | None) -> None:

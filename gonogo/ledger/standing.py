@@ -14,7 +14,7 @@ WITH entry AS (
 ), heard AS (
   SELECT seq, kind, at, began, actor, body,
     CASE WHEN kind IN ('script done', 'batch done') AND body->>'down' IS DISTINCT FROM 'locked out'
-      AND coalesce(body->>'others_waited', '0.0') = '0.0' THEN kind || (body->>'step') END AS step,
+      AND body->>'others_waited' IS NULL THEN kind || (body->>'step') END AS step,
     CASE WHEN kind = 'batch done' THEN (body->>'rows')::bigint ELSE 0 END AS rows,
     CASE WHEN kind = 'batch done' THEN max((body->>'of')::bigint) OVER (PARTITION BY kind, body->>'step' ORDER BY seq) END AS of
   FROM entry WHERE kind <> 'sample' OR following IS NULL OR following = 'taken over'

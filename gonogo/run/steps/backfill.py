@@ -141,10 +141,7 @@ def _paced(
 ) -> _Paced:
     known = step.backfill or PlannedBackfill(table="")
     pace = known.pace if beside.looks else known.pace.model_copy(update={"mode": "flat out"})
-    pacer = Pacer(pace=pace, most=known.batch)
-    if not beside.probes:
-        # nothing says that it should rest
-        pacer.share = 1.0
+    pacer = Pacer(pace=pace, most=known.batch, probed=beside.probes)
     return _Paced(context=context, command=command, number=number, pacer=pacer, beside=beside, batches=batches)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gonogo.core.engine.commands import RunUndo
-from gonogo.core.engine.decide import counts_loss
+from gonogo.core.engine.decide import notes_what_was_there
 from gonogo.core.engine.events import UndoDone, UndoFailed, UndoStarted
 from gonogo.core.engine.marks import downtime_mark, script_done, script_started
 from gonogo.run.context import Context
@@ -18,7 +18,7 @@ def perform(context: Context, number: int, index: int) -> Iterator[Outcome]:
     step = context.plan.steps[number]
     script = step.scripts[index]
     # what is written from now on is what its undo would destroy
-    since = context.target.oldest_running() if counts_loss(step) and index == 0 else ""
+    since = context.target.oldest_running() if notes_what_was_there(step) and index == 0 else ""
     done = script_done(context.plan, number, index, since=since)
     if script.transactional:
         yield context.target.run_script(step, script, done)
