@@ -165,7 +165,7 @@ def _prepare(opened: OpenedRunbook, inputs: dict[str, Any] | None, start: dateti
 def resume(runbook: str, target: str, settle: str = "", take_over: bool = False, asked_by: str = "", code: str = "") -> Any:
     """Go on with a run that is held, or whose process was lost: from the ledger alone."""
     caller = Caller(person=asked_by, code=code)
-    with found_run(runbook, target, "") as (opened, database, _, found):
+    with found_run(runbook, target, "", goes_on=True) as (opened, database, _, found):
         if found.state.status in (Status.DONE, Status.NO_GO, Status.ROLLED_BACK):
             raise Refused(f"nothing to resume: the run {found.run} is over ({found.state.status})")
         if found.state.status is Status.READY and not found.state.held:

@@ -174,7 +174,7 @@ def resume(
     Raises:
         Refused: there is no such run, it is over, a process works on it, or the target cannot be reached.
     """
-    database = targets.reach(runbook.on(target))
+    database = targets.reach(runbook.on(target), goes_on=True)
     found = find(runbook, target=target, run=run)
     if found.running:
         raise Refused(f"a process works on the run {found.id}")

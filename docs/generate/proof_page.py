@@ -46,14 +46,23 @@ WORDS: Mapping[Kind, tuple[str, str]] = {
     ),
     Kind.RUN_DONE: ("the same, for the last phase", "the same"),
     Kind.BACKED_UP: (
-        "the dump was restored into a scratch database: the same rows and checksums, the same objects, each file's sha256",
+        (
+            "the dump was restored into a scratch database: the same rows and checksums, the same objects, each file's sha256; "
+            "of a restore point by programs or pgBackRest, a database was made of it: the same objects, the ledger's newest "
+            "event, each table whole by its checksum or the rows that are still there one by one (`sampled`: how many, of how "
+            "many)"
+        ),
         (
             "what the event lists as `uncovered`: rows that the runbook leaves out, large objects, foreign tables, "
-            "subscriptions; on another major version, definitions but for their names"
+            "subscriptions; on another major version, definitions but for their names; of a restore point, rows beyond the "
+            "sample, and those that were changed or deleted while it was taken"
         ),
     ),
     Kind.RESTORED: (
-        "a new database was built from the proved backup, compared with what the backup recorded, and its name swapped in",
+        (
+            "a new database was built from the proved backup, compared with what the backup recorded, and its name swapped in; "
+            "of a restore point, the target answers and its ledger had gone back (*rollback proved* compares the rest)"
+        ),
         (
             "rows written since the backup, which a person accepted; what belongs to the database and not to its dump "
             "(settings, comment)"

@@ -70,7 +70,7 @@ targets:
     database: $STAGING_DATABASE_URL
     role: shop_owner
     direct: $STAGING_DIRECT_URL   # where PostgreSQL itself is: the other leads through a pooler
-    rehearse_on: $SPARE_SERVER_URL   # copies are made there, not beside staging
+    rehearse_on: $SPARE_SERVER_URL   # copies are made there, not beside staging; or see `Copies`
   production:
     database: postgresql://deploy@db.example.com/shop
     environment: [SHOP_API_TOKEN] # must be set before anything runs here
@@ -469,6 +469,63 @@ backup:
   keep: 90d
   waived: ""                      # or why there is none: the provider takes snapshots every hour
   targets: protected
+```
+
+Or something else makes it:
+
+```yaml
+backup:
+  command: {take: [ops/snapshot, take], prove: [ops/snapshot, open]}   # your own programs
+  sample: {rows: 5000}
+```
+
+```yaml
+backup:
+  pgbackrest: {stanza: main, side: /var/lib/postgresql/beside}
+"""
+PROGRAMS = """\
+command:
+  take: {argv: [ops/snapshot, take], environment: [AWS_PROFILE, AWS_REGION]}
+  wait: {argv: [ops/snapshot, wait], environment: [AWS_PROFILE, AWS_REGION]}
+  prove: {argv: [ops/snapshot, open], environment: [AWS_PROFILE, AWS_REGION]}
+  drop: {argv: [ops/snapshot, close], environment: [AWS_PROFILE, AWS_REGION]}
+  restore: {argv: [ops/snapshot, restore], environment: [AWS_PROFILE, AWS_REGION]}
+  delete: {argv: [ops/snapshot, delete], environment: [AWS_PROFILE, AWS_REGION]}
+  within: 6h
+"""
+PGBACKREST = """\
+pgbackrest:
+  stanza: main
+  type: diff
+  run_as: [sudo, -n, -u, postgres]          # the account that owns the server's files
+  options: [--config=/etc/pgbackrest/pgbackrest.conf]
+  side: /var/lib/postgresql/beside          # room for the whole server
+  data: /var/lib/postgresql/15/main         # where the level `restore` puts it
+  stop: [sudo, -n, systemctl, stop, postgresql@15-main]
+  start: [sudo, -n, systemctl, start, postgresql@15-main]
+  within: 12h
+"""
+SAMPLE = """\
+sample:
+  rows: 5000                # of each table that is too large to be compared whole
+  whole_up_to: 10240        # megabytes
+"""
+COPIES = """\
+rehearse_on:
+  ready: $CLONE_URL         # somebody's clone, branch or opened snapshot
+  as_of: SELECT max(placed_at) FROM orders
+```
+
+```yaml
+rehearse_on:
+  make: {argv: [ops/clone, make], environment: [CLONE_TOKEN]}
+  drop: {argv: [ops/clone, drop], environment: [CLONE_TOKEN]}
+  within: 30m
+```
+
+```yaml
+rehearse_on:
+  files: true               # a copy of the target's files, on its own server
 """
 REHEARSAL = """\
 rehearsal:

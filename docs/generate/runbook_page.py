@@ -13,9 +13,11 @@ from generate import runbook_examples
 from gonogo.core.model.alerts import Alert, Monitor
 from gonogo.core.model.check import Check
 from gonogo.core.model.check_kinds import Http, Objects, Program, Prometheus, Reference, Structure, Throughput, Values
+from gonogo.core.model.copies import Copies
 from gonogo.core.model.duration import say_duration
 from gonogo.core.model.fields import Part
 from gonogo.core.model.people import Approve, Item, Person
+from gonogo.core.model.restore_points import PgBackRest, RestorePointPrograms, Sample
 from gonogo.core.model.rollback import Backup, Rehearsal, Rollback, Switch
 from gonogo.core.model.runbook import (
     AskBlockers,
@@ -312,6 +314,34 @@ SECTIONS: tuple[Section, ...] = (
         " [Backup](concepts/backup.md). Without a proof the gate is no-go.",
         example=runbook_examples.BACKUP,
         path=("backup",),
+    ),
+    Section(
+        model=RestorePointPrograms,
+        intro="Under `backup`: programs of yours that take a restore point, make a database of it, and put it back: see"
+        " [Restore points at any size](concepts/backup.md#restore-points-at-any-size). Each gets what reaches the target (PGHOST"
+        " and the like), and the variables that it names.",
+        example=runbook_examples.PROGRAMS,
+        path=("command",),
+    ),
+    Section(
+        model=PgBackRest,
+        intro="Under `backup`: a backup by pgBackRest, restored into a cluster beside the target's and compared. See"
+        " [pgBackRest](concepts/backup.md#pgbackrest).",
+        example=runbook_examples.PGBACKREST,
+        path=("pgbackrest",),
+    ),
+    Section(
+        model=Sample,
+        intro="Under `backup`: how a restore point that is no dump is compared with what the target held.",
+        example=runbook_examples.SAMPLE,
+        path=("sample",),
+    ),
+    Section(
+        model=Copies,
+        intro="Under `rehearse_on` of a target: copies for rehearsals that something else makes. See"
+        " [Copies of any size](concepts/rehearsal.md#copies-of-any-size).",
+        example=runbook_examples.COPIES,
+        path=("rehearse_on",),
     ),
     Section(
         model=Rehearsal,

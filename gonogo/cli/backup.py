@@ -19,11 +19,16 @@ from gonogo.core.engine.events import BackupProof
 from gonogo.core.engine.state import SWITCH_LEVELS, State, Status
 from gonogo.core.model.duration import say_duration
 from gonogo.core.model.rollback import Backup
-from gonogo.core.text.messages import describe_backup
+from gonogo.core.text.backups import describe_backup
 from gonogo.errors import GonogoError
 from gonogo.ledger import store
 from gonogo.planning.open import OpenedRunbook, open_runbook
+from gonogo.planning.planner import planned_backup
 from gonogo.postgres.connection import Connection, identify
+from gonogo.postgres.scratch import ScratchServer, scratch_server_of
+from gonogo.recovery import backups, dump
+from gonogo.recovery.manifest import read_manifest
+from gonogo.recovery.providers import Place
 from gonogo.run import runs, targets
 
 
@@ -32,16 +37,10 @@ def take(runbook: RunbookArg, target: TargetOption = "", json: JsonOption = Fals
 
     Example: [bold]gonogo backup take guardian-multi-credit --target demo[/]
     """
-    from gonogo.postgres.scratch import require_extensions  # noqa: PLC0415 - listing them needs no driver
-    from gonogo.recovery import dump  # noqa: PLC0415 - as above
-
     opened = open_runbook(runbook, target)
-    database = targets.reach(opened)
     folder = _folder(opened) / f"{opened.name}-by-hand-{dump.stamp()}"
-    room = _room(opened)
-    require_extensions(room)
-    made = dump.take(database, folder, _teller(json), opened.runbook.backup)
-    _say_proof(dump.prove(made, room, _teller(json)), opened.runbook.schedule.zone, json)
+    _, proof = backups.take(_place(opened, json), folder, _rule(opened), lambda: _room(opened))
+    _say_proof(proof, opened.runbook.schedule.zone, json)
 
 
 def prove(
@@ -54,12 +53,9 @@ def prove(
 
     Example: [bold]gonogo backup prove guardian-multi-credit .gonogo/backups/guardian-multi-credit-by-hand-20251012T180000[/]
     """
-    from gonogo.recovery import dump  # noqa: PLC0415 - see take
-    from gonogo.recovery.manifest import read  # noqa: PLC0415 - see take
-
     opened = open_runbook(runbook, target)
-    made = read(folder)
-    _say_proof(dump.prove(made, _room(opened), _teller(json)), opened.runbook.schedule.zone, json)
+    proof = backups.prove(_place(opened, json), folder, _rule(opened), lambda: _room(opened))
+    _say_proof(proof, opened.runbook.schedule.zone, json)
 
 
 def list_(runbook: RunbookArg, json: JsonOption = False) -> None:
@@ -74,7 +70,8 @@ def list_(runbook: RunbookArg, json: JsonOption = False) -> None:
         return
     for row in rows:
         old = ", older than keep: says" if row["outlived"] else ""
-        say(f"{row['folder']}: {row['bytes'] / 1e6:,.1f} MB, {say_duration(row['age'])} old{old}")
+        what = f"restore point {row['point']}" if row["point"] else f"{row['bytes'] / 1e6:,.1f} MB"
+        say(f"{row['folder']}: {what}, {say_duration(row['age'])} old{old}")
     if not rows:
         say(f"no backup of {opened.name} in {opened.project.state / 'backups'}")
 
@@ -95,12 +92,12 @@ def prune(
     asked = _Ledgers(opened)
     stays = {row["folder"]: why for row in older if (why := asked.needs(row))}
     outlived = [*(row for row in older if row["folder"] not in stays), *_left_over(opened)]
-    if yes:
-        for row in outlived:
-            shutil.rmtree(row["folder"])
+    left = _delete(opened, outlived, json) if yes else {}
     if json:
-        as_json({"removed": yes, "backups": outlived, "stays": stays})
+        as_json({"removed": yes, "backups": outlived, "stays": stays, "left": left})
         return
+    for folder, why in left.items():
+        say(f"{folder}: {why}", "yellow")
     for folder, why in stays.items():
         say(f"{folder} stays: {why}", "yellow")
     for row in outlived:
@@ -111,6 +108,25 @@ def prune(
         say("no backup is older than the retention (`keep:`)")
 
 
+def _delete(opened: OpenedRunbook, rows: list[dict[str, Any]], json: bool) -> dict[str, str]:
+    """Delete some backups; return the restore points that are left to others, with why."""
+    left = {}
+    for row in rows:
+        if row.get("provider") and (why := backups.why_kept(_place(opened, json), _rule(opened), row["provider"], row["point"])):
+            left[row["folder"]] = why
+        shutil.rmtree(row["folder"])
+    return left
+
+
+def _rule(opened: OpenedRunbook) -> Backup:
+    """Return the backup that the runbook asks for, with the templates in its programs filled in."""
+    return planned_backup(opened) or Backup()
+
+
+def _place(opened: OpenedRunbook, json: bool) -> Place:
+    return Place(database=targets.reach(opened), root=opened.project.files, say=_teller(json))
+
+
 def _folder(opened: OpenedRunbook) -> Path:
     return opened.project.state / "backups"
 
@@ -118,8 +134,6 @@ def _folder(opened: OpenedRunbook) -> Path:
 def _backups(opened: OpenedRunbook) -> Iterator[dict[str, Any]]:
     """Yield a runbook's backups, the newest first."""
     keep = (opened.runbook.backup or Backup()).keep
-    from gonogo.recovery.manifest import read_manifest  # noqa: PLC0415 - see take
-
     found = []
     kinds = r"-([0-9a-f]{6}-(before|after)|by-hand|rehearsal)-\d{8}T\d{6}-[0-9a-f]{4}"
     name = re.compile(re.escape(opened.name) + kinds)
@@ -135,6 +149,8 @@ def _backups(opened: OpenedRunbook) -> Iterator[dict[str, Any]]:
                 "taken_at": manifest.taken_at.isoformat(),
                 "of": (manifest.system, manifest.database),
                 "bytes": size,
+                "provider": manifest.provider,
+                "point": manifest.point,
                 "age": age.total_seconds(),
                 "outlived": age > keep,
             }
@@ -193,9 +209,7 @@ class _Ledgers:
                 yield from ((Path(known.folder).name, row.id) for known in state.known.backups.values())
 
 
-def _room(opened: OpenedRunbook) -> Any:
-    from gonogo.postgres.scratch import scratch_server_of  # noqa: PLC0415 - see take
-
+def _room(opened: OpenedRunbook) -> ScratchServer:
     return scratch_server_of(targets.reach(opened), opened.chosen.rehearse_on, opened.project.state)
 
 

@@ -137,7 +137,7 @@ def resume(
     from gonogo.cli.foreground import ForegroundRun, answer  # noqa: PLC0415 - see the top
     from gonogo.run.launch import go_on  # noqa: PLC0415 - see the top
 
-    with found_run(runbook, target, run_id) as (opened, database, _, found):
+    with found_run(runbook, target, run_id, goes_on=True) as (opened, database, _, found):
         if found.state.status in (Status.DONE, Status.NO_GO, Status.ROLLED_BACK):
             answer(found, opened, json, f"nothing to resume: the run {found.run} is over ({found.state.status})")
             raise typer.Exit(runs.exit_code(found.state))

@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote, urlencode
@@ -65,6 +65,8 @@ class Answer:
     output: str
     errors: str
     seconds: float
+    #: the end of its output as it said it, secrets and all: to be read, and never shown
+    unredacted: str = field(default="", repr=False)
 
     @property
     def words(self) -> str:
@@ -78,6 +80,7 @@ def run_command(
     *,
     folder: Path,
     environment: Sequence[str] = (),
+    given: Mapping[str, str] | None = None,
     url: str = "",
     url_as: str = "",
     copy_of: str = "",
@@ -91,6 +94,7 @@ def run_command(
         argv: the program and its arguments.
         folder: where it runs.
         environment: the names of the environment variables that it gets, beside the usual ones.
+        given: variables that only it gets, with their values.
         url: the database that it may reach, as libpq's own variables; the password is in a file.
         url_as: the environment variable in which it gets the address of that database as well, password and all.
         copy_of: the database that this one is a copy of: nothing that names it is handed to the program.
@@ -110,22 +114,24 @@ def run_command(
     if copy_of:
         _require_no_target(argv, environment, url_as, copy_of)
     with (
-        _prepared(environment, url, url_as, options, copy_of) as given,
+        _prepared(environment, url, url_as, options, copy_of) as variables,
         tempfile.TemporaryFile() as out,
         tempfile.TemporaryFile() as err,
     ):
         began = clock.monotonic()
-        process = _start(argv, folder, given, out, err)
+        process = _start(argv, folder, variables | dict(given or {}), out, err)
         try:
             _wait(process, argv[0], began + limit, limit, stopping)
         finally:
             _end(process)
         redact, spare = redactor(environment, url), max((len(os.environ.get(name, "")) for name in environment), default=0)
+        said = _tail(out, spare)
         return Answer(
             code=process.returncode,
-            output=_cut(redact(_tail(out, spare))),
+            output=_cut(redact(said)),
             errors=_cut(redact(_tail(err, spare))),
             seconds=round(clock.monotonic() - began, 3),
+            unredacted=said,
         )
 
 

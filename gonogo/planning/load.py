@@ -142,7 +142,8 @@ def _checked(model: type[_Model], data: object, marks: Marks, problems: list[Pro
 def _addresses(runbook: Runbook) -> Iterator[tuple[Path_, str]]:
     """Yield the addresses that may not stand in a runbook, and why."""
     for name, target in runbook.targets.items():
-        for key, stated in (("database", target.database), ("direct", target.direct), ("rehearse_on", target.rehearse_on)):
+        copies = target.rehearse_on if isinstance(target.rehearse_on, str) else target.rehearse_on.ready
+        for key, stated in (("database", target.database), ("direct", target.direct), ("rehearse_on", copies)):
             if stated and stated != "embedded" and not stated.startswith("$") and (why := why_not_in_a_runbook(stated)):
                 yield ("targets", name, key), why
 

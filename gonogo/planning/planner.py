@@ -11,8 +11,10 @@ from zoneinfo import ZoneInfo
 from gonogo import clock
 from gonogo.core.model.alerts import Monitor
 from gonogo.core.model.check import Check
+from gonogo.core.model.check_kinds import Program
+from gonogo.core.model.copies import Copies
 from gonogo.core.model.duration import say_duration
-from gonogo.core.model.rollback import BACKUP_PROVED, REHEARSAL_FRESH, Rollback
+from gonogo.core.model.rollback import BACKUP_PROVED, REHEARSAL_FRESH, Backup, Rollback
 from gonogo.core.model.runbook import Gate, Phase, Task
 from gonogo.core.model.schedule import Schedule, local_time, opening
 from gonogo.core.plan.plan import Plan, PlannedPhase, PlannedStep, PlannedTask, Script
@@ -45,9 +47,7 @@ def prepare(opened: OpenedRunbook, *, inputs: Mapping[str, Any] | None = None, s
         BadInput: with every problem in it and in its templates.
     """
     runbook, file, project, target = opened.runbook, opened.file, opened.project, opened.target
-    variables = resolve_inputs(runbook, inputs or {})
-    draft = Draft(runbook, file, Templates(project.template_roots), variables, opened.chosen.protected, target)
-    draft.folder = project.files
+    draft = _draft(opened, inputs or {})
     try:
         work = _plan_work(draft, on_clock(start or start_of(runbook.schedule), runbook.schedule.zone))
     except OverflowError:
@@ -66,6 +66,26 @@ def prepare(opened: OpenedRunbook, *, inputs: Mapping[str, Any] | None = None, s
     )
     sealed = signed.model_copy(update={"seal": seal(signed, meanings_of(draft.texts))})
     return Prepared(plan=sealed, texts=draft.texts, warnings=tuple(draft.warnings))
+
+
+def planned_backup(opened: OpenedRunbook) -> Backup | None:
+    """Return the backup that is taken of a runbook's target, with the templates in its programs filled in; None without one.
+
+    Raises:
+        BadInput: a template cannot be filled in.
+    """
+    draft = _draft(opened, {})
+    found = _backup(draft)
+    if draft.problems:
+        raise BadInput(*place(draft.problems, opened.file))
+    return found
+
+
+def _draft(opened: OpenedRunbook, inputs: Mapping[str, Any]) -> Draft:
+    variables, templates = resolve_inputs(opened.runbook, inputs), Templates(opened.project.template_roots)
+    draft = Draft(opened.runbook, opened.file, templates, variables, opened.chosen.protected, opened.target)
+    draft.folder = opened.project.files
+    return draft
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,9 +134,9 @@ def _plan_of(draft: Draft, project: Project, work: _Work) -> Plan:
         people=runbook.people,
         updates=runbook.updates,
         sql=runbook.sql,
-        backup=next(iter(draft.here([runbook.backup])), None),
+        backup=_backup(draft),
         rehearsal=next(iter(draft.here([runbook.rehearsal])), None),
-        rehearse_on=target.rehearse_on,
+        rehearse_on=_copies(draft, target.rehearse_on),
         accepted_spots=runbook.rehearsal.accepted_spots if runbook.rehearsal else {},
         baseline=draft.on_target(runbook.baseline),
         checks=checks,
@@ -129,6 +149,27 @@ def _plan_of(draft: Draft, project: Project, work: _Work) -> Plan:
         monitor=_monitor(draft),
         switches=_switches(draft),
     )
+
+
+def _backup(draft: Draft) -> Backup | None:
+    """Return the backup that is taken of the target that is planned for, with the templates in its programs filled in."""
+    backup = next(iter(draft.here([draft.runbook.backup])), None)
+    if backup is None or not backup.provider:
+        return backup
+    kind = getattr(backup, backup.provider)
+    path = f"backup.{backup.provider}"
+    programs = {name: each for name in type(kind).model_fields if isinstance(each := getattr(kind, name), Program)}
+    filled = {name: program(draft, f"{path}.{name}", each, each.argv) for name, each in programs.items()}
+    return backup.model_copy(update={backup.provider: kind.model_copy(update=filled)})
+
+
+def _copies(draft: Draft, stated: str | Copies) -> str | Copies:
+    """Return where copies come from, with the templates in its programs filled in."""
+    if isinstance(stated, str):
+        return stated
+    programs = {name: each for name in ("make", "drop") if (each := getattr(stated, name)) is not None}
+    path = f"targets.{draft.target}.rehearse_on"
+    return stated.model_copy(update={name: program(draft, f"{path}.{name}", each, each.argv) for name, each in programs.items()})
 
 
 def _rollback(draft: Draft) -> Rollback:

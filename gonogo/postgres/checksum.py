@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from psycopg import sql
 
@@ -41,7 +41,7 @@ def count_rows(connection: Connection, table: str) -> int:
     return int(row[0]) if row else 0
 
 
-def checksum(connection: Connection, table: str, columns: Sequence[str] = ()) -> str:
+def checksum(connection: Connection, table: str, columns: Sequence[str] = (), where: sql.Composable | None = None) -> str:
     """Return a table's row count and checksum, which do not depend on the order of its rows.
 
     A row's hash is made of its values' hashes (hash_record_extended) and mixed once more, so that a value that was swapped
@@ -52,24 +52,41 @@ def checksum(connection: Connection, table: str, columns: Sequence[str] = ()) ->
         connection: where.
         table: the table, with its schema where that is not public.
         columns: the columns to look at; all of them without any.
+        where: which rows of the table, as `t`, count, with what else it selects from before that; all of them without it.
 
     Raises:
         StepError: there is no such table or column.
     """
     name = _name(connection, table)
+    some = where or sql.SQL("")
     found = dict(_columns(connection, name))
     if missing := [c for c in columns if c not in found]:
         raise StepError(f"{table} has no column {missing[0]}")
     chosen = sorted(columns) or list(found)
     if not chosen:
-        return str(count_rows(connection, table))
-    values = [sql.SQL(found[column]).format(sql.Identifier(column)) for column in chosen]
-    query = sql.SQL(
-        "SELECT pg_catalog.count(*)::text || ':' || coalesce(sum(pg_catalog.hashint4extended(0,"
-        " pg_catalog.hash_record_extended(ROW({}), 0)))::text, '0') FROM {}"
-    ).format(sql.SQL(", ").join(values), sql.SQL(name))
+        query = sql.SQL("SELECT pg_catalog.count(*)::text FROM {} AS t {}").format(sql.SQL(name), some)
+    else:
+        query = sql.SQL(
+            "SELECT pg_catalog.count(*)::text || ':' || coalesce(sum(pg_catalog.hashint4extended(0, {}))::text, '0')"
+            " FROM {} AS t {}"
+        ).format(_hash(found, chosen), sql.SQL(name), some)
     row = connection.execute(query).fetchone()
     return str(row[0]) if row else ""
+
+
+def _hash(known: Mapping[str, str], columns: Sequence[str]) -> sql.Composable:
+    values = [sql.SQL(known[column]).format(sql.Identifier("t", column)) for column in columns]
+    return sql.SQL("pg_catalog.hash_record_extended(ROW({}), 0)").format(sql.SQL(", ").join(values))
+
+
+def row_hash(connection: Connection, table: str) -> sql.Composable:
+    """Return what computes the hash of a row of a table, as `t`: that of all its values.
+
+    Raises:
+        StepError: there is no such table.
+    """
+    found = dict(_columns(connection, _name(connection, table)))
+    return _hash(found, list(found)) if found else sql.SQL("0::bigint")
 
 
 def columns_of(connection: Connection, table: str) -> list[str]:

@@ -6,7 +6,7 @@ import os
 import platform
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from gonogo.core.model.copies import Copies
 from gonogo.errors import Refused
 from gonogo.postgres import embedded
 from gonogo.postgres.address import resolve_url
@@ -23,6 +24,10 @@ from gonogo.postgres.connection import Database, connect_plainly
 #: what gonogo's own server is called
 EMBEDDED = "the embedded PostgreSQL"
 _NAME, _MARK = "gonogo_scratch_", "scratch of process "
+#: the bytes up to which a database is copied by way of the log
+_SMALL = 64 * 2**20
+#: the version since which files can be cloned
+_CLONES_SINCE = 180000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,12 +91,12 @@ def require_extensions(room: ScratchServer) -> None:
         )
 
 
-def scratch_server_of(database: Database, rehearse_on: str, state: Path) -> ScratchServer:
+def scratch_server_of(database: Database, rehearse_on: str | Copies, state: Path) -> ScratchServer:
     """Return where scratch databases of a target may be made.
 
     Args:
         database: the target.
-        rehearse_on: what the runbook names for it, if anything.
+        rehearse_on: what the runbook names for it, if anything; copies that something else makes are not for this.
         state: the project's folder for what gonogo keeps; its own server lies in it.
 
     Raises:
@@ -103,7 +108,8 @@ def scratch_server_of(database: Database, rehearse_on: str, state: Path) -> Scra
 
     if rehearse_on == "embedded":
         return ScratchServer(database=database, spare=spare, server=spare(), called=EMBEDDED)
-    return ScratchServer(database=database, spare=spare, server=resolve_url(rehearse_on) if rehearse_on else "")
+    named = rehearse_on if isinstance(rehearse_on, str) else ""
+    return ScratchServer(database=database, spare=spare, server=resolve_url(named) if named else "")
 
 
 @contextmanager
@@ -121,11 +127,46 @@ def scratch(room: ScratchServer, roles: Sequence[str] = ()) -> Iterator[str]:
     # its owner can make the ledger in it
     owner = sql.SQL(" OWNER {}").format(sql.Identifier(room.owner)) if room.owner else sql.SQL("")
     with _made(server, where, sql.SQL("template0") + owner, roles if server != room.database.url else ()) as url:
-        if room.worker and not room.owns:
-            # for the ledger
-            with connect_plainly(url) as connection:
-                name, role = sql.Identifier(str(connection.info.dbname)), sql.Identifier(room.worker)
-                connection.execute(sql.SQL("GRANT CREATE, TEMPORARY ON DATABASE {} TO {}").format(name, role))
+        let_in(room, url)
+        yield url
+
+
+def let_in(room: ScratchServer, url: str) -> None:
+    """Let who works on copies make the ledger in one that does not belong to them."""
+    if room.worker and not room.owns:
+        with connect_plainly(url) as connection:
+            name, role = sql.Identifier(str(connection.info.dbname)), sql.Identifier(room.worker)
+            connection.execute(sql.SQL("GRANT CREATE, TEMPORARY ON DATABASE {} TO {}").format(name, role))
+
+
+@contextmanager
+def like(room: ScratchServer, template: str, *, needed: bool = False) -> Iterator[str]:
+    """Copy a database that nobody uses, on its own server, and drop the copy afterwards; yield its URL.
+
+    Args:
+        room: where, and whose it will be.
+        template: the URL of the database.
+        needed: whether it is refused where it cannot be copied; else nothing is yielded then, an empty text.
+
+    Raises:
+        Refused: it is needed, and cannot be copied.
+    """
+    server, where = room.choose()
+    name = sql.Identifier(str(conninfo_to_dict(template)["dbname"]))
+    with connect_plainly(template) as connection:
+        row = connection.execute("SELECT pg_catalog.pg_database_size(pg_catalog.current_database())").fetchone()
+    # a small one is sooner written to the log than two checkpoints are made
+    how = " STRATEGY FILE_COPY" if row and row[0] > _SMALL else ""
+    owner = sql.SQL(" OWNER {}").format(sql.Identifier(room.owner)) if room.owner else sql.SQL("")
+    with ExitStack() as made:
+        try:
+            url = made.enter_context(_made(server, where, name + sql.SQL(how) + owner, clone=bool(how)))
+        except Refused:
+            if needed:
+                raise
+            url = ""
+        if url:
+            let_in(room, url)
         yield url
 
 
@@ -148,7 +189,7 @@ def copied(server: str, template: str = "", owner: str = "") -> Iterator[str]:
 
 
 @contextmanager
-def _made(server: str, where: str, template: sql.Composable, roles: Sequence[str] = ()) -> Iterator[str]:
+def _made(server: str, where: str, template: sql.Composable, roles: Sequence[str] = (), *, clone: bool = False) -> Iterator[str]:
     """Make a database that other processes know to be of this one, and drop it afterwards; yield its URL."""
     name = f"{_NAME}{os.getpid()}_{secrets.token_hex(3)}"
     try:
@@ -159,7 +200,7 @@ def _made(server: str, where: str, template: sql.Composable, roles: Sequence[str
         try:
             _make_roles(connection, roles)
             _sweep(connection)
-            connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE ").format(sql.Identifier(name)) + template)
+            _create(connection, sql.SQL("CREATE DATABASE {} TEMPLATE ").format(sql.Identifier(name)) + template, clone=clone)
             ours = sql.Literal(mark(os.getpid()))
             connection.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), ours))
         except psycopg.Error as error:
@@ -171,6 +212,22 @@ def _made(server: str, where: str, template: sql.Composable, roles: Sequence[str
             made = connection.execute("SELECT datname FROM pg_catalog.pg_database WHERE starts_with(datname, %s)", [name[:40]])
             for (each,) in made.fetchall():
                 connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(each)))
+
+
+def _create(connection: psycopg.Connection[Any], statement: sql.Composed, *, clone: bool) -> None:
+    """Make a database; by clones of its template's files where the server and its file system can."""
+    if clone and connection.info.server_version >= _CLONES_SINCE:
+        connection.execute("SET file_copy_method = clone")
+        try:
+            connection.execute(statement)
+        except (psycopg.errors.ObjectInUse, psycopg.errors.InsufficientPrivilege):
+            raise
+        except psycopg.Error:
+            # this file system has none
+            connection.execute("SET file_copy_method = copy")
+        else:
+            return
+    connection.execute(statement)
 
 
 def mark(process: int) -> str:

@@ -45,14 +45,15 @@ WROTE = (
 )
 #: whether it was one of the run's own
 OF_THE_RUN = "EXISTS (SELECT FROM gonogo.event e WHERE e.run = {run} AND e.xmin = t.xmin)"
-_WRITTEN_SINCE = (
+#: whether a snapshot does not show it
+NOT_SHOWN = (
     f"t.xmin::text::bigint > 2 AND NOT pg_catalog.pg_visible_in_snapshot(({WROTE})::text::xid8,"
-    f" {{since}}::pg_catalog.pg_snapshot) AND NOT {OF_THE_RUN}"
+    f" {{since}}::pg_catalog.pg_snapshot)"
 )
-_COUNT = (
-    "SELECT {what} FROM {table} AS t,"
-    " (SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::bigint AS id) AS next WHERE "
-)
+#: the number that the next transaction gets, beside a table: what the two above need
+NEXT = "(SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::bigint AS id) AS next"
+_WRITTEN_SINCE = f"{NOT_SHOWN} AND NOT {OF_THE_RUN}"
+_COUNT = f"SELECT {{what}} FROM {{table}} AS t, {NEXT} WHERE "
 
 
 def oldest_running(connection: Connection) -> str:

@@ -284,15 +284,8 @@ def require_held(backup: BackupFolder, connection: Connection) -> None:
         if found[name] != held
     ]
     now_there = fingerprint(connection, manifest.fingerprint.form)
-    held, there = portable(manifest.fingerprint.objects), portable(now_there.objects)
-    if major(manifest.server) != major(connection.info.server_version):
-        # versions write the same definition differently: then it is seen that every object is there
-        held, there = dict.fromkeys(held, ""), dict.fromkeys(there, "")
-    else:
-        # a definition that was written out and read again may say the same with other casts and parentheses
-        alike = {name for name in held.keys() & there.keys() if _plainly(held[name]) == _plainly(there[name])}
-        held, there = ({name: "" if name in alike else text for name, text in each.items()} for each in (held, there))
-    notes += differences(held, there)
+    exact = major(manifest.server) == major(connection.info.server_version)
+    notes += differences(*same_definitions(portable(manifest.fingerprint.objects), portable(now_there.objects), exact=exact))
     now = sequence_positions(connection)
     notes += [
         f"the sequence {name} is at {now.get(name)}, before {at}"
@@ -301,6 +294,24 @@ def require_held(backup: BackupFolder, connection: Connection) -> None:
     ]
     if notes:
         raise BackupFailed("the backup does not restore what was there: " + "; ".join(notes[:20]))
+
+
+def same_definitions(
+    held: Mapping[str, str], there: Mapping[str, str], *, exact: bool
+) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """Return two schemas, where what means the same in both is written alike.
+
+    Args:
+        held: the one.
+        there: the other.
+        exact: whether both are of one version; of two, which write the same differently, only the names of objects are compared.
+    """
+    if not exact:
+        return dict.fromkeys(held, ""), dict.fromkeys(there, "")
+    # a definition that was written out and read again may say the same with other casts and parentheses
+    alike = {name for name in held.keys() & there.keys() if _plainly(held[name]) == _plainly(there[name])}
+    one, other = ({name: "" if name in alike else text for name, text in each.items()} for each in (held, there))
+    return one, other
 
 
 def _count(connection: Connection, table: str) -> str:

@@ -55,6 +55,9 @@ class Manifest(BaseModel):
     #: the pg_dump that wrote it: its version, and where it lies
     dumped_by: str = ""
     files: dict[str, FileSum] = {}
+    #: what made it where it is no dump, as a runbook calls that, and what names it there
+    provider: str = ""
+    point: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,14 +30,13 @@ from gonogo.postgres import only_one
 from gonogo.postgres.connection import Connection, Database, connect_plainly, transaction
 from gonogo.postgres.programs import ProgramFailed
 from gonogo.postgres.tools import Say, finish, running
-from gonogo.recovery import data_loss
+from gonogo.recovery import carried_ledger, data_loss
 from gonogo.recovery.dump import require_held
 from gonogo.recovery.manifest import BackupFailed, BackupFolder
 from gonogo.recovery.pg_restore import restore, write_script
 
 #: what the comment of the new database says: that it is being built, or that only the names are left to swap
 _BUILDING, _READY = "builds the restore", "swaps in the restore"
-_LEDGER = ("run", "event", "script", "fence", "delivery")
 _OWNED = """
 SELECT (r.rolcreatedb OR r.rolsuper) AND pg_catalog.pg_has_role(session_user, d.datdba, 'USAGE')
 FROM pg_catalog.pg_roles r, pg_catalog.pg_database d
@@ -52,29 +51,6 @@ FROM pg_catalog.pg_database d WHERE datname = pg_catalog.current_database()
 _GRANTS = """
 SELECT a.privilege_type, CASE WHEN a.grantee = 0 THEN NULL ELSE pg_catalog.pg_get_userbyid(a.grantee) END, a.is_grantable
 FROM pg_catalog.pg_database d, pg_catalog.aclexplode(d.datacl) a WHERE d.datname = pg_catalog.current_database()
-"""
-#: who else may read the ledger, or act by it
-_LEDGER_GRANTS = """
-WITH granted AS (
-  SELECT 'SCHEMA gonogo' AS what, nspacl AS acl, nspowner AS owner, '' AS part
-  FROM pg_catalog.pg_namespace WHERE nspname = 'gonogo'
-  UNION ALL
-  SELECT pg_catalog.format('%s gonogo.%I', CASE relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, relname), relacl, relowner, ''
-  FROM pg_catalog.pg_class WHERE relnamespace = 'gonogo'::pg_catalog.regnamespace AND relkind IN ('r', 'v', 'S')
-  UNION ALL
-  SELECT pg_catalog.format('TABLE gonogo.%I', relname), attacl, relowner, pg_catalog.format(' (%I)', attname)
-  FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
-  WHERE c.relnamespace = 'gonogo'::pg_catalog.regnamespace AND attacl IS NOT NULL
-  UNION ALL
-  SELECT pg_catalog.format('FUNCTION %s', p.oid::pg_catalog.regprocedure), proacl, proowner, ''
-  FROM pg_catalog.pg_proc p WHERE pronamespace = 'gonogo'::pg_catalog.regnamespace
-)
-SELECT pg_catalog.format('REVOKE ALL ON %s FROM PUBLIC', what) FROM granted WHERE acl IS NOT NULL AND part = ''
-UNION ALL
-SELECT pg_catalog.format('GRANT %s%s ON %s TO %s%s', a.privilege_type, part, what,
-  CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END,
-  CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
-FROM granted, pg_catalog.aclexplode(acl) AS a WHERE a.grantee <> owner
 """
 _SETTINGS = """
 SELECT CASE WHEN s.setrole = 0 THEN NULL ELSE pg_catalog.pg_get_userbyid(s.setrole) END, c
@@ -180,7 +156,7 @@ def _swap(backup: BackupFolder, restorer: Restorer, body: BackupRestored, say: S
                 require_held(backup, built)
             say("restored and verified; blocking new connections while the databases are renamed")
             _bar(outside, restorer)
-            _require_as_counted(restorer)
+            require_as_counted(restorer)
             with Database(url=url, role=restorer.database.role).connect("gonogo/restore") as built:
                 _carry_ledger(restorer, built, body.replace(restored_in=seconds, kept=failed, how="side by side"))
             _comment(outside, side, _mark(_READY, restorer.name, restorer.run))
@@ -197,7 +173,7 @@ def _alone(outside: psycopg.Connection[Any], name: str) -> bool:
     return only_one.is_this(outside, f"gonogo restores {name}", name)
 
 
-def _require_as_counted(restorer: Restorer) -> None:
+def require_as_counted(restorer: Restorer) -> None:
     """See, now that nobody writes any more, that nothing was written that nobody knows of.
 
     Raises:
@@ -307,24 +283,12 @@ def _bar(outside: psycopg.Connection[Any], restorer: Restorer) -> None:
 
 def _carry_ledger(restorer: Restorer, built: Connection, body: BackupRestored) -> None:
     """Copy the ledger as it stands now, and add the event of the restore, in one transaction."""
-    with transaction(built):
-        store.make(built)
-        built.execute("DELETE FROM gonogo.fence")
-        for table in _LEDGER:
-            name = sql.Identifier("gonogo", table)
-            with (
-                restorer.connection.cursor() as source,
-                built.cursor() as sink,
-                source.copy(sql.SQL("COPY {} TO STDOUT (FORMAT binary)").format(name)) as taken,
-                sink.copy(sql.SQL("COPY {} FROM STDIN (FORMAT binary)").format(name)) as given,
-            ):
-                for data in taken:
-                    given.write(data)
-        for (grant,) in restorer.connection.execute(_LEDGER_GRANTS).fetchall():
-            built.execute(str(grant).encode())
-        built.execute("SELECT pg_catalog.setval('gonogo.delivery_id_seq', coalesce((SELECT max(id) FROM gonogo.delivery), 1))")
-        built.execute("SELECT gonogo.enter(%s, %s)", [restorer.run, restorer.epoch])
-        store.append(built, restorer.run, body, restorer.actor)
+    with tempfile.TemporaryDirectory(prefix="gonogo-") as folder:
+        carried_ledger.save(restorer.connection, Path(folder))
+        with transaction(built):
+            carried_ledger.load(built, Path(folder))
+            built.execute("SELECT gonogo.enter(%s, %s)", [restorer.run, restorer.epoch])
+            store.append(built, restorer.run, body, restorer.actor)
 
 
 def _finish_swap(outside: psycopg.Connection[Any], name: str, side: str, failed: str) -> None:

@@ -21,8 +21,7 @@ from gonogo.core.plan.fingerprint import differences
 from gonogo.ledger import store
 from gonogo.postgres.connection import Connection
 from gonogo.postgres.inventory import Snapshot, compare_snapshot, take_snapshot
-from gonogo.recovery import dump
-from gonogo.recovery.manifest import BackupFolder
+from gonogo.rehearsal.copies import Copies
 from gonogo.rehearsal.sandbox import RehearsalRun, inspect_copy, on_a_copy, run_on_copy, run_phase_on_copy
 from gonogo.run import begin, launch, loop, rollback_request, runs
 from gonogo.run.acquire import LiveRunner, Where, acquire_run
@@ -82,7 +81,7 @@ class _Drill:
     run: RehearsalRun
     url: str
     name: str
-    proof: BackupProof
+    proof: BackupProof | None
     #: it dies no more after this moment, in seconds of a clock that nobody sets
     until: float
     kills: int = 0
@@ -206,19 +205,19 @@ class _Drill:
         return True
 
 
-def drill(run: RehearsalRun, made: BackupFolder, end: Snapshot | None, within: float) -> DrillEvidence:
+def drill(run: RehearsalRun, copies: Copies, end: Snapshot | None, within: float) -> DrillEvidence:
     """Run the plan forward, and back by its undos, while the runner dies before and after everything that it does.
 
     Args:
         run: the rehearsal.
-        made: the backup.
+        copies: where a copy comes from.
         end: what a copy held at the end of the way forward, where nobody died.
         within: the seconds after which it dies no more.
     """
     run.say("the runner dies before and after everything that it does")
     began = clock.monotonic()
     notes: list[str] = []
-    with dump.restored(made, run.room, run.say) as (url, proof):
+    with copies.fresh() as (url, proof):
         with run_on_copy(run, on_a_copy(run.plan), url) as first:
             name = first.session.run
         copy = run.copy(url)

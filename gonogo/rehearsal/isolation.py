@@ -12,8 +12,7 @@ from gonogo.core.model.rollback import Rollback
 from gonogo.core.plan.plan import Plan
 from gonogo.postgres.connection import Connection
 from gonogo.postgres.inventory import Snapshot, compare_snapshot, snapshot_differences, take_snapshot
-from gonogo.recovery import dump
-from gonogo.recovery.manifest import BackupFolder
+from gonogo.rehearsal.copies import Copies
 from gonogo.rehearsal.sandbox import RehearsalRun, inspect_copy, on_a_copy, run_on_copy
 from gonogo.run import launch, loop, rollback_request
 from gonogo.run.runner import Runner
@@ -30,12 +29,12 @@ class Undone(NamedTuple):
         return step.replace(verdict=self.verdict, differences=self.differences)
 
 
-def rehearse_phases(run: RehearsalRun, made: BackupFolder) -> tuple[PhaseEvidence, ...]:
+def rehearse_phases(run: RehearsalRun, copies: Copies) -> tuple[PhaseEvidence, ...]:
     """Take each later phase forward, back to its start, compare, and take it forward again."""
     found: list[PhaseEvidence] = []
     run.say("rolling back each phase by itself")
     plan = on_a_copy(run.plan)
-    with dump.restored(made, run.room, run.say) as (url, _), run_on_copy(run, plan, url) as runner:
+    with copies.fresh() as copy, run_on_copy(run, plan, copy.url) as runner:
         # the plan that was signed, without a backup of a copy
         plan = runner.plan.model_copy(update={"backup": None})
         runner.use_plan(plan)
@@ -70,11 +69,12 @@ def _not_done(state: State, number: int) -> str:
     return f"it did not go forward: {state.why or state.status}"
 
 
-def rehearse_steps(run: RehearsalRun, made: BackupFolder) -> dict[str, Undone]:
+def rehearse_steps(run: RehearsalRun, copies: Copies) -> dict[str, Undone]:
     """Take each step up, undo it, compare, and take it up again, so that a later undo cannot hide what an earlier one misses."""
     found: dict[str, Undone] = {}
     run.say("proving each step's undo by itself")
-    with dump.restored(made, run.room, run.say) as (url, _):
+    with copies.fresh() as copy:
+        url = copy.url
         for number, step in enumerate(run.plan.steps):
             if not step.row.changes:
                 continue

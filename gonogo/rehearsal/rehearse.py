@@ -26,7 +26,8 @@ from gonogo.core.engine.evolve import evolve
 from gonogo.core.engine.forecast import actual_times
 from gonogo.core.engine.rehearsal import Restores, shortcomings, verdict
 from gonogo.core.engine.state import SWITCH_LEVELS, State, Status, outcome
-from gonogo.core.plan.fingerprint import differences
+from gonogo.core.model import copies as model
+from gonogo.core.plan.fingerprint import Fingerprint, differences
 from gonogo.core.plan.plan import Identity, Plan
 from gonogo.core.plan.seal import evidence_seal
 from gonogo.ledger import chains, store
@@ -40,6 +41,7 @@ from gonogo.project import Project
 from gonogo.recovery import dump, restore
 from gonogo.recovery.manifest import BackupFailed, BackupFolder, read
 from gonogo.rehearsal.blind_spots import Search, Watcher, accepted, asked_of, quick
+from gonogo.rehearsal.copies import Copies, others, restored
 from gonogo.rehearsal.drill import drill
 from gonogo.rehearsal.isolation import rehearse_phases, rehearse_steps
 from gonogo.rehearsal.observer import RehearsalObserver, in_turn, key_queries
@@ -97,11 +99,7 @@ def rehearse(
         each_step=each_step or bool(plan.rehearsal and plan.rehearsal.each_step),
         blind_spots=blind_spots or bool(plan.rehearsal and plan.rehearsal.blind_spots),
     )
-    require_extensions(run.room)
-    made = read(folder) if folder else _take(plan, database, project, say)
-    _require_of(made, identity)
-    with run.standing_in() as acting:
-        shown = _evidence(acting, made, with_drill=with_drill)
+    shown = _rehearse(run, before, folder, with_drill=with_drill)
     with database.connect("gonogo/rehearse") as connection:
         # a program, a foreign server or dblink may have reached it; or somebody else changed it
         touched = tuple(differences(before.objects, fingerprint(connection).objects))
@@ -110,6 +108,26 @@ def rehearse(
     with database.connect("gonogo/rehearse") as connection:
         chains.record_rehearsal(connection, plan, shown, actor)
     return shown
+
+
+def _rehearse(run: RehearsalRun, known: Fingerprint, folder: Path | None, *, with_drill: bool) -> Rehearsed:
+    """Rehearse on copies of a backup, or on those that something else makes.
+
+    Args:
+        run: the rehearsal.
+        known: the target's schema.
+        folder: a backup to rehearse on, instead of a new one.
+        with_drill: whether it is also gone through while the runner dies.
+    """
+    plan = run.plan
+    wanted = Wanted(with_drill=with_drill, each_step=run.each_step)
+    if isinstance(plan.rehearse_on, model.Copies) and not folder:
+        return _evidence(run, others(run, plan.rehearse_on, known), wanted)
+    require_extensions(run.room)
+    made = read(folder) if folder else _take(plan, run.database, run.project, run.say)
+    _require_of(made, plan.identity)
+    with run.standing_in() as acting, restored(acting, made, only_one=wanted.copies(plan) == 1) as copies:
+        return _evidence(acting, copies, wanted)
 
 
 def _signed(plan: Plan, project: Project, shown: Rehearsed) -> Rehearsed:
@@ -121,14 +139,14 @@ def _signed(plan: Plan, project: Project, shown: Rehearsed) -> Rehearsed:
     return shown.replace(signature=keys_of(project).sign_as_project(written))
 
 
-def _require_of(made: BackupFolder, identity: Identity) -> None:
+def _require_of(made: BackupFolder, identity: Identity | None) -> None:
     """See that a backup is a whole one of the very target.
 
     Raises:
         BackupFailed: it is not.
     """
     of = (made.manifest.system, made.manifest.database)
-    if of != (identity.system_identifier, identity.database):
+    if identity is not None and of != (identity.system_identifier, identity.database):
         raise BackupFailed(f"{made.folder} is a backup of another database ({made.manifest.database})")
     if made.manifest.without_rows:
         raise BackupFailed(f"{made.folder} leaves rows out, so nothing can be rehearsed on it; a whole one can")
@@ -139,33 +157,53 @@ def _take(plan: Plan, database: Database, project: Project, say: Say) -> BackupF
     return dump.take(database, project.state / "backups" / f"{plan.runbook}-rehearsal-{dump.stamp()}", say)
 
 
-def _evidence(run: RehearsalRun, made: BackupFolder, *, with_drill: bool) -> Rehearsed:
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What is rehearsed beside the levels of the rollback."""
+
+    with_drill: bool
+    each_step: bool
+
+    def copies(self, plan: Plan) -> int:
+        """Return how many copies that takes at most."""
+        alone = (plan.rollback.reach == "phase", self.each_step, self.with_drill, bool(_compared(plan)))
+        return len(_rehearsed_levels(plan)) + sum(alone)
+
+
+def _rehearsed_levels(plan: Plan) -> list[str]:
+    """Return the levels of the rollback that a rehearsal can take."""
+    elsewhere = not isinstance(plan.rehearse_on, str) or bool(plan.backup and plan.backup.provider)
+    return [level for level in plan.rollback.levels if level != "restore" or not elsewhere]
+
+
+def _compared(plan: Plan) -> list[str]:
+    """Return the latencies that are measured on a fresh copy and on the changed one in turn."""
+    watched = {name for phase in plan.phases for name in (*phase.watch, *phase.verify)}
+    return [name for name in watched if plan.checks[name].time and plan.checks[name].needs_baseline]
+
+
+def _evidence(run: RehearsalRun, copies: Copies, wanted: Wanted) -> Rehearsed:
     began = clock.monotonic()
-    levels: list[LevelEvidence] = []
-    first: _RoundTrip | None = None
-    undone: _RoundTrip | None = None
-    for level in run.plan.rollback.levels:
-        trip = _rehearse_level(run, made, level)
-        levels.append(trip.level_evidence(level))
-        first, undone = first or trip, trip if level == "undo" else undone
-        if trip.forward.outcome != "done":
-            break
+    trips, levels = _rehearse_levels(run, copies)
+    first = next(iter(trips.values()), None)
     went = bool(first and first.forward.outcome == "done")
-    phases = rehearse_phases(run, made) if went and run.plan.rollback.reach == "phase" else ()
-    alone = rehearse_steps(run, made) if run.each_step else {}
-    # all of it takes three times as long at most; a short one gets its time, too
-    drilled = drill(run, made, first.end, max(_DRILL, 2 * (clock.monotonic() - began))) if first and went and with_drill else None
-    seen = undone or first
+    phases = rehearse_phases(run, copies) if went and run.plan.rollback.reach == "phase" else ()
+    alone = rehearse_steps(run, copies) if run.each_step else {}
+    drilled = None
+    if first and went and wanted.with_drill:
+        # all of it takes three times as long at most; a short one gets its time, too
+        drilled = drill(run, copies, first.end, max(_DRILL, 2 * (clock.monotonic() - began)))
+    seen = trips.get("undo") or first
     steps = tuple(alone[step.step].put_into(step) if step.step in alone else step for step in (seen.steps if seen else ()))
     return Rehearsed(
         # what is known is as old as what it was rehearsed on
-        at=made.manifest.taken_at,
+        at=copies.taken_at,
         took=round(clock.monotonic() - began, 1),
         plan=run.plan.seal,
-        seal=evidence_seal(run.plan, made.manifest.fingerprint),
-        fingerprint=made.manifest.fingerprint,
+        seal=evidence_seal(run.plan, copies.fingerprint),
+        fingerprint=copies.fingerprint,
         target=run.plan.target,
-        on=first.where if first else "",
+        on=copies.where,
         backup=first.proof if first else None,
         rows=first.start.size if first and first.start else 0,
         forward=first.forward if first else ForwardEvidence(),
@@ -181,21 +219,34 @@ def _evidence(run: RehearsalRun, made: BackupFolder, *, with_drill: bool) -> Reh
     )
 
 
-def _rehearse_level(run: RehearsalRun, made: BackupFolder, level: str) -> _RoundTrip:
+def _rehearse_levels(run: RehearsalRun, copies: Copies) -> tuple[dict[str, _RoundTrip], tuple[LevelEvidence, ...]]:
+    """Go forward, and back by each level; those that cannot be taken on a copy say so."""
+    rehearsed, trips = _rehearsed_levels(run.plan), dict[str, _RoundTrip]()
+    for level in rehearsed:
+        trips[level] = _rehearse_level(run, copies, level, first=not trips)
+        if trips[level].forward.outcome != "done":
+            break
+    levels = [
+        trips[level].level_evidence(level) if level in trips else LevelEvidence(level=level, verdict=Restores.WITH_BACKUP)
+        for level in run.plan.rollback.levels
+        if level in trips or level not in rehearsed
+    ]
+    return trips, tuple(levels)
+
+
+def _rehearse_level(run: RehearsalRun, copies: Copies, level: str, *, first: bool) -> _RoundTrip:
     """Go forward on a fresh copy, then back by one way."""
-    run.say(f"restoring the backup to rehearse the rollback by {level}")
-    room = run.room
+    run.say(f"rehearsing the rollback by {level}")
     with run.database.connect("gonogo/rehearse") as connection:
         in_place = not restore.may_swap(connection)
-    with dump.restored(made, room, run.say) as (url, proof):
-        trip = _RoundTrip(run=run, where=room.choose()[1], proof=proof)
-        with run_on_copy(run, on_a_copy(run.plan), url) as runner:
+    with copies.fresh() as copy:
+        trip = _RoundTrip(run=run, proof=copy.proof)
+        with run_on_copy(run, on_a_copy(run.plan), copy.url) as runner:
             runner.postgres.in_place = in_place
-            first = level == run.plan.rollback.levels[0]
             trip.go_forward(runner, watches=first and run.blind_spots)
             if trip.forward.outcome == "done":
                 if first:
-                    trip.compare_latencies(made, runner)
+                    trip.compare_latencies(copies, runner)
                     trip.look_for_blind_spots(runner)
                 trip.go_back(runner, level)
     return trip
@@ -206,8 +257,7 @@ class _RoundTrip:
     """What is seen of one way forward and back."""
 
     run: RehearsalRun
-    where: str
-    proof: BackupProof
+    proof: BackupProof | None
     start: Snapshot | None = None
     #: what it held when all was done
     end: Snapshot | None = None
@@ -252,16 +302,14 @@ class _RoundTrip:
         self.steps = observer.steps(events)
         self._observer = observer
 
-    def compare_latencies(self, made: BackupFolder, runner: LiveRunner) -> None:
+    def compare_latencies(self, copies: Copies, runner: LiveRunner) -> None:
         """Measure what the run is watched by on a fresh copy and on this one, in turn."""
         plan = self.run.plan
-        watched = {name for phase in plan.phases for name in (*phase.watch, *phase.verify)}
-        compared = [name for name in watched if plan.checks[name].time and plan.checks[name].needs_baseline]
-        if not compared:
+        if not _compared(plan):
             return
         self.run.say("measuring the old and the new in turn")
-        with dump.restored(made, self.run.room, self.run.say) as (url, _):
-            old = self.run.copy(url)
+        with copies.fresh() as copy:
+            old = self.run.copy(copy.url)
             with inspect_copy(old) as before, inspect_copy(runner.session.database) as after:
                 for side in (before, after):
                     side.execute("ANALYZE")

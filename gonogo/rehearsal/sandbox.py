@@ -59,7 +59,7 @@ class RehearsalRun:
 
     @contextmanager
     def standing_in(self) -> Iterator[RehearsalRun]:
-        """Act on copies with the rights that the target's role has there, for a while; yield this rehearsal as that one."""
+        """Act on copies of a backup with the rights of the target's role, for a while; yield this rehearsal as that one."""
         server, called = self.room.choose()
         if server == self.database.url:
             yield self
@@ -87,7 +87,9 @@ class RehearsalRun:
 def on_a_copy(plan: Plan) -> Plan:
     """Return the plan as it runs on a copy: the same work and checks, but nobody is asked or told, and no clock waited for."""
     quiet = dict(before=(), approve=None, after=(), watch=(), soak=NOTHING)
-    kept = plan.backup.model_copy(update={"after": False, "each_phase": False}) if plan.backup else None
+    # behind a copy that something else made there is no backup
+    taken = plan.backup.as_a_dump if plan.backup and isinstance(plan.rehearse_on, str) else None
+    kept = taken.model_copy(update={"after": False, "each_phase": False}) if taken else None
     return plan.model_copy(
         update=dict(
             protected=False,
@@ -144,9 +146,9 @@ def run_on_copy(run: RehearsalRun, plan: Plan, url: str) -> Iterator[LiveRunner]
         runner.close()
 
 
-def run_phase_on_copy(runner: Runner, proof: BackupProof) -> None:
+def run_phase_on_copy(runner: Runner, proof: BackupProof | None) -> None:
     """Carry a phase; the backup that the copy was made from is the copy's own."""
-    if runner.plan.backup is not None and runner.state.backup is None:
+    if runner.plan.backup is not None and runner.state.backup is None and proof is not None:
         here = runner.target.oldest_running()
         runner.append(BackupProved(**dict(proof), snapshot=here))
     loop.run_until_blocked(runner)

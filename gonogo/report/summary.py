@@ -26,7 +26,8 @@ from gonogo.core.engine.evolve import evolve
 from gonogo.core.engine.state import State, Status
 from gonogo.core.model.duration import say_duration
 from gonogo.core.plan.plan import Plan
-from gonogo.core.text.messages import describe_backup, describe_rows
+from gonogo.core.text.backups import describe_backup
+from gonogo.core.text.messages import describe_rows
 from gonogo.core.text.plain import counted
 
 #: what people said

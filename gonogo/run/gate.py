@@ -16,7 +16,7 @@ from gonogo.core.model.rollback import BACKUP_PROVED, REHEARSAL_FRESH
 from gonogo.core.model.schedule import closed
 from gonogo.core.plan.fingerprint import Fingerprint, differences
 from gonogo.core.plan.seal import evidence_seal
-from gonogo.core.text.messages import describe_backup
+from gonogo.core.text.backups import describe_backup
 from gonogo.core.text.times import clock as say_clock
 from gonogo.errors import Refused
 from gonogo.recovery.manifest import BackupFailed

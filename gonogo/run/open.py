@@ -56,26 +56,35 @@ def named_run(name: str, target: str, run: str) -> Iterator[tuple[OpenedRunbook,
 
 @contextmanager
 def found_run(
-    name: str, target: str, run: str, *, whole: bool = False
+    name: str, target: str, run: str, *, whole: bool = False, goes_on: bool = False
 ) -> Iterator[tuple[OpenedRunbook, Database, Connection, runs.FoundRun]]:
     """Find a run in its target's ledger.
+
+    Args:
+        name: the runbook, or the run.
+        target: one of its targets; its first without one.
+        run: which run; the newest without one.
+        whole: whether all its events are read, not only those that say where it stands.
+        goes_on: whether a restore by programs that was interrupted is gone on with first.
 
     Raises:
         BadInput: the runbook or the target is wrong.
         Refused: there is no such run.
     """
-    with _looking(name, target, run) as (opened, database, connection, wanted):
+    with _looking(name, target, run, goes_on=goes_on) as (opened, database, connection, wanted):
         yield opened, database, connection, runs.find(connection, runbook=opened.name, run=wanted, whole=whole)
 
 
 @contextmanager
-def _looking(name: str, target: str, run: str) -> Iterator[tuple[OpenedRunbook, Database, Connection, str]]:
+def _looking(
+    name: str, target: str, run: str, *, goes_on: bool = False
+) -> Iterator[tuple[OpenedRunbook, Database, Connection, str]]:
     """Open a runbook and its target; the run that is wanted is the one that is named, either way."""
     named = _RUN.fullmatch(name)
     if named and not run:
         # a run's own id names its runbook too
         name, run = named.group(1), name
     opened = open_for_run(name, target, lambda text: sys.stderr.write(f"gonogo: {text}\n"))
-    database = targets.reach(opened)
+    database = targets.reach(opened, goes_on=goes_on)
     with targets.connect_recovering(database, "gonogo/look") as connection:
         yield opened, database, connection, run

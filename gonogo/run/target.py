@@ -16,6 +16,7 @@ from gonogo.core.engine.events import BackupProved, BackupRestored, Body, Event,
 from gonogo.core.engine.state import State
 from gonogo.core.engine.verdict import Measurement, Verdict, judge_all
 from gonogo.core.model.check_kinds import Http, Program
+from gonogo.core.model.rollback import Backup
 from gonogo.core.model.step import Pace
 from gonogo.core.plan.fingerprint import FORM, Fingerprint
 from gonogo.core.plan.plan import PlannedStep, Script
@@ -28,13 +29,16 @@ from gonogo.postgres.blockers import describe_error
 from gonogo.postgres.connection import Connection, as_the_role_sees, milliseconds
 from gonogo.postgres.fingerprint import fingerprint
 from gonogo.postgres.server_clock import ServerClock
-from gonogo.recovery import data_loss, dump, manifest, restore
+from gonogo.recovery import backups, data_loss, dump, manifest, put_back, restore
+from gonogo.recovery.providers import Place
+from gonogo.recovery.restore import Restorer
 from gonogo.run import non_transactional
 from gonogo.run.backfill import TableBatches, keyset, probe
 from gonogo.run.beside import Beside, NotLooking
 from gonogo.run.losses import LossMeter
 from gonogo.run.ports import Batches, BesideBackfill
 from gonogo.run.session import Session
+from gonogo.run.targets import restore_folder
 from gonogo.sql.privileges import missing
 
 #: the seconds for which a check is asked again where its connection is cut off, as a server that restarts does
@@ -209,13 +213,23 @@ class PostgresTarget:
 
     def take_backup(self, *, after: bool) -> BackupProved:
         """Take a backup, restore it and compare."""
-        session = self.session
+        session, rule = self.session, self.session.plan.backup
         folder = self.state_folder / "backups" / f"{session.run}-{'after' if after else 'before'}-{dump.stamp()}"
-        scratch.require_extensions(self.scratch_server())
-        made = dump.take(session.database, folder, session.say, session.plan.backup)
-        proof = dump.prove(made, self.scratch_server(), session.say)
+        made, proof = backups.take(self._place, folder, rule or Backup(), self.scratch_server)
         digest = manifest.digest_of(made.folder)
         return BackupProved(**dict(proof), snapshot=made.manifest.snapshot, manifest=digest)
+
+    @property
+    def _place(self) -> Place:
+        """Where the programs of a restore point run; those of a plan that nobody of this project signed do not.
+
+        Raises:
+            BackupFailed: they do not.
+        """
+        rule = self.session.plan.backup
+        if self.untrusted and rule is not None and rule.provider:
+            raise manifest.BackupFailed(self.untrusted)
+        return Place(database=self.session.database, root=self.root, say=self.session.say)
 
     def scratch_server(self) -> scratch.ScratchServer:
         """Return where a scratch database may be made."""
@@ -224,7 +238,7 @@ class PostgresTarget:
     def restore(self, backup: BackupProved, body: BackupRestored, *, accepts_loss: bool) -> None:
         """Replace what is there with a backup, and record it with the very same change."""
         session = self.session
-        restorer = restore.Restorer(
+        restorer = Restorer(
             database=session.database,
             connection=session.connection,
             run=session.run,
@@ -238,11 +252,25 @@ class PostgresTarget:
         self.close_checks()
         try:
             manifest.require_same(Path(backup.folder), backup.manifest)
-            restore.put_back(manifest.read(Path(backup.folder)), restorer, body, session.say)
+            if backup.provider:
+                self._put_back(backup, restorer, body)
+            else:
+                restore.put_back(manifest.read(Path(backup.folder)), restorer, body, session.say)
         except (manifest.BackupFailed, Refused, psycopg.Error) as error:
             raise RestoreFailed(str(error).strip()) from None
         finally:
             session.reconnect()
+
+    def _put_back(self, backup: BackupProved, restorer: Restorer, body: BackupRestored) -> None:
+        """Let what made a restore point put it in the place of the target."""
+        session, rule = self.session, self.session.plan.backup
+        if rule is None or rule.provider != backup.provider:
+            raise manifest.BackupFailed(f"the plan has no {backup.provider} any more that could restore {backup.point}")
+        restore.require_as_counted(restorer)
+        folder = restore_folder(self.state_folder, session.plan.runbook, session.plan.target)
+        restoring = put_back.Restoring(place=self._place, folder=folder)
+        work = put_back.Work(run=session.run, epoch=session.epoch, actor=session.actor, rule=rule, point=backup.point)
+        restoring.put_back(session.connection, put_back.Underway.of(session.connection, work, body))
 
     def losses(self, state: State, step: int) -> Sequence[StepLoss]:
         """Return what every undo of a rollback would destroy of what somebody wrote since."""

@@ -6,8 +6,9 @@ import getpass
 import os
 import platform
 import sys
+from pathlib import Path
 
-from gonogo.errors import ConnectionsDisabled
+from gonogo.errors import ConnectionsDisabled, Refused
 from gonogo.planning.open import OpenedRunbook
 from gonogo.postgres import embedded
 from gonogo.postgres.address import resolve_url
@@ -22,18 +23,56 @@ def whoami() -> str:
         return f"uid {os.getuid()}@{platform.node()}"
 
 
-def reach(opened: OpenedRunbook) -> Database:
+def reach(opened: OpenedRunbook, *, goes_on: bool = False) -> Database:
     """Return how to reach the target that is meant; the embedded PostgreSQL is started.
+
+    Args:
+        opened: its runbook.
+        goes_on: whether a restore by programs that was interrupted is gone on with; else it is refused to look at what it left.
 
     Raises:
         BadInput: its address is not set.
         Unreachable: the embedded PostgreSQL does not start.
+        Refused: a restore by programs is under way, was interrupted, or failed.
     """
     chosen = opened.chosen
     stated = chosen.direct or chosen.database
     own = stated == "embedded"
     url = embedded.start(opened.project.state / "postgres", database="target") if own else resolve_url(stated)
-    return Database(url=url, role=chosen.role, search_path=opened.runbook.sql.search_path)
+    database = Database(url=url, role=chosen.role, search_path=opened.runbook.sql.search_path)
+    if (folder := restore_folder(opened.project.state, opened.name, opened.target)).is_dir():
+        _go_on_restoring(opened, database, folder, goes_on=goes_on)
+    return database
+
+
+def restore_folder(state: Path, runbook: str, target: str) -> Path:
+    """Return where a restore by programs is kept while it is under way.
+
+    Args:
+        state: the project's folder of state.
+        runbook: the runbook.
+        target: which of its targets.
+    """
+    return state / "restores" / f"{runbook}@{target}"
+
+
+def _go_on_restoring(opened: OpenedRunbook, database: Database, folder: Path, *, goes_on: bool) -> None:
+    from gonogo.recovery.manifest import BackupFailed  # noqa: PLC0415 - nobody else needs it
+    from gonogo.recovery.providers import Place  # noqa: PLC0415 - as above
+    from gonogo.recovery.put_back import Restoring  # noqa: PLC0415 - as above
+
+    def say(text: str) -> None:
+        sys.stderr.write(f"gonogo: {text}\n")
+
+    if not goes_on:
+        raise Refused(
+            f"a restore of {opened.target} is under way, or was interrupted: its ledger may be an old one until that is over."
+            f" Wait for it, or go on with it: gonogo resume {opened.name} --target {opened.target}"
+        )
+    try:
+        Restoring(place=Place(database=database, root=opened.project.files, say=say), folder=folder).go_on()
+    except BackupFailed as error:
+        raise Refused(f"restore: {error}") from None
 
 
 def connect_recovering(database: Database, name: str) -> Connection:

@@ -66,18 +66,11 @@ def kill_while(url: str, project: Path, env: dict[str, str], kind: str, *words: 
     # a session in template1 makes CREATE DATABASE wait five seconds: time enough to die in it
     with psycopg.connect(template), psycopg.connect(url, autocommit=True) as connection:
         process = start(*words, "--without-prefect", cwd=project, env=env)
-        for _ in range(400):
-            time.sleep(0.02)
-            made = connection.execute("SELECT to_regclass('gonogo.event')").fetchone() != (None,)
-            if made and connection.execute("SELECT 1 FROM gonogo.event WHERE kind = %s", [kind]).fetchone():
-                break
+        until(lambda: kind in kinds(url))
         os.kill(process.pid, signal.SIGKILL)
         process.communicate(timeout=180)
-        for _ in range(200):
-            # until the server has seen that nobody is there any more
-            if not connection.execute(CREATING).fetchone():
-                break
-            time.sleep(0.05)
+        # the server has seen that nobody is there any more
+        until(lambda: not connection.execute(CREATING).fetchone())
 
 
 def test_a_step_in_doubt_holds_until_a_person_says_that_it_did_not_happen(make_project: Make, named: tuple[str, str]) -> None:

@@ -16,6 +16,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import cache
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +40,24 @@ _LOADED = [
     "httpx",
     *(f"gonogo.cli.{module}" for module in ("run", "rehearse", "status", "decide", "people")),
     "gonogo.run.loop",
+    "support.warm",
 ]
 _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload(_LOADED)
+
+
+@cache
+def _start_server() -> None:
+    """Start the process that is forked: it looks for modules where Python does by itself, so it is told where these lie."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(Path(__file__).parents[1]), before)))
+    try:
+        forkserver.ensure_running()
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -54,6 +71,7 @@ def gonogo(*arguments: object, cwd: Path, env: Mapping[str, str], timeout: float
     command = [sys.executable, "-m", "gonogo", *map(str, arguments)]
     if os.environ.get("GONOGO_TESTS_EXEC"):
         return subprocess.run(command, cwd=cwd, env=dict(env), capture_output=True, text=True, timeout=timeout, check=False)
+    _start_server()
     with tempfile.TemporaryDirectory(prefix="gonogo-said-") as folder:
         said, wrong = Path(folder) / "out", Path(folder) / "err"
         process = _forks.Process(target=_be, args=(command[3:], str(cwd), dict(env), str(said), str(wrong)))

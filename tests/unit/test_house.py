@@ -11,9 +11,9 @@ from support.house import Shape, _circles, measure
 #: it is measured once, by one worker
 pytestmark = pytest.mark.xdist_group("house")
 #: imports inside functions: commands import what they need when they run, so that `--help` answers at once
-MOST_LAZY = 39
-#: the bodies of all kinds of events; how each changes the state; restoring side by side and in place
-LONG_FILES = {"gonogo/core/engine/events.py", "gonogo/core/engine/evolve.py", "gonogo/recovery/restore.py"}
+MOST_LAZY = 36
+#: the bodies of all kinds of events; how each changes the state
+LONG_FILES = {"gonogo/core/engine/events.py", "gonogo/core/engine/evolve.py"}
 
 
 @pytest.fixture(scope="module")

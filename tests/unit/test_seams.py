@@ -14,6 +14,7 @@ from checks import measure
 from gonogo.core.engine import commands
 from gonogo.core.engine.events import BODIES, Kind
 from gonogo.core.model.check import CHECK_KINDS, Asks
+from gonogo.core.model.rollback import RESTORE_POINT_KINDS
 from gonogo.core.model.runbook import CHANNEL_KINDS
 from gonogo.core.model.step import STEP_KINDS
 from gonogo.core.text.log import LINES, level_of
@@ -105,3 +106,11 @@ def test_every_module_of_notify_is_a_channel_or_serves_them_all() -> None:
 def test_every_statement_that_refuses_a_transaction_is_one_that_the_parser_knows(statement: AloneStatement) -> None:
     assert statement.node in {field.name for field in Node.DESCRIPTOR.fields}
     assert statement.repeatable or statement.probe or not statement.leftovers, "what leaves something says how to find out"
+
+
+def test_every_kind_of_restore_point_has_a_module_that_makes_them() -> None:
+    modules = {file.stem for file in (ROOT / "gonogo/recovery/providers").glob("*.py")}
+    assert modules - {"__init__"} == set(RESTORE_POINT_KINDS)
+    for kind in RESTORE_POINT_KINDS:
+        module = import_module(f"gonogo.recovery.providers.{kind}")
+        assert list(inspect.signature(module.open_provider).parameters) == ["rule", "place"]

@@ -227,6 +227,15 @@ class RehearsalFound(ByRunner):
         return self.at is not None and not self.why
 
 
+class SampledTable(Value):
+    """A table of which some rows were looked up in a copy."""
+
+    table: str
+    #: how many, and of how many about
+    compared: int
+    rows: int
+
+
 class BackupProof(Value):
     """What was seen of a backup as it was restored and compared."""
 
@@ -240,6 +249,13 @@ class BackupProof(Value):
     restored_in: Seconds
     #: what it does not hold, or what was not compared
     uncovered: tuple[str, ...] = ()
+    #: what made it where it is no dump of gonogo's own, and what names it there
+    provider: str = ""
+    point: str = ""
+    #: the tables of it that were compared by a sample; the others of `tables` whole
+    sampled: tuple[SampledTable, ...] = ()
+    #: what restoring it puts back besides the target
+    takes_along: str = ""
 
 
 class BackupProved(BackupProof, ByRunner):

@@ -27,6 +27,8 @@ class Restores(StrEnum):
     NOT_REACHED = "was not reached"
     #: a level of its own scripts is not meant to lead back to the start: its checks pass
     CHECKS_PASS = "passes its checks"  # noqa: S105 - no password
+    #: what puts a restore point back acts on the target, and not on a copy; and no backup lies behind a copy that was there
+    WITH_BACKUP = "is not rehearsed: it is proved with the backup"
 
 
 GOOD = frozenset({Restores.EXACTLY, Restores.BUT_FOR_ORDER, Restores.CHECKS_PASS})
@@ -112,7 +114,8 @@ def shortcomings(plan: Plan, shown: Rehearsed) -> str:
     if not proved - SWITCH_LEVELS:
         bad = [f"{each.level} {each.verdict}" for each in shown.levels]
         return f"no rollback level restored what was there ({'; '.join(bad)})"
-    if unproved := [name for name in plan.rollback.levels if name not in proved]:
+    elsewhere = {each.level for each in shown.levels if each.verdict == Restores.WITH_BACKUP}
+    if unproved := [name for name in plan.rollback.levels if name not in proved | elsewhere]:
         rehearsed = [each for each in shown.levels if each.level == unproved[0]]
         why = "; ".join([rehearsed[0].verdict, *rehearsed[0].differences[:3]]) if rehearsed else "was not rehearsed"
         return f"the rollback by {unproved[0]} {why}"

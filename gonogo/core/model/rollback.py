@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from gonogo.core.model.check import Rule
 from gonogo.core.model.fields import Duration, Names, Part
 from gonogo.core.model.people import Approve, Targets
+from gonogo.core.model.restore_points import PgBackRest, RestorePointKind, RestorePointPrograms, Sample
 from gonogo.core.model.threshold import parse_threshold
 
 
 class Backup(Part):
-    """A dump that is taken, restored and compared before the gate of the first phase."""
+    """A backup that is taken, restored and compared before the gate of the first phase: a dump, unless another kind is named."""
 
     schemas: Names = Field(
         default=(), description="The schemas whose rows it holds; with neither these nor `tables`, the whole database."
@@ -22,6 +24,15 @@ class Backup(Part):
     tables: Names = Field(
         default=(),
         description="The tables whose rows it holds. Definitions, functions, triggers and grants are always all there.",
+    )
+    command: Annotated[RestorePointPrograms | None, RestorePointKind(title="your own programs")] = Field(
+        default=None, description="Programs of yours that make a restore point, in the place of a dump: snapshots, clouds."
+    )
+    pgbackrest: Annotated[PgBackRest | None, RestorePointKind(title="pgBackRest")] = Field(
+        default=None, description="A backup by pgBackRest, in the place of a dump."
+    )
+    sample: Sample = Field(
+        default=Sample(), description="How much of it is compared row by row, where it is no dump: that is always compared whole."
     )
     recover_within: Duration | None = Field(
         default=None, description="How long restoring it may take; where the proof takes longer, the gate is no-go."
@@ -40,6 +51,37 @@ class Backup(Part):
         default="", description="Why there is none, where a protected target has none; people read it at the gate."
     )
     targets: Targets = Field(default="all", description="Where it is taken: on all targets, or on `protected` ones only.")
+
+    @property
+    def provider(self) -> str:
+        """The kind of restore point that it is; empty for a dump of gonogo's own."""
+        return next((name for name in RESTORE_POINT_KINDS if getattr(self, name) is not None), "")
+
+    @property
+    def as_a_dump(self) -> Backup:
+        """The same, by a dump: what a rehearsal takes and restores, which must not call programs that reach the target."""
+        return self.model_copy(update=dict.fromkeys(RESTORE_POINT_KINDS))
+
+    @property
+    def restores(self) -> bool:
+        """Whether it can be put in the place of the target."""
+        if self.command is not None:
+            return self.command.restore is not None
+        return self.pgbackrest is None or self.pgbackrest.start is not None
+
+    @model_validator(mode="after")
+    def _is_of_one_kind(self) -> Backup:
+        named = [name for name in RESTORE_POINT_KINDS if getattr(self, name) is not None]
+        if len(named) > 1:
+            raise ValueError(f"only one of {' and '.join(named)} can make the restore point")
+        if named and (self.tables or self.schemas):
+            raise ValueError(f"{named[0]} saves the whole database: leave `tables` and `schemas` out")
+        return self
+
+
+RESTORE_POINT_KINDS: Mapping[str, RestorePointKind] = {
+    name: row for name, field in Backup.model_fields.items() for row in field.metadata if isinstance(row, RestorePointKind)
+}
 
 
 class Rehearsal(Part):

@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from gonogo.core.model.alerts import Alert, Monitor
 from gonogo.core.model.channel import ChannelKind
 from gonogo.core.model.check import Check, Concern
+from gonogo.core.model.copies import Copies
 from gonogo.core.model.fields import Duration, Identifier, Names, Offset, Part
 from gonogo.core.model.people import Approve, Item, Person
 from gonogo.core.model.rollback import BACKUP_PROVED, REHEARSAL_FRESH, Backup, Rehearsal, Rollback
@@ -44,10 +45,11 @@ class Target(Part):
     environment: Names = Field(
         default=(), description="Environment variables that must be set before anything runs on it, beside those of the runbook."
     )
-    rehearse_on: str = Field(
+    rehearse_on: str | Copies = Field(
         default="",
         description="Where backups are proved and the run is rehearsed: `embedded`, or `$NAME` for the URL of a server. Without"
-        " it, beside the target where its role may create databases, else on the embedded PostgreSQL.",
+        " it, beside the target where its role may create databases, else on the embedded PostgreSQL. Or where rehearsals get"
+        " copies that something else makes.",
     )
 
 

@@ -50,6 +50,9 @@ def _way_back_problems(runbook: Runbook) -> Iterator[tuple[Path_, str]]:
         yield ("rollback", "levels"), "the level `restore` needs a `backup:` to restore"
     elif "restore" in levels and backup is not None and (backup.tables or backup.schemas):
         yield ("rollback", "levels"), "the level `restore` needs a backup of the whole database; this one leaves rows out"
+    elif "restore" in levels and backup is not None and not backup.restores:
+        needed = "`restore:` of its programs" if backup.command else "`data:`, `stop:` and `start:`"
+        yield ("rollback", "levels"), f"the level `restore` needs {needed}: this backup says only how it is taken and proved"
     sections = {BACKUP_PROVED: ("backup", backup), REHEARSAL_FRESH: ("rehearsal", runbook.rehearsal)}
     for name, (word, section) in sections.items():
         if name in runbook.checks:

@@ -17,6 +17,7 @@ from pydantic import AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field, 
 from gonogo.core.model.alerts import Monitor
 from gonogo.core.model.check import Check
 from gonogo.core.model.check_kinds import Http, Program
+from gonogo.core.model.copies import Copies
 from gonogo.core.model.fields import Duration
 from gonogo.core.model.people import Approve, Item, Person
 from gonogo.core.model.rollback import Backup, Rehearsal, Rollback
@@ -235,7 +236,7 @@ class Plan(RunSettings):
 
     backup: Backup | None = None
     rehearsal: Rehearsal | None = None
-    rehearse_on: str = ""
+    rehearse_on: str | Copies = ""
     #: why some blind spots are no matter, also where nobody asks for a rehearsal
     accepted_spots: Mapping[str, str] = {}
     baseline: tuple[str, ...] = ()
@@ -270,8 +271,10 @@ class Plan(RunSettings):
     @property
     def reaches_out(self) -> bool:
         """Whether anything of it acts beyond the database: programs, pgbench's scripts, code and addresses of the project."""
-        return any(check.row.external for check in self.checks.values()) or any(
-            step.external or step.undo_external for step in self.steps
+        return (
+            any(check.row.external for check in self.checks.values())
+            or any(step.external or step.undo_external for step in self.steps)
+            or bool(self.backup and self.backup.provider)
         )
 
     @property

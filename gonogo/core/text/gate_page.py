@@ -9,7 +9,7 @@ from gonogo.core.engine.rehearsal import last_safe_start
 from gonogo.core.engine.state import State, Status
 from gonogo.core.model.duration import say_duration
 from gonogo.core.plan.plan import Plan, PlannedPhase
-from gonogo.core.text.messages import describe_backup
+from gonogo.core.text.backups import describe_backup
 from gonogo.core.text.plain import data, table
 from gonogo.core.text.plan_page import rollback_lines
 from gonogo.core.text.times import clock

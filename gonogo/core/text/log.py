@@ -14,7 +14,8 @@ from gonogo.core.engine.rehearsal import describe
 from gonogo.core.engine.state import State, Status, takes_effect
 from gonogo.core.model.duration import say_duration
 from gonogo.core.plan.plan import Plan
-from gonogo.core.text.messages import confirm_command, describe_backup, describe_loss_step, describe_rows
+from gonogo.core.text.backups import describe_backup
+from gonogo.core.text.messages import confirm_command, describe_loss_step, describe_rows
 from gonogo.core.text.plain import counted, criteria_pass
 from gonogo.core.text.scene import Scene, Tellers
 from gonogo.core.text.times import clock, moment

@@ -13,14 +13,14 @@ from datetime import datetime, timedelta
 from gonogo.core.engine import events
 from gonogo.core.engine.budgets import describe, spent
 from gonogo.core.engine.decide import waits_for_votes
-from gonogo.core.engine.events import BackupProof, Body, Event, Kind
+from gonogo.core.engine.events import Body, Event, Kind
 from gonogo.core.engine.forecast import Times, expected_duration, expected_end, forecast, fraction
 from gonogo.core.engine.rehearsal import last_safe_start
 from gonogo.core.engine.state import CHANGING, SWITCH_LEVELS, State, Status, outcome, takes_effect
 from gonogo.core.model.duration import say_duration
 from gonogo.core.model.people import Item
 from gonogo.core.plan.plan import Plan
-from gonogo.core.text.plain import counted, criteria_pass, quoted
+from gonogo.core.text.plain import criteria_pass, quoted
 from gonogo.core.text.scene import Scene, Tellers
 from gonogo.core.text.steps import say_stopped
 from gonogo.core.text.times import clock, moment
@@ -156,16 +156,6 @@ def contacts(plan: Plan, checks: Iterable[str], concern: str = "") -> tuple[str,
     """Return whom the runbook names for the sorts of problems that some checks are about, and for one more sort."""
     concerns = {concern, *(plan.checks[name].concerns for name in checks if name in plan.checks)}
     return tuple(person for known, people in plan.updates.contacts.items() if known in concerns for person in people)
-
-
-def describe_backup(proof: BackupProof, zone: str) -> str:
-    """Say what is known of a proved backup, with its time in a zone."""
-    uncovered = f"; not covered: {', '.join(proof.uncovered)}" if proof.uncovered else ""
-    return (
-        f"{counted(proof.tables, 'table')} and {counted(proof.objects, 'object')} of"
-        f" {moment(proof.taken_at, zone)}, {proof.bytes / 1e6:,.1f} MB,"
-        f" restored and compared in {say_duration(proof.restored_in)}{uncovered}"
-    )
 
 
 def describe_loss_step(plan: Plan, step: int, level: str = "restore") -> str:

@@ -29,10 +29,10 @@ def rehearsal_page(title: str, shown: Rehearsed) -> str:
     """
     forward = shown.forward
     why = f": {data(forward.why)}" if forward.why else ""
-    taken = f"{shown.backup.taken_at:%Y-%m-%dT%H:%M}" if shown.backup else "?"
+    source = "from a backup" if shown.backup else "as the target was"
     parts = [
         f"# Rehearsal: {title}",
-        f"On {shown.on}, from a backup of {taken} with {shown.rows:,} rows.",
+        f"On {shown.on}, {source} of {shown.at:%Y-%m-%dT%H:%M} UTC with {shown.rows:,} rows.",
         f"It is valid for the seal `{shown.seal[:16]}` on {shown.target}.",
         "",
         f"**{data(shown.shortcomings) or 'It went forward and back.'}**",

@@ -1,0 +1,277 @@
+"""Restore points that gonogo does not make itself: proved by what is in them, restored by what made them, the ledger kept."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+from support.clusters import Cluster, cluster
+from support.command import start, status
+from support.desk import BOOK, Desk, lay
+from support.servers import DEBIAN_15, open_folder
+from support.waiting import until
+
+Make = Callable[..., Path]
+pytestmark = [
+    pytest.mark.xdist_group("restore points"),
+    pytest.mark.skipif(not DEBIAN_15.is_dir(), reason="PostgreSQL 15 is not installed (Debian: apt-get install postgresql-15)"),
+]
+
+
+@pytest.fixture(scope="module")
+def storage() -> Iterator[Cluster]:
+    with open_folder() as folder, cluster(folder) as made:
+        yield made
+
+
+@pytest.fixture
+def desk(make_project: Make, storage: Cluster) -> Iterator[Desk]:
+    storage.flag()
+    (storage.folder / "calls").unlink(missing_ok=True)
+    here = lay(make_project, storage.server, book(f"command: {storage.programs}"))
+    yield here
+    for old in storage.folder.glob("book-*"):
+        # what a killed run began may still be written
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def book(backup: str, more: str = "") -> str:
+    return BOOK.replace("phases:", f"backup: {{{backup}{more}}}\nrollback: {{levels: [undo, restore]}}\nphases:", 1)
+
+
+def count(url: str, table: str) -> int:
+    with psycopg.connect(url, autocommit=True) as connection:
+        row = connection.execute(f"SELECT count(*) FROM {table}".encode()).fetchone()
+        assert row is not None
+        return int(row[0])
+
+
+def facts(url: str, kind: str) -> list[dict[str, object]]:
+    with psycopg.connect(url, autocommit=True) as connection:
+        rows = connection.execute("SELECT body FROM gonogo.event WHERE kind = %s ORDER BY seq", [kind]).fetchall()
+        return [row[0] for row in rows]
+
+
+def run(desk: Desk, code: int = 0) -> str:
+    done = desk("run", "book", "--without-prefect")
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def restored(desk: Desk, *more: str, code: int = 11) -> str:
+    done = desk("rollback", "book", "--level", "restore", "--reason", "r", "--without-prefect", *more)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_a_restore_point_of_ones_own_programs_is_proved_and_restored_and_the_ledger_outlives_it(
+    desk: Desk, storage: Cluster
+) -> None:
+    said = run(desk)
+    assert "restore point" in said
+    assert [line.split()[0] for line in storage.calls] == ["take", "prove", "drop"]
+    (proved,) = facts(desk.url, "backup proved")
+    assert proved["provider"] == "command"
+    assert proved["tables"] == 2
+    assert "sampled" not in proved
+    with psycopg.connect(desk.url, autocommit=True) as connection:
+        connection.execute("DELETE FROM sale; INSERT INTO item SELECT 5000, 'late', 1")
+    before = len(facts(desk.url, "script done"))
+
+    said = restored(desk, "--accept-loss")
+
+    assert "back" in said
+    assert count(desk.url, "sale") == 500
+    assert count(desk.url, "item") == 2000
+    # it went back with the server, and has all the same what came later
+    assert len(facts(desk.url, "script done")) == before
+    assert len(facts(desk.url, "backup restored")) == 1
+    assert desk("ledger", "verify", "book").returncode == 0
+    assert not list((desk.project / ".gonogo" / "restores").glob("*"))
+    (page, *_) = desk("report", "book").stdout.splitlines()
+    assert f"  By hand: `GONOGO_RESTORE_POINT={proved['point']} " in Path(page).read_text(encoding="utf-8")
+
+
+def test_rows_written_since_are_not_lost_unasked(desk: Desk, storage: Cluster) -> None:
+    run(desk)
+    with psycopg.connect(desk.url, autocommit=True) as connection:
+        connection.execute("INSERT INTO item SELECT 5000, 'late', 1")
+    assert "1 of public.item" in restored(desk, code=4)
+    assert not [line for line in storage.calls if line.startswith("restore")]
+
+
+@contextmanager
+def writing(url: str) -> Iterator[Callable[[], int]]:
+    """Write to all that may be written, as an application does."""
+    over, wrote = threading.Event(), [0]
+
+    def write() -> None:
+        with psycopg.connect(url, autocommit=True) as connection:
+            while not over.wait(0.002):
+                wrote[0] += 1
+                connection.execute("UPDATE item SET price = price + 1 WHERE id = 1 + (random() * 1000)::int")
+                if wrote[0] % 20 == 0:
+                    connection.execute("DELETE FROM sale WHERE id = (SELECT min(id) FROM sale)")
+                connection.execute("INSERT INTO sale (item) VALUES (7)")
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        yield lambda: wrote[0]
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_a_busy_target_does_not_keep_it_from_being_proved(desk: Desk) -> None:
+    with writing(desk.url) as wrote:
+        run(desk)
+        assert wrote() > 50
+    (proved,) = facts(desk.url, "backup proved")
+    sampled = proved["sampled"]
+    assert isinstance(sampled, list)
+    assert {each["table"] for each in sampled} == {"public.item", "public.sale"}
+    assert all(each["compared"] > 100 for each in sampled)
+
+
+@pytest.mark.parametrize(
+    ("scripts", "says"),
+    [
+        ({"fewer": "DELETE FROM sale WHERE id = 77"}, "public.sale: 1 of 500 rows that it had are not in the copy"),
+        ({"other": "UPDATE item SET price = 0.5 WHERE id = 1234"}, "public.item: 1 of"),
+        ({"swapped": "UPDATE item SET price = 3 - price WHERE id IN (1, 2)"}, "public.item: 2 of"),
+        ({"no_index": "DROP INDEX item_name"}, "index public.item_name is missing"),
+        ({"no_trigger": "ALTER TABLE sale ENABLE TRIGGER stamped"}, "trigger"),
+        ({"no_grant": "REVOKE SELECT ON item FROM PUBLIC"}, "public.item"),
+        ({"behind": "SELECT setval('sale_id_seq', 400)"}, "the sequence public.sale_id_seq is at 400, before 500"),
+        ({"no_table": "DROP TABLE sale"}, "public.sale"),
+        ({"no_ledger": "DROP SCHEMA gonogo CASCADE"}, "it lacks the newest event of the target's ledger"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_copy_that_lacks_something_proves_nothing(desk: Desk, storage: Cluster, scripts: dict[str, str], says: str) -> None:
+    storage.flag(**scripts)
+    said = run(desk, code=10)
+    assert says in said
+    # what was made of it is dropped all the same
+    assert storage.calls[-1].split() == ["drop", storage.calls[-1].split()[1], "side"]
+    assert facts(desk.url, "script done") == []
+
+
+def test_an_older_restore_point_is_not_taken_for_the_new_one(desk: Desk, storage: Cluster) -> None:
+    assert desk("backup", "take", "book").returncode == 0
+    storage.flag("another")
+    assert "so it is of an earlier moment" in run(desk, code=10)
+
+
+@pytest.mark.parametrize(
+    ("flag", "says"),
+    [
+        ("the-target", "is the target itself"),
+        ("says-nothing", "the last line of its output is no JSON object"),
+        ("fails", "ended with 7: the storage is away"),
+    ],
+)
+def test_what_a_program_says_wrongly_is_a_no_go_with_its_reason(desk: Desk, storage: Cluster, flag: str, says: str) -> None:
+    storage.flag(flag)
+    assert says in run(desk, code=10)
+    assert facts(desk.url, "script done") == []
+
+
+def test_a_program_that_only_says_that_it_restored_is_not_believed(desk: Desk, storage: Cluster) -> None:
+    run(desk)
+    storage.flag("lies")
+    assert "nothing was restored" in restored(desk, code=12)
+    assert count(desk.url, "extra") == 2000
+    storage.flag("fails-at-once")
+    assert "the storage is away; what was there is still there" in restored(desk, code=12)
+    storage.flag()
+    restored(desk)
+    assert count(desk.url, "sale") == 500
+
+
+def test_who_dies_while_a_program_restores_goes_on_and_calls_it_again(desk: Desk, storage: Cluster) -> None:
+    run(desk)
+    storage.flag("slow")
+    (storage.folder / "stopped").unlink(missing_ok=True)
+    level = ("--level", "restore", "--reason", "r")
+    rolling = start("rollback", "book", *level, "--without-prefect", cwd=desk.project, env=desk.env)
+    until((storage.folder / "stopped").exists)
+    rolling.send_signal(signal.SIGKILL)
+    rolling.communicate()
+    storage.flag()
+    # what is there now is nobody's to look at
+    refused = desk("status", "book")
+    assert refused.returncode == 3
+    assert "gonogo resume book --target db" in refused.stderr
+
+    done = desk("resume", "book", "--without-prefect", "--take-over")
+
+    assert done.returncode == 11, done.stdout + done.stderr
+    assert "a restore was interrupted: its program is called again" in done.stderr
+    assert count(desk.url, "sale") == 500
+    assert len(facts(desk.url, "backup restored")) == 1
+    assert status("book", desk.project, desk.env)["status"] == "rolled back"
+
+
+def test_restore_points_are_listed_proved_again_and_deleted_by_what_made_them(desk: Desk, storage: Cluster) -> None:
+    for _ in range(2):
+        taken = desk("backup", "take", "book", "--json")
+        assert taken.returncode == 0, taken.stdout + taken.stderr
+    proof = json.loads(taken.stdout)
+    listed = json.loads(desk("backup", "list", "book", "--json").stdout)
+    assert [row["provider"] for row in listed] == ["command", "command"]
+    again = desk("backup", "prove", "book", proof["folder"])
+    assert again.returncode == 0, again.stdout + again.stderr
+    storage.flag(fewer="DELETE FROM sale WHERE id = 77")
+    worse = desk("backup", "prove", "book", proof["folder"])
+    assert worse.returncode != 0
+    assert "public.sale has 499:" in worse.stderr
+    storage.flag()
+    file = desk.project / "runbooks" / "book.yaml"
+    file.write_text(file.read_text().replace("backup: {", "backup: {keep: 1ms, "))
+    pruned = desk("backup", "prune", "book", "--yes")
+    assert pruned.returncode == 0, pruned.stderr
+    oldest = Path(listed[1]["folder"]).name
+    assert [line for line in storage.calls if line.startswith("delete")] == [f"delete {oldest} "]
+    assert not (storage.folder / oldest).exists()
+
+
+def test_the_level_restore_needs_a_program_that_restores(desk: Desk, storage: Cluster) -> None:
+    file = desk.project / "runbooks" / "book.yaml"
+    file.write_text(book(f"command: {{take: {storage.program('take')}, prove: {storage.program('prove')}}}"))
+    said = desk("validate", "book")
+    assert said.returncode == 2
+    assert "the level `restore` needs `restore:` of its programs" in said.stderr
+    file.write_text(book(f"tables: [item], command: {storage.programs}"))
+    assert "saves the whole database" in desk("validate", "book").stderr
+
+
+def test_a_rehearsal_calls_none_of_the_programs(desk: Desk, storage: Cluster) -> None:
+    shown = desk.rehearse()
+    assert storage.calls == []
+    assert [(level["level"], level["verdict"]) for level in shown["levels"]] == [
+        ("undo", "restores exactly"),
+        ("restore", "is not rehearsed: it is proved with the backup"),
+    ]
+
+
+def test_a_program_that_this_project_did_not_sign_makes_no_restore_point(desk: Desk, storage: Cluster) -> None:
+    keys = desk.project / ".gonogo" / "keys.json"
+    run_ = start("run", "book", "--without-prefect", cwd=desk.project, env=desk.env)
+    until(lambda: storage.calls)
+    run_.send_signal(signal.SIGKILL)
+    run_.communicate()
+    keys.unlink()
+    before = len(storage.calls)
+    done = desk("resume", "book", "--without-prefect", "--take-over")
+    assert done.returncode == 10, done.stdout + done.stderr
+    assert "not signed with this project's key" in done.stdout + done.stderr
+    assert len(storage.calls) == before
