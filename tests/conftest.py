@@ -121,6 +121,13 @@ def any_server(request: pytest.FixtureRequest) -> Server:
     return found
 
 
+@pytest.fixture(params=["18", pytest.param("15", marks=pytest.mark.long)])
+def other_when_long(request: pytest.FixtureRequest) -> Server:
+    """18, and 15 where the long tests run: for long stories that ask of the server nothing that versions do differently."""
+    found: Server = request.getfixturevalue("server" if request.param == "18" else "server_15")
+    return found
+
+
 @pytest.fixture
 def url(server: Server) -> str:
     """An empty database."""

@@ -27,8 +27,8 @@ FILES = {
 
 
 @pytest.fixture
-def desk(make_project: Callable[..., object], any_server: Server) -> Callable[..., Desk]:
-    return lambda book, **files: lay(make_project, any_server, book, **files)  # type: ignore[arg-type]
+def desk(make_project: Callable[..., object], other_when_long: Server) -> Callable[..., Desk]:
+    return lambda book, **files: lay(make_project, other_when_long, book, **files)  # type: ignore[arg-type]
 
 
 def book(steps: str) -> str:

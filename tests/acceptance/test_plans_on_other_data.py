@@ -155,7 +155,7 @@ INSERT INTO stripe_products (stripe_product_id, name) VALUES ('made by the new a
 """
 
 
-@pytest.mark.parametrize("version", ["18", "15"])
+@pytest.mark.parametrize("version", ["18", pytest.param("15", marks=pytest.mark.long)])
 def test_an_application_with_its_own_role_goes_on_by_the_old_names_and_what_it_writes_is_in_both(
     version: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:

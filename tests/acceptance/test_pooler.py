@@ -63,15 +63,15 @@ FILES = {
 
 
 @pytest.fixture
-def item(any_server: Server) -> Iterator[str]:
+def item(other_when_long: Server) -> Iterator[str]:
     """A database with a small table."""
-    url = any_server.database()
+    url = other_when_long.database()
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(
             "CREATE TABLE item (id int PRIMARY KEY, note text); INSERT INTO item SELECT g, 'n' FROM generate_series(1, 99) g"
         )
     yield url
-    any_server.forget(url, f"worker_{url.split('/')[3].split('?')[0]}")
+    other_when_long.forget(url, f"worker_{url.split('/')[3].split('?')[0]}")
 
 
 @pytest.mark.parametrize("drops", [True, False], ids=["drops settings", "refuses settings"])

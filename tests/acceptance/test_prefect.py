@@ -230,7 +230,7 @@ def test_a_prefect_server_that_dies_in_the_middle_changes_nothing_about_the_run(
     assert "Traceback" not in output
 
 
-@pytest.mark.parametrize("how", ["typed", "launched in Prefect"])
+@pytest.mark.parametrize("how", ["typed", pytest.param("launched in Prefect", marks=pytest.mark.long)])
 def test_a_prefect_server_that_hangs_holds_neither_the_target_nor_the_process_of_a_run_that_is_over(
     make_project: Make, old_url: str, tmp_path_factory: pytest.TempPathFactory, how: str
 ) -> None:

@@ -67,13 +67,13 @@ def assert_measured(plan: Plan, project: Path, env: dict[str, str]) -> None:
     assert not [row for row in asked if row["answer"] == "not met" and not row["why"].startswith(NOISY)]
 
 
-#: each plan on 18, and on 15 that whose application writes the most; the others there are for those who ask
+#: each plan on 18, and one on 15; the others there are for those who ask
 TRIPS = [
     pytest.param(
         plan,
         version,
         id=f"{plan.name}-{version}",
-        marks=[] if version == "18" or plan.name == "audiotricks" else [pytest.mark.long],
+        marks=[] if version == "18" or plan.name == "guardian-multi-credit" else [pytest.mark.long],
     )
     for plan in PLANS
     for version in ("18", "15")

@@ -44,9 +44,9 @@ FILES = {
 
 @pytest.mark.parametrize("how", ["database", "runbook"])
 def test_names_without_a_schema_are_found_where_the_role_finds_them(
-    any_server: Server, make_project: Callable[..., Path], how: str
+    other_when_long: Server, make_project: Callable[..., Path], how: str
 ) -> None:
-    url = any_server.database()
+    url = other_when_long.database()
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(
             "CREATE SCHEMA app; CREATE TABLE app.item (id int PRIMARY KEY, note text); INSERT INTO app.item VALUES (1), (2), (3);"

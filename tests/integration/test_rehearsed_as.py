@@ -221,7 +221,13 @@ def test_a_role_that_is_held_by_what_a_script_did_is_gone_with_the_next_one(serv
 
 @pytest.mark.attack("copies")
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("more", [(), ("--each-step", "--drill")], ids=["as a whole", "each step and drill"])
+@pytest.mark.parametrize(
+    "more",
+    [
+        pytest.param((), id="as a whole"),
+        pytest.param(("--each-step", "--drill"), marks=pytest.mark.long, id="each step and drill"),
+    ],
+)
 def test_what_the_owner_of_a_table_wrote_gets_no_more_rights_on_a_copy_than_on_the_target(
     trapped: Trapped, make_project: Make, shape: str, more: tuple[str, ...]
 ) -> None:
