@@ -94,7 +94,8 @@ def test_a_backup_of_pgbackrest_is_proved_up_to_a_named_point_and_put_back(desk:
         cwd="/",
     )
     kinds = [each["type"] for each in json.loads(info.stdout)[0]["backup"]]
-    assert kinds == ["full", "incr"]
+    assert kinds[0] == "full"
+    assert set(kinds[1:]) == {"incr"}
     (page, *_) = desk("report", "book").stdout.splitlines()
     assert "--target-action=promote restore`" in Path(page).read_text(encoding="utf-8")
     assert label
