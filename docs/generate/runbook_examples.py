@@ -193,6 +193,7 @@ gate:
   confirm:
     - {item: support-knows, title: Support has read the plan, owner: project_owner}
   approve: {roles: [technical_lead, project_owner], quorum: 2, within: 2h}
+  done_on: [staging]              # production waits until the very same was done there
 """
 APPROVE = """\
 approve:

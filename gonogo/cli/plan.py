@@ -108,7 +108,7 @@ def plan(
 def _print(prepared: Prepared, *, sql: bool) -> None:
     made = prepared.plan
     say(f"{made.title}", "bold")
-    say(f"runbook {made.runbook} on {made.target}, seal {made.seal[:16]}\n")
+    say(f"runbook {made.runbook} on {made.target}, seal {made.seal[:16]}, change {made.what[:16]}\n")
     plan_table(made)
     for warning in prepared.warnings:
         say(f"warning: {warning}", "yellow")

@@ -17,8 +17,8 @@ from gonogo.core.model.duration import say_duration
 from gonogo.core.model.rollback import BACKUP_PROVED, REHEARSAL_FRESH, Backup, Rollback
 from gonogo.core.model.runbook import Gate, Phase, Task
 from gonogo.core.model.schedule import Schedule, local_time, opening
-from gonogo.core.plan.plan import Plan, PlannedPhase, PlannedStep, PlannedTask, Script
-from gonogo.core.plan.seal import seal
+from gonogo.core.plan.plan import Elsewhere, Plan, PlannedPhase, PlannedStep, PlannedTask, Script
+from gonogo.core.plan.seal import seal, what
 from gonogo.errors import BadInput, Problem
 from gonogo.planning.load import place
 from gonogo.planning.migrations import plan_migrations
@@ -64,7 +64,11 @@ def prepare(opened: OpenedRunbook, *, inputs: Mapping[str, Any] | None = None, s
     signed = plan.model_copy(
         update={"commit": commit_of(file.parent), "sources": digest_sources(file, draft.templates, draft.variables, target)}
     )
-    sealed = signed.model_copy(update={"seal": seal(signed, meanings_of(draft.texts))})
+    meanings = meanings_of(draft.texts)
+    asked = [script.sha256 for name, script in plan.questions.items() if not plan.checks[name].only_on]
+    switched = [script.sha256 for scripts in plan.switches.values() for script in scripts]
+    done = what(runbook, draft.variables, [*draft.common, *asked, *switched], meanings)
+    sealed = signed.model_copy(update={"what": done, "seal": seal(signed, meanings)})
     return Prepared(plan=sealed, texts=draft.texts, warnings=tuple(draft.warnings))
 
 
@@ -148,6 +152,8 @@ def _plan_of(draft: Draft, project: Project, work: _Work) -> Plan:
         success=runbook.success,
         monitor=_monitor(draft),
         switches=_switches(draft),
+        elsewhere=_elsewhere(draft),
+        asked_elsewhere=any(draft.target in phase.gate.done_on for phase in runbook.phases),
     )
 
 
@@ -303,6 +309,7 @@ def _plan_phase(
         go_if=_criteria(draft, number, phase),
         before=draft.here(phase.gate.confirm),
         approve=next(iter(draft.here([phase.gate.approve])), None),
+        done_on=_first_on(draft, phase),
         after=draft.here(phase.confirm),
         verify=(*draft.on_target(phase.verify), *draft.verify.get(number, ())),
         watch=draft.on_target(phase.watch),
@@ -321,6 +328,18 @@ def _plan_phase(
     )
 
 
+def _first_on(draft: Draft, phase: Phase) -> tuple[str, ...]:
+    """Return the targets on which the very same must be done before it is done on the one that is planned for."""
+    return () if draft.target in phase.gate.done_on else phase.gate.done_on
+
+
+def _elsewhere(draft: Draft) -> dict[str, Elsewhere]:
+    """Return where the targets are on which it must be done first."""
+    named = dict.fromkeys(name for phase in draft.runbook.phases for name in _first_on(draft, phase))
+    known = draft.runbook.targets
+    return {name: Elsewhere(database=known[name].direct or known[name].database, role=known[name].role) for name in named}
+
+
 def _criteria(draft: Draft, number: int, phase: Phase) -> tuple[str, ...]:
     """Return the checks of a gate: those that the runbook names, and what the record of a migration tool says."""
     named = (name for name in phase.gate.go_if if name not in (BACKUP_PROVED, REHEARSAL_FRESH))
@@ -331,12 +350,15 @@ def _plan_task(draft: Draft, phase: int, path: str, task: Task, start: datetime,
     """Plan a task, and add its steps to those that are there."""
     first = len(steps)
     for s, step in enumerate(task.steps):
-        elsewhere = bool(step.only_on) and draft.target not in step.only_on
+        elsewhere, before = bool(step.only_on) and draft.target not in step.only_on, len(steps)
         if step.migrations is not None and not elsewhere:
             where = f"{path}.steps[{s}]"
             steps += draft.attempt(f"{where}.migrations", plan_migrations, draft, where, phase, task, step, step.migrations) or []
         elif not elsewhere and (step.check is None or draft.on_target(step.check)):
             steps.append(plan_step(draft, f"{path}.steps[{s}]", phase, task, s, step))
+        if not step.only_on:
+            added = steps[before:]
+            draft.common += [script.sha256 for each in added for script in (*each.scripts, *(each.undo or ()))]
     return PlannedTask(
         name=task.task,
         title=task.title or task.task,

@@ -58,6 +58,9 @@ class Draft:
     go_if: dict[int, list[str]] = field(default_factory=dict)
     verify: dict[int, list[str]] = field(default_factory=dict)
 
+    #: the sha256 of the scripts that are for every target
+    common: list[str] = field(default_factory=list)
+
     def named(self, name: str) -> str:
         """Return the name of a step, with a number where another step has it already."""
         made, number = name, 2

@@ -86,7 +86,7 @@ class RehearsalRun:
 
 def on_a_copy(plan: Plan) -> Plan:
     """Return the plan as it runs on a copy: the same work and checks, but nobody is asked or told, and no clock waited for."""
-    quiet = dict(before=(), approve=None, after=(), watch=(), soak=NOTHING)
+    quiet = dict(before=(), approve=None, done_on=(), after=(), watch=(), soak=NOTHING)
     # behind a copy that something else made there is no backup
     taken = plan.backup.as_a_dump if plan.backup and isinstance(plan.rehearse_on, str) else None
     kept = taken.model_copy(update={"after": False, "each_phase": False}) if taken else None

@@ -82,6 +82,7 @@ def report(plan: Plan, events: Sequence[Event], run: str) -> dict[str, Any]:
         "cause": state.rollback.cause or state.why,
         "risk": f"{plan.risk.level}: {plan.risk.why}" if plan.risk else "",
         "seal": plan.seal,
+        "what": plan.what,
         "commit": plan.commit,
         "zone": plan.zone,
         "opened": _local(events[0].at, zone) if events else "",

@@ -131,7 +131,7 @@ def judge_gate(context: Context, _: commands.JudgeGate) -> Iterator[Outcome]:
 
 
 def _own_criteria(context: Context) -> list[Judgement]:
-    """Return the criteria that the run's own events answer: the backup, and the rehearsal."""
+    """Return the criteria that ledgers answer: the backup, the rehearsal, and the same on other targets."""
     state, notes = context.state, []
     if state.backup is not None:
         notes.append(
@@ -140,6 +140,10 @@ def _own_criteria(context: Context) -> list[Judgement]:
     if state.known.rehearsed is not None and state.known.rehearsed.counts:
         sentence = describe(state.known.rehearsed, context.now())
         notes.append(Judgement(check=REHEARSAL_FRESH, verdict=Verdict.PASS, sentence=sentence))
+    phase = context.plan.phases[state.phase]
+    for name in phase.done_on:
+        done, says = context.target.done_on(name, phase.name, context.keys)
+        notes.append(Judgement(check=f"done on {name}", verdict=Verdict.PASS if done else Verdict.FAIL, sentence=says))
     return notes
 
 

@@ -28,6 +28,7 @@ from gonogo.core.engine.verdict import Measurement
 from gonogo.core.model.check_kinds import Http, Program
 from gonogo.core.plan.fingerprint import FORM, Fingerprint
 from gonogo.core.plan.plan import PlannedStep, Script
+from gonogo.keys import Keys
 
 
 class Reader(Protocol):
@@ -233,6 +234,15 @@ class Target(Protocol):
 
     def fingerprint(self, form: int = FORM) -> Fingerprint:
         """Return the definitions of the schema, object by object."""
+
+    def done_on(self, name: str, phase: str, keys: Keys) -> tuple[bool, str]:
+        """Ask another target's ledger whether a phase of the very same change was done there, and what is known of it.
+
+        Args:
+            name: the target.
+            phase: the phase.
+            keys: the project's.
+        """
 
     def missing_privileges(self, needs: Sequence[tuple[str, str]]) -> list[str]:
         """Return which rights the role does not have."""

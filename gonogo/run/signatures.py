@@ -44,8 +44,8 @@ def without_signature(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def signer(plan: Plan, keys: Keys) -> Callable[[Mapping[str, Any]], str] | None:
-    """Return what signs a plan as its run begins, where its target is protected or it acts beyond the database."""
-    return keys.sign_as_project if plan.reaches_out or plan.protected else None
+    """Return what signs a plan as its run begins, where its target is protected, it acts beyond the database, or others ask."""
+    return keys.sign_as_project if plan.reaches_out or plan.protected or plan.asked_elsewhere else None
 
 
 def is_ours(connection: Connection, run: str, keys: Keys) -> bool:
@@ -109,7 +109,9 @@ def require_ours(connection: Connection, run: str, plan: Plan, keys: Keys, *, pr
 
 
 def sign_own(run: str, plan: Plan, keys: Keys, body: Body, follows: int) -> Body:
-    """Return what the runner records, with the project's signature where only this project may say it, on a protected target.
+    """Return what the runner records, with the project's signature where only this project may say it.
+
+    That is so on a protected target, and where the gate of another target asks what was done on this one.
 
     Args:
         run: the run.
@@ -118,7 +120,7 @@ def sign_own(run: str, plan: Plan, keys: Keys, body: Body, follows: int) -> Body
         body: what it records.
         follows: the newest event that is known.
     """
-    if not (plan.protected and isinstance(body, ByRunner)):
+    if not ((plan.protected or plan.asked_elsewhere) and isinstance(body, ByRunner)):
         return body
     bare = body.replace(follows=follows)
     return bare.replace(signature=keys.sign_as_project(bound(write_body(bare), run, bare)))
@@ -173,6 +175,19 @@ def _why_not_ours(ledger: Reader, run: str, keys: Keys, event: Event, since: int
             " did, one of the runbook's people answers for the run: gonogo ledger sign"
         )
     return "" if since <= body.follows < event.seq else f"{named} is an older one: somebody copied it"
+
+
+def why_end_invalid(ledger: Reader, run: str, keys: Keys, events: Sequence[Event]) -> str:
+    """Say which end of a phase, or of the run, is not this project's, or nothing.
+
+    Args:
+        ledger: the run's ledger.
+        run: the run.
+        keys: the project's.
+        events: its events.
+    """
+    ends = (event for event in events if isinstance(event.body, PhaseDone | RunDone))
+    return next((why for event in ends if (why := _why_not_ours(ledger, run, keys, event, 0))), "")
 
 
 def why_passed_invalid(ledger: Reader, run: str, keys: Keys, events: Sequence[Event], answered: int) -> str:

@@ -20,13 +20,14 @@ from gonogo.core.model.rollback import Backup
 from gonogo.core.model.step import Pace
 from gonogo.core.plan.fingerprint import FORM, Fingerprint
 from gonogo.core.plan.plan import PlannedStep, Script
-from gonogo.errors import Refused, RestoreFailed, ScriptFailed, StepError, Unreachable
+from gonogo.errors import GonogoError, Refused, RestoreFailed, ScriptFailed, StepError, Unreachable
 from gonogo.external.process import EndedEarly, NotStarted, run_command
 from gonogo.external.request import request
+from gonogo.keys import Keys
 from gonogo.ledger import continuity
 from gonogo.postgres import scratch
 from gonogo.postgres.blockers import describe_error
-from gonogo.postgres.connection import Connection, as_the_role_sees, milliseconds
+from gonogo.postgres.connection import Connection, Database, as_the_role_sees, milliseconds
 from gonogo.postgres.fingerprint import fingerprint
 from gonogo.postgres.server_clock import ServerClock
 from gonogo.recovery import backups, data_loss, dump, manifest, put_back, restore
@@ -35,10 +36,11 @@ from gonogo.recovery.restore import Restorer
 from gonogo.run import non_transactional
 from gonogo.run.backfill import TableBatches, keyset, probe
 from gonogo.run.beside import Beside, NotLooking
+from gonogo.run.done_elsewhere import done_there
 from gonogo.run.losses import LossMeter
 from gonogo.run.ports import Batches, BesideBackfill
 from gonogo.run.session import Session
-from gonogo.run.targets import restore_folder
+from gonogo.run.targets import address_of, restore_folder
 from gonogo.sql.privileges import missing
 
 #: the seconds for which a check is asked again where its connection is cut off, as a server that restarts does
@@ -183,6 +185,17 @@ class PostgresTarget:
     def fingerprint(self, form: int = FORM) -> Fingerprint:
         """Return the definitions of the schema, object by object."""
         return fingerprint(self.session.connection, form, sequences=True)
+
+    def done_on(self, name: str, phase: str, keys: Keys) -> tuple[bool, str]:
+        """Ask another target's ledger whether a phase of the very same change was done there, and what is known of it."""
+        plan = self.session.plan
+        other = plan.elsewhere[name]
+        try:
+            url = address_of(other.database, self.state_folder)
+            with Database(url=url, role=other.role).connect("gonogo/look") as connection:
+                return done_there(connection, plan, phase, keys)
+        except (GonogoError, psycopg.Error) as error:
+            return False, f"it cannot be asked: {str(error).strip()}"
 
     def missing_privileges(self, needs: Sequence[tuple[str, str]]) -> list[str]:
         """Return which rights the role does not have."""

@@ -36,13 +36,25 @@ def reach(opened: OpenedRunbook, *, goes_on: bool = False) -> Database:
         Refused: a restore by programs is under way, was interrupted, or failed.
     """
     chosen = opened.chosen
-    stated = chosen.direct or chosen.database
-    own = stated == "embedded"
-    url = embedded.start(opened.project.state / "postgres", database="target") if own else resolve_url(stated)
+    url = address_of(chosen.direct or chosen.database, opened.project.state)
     database = Database(url=url, role=chosen.role, search_path=opened.runbook.sql.search_path)
     if (folder := restore_folder(opened.project.state, opened.name, opened.target)).is_dir():
         _go_on_restoring(opened, database, folder, goes_on=goes_on)
     return database
+
+
+def address_of(stated: str, state: Path) -> str:
+    """Return the URL that a runbook's words for a database mean; the embedded PostgreSQL is started.
+
+    Args:
+        stated: `embedded`, `$NAME` or a URL.
+        state: the project's folder of state.
+
+    Raises:
+        BadInput: its address is not set.
+        Unreachable: the embedded PostgreSQL does not start.
+    """
+    return embedded.start(state / "postgres", database="target") if stated == "embedded" else resolve_url(stated)
 
 
 def restore_folder(state: Path, runbook: str, target: str) -> Path:

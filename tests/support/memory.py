@@ -35,6 +35,7 @@ from gonogo.core.model.check_kinds import Http, Program
 from gonogo.core.plan.fingerprint import FORM, Fingerprint
 from gonogo.core.plan.plan import Plan, PlannedStep, Script
 from gonogo.errors import Fenced, LedgerWentBack, Refused, RestoreFailed, RowsWritten, ScriptFailed
+from gonogo.keys import Keys
 from gonogo.recovery.manifest import BackupFailed
 from gonogo.run.beside import NotLooking
 from support.plans import START
@@ -322,6 +323,9 @@ class MemoryTarget:
             start = self.state().start
             return start.fingerprint if start else Fingerprint(form=form)
         return Fingerprint(form=form, objects={"table a": str(self.schema)})
+
+    def done_on(self, name: str, phase: str, keys: Keys) -> tuple[bool, str]:
+        raise AssertionError(f"these plans ask no other target: {name}, {phase}, {keys}")
 
     def missing_privileges(self, needs: Sequence[tuple[str, str]]) -> list[str]:
         del needs

@@ -216,6 +216,11 @@ class Gate(Part):
     go_if: Names = Field(default=(), description="The checks that must pass; anything else is no-go, and nothing changes.")
     confirm: tuple[Item, ...] = Field(default=(), description="The checklist before: what people confirm until it is go.")
     approve: Approve | None = Field(default=None, description="The people who decide, once the checks pass.")
+    done_on: Names = Field(
+        default=(),
+        description="The targets on which the very same must be done first, such as `staging`: the same scripts, inputs, checks"
+        " and rules, as that target's ledger says with this project's signature. On those targets themselves it asks nothing.",
+    )
 
 
 class Phase(Part):

@@ -63,7 +63,13 @@ def _way_back_problems(runbook: Runbook) -> Iterator[tuple[Path_, str]]:
 
 
 def _target_problems(runbook: Runbook) -> Iterator[tuple[Path_, str]]:
-    """Yield the targets that steps and checks are for and that are not there."""
+    """Yield the targets that steps, checks and gates name and that are not there."""
+    yield from (
+        (("phases", p, "gate", "done_on", i), _unknown("target", name, runbook.targets))
+        for p, phase in enumerate(runbook.phases)
+        for i, name in enumerate(phase.gate.done_on)
+        if name not in runbook.targets
+    )
     for check, found in runbook.checks.items():
         for i, name in enumerate(found.only_on):
             if name not in runbook.targets:

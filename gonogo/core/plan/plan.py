@@ -176,6 +176,8 @@ class PlannedPhase(Planned):
     #: the checklists before and after, and who decides in between
     before: tuple[Item, ...] = ()
     approve: Approve | None = None
+    #: the targets on which the very same must be done first
+    done_on: tuple[str, ...] = ()
     after: tuple[Item, ...] = ()
     verify: tuple[str, ...] = ()
     watch: tuple[str, ...] = ()
@@ -205,6 +207,14 @@ class Identity(Planned):
     system_identifier: str
     database: str
     version: int
+
+
+class Elsewhere(Planned):
+    """Another target of the runbook."""
+
+    #: its address, as the runbook says it
+    database: str
+    role: str = ""
 
 
 class RunSettings(Planned):
@@ -254,6 +264,12 @@ class Plan(RunSettings):
     #: digest over the files it was made from, to know quickly that nothing changed
     sources: str = ""
     seal: str = ""
+    #: digest over what is done, the same for every target with the same inputs
+    what: str = ""
+    #: where the targets are on which it must be done first, as the runbook says it, and as whom gonogo works there
+    elsewhere: Mapping[str, Elsewhere] = {}
+    #: whether a gate of another target asks what was done here
+    asked_elsewhere: bool = False
     #: the git commit that its files were checked out from, if they were
     commit: str = ""
 

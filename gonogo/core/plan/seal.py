@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
 
+from gonogo.core.model.runbook import Runbook
 from gonogo.core.plan.fingerprint import Fingerprint
 from gonogo.core.plan.plan import Plan, Script
 
@@ -23,6 +26,28 @@ def evidence_seal(plan: Plan, found: Fingerprint) -> str:
     """
     target = plan.identity.model_dump_json() if plan.identity else ""
     return digest(f"{plan.seal}\0{target}\0{found.written()}")
+
+
+#: what of a runbook says where, when and to whom, and not what is done
+_WHERE = {"targets", "title", "about", "risk", "people", "updates", "monitor"}
+_WHEN = {"start", "end_by"}
+
+
+def what(runbook: Runbook, inputs: Mapping[str, Any], scripts: Iterable[str], meanings: Mapping[str, str]) -> str:
+    """Return the digest over what is done, the same for every target with the same inputs.
+
+    It stands for the rules of the runbook, its checks, gates and ways back among them, for the inputs, and for the scripts that
+    are the same everywhere. Who the people are, what they are told, and the clock do not count.
+
+    Args:
+        runbook: the runbook.
+        inputs: the values of its template variables.
+        scripts: the sha256 of each script that is for every target, in order.
+        meanings: for each script's sha256, its text without comments and layout.
+    """
+    rules = runbook.model_dump(mode="json", exclude={**dict.fromkeys(_WHERE, True), "schedule": _WHEN})
+    texts = [digest(meanings.get(sha256, sha256)) for sha256 in scripts]
+    return digest(json.dumps([rules, dict(inputs), texts], sort_keys=True, default=str))
 
 
 def seal(plan: Plan, meanings: Mapping[str, str]) -> str:

@@ -30,7 +30,8 @@ def gate_page(plan: Plan, state: State, asked: PeopleAsked, run: str) -> str:
     parts = [
         f"# Go or no-go: {plan.title}, {phase.title}",
         f"Run {run} on **{plan.target}**{' (protected)' if plan.protected else ''}.",
-        f"What you decide on has the seal `{asked.seal[:16]}`.",
+        f"What you decide on has the seal `{asked.seal[:16]}`"
+        + (f"; the change, the same on every target, is `{plan.what[:16]}`." if plan.what else "."),
     ]
     if plan.risk:
         parts += [f"**Risk {plan.risk.level}**: {data(plan.risk.why)}"]

@@ -20,7 +20,9 @@ _WIDTH = 30
 def plan_page(plan: Plan) -> str:
     """Return the page of a plan."""
     protected = " (protected)" if plan.protected else ""
-    parts = [f"# {plan.title}", f"Target **{plan.target}**{protected}, seal `{plan.seal[:16]}`", *_risk(plan), *_timeline(plan)]
+    change = f", change `{plan.what[:16]}`" if plan.what else ""
+    head = f"Target **{plan.target}**{protected}, seal `{plan.seal[:16]}`{change}"
+    parts = [f"# {plan.title}", head, *_risk(plan), *_timeline(plan)]
     for number, phase in enumerate(plan.phases):
         parts += ["", f"## {phase.title}", "", *gate_lines(phase), "", *_tasks(plan, number), "", *_watch(plan, phase)]
     return "\n".join([*parts, "", "## Rollback plan", "", *rollback_lines(plan)])
@@ -48,6 +50,8 @@ def _timeline(plan: Plan) -> list[str]:
 def gate_lines(phase: PlannedPhase) -> list[str]:
     """Return what a phase's gate asks for, a line each."""
     lines = [f"- gate: {', '.join(phase.go_if)} must pass" if phase.go_if else "- gate: no criterion is measured"]
+    if phase.done_on:
+        lines.append(f"- the very same must have been done on {' and '.join(phase.done_on)} first")
     lines += [
         f"- to confirm before: **{item.item}** {item.title} {f'({item.owner})' if item.owner else ''}" for item in phase.before
     ]
