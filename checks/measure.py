@@ -46,7 +46,7 @@ def measure(
             question.require_trust()
         measured = how_to_ask(question.check.kind)(question, connection)
     except psycopg.Error as error:
-        measured = Measurement(check=name, error=describe_error(error, connection))
+        measured = Measurement(check=name, error=describe_error(error, connection), sqlstate=error.sqlstate or "")
     except StepError as error:
         measured = Measurement(check=name, error=str(error))
     except Exception as error:  # noqa: BLE001 - whatever a check raises, it has given no answer; silence would be a pass

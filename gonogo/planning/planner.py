@@ -9,17 +9,15 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from gonogo import clock
-from gonogo.core.model.alerts import Monitor
 from gonogo.core.model.check import Check
-from gonogo.core.model.check_kinds import Program
-from gonogo.core.model.copies import Copies
 from gonogo.core.model.duration import say_duration
-from gonogo.core.model.rollback import BACKUP_PROVED, REHEARSAL_FRESH, Backup, Rollback
+from gonogo.core.model.rollback import BACKUP_PROVED, REHEARSAL_FRESH, Backup
 from gonogo.core.model.runbook import Gate, Phase, Task
 from gonogo.core.model.schedule import Schedule, local_time, opening
-from gonogo.core.plan.plan import Elsewhere, Plan, PlannedPhase, PlannedStep, PlannedTask, Script
+from gonogo.core.plan.plan import Plan, PlannedPhase, PlannedStep, PlannedTask, Script
 from gonogo.core.plan.seal import seal, what
 from gonogo.errors import BadInput, Problem
+from gonogo.planning import rules
 from gonogo.planning.load import place
 from gonogo.planning.migrations import plan_migrations
 from gonogo.planning.open import OpenedRunbook
@@ -79,7 +77,7 @@ def planned_backup(opened: OpenedRunbook) -> Backup | None:
         BadInput: a template cannot be filled in.
     """
     draft = _draft(opened, {})
-    found = _backup(draft)
+    found = rules.backup(draft)
     if draft.problems:
         raise BadInput(*place(draft.problems, opened.file))
     return found
@@ -138,9 +136,9 @@ def _plan_of(draft: Draft, project: Project, work: _Work) -> Plan:
         people=runbook.people,
         updates=runbook.updates,
         sql=runbook.sql,
-        backup=_backup(draft),
+        backup=rules.backup(draft),
         rehearsal=next(iter(draft.here([runbook.rehearsal])), None),
-        rehearse_on=_copies(draft, target.rehearse_on),
+        rehearse_on=rules.copies(draft, target.rehearse_on),
         accepted_spots=runbook.rehearsal.accepted_spots if runbook.rehearsal else {},
         baseline=draft.on_target(runbook.baseline),
         checks=checks,
@@ -148,53 +146,13 @@ def _plan_of(draft: Draft, project: Project, work: _Work) -> Plan:
         phases=work.phases,
         tasks=work.tasks,
         steps=work.steps,
-        rollback=_rollback(draft),
+        rollback=rules.rollback(draft),
         success=runbook.success,
-        monitor=_monitor(draft),
+        monitor=rules.monitor(draft),
         switches=_switches(draft),
-        elsewhere=_elsewhere(draft),
+        elsewhere=rules.elsewhere(draft),
         asked_elsewhere=any(draft.target in phase.gate.done_on for phase in runbook.phases),
     )
-
-
-def _backup(draft: Draft) -> Backup | None:
-    """Return the backup that is taken of the target that is planned for, with the templates in its programs filled in."""
-    backup = next(iter(draft.here([draft.runbook.backup])), None)
-    if backup is None or not backup.provider:
-        return backup
-    kind = getattr(backup, backup.provider)
-    path = f"backup.{backup.provider}"
-    programs = {name: each for name in type(kind).model_fields if isinstance(each := getattr(kind, name), Program)}
-    filled = {name: program(draft, f"{path}.{name}", each, each.argv) for name, each in programs.items()}
-    return backup.model_copy(update={backup.provider: kind.model_copy(update=filled)})
-
-
-def _copies(draft: Draft, stated: str | Copies) -> str | Copies:
-    """Return where copies come from, with the templates in its programs filled in."""
-    if isinstance(stated, str):
-        return stated
-    programs = {name: each for name in ("make", "drop") if (each := getattr(stated, name)) is not None}
-    path = f"targets.{draft.target}.rehearse_on"
-    return stated.model_copy(update={name: program(draft, f"{path}.{name}", each, each.argv) for name, each in programs.items()})
-
-
-def _rollback(draft: Draft) -> Rollback:
-    """Return the rollback levels that there are on the target that is planned for."""
-    rollback = draft.runbook.rollback
-    backup = next(iter(draft.here([draft.runbook.backup])), None)
-    levels = tuple(level for level in rollback.levels if level != "restore" or (backup and not backup.waived))
-    authority = next(iter(draft.here([rollback.authority])), None)
-    changed: dict[str, Any] = {"levels": levels or ("undo",), "authority": authority, "prove": draft.on_target(rollback.prove)}
-    for name in ("feature", "data"):
-        if switch := getattr(rollback, name):
-            changed[name] = switch.model_copy(update={"prove": draft.on_target(switch.prove)})
-    return rollback.model_copy(update=changed)
-
-
-def _monitor(draft: Draft) -> Monitor | None:
-    """Return what is looked at, on the target that is planned for, when no run is under way."""
-    monitor = draft.runbook.monitor
-    return monitor and monitor.model_copy(update={"alerts": tuple(a for a in monitor.alerts if draft.on_target([a.check]))})
 
 
 def _check(draft: Draft, name: str, check: Check) -> Check:
@@ -288,8 +246,7 @@ def end_of(schedule: Schedule, begins: datetime) -> datetime | None:
 def _plan_phase(
     draft: Draft, number: int, phase: Phase, begins: datetime, steps: list[PlannedStep], tasks: list[PlannedTask]
 ) -> PlannedPhase:
-    first = len(steps)
-    zone = draft.runbook.schedule.zone
+    first, zone = len(steps), draft.runbook.schedule.zone
     opens = on_clock(opening(phase.at, draft.begins, zone), zone) if phase.at else None
     if opens is not None and opens < begins:
         later = say_duration(begins - opens)
@@ -309,7 +266,7 @@ def _plan_phase(
         go_if=_criteria(draft, number, phase),
         before=draft.here(phase.gate.confirm),
         approve=next(iter(draft.here([phase.gate.approve])), None),
-        done_on=_first_on(draft, phase),
+        done_on=rules.first_on(draft, phase),
         after=draft.here(phase.confirm),
         verify=(*draft.on_target(phase.verify), *draft.verify.get(number, ())),
         watch=draft.on_target(phase.watch),
@@ -326,18 +283,6 @@ def _plan_phase(
         start=begins,
         end=_later(draft, moment, phase.soak),
     )
-
-
-def _first_on(draft: Draft, phase: Phase) -> tuple[str, ...]:
-    """Return the targets on which the very same must be done before it is done on the one that is planned for."""
-    return () if draft.target in phase.gate.done_on else phase.gate.done_on
-
-
-def _elsewhere(draft: Draft) -> dict[str, Elsewhere]:
-    """Return where the targets are on which it must be done first."""
-    named = dict.fromkeys(name for phase in draft.runbook.phases for name in _first_on(draft, phase))
-    known = draft.runbook.targets
-    return {name: Elsewhere(database=known[name].direct or known[name].database, role=known[name].role) for name in named}
 
 
 def _criteria(draft: Draft, number: int, phase: Phase) -> tuple[str, ...]:

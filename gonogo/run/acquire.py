@@ -12,7 +12,7 @@ import psycopg
 
 from gonogo.core.engine.events import Event, Held, TakenOver
 from gonogo.core.engine.evolve import fold
-from gonogo.core.engine.state import ENDED, State
+from gonogo.core.engine.state import ENDED, State, Status
 from gonogo.core.plan.plan import Plan, PlannedPhase
 from gonogo.errors import Refused
 from gonogo.keys import Keys
@@ -198,7 +198,11 @@ def _read_run(database: Database, run: str, keys: Keys, where: Where | None) -> 
 def _watch(session: Session, target: PostgresTarget, runner: Runner, phase: PlannedPhase) -> Watch:
     # the point of no return is asked about at each trip
     passed = partial(_passed_no_return, runner)
-    return Watch(session, phase, runner.context.baseline, target.environment(), passed)
+    return Watch(session, phase, runner.context.baseline, target.environment(), passed, partial(_at_work, runner))
+
+
+def _at_work(runner: Runner) -> bool:
+    return runner.state.status is Status.WORKING
 
 
 def _passed_no_return(runner: Runner) -> str:

@@ -25,6 +25,7 @@ from gonogo.errors import Fenced, Unreachable
 from gonogo.ledger import store
 from gonogo.postgres.connection import Connection
 from gonogo.postgres.server_clock import server_time
+from gonogo.postgres.sqlstates import NOT_THERE
 from gonogo.run.askers import Askers
 from gonogo.run.session import Session
 
@@ -60,12 +61,15 @@ class Watch(threading.Thread):
         baseline: Mapping[str, Measurement],
         environment: CheckEnvironment,
         passed_no_return: Callable[[], str],
+        at_work: Callable[[], bool],
     ) -> None:
         super().__init__(name=f"watch {phase.name}", daemon=True)
         self.session, self.phase, self.baseline = session, phase, baseline
         self.askers = Askers(session, phase.watch, baseline, environment)
         #: says which point of no return is passed, after which it can only hold and tell
         self.passed_no_return = passed_no_return
+        #: says whether steps of the phase are still to come
+        self.at_work = at_work
         self.over = threading.Event()
         #: why it ended by itself without a trip; the loop holds the run for it
         self.died = ""
@@ -77,6 +81,8 @@ class Watch(threading.Thread):
         self._blanks: dict[str, deque[bool]] = defaultdict(lambda: deque(maxlen=1000))
         #: what was told already, until it is well again
         self._told: set[str] = set()
+        #: the checks that answered once
+        self._answered: set[str] = set()
 
     def run(self) -> None:
         """Take samples at the phase's interval."""
@@ -161,9 +167,13 @@ class Watch(threading.Thread):
         return not self.askers.all_since(self._since) or self._breached_last()
 
     def _breached_last(self) -> bool:
+        """Say whether a check's newest sample was a breach, or had no data, and may be one of several that stop the run."""
+        if self.phase.would_trip:
+            return False
+        checks = {name: check for name in self.phase.watch if (check := self.session.plan.checks[name]).then != "tell"}
         return any(
-            breaches and breaches[-1] and self.session.plan.checks[name].then != "tell" and not self.phase.would_trip
-            for name, breaches in self._breaches.items()
+            _newest(self._breaches[name]) or (check.no_data != "ignore" and _newest(self._blanks[name]))
+            for name, check in checks.items()
         )
 
     def _judge(self, name: str, measured: Measurement) -> Judgement:
@@ -179,6 +189,9 @@ class Watch(threading.Thread):
         if rule is None:
             return None
         blank = judged.verdict in (Verdict.INCONCLUSIVE, Verdict.ERROR)
+        if self._comes_later(measured):
+            return None
+        self._answered |= set() if blank else {name}
         self._blanks[name].append(blank)
         if not blank:
             # a blank is neither a breach nor its absence
@@ -193,6 +206,10 @@ class Watch(threading.Thread):
             then = "tell" if check.then == "tell" else check.no_data
             return self._with_consequence(name, then, f"{name} gives no data: {judged.sentence}")
         return None
+
+    def _comes_later(self, measured: Measurement) -> bool:
+        """Say whether a check asked of what is not there yet, and what a step that is still to come may make."""
+        return measured.sqlstate in NOT_THERE and measured.check not in self._answered and self.at_work()
 
     def _with_consequence(self, name: str, then: str, why: str) -> _Trip:
         """Return a trip with what it leads to: past the point of no return it only holds or tells."""
@@ -228,3 +245,7 @@ class Watch(threading.Thread):
         verdict = "breach" if judged.verdict is Verdict.PASS else str(judged.verdict)
         value = measured.numbers.get(metric, "")
         return events.SampledCheck(value=value, metric=metric, verdict=verdict, says=judged.sentence)
+
+
+def _newest(of: deque[bool]) -> bool:
+    return bool(of) and of[-1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from gonogo.sql.locks import WORDS
 from gonogo.sql.parse import Statement
 
 #: the modes in which others cannot write
@@ -45,7 +46,8 @@ def blocking(statements: Sequence[Statement], new: Collection[str] = (), *, toge
     found: dict[tuple[str, str], Blocking] = {}
     for number, statement in enumerate(statements):
         for mode, table in statement.locks:
-            if mode in _BLOCKING and table not in new:
+            # of what only a server knows nobody can say here that it is there
+            if mode in _BLOCKING and table not in new and not table.startswith(WORDS):
                 why, fix = _why(statements, number, together=together)
                 known = found.get((mode, table))
                 if known is None or (why and not known.why):

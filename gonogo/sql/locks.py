@@ -1,7 +1,9 @@
 """Which locks a statement takes on tables, by the rules of PostgreSQL's manual, chapter 13.3.1 "Table-Level Locks".
 
 It is what approvers should know: what a script may block while it runs. Where a rule depends on what only the server
-knows, the stronger lock is said.
+knows, the stronger lock is said. A table that a statement does not name, and that only the server knows, is told in words that
+begin with `what`: what a foreign key joins with the one that is dropped, what CASCADE takes along. A lock on a table with
+partitions or children is one on those, too, unless it is ONLY that table.
 """
 
 from __future__ import annotations
@@ -43,8 +45,14 @@ _ALTER = {
     "AT_DisableTrigAll": _SHARE_ROW,
     "AT_DisableTrigUser": _SHARE_ROW,
 }
+#: what is done to an identity column, and how its sequence is locked
+_IDENTITY = {"AT_DropIdentity": _ACCESS, "AT_SetIdentity": _SHARE_ROW, "AT_AddIdentity": _SHARE_ROW}
 _ON_TABLES = frozenset({"OBJECT_TABLE", "OBJECT_VIEW", "OBJECT_MATVIEW", "OBJECT_FOREIGN_TABLE"})
 _ON_PARTS = frozenset({"OBJECT_TRIGGER", "OBJECT_POLICY", "OBJECT_RULE"})
+#: how a table is told that only the server knows
+WORDS = "what "
+#: what ALTER TABLE does to a foreign key of the table, or to one that refers to it
+_UNDOES_KEYS = frozenset({"AT_DropConstraint", "AT_DropColumn", "AT_AlterColumnType"})
 Lock = tuple[str, str]
 
 
@@ -57,7 +65,8 @@ def locks_of(node: str, statement: Any) -> list[Lock]:
     """
     found = _TAKES.get(node)
     strongest: dict[str, str] = {}
-    for mode, table in found(statement) if found else ():
+    within = (lock for inner in ctes(statement) for lock in locks_of(*inner))
+    for mode, table in (*within, *(found(statement) if found else ())):
         if not table:
             continue  # a type, a function: no table is locked
         strongest[table] = max(strongest.get(table, mode), mode, key=MODES.index)
@@ -100,9 +109,15 @@ def _one(mode: str, field: str = "relation") -> Callable[[Any], Iterator[Lock]]:
 
 
 def _alter(statement: Any) -> Iterator[Lock]:
-    if label(statement, "objtype") not in ("OBJECT_TABLE", "OBJECT_MATVIEW", "OBJECT_VIEW", "OBJECT_FOREIGN_TABLE"):
-        return
+    kind_of = label(statement, "objtype")
     table = relation_name(statement.relation)
+    if kind_of == "OBJECT_TYPE":
+        yield _ACCESS, table
+        yield _ACCESS, f"{WORDS}is of the type {table}"
+    if kind_of == "OBJECT_SEQUENCE":
+        yield _ACCESS, table
+    if kind_of not in ("OBJECT_TABLE", "OBJECT_MATVIEW", "OBJECT_VIEW", "OBJECT_FOREIGN_TABLE"):
+        return
     for item in statement.cmds:
         command = item.alter_table_cmd
         definition = getattr(command, "def")
@@ -110,11 +125,21 @@ def _alter(statement: Any) -> Iterator[Lock]:
         referred = list(_referred(definition))
         foreign = definition.HasField("constraint") and bool(referred)
         concurrent = definition.HasField("partition_cmd") and definition.partition_cmd.concurrent
-        yield (_UPDATE if concurrent else _SHARE_ROW if foreign else _ALTER.get(kind, _ACCESS)), table
+        usual = _ALTER.get(kind, _ACCESS) if kind_of != "OBJECT_VIEW" else _ACCESS
+        yield (_UPDATE if concurrent else _SHARE_ROW if foreign else usual), table
         for other in referred:
             yield _SHARE_ROW, other
-        if kind == "AT_AttachPartition":
-            yield _ACCESS, relation_name(definition.partition_cmd.name)
+        if kind in _UNDOES_KEYS:
+            what = "the constraint" if kind == "AT_DropConstraint" else "a foreign key on"
+            yield _ACCESS, f"{WORDS}{what} {command.name} joins with {table}"
+        elif kind in ("AT_AttachPartition", "AT_DetachPartition"):
+            mode = _UPDATE if concurrent else _ACCESS
+            yield mode, relation_name(definition.partition_cmd.name)
+            yield mode, f"{WORDS}is the default partition of {table}"
+        elif kind == "AT_AddInherit":
+            yield _UPDATE, relation_name(definition.range_var)
+        elif kind in _IDENTITY:
+            yield _IDENTITY[kind], f"{WORDS}numbers {table}.{command.name}"
 
 
 def _referred(definition: Any) -> Iterator[str]:
@@ -129,18 +154,27 @@ def _referred(definition: Any) -> Iterator[str]:
 
 def _create(statement: Any) -> Iterator[Lock]:
     for parent in statement.inh_relations:
-        yield (_ACCESS if statement.HasField("partbound") else _UPDATE), relation_name(parent.range_var)
+        is_part = statement.HasField("partbound")
+        yield (_ACCESS if is_part else _UPDATE), relation_name(parent.range_var)
+        if is_part:
+            yield _ACCESS, f"{WORDS}is the default partition of {relation_name(parent.range_var)}"
     for element in statement.table_elts:
         for table in _referred(element):
             yield _SHARE_ROW, table
 
 
 def _drop(statement: Any) -> Iterator[Lock]:
-    kind = label(statement, "remove_type")
+    kind, cascades = label(statement, "remove_type"), label(statement, "behavior") == "DROP_CASCADE"
     for item in statement.objects:
         names = [part.string.sval for part in item.list.items] if item.HasField("list") else []
-        if kind in _ON_TABLES and names:
+        if cascades:
+            yield _ACCESS, f"{WORDS}depends on {'.'.join(names) or _name_in(item)}"
+        if kind in _ON_TABLES | {"OBJECT_SEQUENCE"} and names:
             yield _ACCESS, ".".join(names)
+            if kind == "OBJECT_TABLE":
+                yield _ACCESS, f"{WORDS}a foreign key or a partition joins with {'.'.join(names)}"
+        elif kind == "OBJECT_STATISTIC_EXT" and names:
+            yield _UPDATE, f"{WORDS}the statistics {'.'.join(names)} are of"
         elif kind in _ON_PARTS and len(names) > 1:
             yield _ACCESS, ".".join(names[:-1])
         elif kind == "OBJECT_INDEX" and names:
@@ -163,6 +197,8 @@ def _lock(statement: Any) -> Iterator[Lock]:
 def _truncate(statement: Any) -> Iterator[Lock]:
     for item in statement.relations:
         yield _ACCESS, relation_name(item.range_var)
+        if label(statement, "behavior") == "DROP_CASCADE":
+            yield _ACCESS, f"{WORDS}refers to {relation_name(item.range_var)}"
 
 
 def _index(statement: Any) -> Iterator[Lock]:
@@ -182,17 +218,79 @@ def _reindex(statement: Any) -> Iterator[Lock]:
 
 
 def _comment(statement: Any) -> Iterator[Lock]:
-    if label(statement, "objtype") in _ON_TABLES:
-        yield _UPDATE, ".".join(part.string.sval for part in statement.object.list.items)
+    kind, names = label(statement, "objtype"), [part.string.sval for part in statement.object.list.items]
+    if kind in _ON_TABLES | {"OBJECT_SEQUENCE"}:
+        yield _UPDATE, ".".join(names)
+    elif kind == "OBJECT_COLUMN":
+        yield _UPDATE, ".".join(names[:-1])
+
+
+def _view(statement: Any) -> Iterator[Lock]:
+    if statement.replace:
+        yield _ACCESS, relation_name(statement.view)
+
+
+def _copy(statement: Any) -> Iterator[Lock]:
+    if statement.is_from:
+        yield _ROW, relation_name(statement.relation)
+
+
+def _statistics(statement: Any) -> Iterator[Lock]:
+    for item in statement.relations:
+        if item.HasField("range_var"):
+            yield _UPDATE, relation_name(item.range_var)
+
+
+def _publication(statement: Any) -> Iterator[Lock]:
+    for item in statement.pubobjects:
+        if item.publication_obj_spec.HasField("pubtable"):
+            yield _UPDATE, relation_name(item.publication_obj_spec.pubtable.relation)
+    if "action" in statement.DESCRIPTOR.fields_by_name and label(statement, "action") == "AP_SetObjects":
+        yield _UPDATE, f"{WORDS}was in the publication {statement.pubname}"
+
+
+def _domain(statement: Any) -> Iterator[Lock]:
+    # C: a constraint is added; V: one is validated; O: NULL is no value any more
+    if statement.subtype in ("C", "V", "O"):
+        yield _SHARE, f"{WORDS}has columns of the domain {'.'.join(part.string.sval for part in statement.type_name)}"
+
+
+def _owner(statement: Any) -> Iterator[Lock]:
+    if label(statement, "object_type") in _ON_TABLES | {"OBJECT_SEQUENCE"}:
+        yield _ACCESS, relation_name(statement.relation)
+
+
+def _rename(statement: Any) -> Iterator[Lock]:
+    mode = _UPDATE if label(statement, "rename_type") == "OBJECT_INDEX" else _ACCESS
+    yield mode, relation_name(statement.relation)
+
+
+def _name_in(item: Any) -> str:
+    """Return the name of an object that is dropped, where it is no plain list of words."""
+    if item.HasField("string"):
+        return str(item.string.sval)
+    kind = item.WhichOneof("node") or ""
+    inner = getattr(item, kind)
+    for field in ("objname", "names"):
+        if kind and field in inner.DESCRIPTOR.fields_by_name:
+            return ".".join(part.string.sval for part in getattr(inner, field))
+    return "it"
 
 
 _TAKES: dict[str, Callable[[Any], Iterator[Lock]]] = {
+    "alter_domain_stmt": _domain,
+    "alter_owner_stmt": _owner,
+    "alter_publication_stmt": _publication,
+    "alter_seq_stmt": _one(_SHARE_ROW, "sequence"),
     "alter_table_stmt": _alter,
     "alter_object_schema_stmt": _one(_ACCESS),
     "alter_policy_stmt": _one(_ACCESS, "table"),
     "cluster_stmt": _one(_ACCESS),
     "comment_stmt": _comment,
+    "copy_stmt": _copy,
     "create_policy_stmt": _one(_ACCESS, "table"),
+    "create_publication_stmt": _publication,
+    "create_stats_stmt": _statistics,
     "create_stmt": _create,
     "create_trig_stmt": _one(_SHARE_ROW),
     "delete_stmt": _one(_ROW),
@@ -203,9 +301,10 @@ _TAKES: dict[str, Callable[[Any], Iterator[Lock]]] = {
     "merge_stmt": _one(_ROW),
     "refresh_mat_view_stmt": _refresh,
     "reindex_stmt": _reindex,
-    "rename_stmt": _one(_ACCESS),
+    "rename_stmt": _rename,
     "rule_stmt": _one(_ACCESS),
     "truncate_stmt": _truncate,
     "update_stmt": _one(_ROW),
     "vacuum_stmt": _vacuum,
+    "view_stmt": _view,
 }

@@ -138,6 +138,32 @@ def test_a_metric_that_goes_missing_leads_where_no_data_says(desk: Desk, no_data
     assert ("seen gives no data: the query answered no row" in update(done)) is (no_data != "ignore")
 
 
+LATER = '{query: SELECT count(*) FROM later, expect: "< 5", roll_back_if: "> 5 in 2 of 3"}'
+
+
+def test_what_a_step_is_still_to_make_is_not_missed_until_the_steps_are_done(desk: Desk) -> None:
+    change = "SELECT pg_sleep(2);\nCREATE TABLE later (id int);\n"
+    done = desk.run(LATER, change, "DROP TABLE later;\n", soak="1s")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "gives no data" not in update(done)
+
+
+def test_a_check_that_never_answered_holds_the_phase_however_short_its_soak_is(desk: Desk) -> None:
+    done = desk.run(LATER, "SELECT pg_sleep(1);\n", soak="0s")
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert "seen gives no data: could not ask" in update(done)
+
+
+def test_what_was_there_before_and_is_gone_is_missed_at_once(desk: Desk) -> None:
+    with psycopg.connect(desk.url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE later (id int)")
+    done = desk.run(
+        LATER, "SELECT pg_sleep(1);\nALTER TABLE later RENAME TO gone;\n", "ALTER TABLE gone RENAME TO later;\n", soak="3s"
+    )
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert "seen gives no data: could not ask" in update(done)
+
+
 @pytest.mark.parametrize(("then", "phase"), [("tell", ""), ("roll back", "would_trip: true")])
 def test_what_is_only_to_be_told_is_told_once_and_nothing_is_rolled_back(desk: Desk, then: str, phase: str) -> None:
     seen = f'{{query: "{SHARE}", then: {then}, expect: "= 0", roll_back_if: "> 10% in 2 of 3"}}'

@@ -54,6 +54,8 @@ class Measurement(BaseModel):
     yardstick: float | None = None
     #: why there is no number, when the question could be asked
     missing: str = ""
+    #: what PostgreSQL calls the error, in five characters
+    sqlstate: str = ""
     seconds: float = 0.0
 
 
