@@ -27,6 +27,7 @@ from gonogo.postgres.sqlstates import TRANSIENT
 from gonogo.recovery.data_loss import WROTE
 from gonogo.recovery.rows_at_stake import CannotFollow, Stake, lost, note
 from gonogo.recovery.written_over import noted
+from gonogo.sql.locks import in_words
 
 #: each table, with what a statement can do to it; temporary tables belong to sessions
 _STATE = f"""
@@ -312,7 +313,9 @@ def _known_locks(connection: Connection, undos: Iterable[UndoScript]) -> dict[st
     """Return the locks that the statements of some scripts are known to take on tables that are there, the strongest of each."""
     found: dict[int, tuple[str, str]] = {}
     for mode, name in (lock.split(" on ", 1) for undo in undos for lock in undo.locks):
-        row = connection.execute(_TABLE.encode(), [full_name(connection, name)]).fetchone() if mode in _MODES else None
+        if mode not in _MODES or in_words(name):
+            continue
+        row = connection.execute(_TABLE.encode(), [full_name(connection, name)]).fetchone()
         if row is not None:
             held = found.get(int(row[0]), ("", mode))[1]
             found[int(row[0])] = (str(row[1]), max(mode, held, key=_MODES.index))

@@ -51,6 +51,7 @@ _ON_TABLES = frozenset({"OBJECT_TABLE", "OBJECT_VIEW", "OBJECT_MATVIEW", "OBJECT
 _ON_PARTS = frozenset({"OBJECT_TRIGGER", "OBJECT_POLICY", "OBJECT_RULE"})
 #: how a table is told that only the server knows
 WORDS = "what "
+_TABLE_OF = "the table of "
 #: what ALTER TABLE does to a foreign key of the table, or to one that refers to it
 _UNDOES_KEYS = frozenset({"AT_DropConstraint", "AT_DropColumn", "AT_AlterColumnType"})
 Lock = tuple[str, str]
@@ -71,6 +72,11 @@ def locks_of(node: str, statement: Any) -> list[Lock]:
             continue  # a type, a function: no table is locked
         strongest[table] = max(strongest.get(table, mode), mode, key=MODES.index)
     return [(mode, table) for table, mode in strongest.items()]
+
+
+def in_words(table: str) -> bool:
+    """Say whether the table of a lock is told in words, which only the server can make a name of."""
+    return table.startswith((WORDS, _TABLE_OF))
 
 
 def makes(node: str, statement: Any) -> str:
@@ -179,7 +185,7 @@ def _drop(statement: Any) -> Iterator[Lock]:
             yield _ACCESS, ".".join(names[:-1])
         elif kind == "OBJECT_INDEX" and names:
             mode = _UPDATE if statement.concurrent else _ACCESS
-            yield mode, f"the table of {'.'.join(names)}"
+            yield mode, f"{_TABLE_OF}{'.'.join(names)}"
 
 
 def _vacuum(statement: Any) -> Iterator[Lock]:
@@ -212,7 +218,7 @@ def _refresh(statement: Any) -> Iterator[Lock]:
 def _reindex(statement: Any) -> Iterator[Lock]:
     concurrent = any(p.def_elem.defname == "concurrently" for p in statement.params)
     if statement.HasField("relation"):
-        what = "" if label(statement, "kind") == "REINDEX_OBJECT_TABLE" else "the table of "
+        what = "" if label(statement, "kind") == "REINDEX_OBJECT_TABLE" else _TABLE_OF
         # the indexes themselves are locked against everybody, which stops most queries too
         yield (_UPDATE if concurrent else _SHARE), what + relation_name(statement.relation)
 
