@@ -22,9 +22,10 @@ from gonogo.core.text.plain import counted
 from gonogo.errors import BadInput, GonogoError
 from gonogo.importers import write
 from gonogo.importers.clinic import Clinic, clinic_of
+from gonogo.importers.read import ONLY_ROWS, is_gone_with, readable
 from gonogo.importers.schema_file import made_by
 from gonogo.importers.trial import LIMIT, Examined, as_tools_do, attempt, statements_of
-from gonogo.migrations.changes import Change, Migrations, Piece, say_placeholder
+from gonogo.migrations.changes import Change, Migrations, Piece, SharedRollback, say_placeholder
 from gonogo.planning.load import load_runbook
 from gonogo.planning.open import OpenedRunbook
 from gonogo.planning.planner import prepare
@@ -84,6 +85,8 @@ def _examine(migrations: Migrations, clinic: Clinic, done: Sequence[Change], sch
             kept = _forward(migrations, first, found, say)
             _queries(migrations, first, found)
             _loose(migrations, clinic, base, first, found)
+        for shared in migrations.shared:
+            _together(shared, migrations, kept, clinic, base, found)
         with tempfile.TemporaryDirectory(prefix="gonogo-doctor-") as folder:
             _rollbacks(migrations, kept, Project(root=Path(folder)), clinic, base, found, say)
 
@@ -130,16 +133,24 @@ def _queries(migrations: Migrations, url: str, found: Examined) -> None:
 
 
 def _loose(migrations: Migrations, clinic: Clinic, base: str, after: str, found: Examined) -> None:
-    """Try the rollbacks that belong to no change on the result of all, and compare with what there was."""
-    if not migrations.loose:
+    """Try the rollbacks that belong to no change on the result of all, and compare with what there was.
+
+    Several stand side by side in a plan: each is tried by itself. Where none changes definitions, none is meant to lead back.
+    """
+    tried = [(piece, statements_of(piece, found)) for piece in migrations.loose]
+    failed = False
+    for _, statements in tried:
+        with clinic.copied(after) as copy, psycopg.connect(copy, autocommit=True) as connection:
+            for statement in statements:
+                found.statements += 1
+                if finding := attempt(connection, statement, migrations, "rollback fails"):
+                    found.findings.append(finding)
+                    failed = True
+    if not any(each.node not in ONLY_ROWS for piece in migrations.loose for each in readable(piece)):
         return
     with clinic.copied(after) as copy, psycopg.connect(copy, autocommit=True) as connection:
-        failed = False
-        for statement in (s for piece in migrations.loose for s in statements_of(piece, found)):
-            found.statements += 1
-            if finding := attempt(connection, statement, migrations, "rollback fails"):
-                found.findings.append(finding)
-                failed = True
+        for statement in (statement for _, statements in tried for statement in statements):
+            attempt(connection, statement, migrations, "rollback fails")
         with psycopg.connect(base, autocommit=True) as was:
             differing, _ = compare_snapshot(take_snapshot(was), connection)
         if differing:
@@ -149,6 +160,36 @@ def _loose(migrations: Migrations, clinic: Clinic, base: str, after: str, found:
             found.findings.append(Finding(kind="does not restore", file=first.file, line=first.line, what=what))
         elif not failed:
             found.restores.append("all rollbacks together")
+
+
+def _together(
+    shared: SharedRollback, migrations: Migrations, kept: dict[str, list[Piece]], clinic: Clinic, base: str, found: Examined
+) -> None:
+    """Take the changes that one rollback reverses forward, without those between them, and back, and compare."""
+    members = [change for change in migrations.changes if change.name in shared.changes]
+    before = migrations.changes[: migrations.changes.index(members[0])]
+    with clinic.without_new_roles(), clinic.copied(base) as copy, psycopg.connect(copy, autocommit=True) as connection:
+        connection.prepare_threshold = None
+        for change in before:
+            as_tools_do(connection, [s for piece in kept[change.name] for s in statements_of(piece, found)], migrations)
+        start = take_snapshot(connection)
+        for change in members:
+            as_tools_do(connection, [s for piece in kept[change.name] for s in statements_of(piece, found)], migrations)
+        failed = False
+        for statement in (s for piece in shared.back for s in statements_of(piece, found)):
+            found.statements += 1
+            if finding := attempt(connection, statement, migrations, "rollback fails"):
+                found.findings.append(finding)
+                failed = True
+        differing, _ = compare_snapshot(start, connection)
+    names = " and ".join(change.title or change.name for change in members)
+    if differing:
+        first = shared.back[0]
+        notes = "; ".join(differing[:8]) + (f"; and {len(differing) - 8} more" if len(differing) > 8 else "")
+        what = f"the rollback of {names} does not restore: {notes}"
+        found.findings.append(Finding(kind="does not restore", file=first.file, line=first.line, what=what))
+    elif not failed:
+        found.restores.append(names)
 
 
 # forward and back, change by change, by the engine
@@ -171,6 +212,9 @@ def _rollbacks(
     prepared = _prepared(migrations, kept, project, found)
     names = write.task_names(migrations)
     planned = {step.task: number for number, step in enumerate(prepared.plan.steps)} if prepared else {}
+    shared = {name for each in migrations.shared for name in each.changes}
+    backs = [piece for change in migrations.changes for piece in change.back]
+    backs += [piece for each in migrations.shared for piece in each.back]
     with clinic.copied(base) as walk:
         for change in migrations.changes:
             if prepared and (task := names[change.name]) in planned:
@@ -182,7 +226,8 @@ def _rollbacks(
                     say(f"{change.name}: forward, back, and compared")
                     with clinic.without_new_roles(), clinic.copied(walk) as copy:
                         _judge(change, _there_and_back(prepared, planned[task], copy, project), found)
-            if kept[change.name] and not change.back and not change.nothing_to_reverse:
+            reversed_ = change.back or change.name in shared or is_gone_with(change, backs)
+            if kept[change.name] and not reversed_ and not change.nothing_to_reverse:
                 first = change.forward[0]
                 what = f"{change.title or change.name} has no rollback"
                 fix = "write one; `undo: nothing` says that there is nothing to reverse"

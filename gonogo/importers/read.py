@@ -6,13 +6,15 @@ Nothing is run here.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from gonogo.errors import BadInput
-from gonogo.migrations.changes import Change, Migrations, Piece, text_of
+from gonogo.migrations.changes import Change, Migrations, Piece, SharedRollback, text_of
 from gonogo.migrations.folders import ALEMBIC, alembic, read_folder
+from gonogo.sql.parse import Statement, split
 
 
 def read(path: Path, *, own: bool = False) -> Migrations:
@@ -57,6 +59,10 @@ _LOOKS = re.compile(
     r"|pg_(?!stat\w*reset)(get|stat|table|relation|total|database|indexes|column|tablespace|size|is|typeof|has|index|describe|identify|postmaster)\w*"
     r")"
 )
+#: what writes rows and does nothing else
+_WRITES = frozenset({"insert_stmt", "update_stmt", "merge_stmt"})
+#: what changes rows, or looks, and no definition
+ONLY_ROWS = _WRITES | {"delete_stmt", "select_stmt", "truncate_stmt"}
 _BOX = re.compile(r"\s*[-*]\s+\[[ xX]\]\s+(.*)")
 _THRESHOLD = re.compile(r"([<>≤≥]\s*=?\s*\d|\b\d+(\.\d+)?\s*(%|ms\b|seconds?\b|minutes?\b|TPS\b)|should be 0)", re.IGNORECASE)
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
@@ -81,18 +87,76 @@ def read_plan(path: Path, text: str) -> Migrations:
     if not blocks:
         raise BadInput(f"{path} has no block of SQL (```sql)")
     sections: dict[str, Change] = {}
+    #: the changes under each heading that has a label, such as `phase 2`
+    under: dict[str, list[Change]] = {}
+    backs: list[_Block] = []
     for block in blocks:
         if _is_query(block.piece.text):
             found.queries.append(block.piece)
-        elif _is_back(block):
-            (_change_of(block, sections) or Change(name="", back=found.loose)).back.append(block.piece)
-        else:
+        elif not _is_back(block):
             key = _label(block) or " / ".join(block.headings)
             title = block.headings[-1] if block.headings else path.stem
             change = sections.setdefault(key, Change(name=_name(len(sections) + 1, title), title=title))
             change.forward.append(block.piece)
+            for label in _labels(block.headings):
+                if change not in under.setdefault(label, []):
+                    under[label].append(change)
+        elif change_ := _change_of(block, sections):
+            change_.back.append(block.piece)
+        else:
+            backs.append(block)
     found.changes = list(sections.values())
+    for block in backs:
+        _share(block, found, under)
     return found
+
+
+def _share(block: _Block, found: Migrations, under: dict[str, list[Change]]) -> None:
+    """Put a rollback to the changes that it reverses: those under the heading that it names, or those that made what it drops."""
+    labels = _labels((block.lead, block.piece.text.strip().splitlines()[0], *block.headings))
+    named = next((under[label] for label in labels if label in under), [])
+    reversed_ = named or [change for change in found.changes if _makes(change) & _undoes([block.piece])]
+    names = [change.name for change in reversed_]
+    same = next((shared for shared in found.shared if shared.changes == names), None)
+    if not names:
+        found.loose.append(block.piece)
+    elif same is not None:
+        # what was done last is reversed first
+        same.back.insert(0, block.piece)
+    else:
+        found.shared.append(SharedRollback(changes=names, back=[block.piece]))
+
+
+def _makes(change: Change) -> set[str]:
+    return {_bare(statement.makes) for statement in _statements(change.forward) if statement.makes}
+
+
+def _undoes(pieces: Sequence[Piece]) -> set[str]:
+    """Return the tables that some SQL drops."""
+    return {_bare(name) for each in _statements(pieces) if each.node == "drop_stmt" for name in each.destroys}
+
+
+def is_gone_with(change: Change, rollbacks: Sequence[Piece]) -> bool:
+    """Say whether all that a change does is to write rows into tables that some rollback drops, or to index those."""
+    statements, dropped = list(_statements(change.forward)), _undoes(rollbacks)
+    written = {_bare(name) for each in statements for _, name in each.locks}
+    return bool(written) and written <= dropped and all(each.node in {*_WRITES, "index_stmt"} for each in statements)
+
+
+def _bare(name: str) -> str:
+    return name.rpartition(".")[2].strip('"')
+
+
+def _statements(pieces: Sequence[Piece]) -> Iterator[Statement]:
+    for piece in pieces:
+        yield from readable(piece)
+
+
+def readable(piece: Piece) -> list[Statement]:
+    """Return the statements of a piece; none where it cannot be read as a whole."""
+    with suppress(BadInput):
+        return split(piece.text, piece.file)
+    return []
 
 
 def _blocks(path: Path, lines: list[str], found: Migrations) -> Iterator[_Block]:
@@ -135,10 +199,13 @@ def _is_back(block: _Block) -> bool:
 
 
 def _label(block: _Block) -> str:
-    for text in reversed(block.headings):
-        if (found := _LABEL.search(text)) and not _BACK.search(text[: found.start()]):
-            return f"{found.group(1).lower()} {found.group(2)}"
-    return ""
+    return next(iter(_labels(reversed(block.headings))), "")
+
+
+def _labels(texts: Iterable[str]) -> list[str]:
+    """Return what some texts are labelled, such as `phase 2`, in their order."""
+    found = ((text, _LABEL.search(text)) for text in texts)
+    return [f"{m.group(1).lower()} {m.group(2)}" for text, m in found if m and not _BACK.search(text[: m.start()])]
 
 
 def _change_of(block: _Block, sections: dict[str, Change]) -> Change | None:
@@ -150,7 +217,8 @@ def _change_of(block: _Block, sections: dict[str, Change]) -> Change | None:
             if same in sections:
                 return sections[same]
     inside = [key for key in sections if block.headings[:-1] and key.startswith(" / ".join(block.headings[:-1]))]
-    return sections[inside[-1]] if inside else None
+    # under the title of all of it, it is inside of none
+    return sections[inside[-1]] if inside and (len(inside) < len(sections) or len(sections) == 1) else None
 
 
 def _name(number: int, title: str) -> str:

@@ -43,6 +43,15 @@ class Change:
 
 
 @dataclass(kw_only=True)
+class SharedRollback:
+    """What reverses several changes, or stands apart from the one that it reverses."""
+
+    #: the names of the changes
+    changes: list[str]
+    back: list[Piece] = field(default_factory=list)
+
+
+@dataclass(kw_only=True)
 class Migrations:
     """What was read."""
 
@@ -55,6 +64,8 @@ class Migrations:
     after: str = ""
     #: queries that change nothing
     queries: list[Piece] = field(default_factory=list)
+    #: rollbacks of several changes together
+    shared: list[SharedRollback] = field(default_factory=list)
     #: rollbacks that belong to no change
     loose: list[Piece] = field(default_factory=list)
     #: what is in them that only their tool can fill in: file, line, and the words
@@ -104,6 +115,8 @@ def all_pieces(migrations: Migrations) -> Iterable[Piece]:
     for change in migrations.changes:
         yield from change.forward
         yield from change.back
+    for shared in migrations.shared:
+        yield from shared.back
     yield from (*migrations.loose, *migrations.queries)
 
 

@@ -722,3 +722,113 @@ def test_a_plan_of_queries_alone_is_examined_too(clinic: Path, tmp_path: Path) -
     (tmp_path / "PLAN.md").write_text("# Look\n\n```sql\nSELECT count(*) FROM pg_class;\nSELECT count(*) FROM nowhere;\n```\n")
     found = doctor(clinic, tmp_path / "PLAN.md", code=10)
     assert [(f["line"], f["kind"]) for f in found["findings"]] == [(5, "query refused")]
+
+
+NIGHT = """\
+# A night in phases
+
+## What is made
+
+### 1. Tables of the shop
+
+```sql
+CREATE TABLE plan (id int PRIMARY KEY);
+CREATE TABLE bought (id int PRIMARY KEY, plan int REFERENCES plan);
+```
+
+### 2. Reports
+
+```sql
+CREATE TABLE report (id int);
+CREATE TABLE chart (id int, report int);
+```
+
+### Rows
+
+```sql
+INSERT INTO plan VALUES (1);
+```
+
+### Indexes
+
+```sql
+CREATE INDEX bought_plan ON bought (plan);
+```
+
+### 3. Kept for ever
+
+```sql
+ALTER TABLE item ADD COLUMN colour text;
+```
+
+## Phases
+
+### Phase 1: the shop
+
+**Rollback Strategy**:
+
+```sql
+-- Phase 1 rollback
+DROP TABLE IF EXISTS bought CASCADE;
+DROP TABLE IF EXISTS plan CASCADE;
+```
+
+### Phase 2: charts
+
+**Rollback Strategy**:
+
+```sql
+DROP TABLE IF EXISTS chart;
+```
+
+### Phase 3: reports
+
+**Rollback Strategy**:
+
+```sql
+DROP TABLE IF EXISTS report;
+```
+
+## Rollback procedures
+
+**Level 2: data rollback**
+
+```sql
+DELETE FROM bought;
+DELETE FROM plan;
+```
+
+**Level 3: feature rollback**
+
+```sql
+UPDATE nothing_of_the_kind SET active = false;
+```
+"""
+
+
+def test_a_rollback_that_stands_elsewhere_is_matched_with_what_it_reverses(clinic: Path, tmp_path: Path) -> None:
+    plan, schema = tmp_path / "night.md", tmp_path / "before.sql"
+    plan.write_text(NIGHT, encoding="utf-8")
+    schema.write_text("CREATE TABLE item (id int PRIMARY KEY);\n", encoding="utf-8")
+    done = gonogo("doctor", plan, "--schema", schema, "--json", cwd=clinic, env=environment())
+    found = json.loads(done.stdout)
+    told = sorted((each["line"], each["kind"]) for each in found["findings"] if each["level"] != "note")
+    # one change has none, and one level asks for a table that nobody makes; everything else restores, or is gone with its table
+    no_rollback, missing = NIGHT.split("\n").index("ALTER TABLE item ADD COLUMN colour text;") + 1, "UPDATE nothing_of_the_kind"
+    line = next(number for number, text in enumerate(NIGHT.split("\n"), 1) if text.startswith(missing))
+    assert told == [(no_rollback, "no rollback"), (line, "rollback fails")], done.stdout
+    assert sorted(found["restores"]) == ["1. Tables of the shop", "2. Reports"]
+
+
+def test_a_rollback_of_a_phase_reverses_every_step_under_its_heading(clinic: Path, tmp_path: Path) -> None:
+    plan = tmp_path / "night.md"
+    plan.write_text(
+        "# Night\n\n## Phase 1: one\n\n### Step 1.1: a\n\n```sql\nCREATE TABLE a (id int);\n```\n\n### Step 1.2: b\n\n"
+        "```sql\nCREATE TABLE b (id int);\n```\n\n## Rollback plan\n\n### Phase 1 rollback\n\n```sql\nDROP TABLE b;\n```\n",
+        encoding="utf-8",
+    )
+    found = json.loads(gonogo("doctor", plan, "--json", cwd=clinic, env=environment()).stdout)
+    (told,) = [each for each in found["findings"] if each["level"] == "error"]
+    assert told["kind"] == "does not restore"
+    assert "the rollback of Step 1.1: a and Step 1.2: b does not restore: " in told["what"]
+    assert "table public.a is new" in told["what"]
