@@ -515,6 +515,7 @@ COPIES = """\
 rehearse_on:
   ready: $CLONE_URL         # somebody's clone, branch or opened snapshot
   as_of: SELECT max(placed_at) FROM orders
+  in_place: true            # it is for nothing else: the rehearsal may work in it
 ```
 
 ```yaml

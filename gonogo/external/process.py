@@ -87,6 +87,7 @@ def run_command(
     options: str = "",
     limit: float,
     stopping: Callable[[], bool] = lambda: False,
+    started: Callable[[int], None] = lambda _: None,
 ) -> Answer:
     """Run a program to its end.
 
@@ -101,16 +102,14 @@ def run_command(
         options: what its connections run under, as PGOPTIONS.
         limit: the seconds that it may take.
         stopping: says whether it should end now.
+        started: is told the number of its group of processes.
 
     Raises:
         EndedEarly: it was ended as `stopping` said.
         NotStarted: it cannot even begin.
         StepError: it takes too long.
     """
-    if missing := [name for name in environment if name not in os.environ]:
-        raise NotStarted(f"{argv[0]}: the environment variable {missing[0]} is not set")
-    if not folder.is_dir():
-        raise NotStarted(f"{argv[0]}: there is no folder {folder}")
+    _require_place(argv, folder, environment)
     if copy_of:
         _require_no_target(argv, environment, url_as, copy_of)
     with (
@@ -121,11 +120,12 @@ def run_command(
         began = clock.monotonic()
         process = _start(argv, folder, variables | dict(given or {}), out, err)
         try:
+            started(process.pid)
             _wait(process, argv[0], began + limit, limit, stopping)
         finally:
             _end(process)
-        redact, spare = redactor(environment, url), max((len(os.environ.get(name, "")) for name in environment), default=0)
-        said = _tail(out, spare)
+        redact, longest = redactor(environment, url), [len(os.environ.get(name, "")) for name in environment]
+        said = _tail(out, spare := max(longest, default=0))
         return Answer(
             code=process.returncode,
             output=_cut(redact(said)),
@@ -133,6 +133,18 @@ def run_command(
             seconds=round(clock.monotonic() - began, 3),
             unredacted=said,
         )
+
+
+def _require_place(argv: Sequence[str], folder: Path, environment: Sequence[str]) -> None:
+    """See that a program has what it needs.
+
+    Raises:
+        NotStarted: it has not.
+    """
+    if missing := [name for name in environment if name not in os.environ]:
+        raise NotStarted(f"{argv[0]}: the environment variable {missing[0]} is not set")
+    if not folder.is_dir():
+        raise NotStarted(f"{argv[0]}: there is no folder {folder}")
 
 
 def _start(argv: Sequence[str], folder: Path, given: dict[str, str], out: IO[bytes], err: IO[bytes]) -> subprocess.Popen[bytes]:
@@ -358,4 +370,15 @@ def as_number(value: Any, field: str) -> tuple[str, str]:
     return "", f"{field or 'its answer'} is {type(value).__name__}, not a number"
 
 
-__all__ = ["Answer", "EndedEarly", "NotStarted", "as_number", "in_json", "number_in", "redactor", "run_command"]
+def living(group: int) -> list[int]:
+    """Return the processes of a group that live: what a program started, and what outlived it."""
+    found = []
+    for each in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError, ValueError, IndexError):
+            state, _, theirs = (each / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[:3]
+            if int(theirs) == group and state != "Z":
+                found.append(int(each.name))
+    return found
+
+
+__all__ = ["Answer", "EndedEarly", "NotStarted", "as_number", "in_json", "living", "number_in", "redactor", "run_command"]

@@ -22,7 +22,7 @@ from gonogo.planning.load import place
 from gonogo.planning.migrations import plan_migrations
 from gonogo.planning.open import OpenedRunbook
 from gonogo.planning.prepared import Prepared
-from gonogo.planning.scripts import Draft, check_no_batch, own_check, program, query, question, request, scripts, words
+from gonogo.planning.scripts import Draft, check_no_batch, files_of, own_check, program, query, question, request, scripts, words
 from gonogo.planning.sources import digest_sources, resolve_inputs, unused_inputs
 from gonogo.planning.steps import plan_step
 from gonogo.planning.templates import Templates
@@ -63,7 +63,9 @@ def prepare(opened: OpenedRunbook, *, inputs: Mapping[str, Any] | None = None, s
         update={"commit": commit_of(file.parent), "sources": digest_sources(file, draft.templates, draft.variables, target)}
     )
     meanings = meanings_of(draft.texts)
-    asked = [script.sha256 for name, script in plan.questions.items() if not plan.checks[name].only_on]
+    everywhere = {name: check for name, check in plan.checks.items() if not check.only_on}
+    asked = [script.sha256 for name, script in plan.questions.items() if name in everywhere]
+    asked += [sha for check in everywhere.values() for sha in files_of(draft, check.run)]
     switched = [script.sha256 for scripts in plan.switches.values() for script in scripts]
     done = what(runbook, draft.variables, [*draft.common, *asked, *switched], meanings)
     sealed = signed.model_copy(update={"what": done, "seal": seal(signed, meanings)})
@@ -304,6 +306,9 @@ def _plan_task(draft: Draft, phase: int, path: str, task: Task, start: datetime,
         if not step.only_on:
             added = steps[before:]
             draft.common += [script.sha256 for each in added for script in (*each.scripts, *(each.undo or ()))]
+            draft.common += [
+                sha for each in added for what in (each.external, each.undo_external) for sha in files_of(draft, what)
+            ]
     return PlannedTask(
         name=task.task,
         title=task.title or task.task,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -291,6 +293,25 @@ def program(draft: Draft, path: str, what: Program, argv: Sequence[str]) -> Prog
             )
             draft.problems.append(Problem(file=str(draft.file), path=path, message=message))
     return what.model_copy(update={"argv": filled})
+
+
+def files_of(draft: Draft, what: object) -> list[str]:
+    """Return the sha256 of each file of the project that the arguments of a program name: what it does is in there.
+
+    Args:
+        draft: whose project.
+        what: a program, or something else, which names none.
+    """
+    if not isinstance(what, Program):
+        return []
+    found, top = list[str](), draft.folder.resolve()
+    for word in what.argv:
+        # what is no file's name may be anything
+        with suppress(OSError, ValueError):
+            file = (draft.folder / what.folder / word).resolve()
+            if file.is_file() and file.is_relative_to(top):
+                found.append(hashlib.sha256(file.read_bytes()).hexdigest())
+    return found
 
 
 def _keep(draft: Draft, text: str) -> str:

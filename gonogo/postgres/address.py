@@ -41,14 +41,14 @@ def resolve_url(stated: str) -> str:
     url = os.environ.get(name)
     if not url:
         raise BadInput(f"the environment variable {name} is not set; set it to the target's connection URL")
-    if why := _why_unclear(url):
+    if why := why_unclear(url):
         raise BadInput(f"the environment variable {name}: {why}")
     return url
 
 
 def why_not_in_a_runbook(stated: str) -> str:
     """Say why an address may not stand in a runbook, or nothing where it may."""
-    if why := _why_unclear(stated):
+    if why := why_unclear(stated):
         return why
     if held := sorted(secrets_of(stated)):
         what = "a password" if held == ["password"] else ", ".join(held)
@@ -56,7 +56,7 @@ def why_not_in_a_runbook(stated: str) -> str:
     return ""
 
 
-def _why_unclear(url: str) -> str:
+def why_unclear(url: str) -> str:
     """Say why an address cannot be read, or may mean another one than was thought, without a part of it."""
     parts = _parts(url)
     if parts is None:
@@ -105,7 +105,7 @@ def _parts(url: str) -> dict[str, Any] | None:
 
 def safe_url(url: str) -> str:
     """Return which database a connection URL means, for people."""
-    if _why_unclear(url):
+    if why_unclear(url):
         return "the database"
     parts = _parts(url) or {}
     return f"{parts.get('dbname') or parts.get('user') or 'postgres'} on {parts.get('host') or 'localhost'}"

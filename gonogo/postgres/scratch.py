@@ -204,6 +204,9 @@ def _made(server: str, where: str, template: sql.Composable, roles: Sequence[str
             ours = sql.Literal(mark(os.getpid()))
             connection.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), ours))
         except psycopg.Error as error:
+            with suppress(psycopg.Error):
+                # it may be there, and without a mark nobody sweeps it away
+                connection.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
             raise Refused(f"no scratch database can be made on {where}: {str(error).strip()}") from None
         try:
             yield make_conninfo(server, dbname=name)

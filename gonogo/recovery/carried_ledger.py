@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import psycopg
 from psycopg import sql
 
 from gonogo import private_files
@@ -11,7 +13,7 @@ from gonogo.ledger import store
 from gonogo.postgres.connection import Connection, transaction
 
 _TABLES = ("run", "event", "script", "fence", "delivery")
-_GRANTS_FILE = "grants.sql"
+_GRANTS_FILE = "grants.json"
 #: who else may read the ledger, or act by it
 _GRANTS = """
 WITH granted AS (
@@ -50,24 +52,41 @@ def save(connection: Connection, folder: Path) -> None:
             ):
                 file.writelines(taken)
         grants = [str(row[0]) for row in connection.execute(_GRANTS).fetchall()]
-    private_files.write(folder / _GRANTS_FILE, "".join(f"{grant};\n" for grant in grants))
+    private_files.write(folder / _GRANTS_FILE, json.dumps(grants))
 
 
-def load(connection: Connection, folder: Path) -> None:
-    """Put a ledger that was saved into the place of what is there, in the caller's transaction."""
-    if store.exists(connection):
-        connection.execute("DROP SCHEMA gonogo CASCADE")
-    store.make(connection)
-    connection.execute("DELETE FROM gonogo.fence")
+def load(connection: Connection, folder: Path) -> list[str]:
+    """Put a ledger that was saved into the place of what is there, in the caller's transaction; return what could not be granted.
+
+    The schema stays, and with it what others built on it, as views are.
+    """
+    store.create(connection)
+    connection.execute("ALTER TABLE gonogo.event DISABLE TRIGGER append_only")
+    connection.execute(sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(sql.Identifier("gonogo", each) for each in _TABLES)))
     for table in _TABLES:
         copied = sql.SQL("COPY {} FROM STDIN (FORMAT binary)").format(sql.Identifier("gonogo", table))
         with connection.cursor() as cursor, cursor.copy(copied) as given, (folder / table).open("rb") as file:
             while data := file.read(1 << 20):
                 given.write(data)
-    connection.execute((folder / _GRANTS_FILE).read_bytes())
+    connection.execute("ALTER TABLE gonogo.event ENABLE TRIGGER append_only")
     connection.execute(
         "SELECT pg_catalog.setval('gonogo.delivery_id_seq', coalesce((SELECT pg_catalog.max(id) FROM gonogo.delivery), 1))"
     )
+    return [grant for grant in _lines(folder) if not _granted(connection, grant)]
+
+
+def _lines(folder: Path) -> list[str]:
+    return [str(grant) for grant in json.loads((folder / _GRANTS_FILE).read_text(encoding="utf-8"))]
+
+
+def _granted(connection: Connection, grant: str) -> bool:
+    """Grant something; say whether the role, or the object, is there at all: one that came later went back with the server."""
+    try:
+        with transaction(connection):
+            connection.execute(grant.encode())
+    except (psycopg.errors.UndefinedObject, psycopg.errors.UndefinedTable, psycopg.errors.UndefinedFunction):
+        return False
+    return True
 
 
 __all__ = ["load", "save"]

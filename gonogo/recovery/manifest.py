@@ -58,6 +58,8 @@ class Manifest(BaseModel):
     #: what made it where it is no dump, as a runbook calls that, and what names it there
     provider: str = ""
     point: str = ""
+    #: the newest event of the target's ledger just before: run, number, hash; what is restored from it holds that
+    newest: tuple[str, int, str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

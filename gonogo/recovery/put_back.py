@@ -8,10 +8,12 @@ transaction. What a program says of its success is not believed: the restored le
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +24,17 @@ from gonogo import clock, private_files
 from gonogo.core.engine.events import BackupRestored, Kind, read_body, write_body
 from gonogo.core.model.rollback import Backup
 from gonogo.errors import Refused, StepError, Unreachable
+from gonogo.external.process import living
 from gonogo.ledger import heads, store
 from gonogo.ledger.heads import Head
 from gonogo.postgres.connection import Connection, Database, transaction
 from gonogo.recovery import carried_ledger
 from gonogo.recovery.manifest import BackupFailed
-from gonogo.recovery.providers import Place, open_provider
+from gonogo.recovery.providers import RESTORING, Place, open_provider
 
-#: seconds in which a server that was restored must answer
-_ANSWERS_WITHIN = 120.0
-_WHAT = "restore.json"
+#: seconds in which a server that was restored must answer, and in which a program ends that is killed
+_ANSWERS_WITHIN, _ENDS_WITHIN = 120.0, 10.0
+_WHAT, _GROUP = "restore.json", "group"
 _RECORDED = "SELECT FROM gonogo.event WHERE run = %s AND seq > %s AND kind = %s"
 
 
@@ -47,6 +50,8 @@ class Work(BaseModel):
     #: what made the restore point, and what names it
     rule: Backup
     point: str
+    #: the newest event that it holds; None where there was no ledger yet
+    holds: Head | None = None
 
 
 class Underway(Work):
@@ -105,6 +110,7 @@ class Restoring:
             Unreachable: the target does not answer.
         """
         with self._alone():
+            self._end_what_is_left()
             underway = Underway.model_validate_json((self.folder / _WHAT).read_text(encoding="utf-8"))
             with suppress(Unreachable), self.place.database.connect("gonogo/restore") as connection:
                 if _recorded(connection, underway):
@@ -127,6 +133,29 @@ class Restoring:
                 raise Refused("another process is restoring the target; wait for it") from None
             yield
 
+    def _end_what_is_left(self) -> None:
+        """End what the program of whoever died started: it would put the target back once more, after all is done.
+
+        Raises:
+            Refused: it is somebody else's, and still runs.
+        """
+        try:
+            group = int((self.folder / _GROUP).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return
+        deadline = clock.monotonic() + _ENDS_WITHIN
+        # a number is given to another process after a while: only what was started for a restore is ended
+        while left := [process for process in living(group) if _was_started_for_one(process)]:
+            for process in left:
+                with suppress(ProcessLookupError, PermissionError):
+                    os.kill(process, signal.SIGKILL)
+            if clock.monotonic() > deadline:
+                raise Refused(f"the program of the interrupted restore still runs (process {left[0]}): end it, or wait for it")
+            clock.sleep(0.1)
+
+    def _started(self, group: int) -> None:
+        private_files.write(self.folder / _GROUP, str(group))
+
     def _note(self, connection: Connection, underway: Underway) -> None:
         """Keep the ledger, and what is to be done, on this machine."""
         partial = self.folder.with_name(f".{self.folder.name}.partial")
@@ -143,7 +172,7 @@ class Restoring:
     def _finish(self, underway: Underway) -> None:
         began, why = clock.monotonic(), ""
         try:
-            open_provider(underway.rule, self.place).restore(underway.point)
+            open_provider(underway.rule, replace(self.place, started=self._started)).restore(underway.point)
         except StepError as error:
             why = str(error)
         took = round(clock.monotonic() - began, 1)
@@ -157,6 +186,8 @@ class Restoring:
                     else "the program says that it restored the target, and its ledger still holds the newest event: nothing was"
                     " restored"
                 )
+            if not why and underway.holds is not None and not heads.has(connection, underway.holds):
+                why = f"what was restored is not {underway.point}: it lacks an event that this holds"
             self._bring_back(connection, underway, None if why else took)
         shutil.rmtree(self.folder)
         if why:
@@ -165,13 +196,24 @@ class Restoring:
     def _bring_back(self, connection: Connection, underway: Underway, took: float | None) -> None:
         """Put the ledger into what was restored; with the event that says so, where it was."""
         with transaction(connection):
-            carried_ledger.load(connection, self.folder)
+            for left in carried_ledger.load(connection, self.folder):
+                self.place.say(f"not granted on the ledger any more, as what it speaks of is not there now: {left}")
             if took is None:
                 return
             connection.execute("SELECT gonogo.enter(%s, %s)", [underway.run, underway.epoch])
             body = read_body(Kind.RESTORED, underway.body)
             assert isinstance(body, BackupRestored)  # noqa: S101 - it is of this kind
             store.append(connection, underway.run, body.replace(restored_in=took, how=underway.rule.provider), underway.actor)
+
+
+def _was_started_for_one(process: int) -> bool:
+    """Say whether a process was started for a restore; of another account's that cannot be known, and it may be."""
+    try:
+        return f"{RESTORING}=".encode() in Path(f"/proc/{process}/environ").read_bytes()
+    except PermissionError:
+        return True
+    except OSError:
+        return False
 
 
 def _recorded(connection: Connection, underway: Underway) -> bool:

@@ -20,13 +20,14 @@ from gonogo.core.engine.events import BackupProof, SampledTable
 from gonogo.core.model.rollback import Backup
 from gonogo.core.plan.fingerprint import Fingerprint, differences
 from gonogo.core.plan.plan import Identity
-from gonogo.errors import StepError
+from gonogo.errors import Refused, StepError
 from gonogo.ledger import heads
 from gonogo.ledger.heads import Head
 from gonogo.postgres.checksum import checksum, sequence_positions
 from gonogo.postgres.connection import Connection, Database, identify, transaction
 from gonogo.postgres.fingerprint import fingerprint
 from gonogo.postgres.same_database import is_same_database
+from gonogo.postgres.schemas import USERS_SCHEMAS
 from gonogo.postgres.server_clock import server_time
 from gonogo.postgres.tools import Say
 from gonogo.recovery.dump import portable, same_definitions
@@ -35,6 +36,17 @@ from gonogo.recovery.pg_restore import major
 from gonogo.recovery.providers import Place, open_provider
 from gonogo.recovery.same_rows import Compared, Held, compare
 
+#: what a copy may hold and nobody compares, and what no snapshot holds
+_UNCOVERED = f"""
+SELECT 'large objects' WHERE EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata)
+UNION ALL SELECT pg_catalog.format('the rows of the unlogged table %I.%I, which a snapshot may leave out', n.nspname, c.relname)
+  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  WHERE c.relkind = 'r' AND c.relpersistence = 'u' AND {USERS_SCHEMAS}
+UNION ALL SELECT pg_catalog.format('the rows of the materialized view %I.%I', n.nspname, c.relname)
+  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  WHERE c.relkind = 'm' AND c.relispopulated AND {USERS_SCHEMAS}
+UNION ALL SELECT 'foreign tables (their rows lie elsewhere)' WHERE EXISTS (SELECT FROM pg_catalog.pg_foreign_table)
+"""
 _NO_LIMITS = "SET idle_in_transaction_session_timeout = 0; SET idle_session_timeout = 0; SET statement_timeout = 0"
 
 
@@ -48,6 +60,8 @@ class Before:
     sequences: dict[str, int]
     #: its newest event; None where it has no ledger
     newest: Head | None
+    #: what of it nobody compares
+    uncovered: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, connection: Connection, rule: Backup, say: Say) -> Before:
@@ -58,6 +72,7 @@ class Before:
             fingerprint=fingerprint(connection),
             sequences=sequence_positions(connection),
             newest=heads.newest(connection),
+            uncovered=tuple(str(row[0]) for row in connection.execute(_UNCOVERED.encode()).fetchall()),
         )
 
     def manifest(
@@ -88,6 +103,7 @@ class Before:
             roles=(),
             provider=provider,
             point=point,
+            newest=self.newest,
         )
 
 
@@ -136,6 +152,7 @@ def take(place: Place, folder: Path, rule: Backup) -> tuple[BackupFolder, Backup
 
 def _uncovered(before: Before, compared: Compared) -> Iterator[str]:
     """Say what of a restore point nobody looked at."""
+    yield from before.uncovered
     if before.newest is None:
         yield "whether it is of an earlier moment, since the target has no ledger yet"
     for table in compared.sampled:
@@ -181,7 +198,13 @@ def _compared(target: Connection, copy: Connection, before: Before, rule: Backup
 
 def _wrong(copy: Connection, before: Before, version: int) -> Iterator[str]:
     """Say what of a copy's definitions, sequences and newest event is not as it was."""
-    if before.newest is not None and not heads.has(copy, before.newest):
+    try:
+        lacks = before.newest is not None and not heads.has(copy, before.newest)
+    except Refused as error:
+        raise StepError(
+            f"the copy: {error}. Let `prove` print the address of the role that owns the schema gonogo there"
+        ) from None
+    if lacks:
         yield "it lacks the newest event of the target's ledger, so it is of an earlier moment, or leaves the schema gonogo out"
     there = fingerprint(copy, before.fingerprint.form)
     exact = version == major(copy.info.server_version)
@@ -211,7 +234,7 @@ def prove(place: Place, backup: BackupFolder, rule: Backup) -> BackupProof:
         rows=Held(snapshot=manifest.snapshot, tables=manifest.tables),
         fingerprint=manifest.fingerprint,
         sequences=manifest.sequences,
-        newest=None,
+        newest=Head(*manifest.newest) if manifest.newest else None,
     )
     try:
         with place.database.connect("gonogo/prove") as connection:

@@ -7,8 +7,10 @@ checksum; of the others the rows that are still there are looked up one by one, 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import psycopg
 from psycopg import sql
@@ -29,7 +31,7 @@ _MORE = 4
 _WRITTEN, _QUIET = 100_000, 1_000_000
 #: a table that belongs to an extension is compared like any other: the copy is one of the whole database
 TABLES = """
-SELECT pg_catalog.format('%I.%I', n.nspname, c.relname), pg_catalog.pg_relation_size(c.oid), greatest(c.reltuples, 0)::bigint
+SELECT pg_catalog.format('%I.%I', n.nspname, c.relname), pg_catalog.pg_relation_size(c.oid)
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'gonogo')
 ORDER BY 1
@@ -68,7 +70,7 @@ class Held:
     def of(cls, connection: Connection, rule: Sample, say: Say) -> Held:
         """Look at the target, in a transaction of one snapshot."""
         row = connection.execute("SELECT pg_catalog.pg_current_snapshot()::text").fetchone()
-        small = [str(name) for name, size, _ in connection.execute(TABLES).fetchall() if size <= rule.whole_up_to * 2**20]
+        small = [str(name) for name, size in connection.execute(TABLES).fetchall() if size <= rule.whole_up_to * 2**20]
         held = {}
         for number, name in enumerate(small, 1):
             say(f"reading {name} ({number} of {len(small)})")
@@ -90,9 +92,9 @@ def compare(target: Connection, copy: Connection, held: Held, rule: Sample, say:
     sampled: list[SampledTable] = []
     wrong: list[str] = []
     tables = target.execute(TABLES).fetchall()
-    for number, (name, _, rows) in enumerate(tables, 1):
+    for number, (name, _) in enumerate(tables, 1):
         say(f"comparing {name} ({number} of {len(tables)})")
-        table = _Table(target, copy, name, rows, held)
+        table = _Table(target, copy, name, held)
         try:
             if (same := table.same()) is not None:
                 whole[name] = same
@@ -123,24 +125,35 @@ class _Table:
     target: Connection
     copy: Connection
     table: str
-    #: by the planner's estimate
-    rows: int
     held: Held
     #: whether the rows that the target had are all still there, as they were
     _quiet: bool = False
 
     def same(self) -> str | None:
-        """Return the rows and checksum of the copy, where they are those that the target had; None where they are not."""
+        """Return the rows and checksum of the copy, where they are those that the target had; None where some changed meanwhile.
+
+        Raises:
+            StepError: nobody wrote to the table, and the copy has other rows.
+        """
         then = self.held.tables.get(self.table)
         if then is None:
             return None
-        now = checksum(self.target, self.table, where=_shown(self.held.snapshot))
-        self._quiet = now == then
         there = checksum(self.copy, self.table)
-        # rows that came meanwhile may be in it: one that was made block by block knows the transactions that wrote them
-        if there != now and self._quiet and checksum(self.copy, self.table, where=_shown(self.held.snapshot)) != now:
-            return None
-        return there if there == now or self._quiet else None
+        now = checksum(self.target, self.table)
+        if there in (then, now):
+            return there
+        if now == then:
+            raise StepError(f"it has {there} instead of {then} (rows:checksum), and nobody wrote to it meanwhile")
+        self._quiet = checksum(self.target, self.table, where=_shown(self.held.snapshot)) == then
+        return None
+
+    @cached_property
+    def rows(self) -> int:
+        """About how many rows it has: as counted just before, or as the planner guesses."""
+        if (known := self.held.tables.get(self.table)) is not None:
+            return int(known.partition(":")[0])
+        guess = self.target.execute(sql.SQL("EXPLAIN (FORMAT JSON) SELECT FROM {}").format(sql.SQL(self.table))).fetchone()
+        return int(guess[0][0]["Plan"]["Plan Rows"]) if guess else 0
 
     def look(self, most: int) -> SampledTable | str:
         """Look rows up in the copy; return how many, or what is wrong."""
@@ -150,7 +163,7 @@ class _Table:
         row = self.target.execute(_KEY, [self.table]).fetchone()
         key = [str(each) for each in row[0]] if row and row[0] else []
         drawn = self._drawn(shown, most, key)
-        missing = len(drawn) - (self._found_by_key(drawn, key) if key else self._found_by_hash(drawn))
+        missing = len(drawn) - (self._found_by_key(drawn, key) if key else self._found_by_hash([each[0] for each in drawn]))
         if missing:
             lacks = f"{missing:,} of {len(drawn):,} rows that it had are not in the copy, or have other values there"
             return f"{self.table}: {lacks}"
@@ -160,8 +173,9 @@ class _Table:
         """Draw rows that the snapshot shows: their hash, and their key where they have one."""
         columns = sql.SQL(", ").join([row_hash(self.target, self.table), *(_text("t", each) for each in key)])
         name = sql.SQL(full_name(self.target, self.table))
-        part = min(100.0, 100.0 * _MORE * most / self.rows) if self.rows else 100.0
-        some = sql.SQL("SELECT {} FROM {} AS t TABLESAMPLE SYSTEM ({}) {} LIMIT {}")
+        part = min(100.0, 100.0 * _MORE * most / max(1, self.rows))
+        # by chance also of what was drawn: a limit alone would keep the beginning of the file
+        some = sql.SQL("SELECT {} FROM {} AS t TABLESAMPLE SYSTEM ({}) {} ORDER BY pg_catalog.random() LIMIT {}")
         query = some.format(columns, name, sql.Literal(part), _shown(shown), sql.Literal(most))
         rows = self.target.execute(query).fetchall()
         if key:
@@ -169,20 +183,24 @@ class _Table:
             last = sql.SQL("SELECT {} FROM {} AS t {} ORDER BY {} LIMIT {}")
             query = last.format(columns, name, _shown(shown), newest, sql.Literal(_NEWEST))
             rows += self.target.execute(query).fetchall()
-        return list(dict.fromkeys(tuple(map(str, each)) for each in rows))
+        found = [tuple(map(str, each)) for each in rows]
+        # by its key a row is looked up once; without one, of equal rows there must be as many
+        return list(dict.fromkeys(found)) if key else found
 
     def _found_by_key(self, drawn: Sequence[tuple[str, ...]], key: Sequence[str]) -> int:
         """Return how many rows the copy has with the same key and the same values."""
         name = sql.SQL(full_name(self.copy, self.table))
         types = self.copy.execute(
-            "SELECT a.attname::text, pg_catalog.format_type(a.atttypid, NULL) FROM pg_catalog.pg_attribute a"
+            "SELECT a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod) FROM pg_catalog.pg_attribute a"
             " WHERE a.attrelid = pg_catalog.to_regclass(%s)",
             [full_name(self.copy, self.table)],
         ).fetchall()
         kinds = {str(column): str(kind) for column, kind in types}
         same = [sql.SQL("t.{0} = w.{0}::{1}").format(sql.Identifier(each), sql.SQL(kinds.get(each, "text"))) for each in key]
         wanted = sql.SQL(", ").join(map(sql.Identifier, ("gonogo hash", *key)))
-        lists = sql.SQL(", ").join([sql.SQL("pg_catalog.unnest(%s::text[])")] * (1 + len(key)))
+        columns = [list(each) for each in zip(*drawn, strict=True)] if drawn else [list[str]()] * (1 + len(key))
+        # no parameters: a name may hold a %
+        lists = sql.SQL(", ").join(sql.SQL("pg_catalog.unnest({}::text[])").format(sql.Literal(each)) for each in columns)
         query = sql.SQL(
             "SELECT pg_catalog.count(*) FROM ROWS FROM ({lists}) AS w({wanted})"
             " JOIN {table} AS t ON {same} WHERE {hash}::text = w.{first}"
@@ -194,18 +212,20 @@ class _Table:
             hash=row_hash(self.copy, self.table),
             first=sql.Identifier("gonogo hash"),
         )
-        row = self.copy.execute(query, [list(each) for each in zip(*drawn, strict=True)] if drawn else [[]] * (1 + len(key)))
-        found = row.fetchone()
+        found = self.copy.execute(query).fetchone()
         return int(found[0]) if found else 0
 
-    def _found_by_hash(self, drawn: Sequence[tuple[str, ...]]) -> int:
+    def _found_by_hash(self, drawn: Sequence[str]) -> int:
         """Return how many rows the copy has with the same values: without a key, all of it is read for them."""
-        name = sql.SQL(full_name(self.copy, self.table))
-        query = sql.SQL("SELECT pg_catalog.count(DISTINCT {hash}) FROM {table} AS t WHERE {hash} = ANY (%s::bigint[])").format(
-            hash=row_hash(self.copy, self.table), table=name
+        wanted = Counter(drawn)
+        query = sql.SQL(
+            "SELECT ({hash})::text, pg_catalog.count(*) FROM {table} AS t WHERE {hash} = ANY ({wanted}::bigint[]) GROUP BY 1"
+        ).format(
+            hash=row_hash(self.copy, self.table),
+            table=sql.SQL(full_name(self.copy, self.table)),
+            wanted=sql.Literal(list(map(int, wanted))),
         )
-        found = self.copy.execute(query, [[each[0] for each in drawn]]).fetchone()
-        return int(found[0]) if found else 0
+        return sum(min(count, wanted[value]) for value, count in self.copy.execute(query).fetchall())
 
 
 def _text(alias: str, column: str) -> sql.Composable:

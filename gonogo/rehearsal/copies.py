@@ -154,10 +154,12 @@ class OtherCopies:
                 _forget_ledger(other)
                 yield other
                 return
-        if self._used:
+        if self._used or not self.rule.in_place:
+            what = "the rehearsal needs a second copy, and the one" if self._used else "the copy"
+            more = "" if self._used else "; or write `in_place: true`, if it is a clone for nothing else"
             raise Refused(
-                "the rehearsal needs a second copy, and the one that is ready cannot be copied: let its role make databases there"
-                " (ALTER ROLE ... CREATEDB), with nobody connected to it, or rehearse less (one level, no --each-step)"
+                f"{what} that is ready cannot be copied: let its role make databases there (ALTER ROLE ... CREATEDB), with nobody"
+                f" connected to it{more}"
             )
         self._used = True
         self.run.say("the copy that is ready cannot be copied: the rehearsal works in it")

@@ -25,6 +25,7 @@ from gonogo.external.process import EndedEarly, NotStarted, run_command
 from gonogo.external.request import request
 from gonogo.keys import Keys
 from gonogo.ledger import continuity
+from gonogo.ledger.heads import Head
 from gonogo.postgres import scratch
 from gonogo.postgres.blockers import describe_error
 from gonogo.postgres.connection import Connection, Database, as_the_role_sees, milliseconds
@@ -193,7 +194,7 @@ class PostgresTarget:
         try:
             url = address_of(other.database, self.state_folder)
             with Database(url=url, role=other.role).connect("gonogo/look") as connection:
-                return done_there(connection, plan, phase, keys)
+                return done_there(connection, name, plan, phase, keys, self.state_folder)
         except (GonogoError, psycopg.Error) as error:
             return False, f"it cannot be asked: {str(error).strip()}"
 
@@ -282,7 +283,15 @@ class PostgresTarget:
         restore.require_as_counted(restorer)
         folder = restore_folder(self.state_folder, session.plan.runbook, session.plan.target)
         restoring = put_back.Restoring(place=self._place, folder=folder)
-        work = put_back.Work(run=session.run, epoch=session.epoch, actor=session.actor, rule=rule, point=backup.point)
+        newest = manifest.read_manifest(Path(backup.folder)).newest
+        work = put_back.Work(
+            run=session.run,
+            epoch=session.epoch,
+            actor=session.actor,
+            rule=rule,
+            point=backup.point,
+            holds=Head(*newest) if newest else None,
+        )
         restoring.put_back(session.connection, put_back.Underway.of(session.connection, work, body))
 
     def losses(self, state: State, step: int) -> Sequence[StepLoss]:

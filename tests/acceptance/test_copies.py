@@ -91,9 +91,16 @@ def test_a_copy_that_is_ready_is_copied_and_stays_as_it_is(desk: Desk, any_serve
     assert left_over(any_server) == []
 
 
-def test_where_somebody_is_connected_to_it_the_rehearsal_works_in_it_once(desk: Desk, any_server: Server) -> None:
+def test_where_somebody_is_connected_to_it_the_rehearsal_works_in_it_only_where_it_may_and_once(
+    desk: Desk, any_server: Server
+) -> None:
     with ready(desk, any_server) as url, psycopg.connect(url):
         on(desk, f'{{ready: $COPY_URL, as_of: "{AS_OF}"}}')
+        used = desk("rehearse", "book")
+        assert used.returncode == 3
+        assert "cannot be copied" in used.stderr
+        assert "`in_place: true`" in used.stderr
+        on(desk, f'{{ready: $COPY_URL, as_of: "{AS_OF}", in_place: true}}')
         shown = desk.rehearse()
         assert [each["verdict"] for each in shown["levels"]] == ["restores exactly"]
         refused = desk("rehearse", "book", "--each-step")
@@ -196,6 +203,8 @@ def test_a_plan_acts_in_a_copy_with_the_rights_that_it_has_on_the_target(desk: D
         ("{files: true, drop: [a]}", "`drop` drops what `make` made"),
         ('{ready: "postgresql://a:b@c/d", as_of: "SELECT 1"}', "password"),
         ("{made: [a]}", "made"),
+        ("{files: true, in_place: true}", "`in_place` is about a copy that is `ready`"),
+        ('{ready: $TEST_URL, as_of: "SELECT now()"}', "this is the target 'db', and no copy"),
     ],
 )
 def test_a_rule_for_copies_that_cannot_work_is_one_clear_error(desk: Desk, rule: str, says: str) -> None:

@@ -88,6 +88,45 @@ def test_a_machine_without_the_projects_key_is_told_so(desk: Desk) -> None:
     assert "is not signed with this project's key: it was run elsewhere, or made up" in run(desk, "production", 10)
 
 
+def test_what_was_cut_off_the_end_of_that_ledger_is_missed(desk: Desk) -> None:
+    run(desk, "staging")
+    back = desk("rollback", "book", "--target", "staging", "--reason", "r", "--without-prefect")
+    assert back.returncode == 11, back.stdout + back.stderr
+    with psycopg.connect(desk.env["STAGING_URL"], autocommit=True) as connection:
+        connection.execute("ALTER TABLE gonogo.event DISABLE TRIGGER USER")
+        connection.execute("DELETE FROM gonogo.event WHERE seq > (SELECT seq FROM gonogo.event WHERE kind = 'run done')")
+        connection.execute("UPDATE gonogo.run SET seq = (SELECT max(seq) FROM gonogo.event)")
+    assert "has a ledger that was changed" in run(desk, "production", 10)
+
+
+def test_a_ledger_that_came_with_a_copy_of_another_database_does_not_count(desk: Desk, server: Server) -> None:
+    run(desk, "staging")
+    name = desk.env["STAGING_URL"].split("/")[3].split("?", maxsplit=1)[0]
+    desk.env["STAGING_URL"] = server.database(name)
+    assert "was run on another database, of which this one is a copy" in run(desk, "production", 10)
+
+
+def test_a_no_go_that_changed_nothing_says_nothing_of_the_run_before(desk: Desk) -> None:
+    quiet = desk.project / "sql_templates" / "book" / "quiet.sql"
+    quiet.write_text("SELECT count(*) FROM pg_tables WHERE tablename = 'noise'\n", encoding="utf-8")
+    run(desk, "staging")
+    with psycopg.connect(desk.env["STAGING_URL"], autocommit=True) as connection:
+        connection.execute("CREATE TABLE noise ()")
+    run(desk, "staging", 10, "--again")
+    run(desk, "production")
+
+
+def test_a_program_whose_file_changed_since_is_another_change(desk: Desk) -> None:
+    program = desk.project / "deploy.sh"
+    program.write_text("true\n", encoding="utf-8")
+    file = desk.project / "runbooks" / "book.yaml"
+    step = "          - {step: ship, run: [/bin/sh, deploy.sh], undo: nothing}\n"
+    file.write_text(file.read_text().replace("          - {step: first,", f"{step}          - {{step: first,", 1))
+    run(desk, "staging")
+    program.write_text("echo another\n", encoding="utf-8")
+    assert "with other scripts, inputs or rules" in run(desk, "production", 10)
+
+
 def test_a_target_that_does_not_answer_is_no_go(desk: Desk) -> None:
     desk.env["STAGING_URL"] = "postgresql://nobody@127.0.0.1:1/nothing"
     assert "done on staging: it cannot be asked: cannot reach nothing on 127.0.0.1" in run(desk, "production", 10)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -144,9 +146,10 @@ def test_a_busy_target_does_not_keep_it_from_being_proved(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("scripts", "says"),
     [
-        ({"fewer": "DELETE FROM sale WHERE id = 77"}, "public.sale: 1 of 500 rows that it had are not in the copy"),
-        ({"other": "UPDATE item SET price = 0.5 WHERE id = 1234"}, "public.item: 1 of"),
-        ({"swapped": "UPDATE item SET price = 3 - price WHERE id IN (1, 2)"}, "public.item: 2 of"),
+        ({"fewer": "DELETE FROM sale WHERE id = 77"}, "public.sale: it has 499:"),
+        ({"other": "UPDATE item SET price = 0.5 WHERE id = 1234"}, "and nobody wrote to it meanwhile"),
+        ({"swapped": "UPDATE item SET price = 3 - price WHERE id IN (1, 2)"}, "and nobody wrote to it meanwhile"),
+        ({"more": "INSERT INTO item SELECT g, 'x' FROM generate_series(9000, 9999) g"}, "public.item: it has 3000:"),
         ({"no_index": "DROP INDEX item_name"}, "index public.item_name is missing"),
         ({"no_trigger": "ALTER TABLE sale ENABLE TRIGGER stamped"}, "trigger"),
         ({"no_grant": "REVOKE SELECT ON item FROM PUBLIC"}, "public.item"),
@@ -163,6 +166,86 @@ def test_a_copy_that_lacks_something_proves_nothing(desk: Desk, storage: Cluster
     # what was made of it is dropped all the same
     assert storage.calls[-1].split() == ["drop", storage.calls[-1].split()[1], "side"]
     assert facts(desk.url, "script done") == []
+
+
+def test_a_row_that_a_busy_table_had_and_its_copy_lacks_is_missed(desk: Desk, storage: Cluster) -> None:
+    storage.flag(fewer="DELETE FROM item WHERE id = 1777")
+    with writing(desk.url):
+        said = run(desk, code=10)
+    assert "public.item: 1 of" in said
+    assert "rows that it had are not in the copy" in said
+
+
+def prepare(desk: Desk, sql: str) -> None:
+    with psycopg.connect(desk.url, autocommit=True) as connection:
+        connection.execute(sql.encode())
+
+
+def test_of_equal_rows_without_a_key_the_copy_must_have_as_many(desk: Desk, storage: Cluster) -> None:
+    prepare(desk, "CREATE TABLE log (note text); INSERT INTO log SELECT 'same' FROM generate_series(1, 1000)")
+    fewer = "DELETE FROM log WHERE ctid NOT IN (SELECT ctid FROM log LIMIT 1)"
+    storage.flag(fewer=fewer)
+    assert "public.log: it has 1:" in run(desk, code=10)
+    over = threading.Event()
+
+    def append() -> None:
+        with psycopg.connect(desk.url, autocommit=True) as connection:
+            while not over.wait(0.005):
+                connection.execute("INSERT INTO log VALUES ('new')")
+
+    thread = threading.Thread(target=append)
+    thread.start()
+    try:
+        assert re.search(r"public.log: [\d,]+ of [\d,]+ rows that it had", run(desk, code=10))
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_of_a_table_that_is_only_sampled_the_sample_is_drawn_from_all_of_it(desk: Desk, storage: Cluster) -> None:
+    prepare(
+        desk, "CREATE TABLE big (id int PRIMARY KEY, t text); INSERT INTO big SELECT g, 'x' FROM generate_series(1, 100000) g"
+    )
+    file = desk.project / "runbooks" / "book.yaml"
+    file.write_text(file.read_text().replace("backup: {", "backup: {sample: {rows: 1000, whole_up_to: 1}, "))
+    storage.flag(fewer="DELETE FROM big WHERE id BETWEEN 30000 AND 90000")
+    assert "public.big: " in run(desk, code=10)
+    storage.flag()
+    run(desk)
+    (proved,) = facts(desk.url, "backup proved")[-1:]
+    assert isinstance(proved["sampled"], list)
+    (big,) = proved["sampled"]
+    assert big["table"] == "public.big"
+    assert big["compared"] >= 1000
+    assert 50_000 < big["rows"] < 200_000
+
+
+def test_keys_of_every_type_and_odd_names_are_looked_up(desk: Desk, storage: Cluster) -> None:
+    prepare(
+        desk,
+        "CREATE TABLE fixed (k char(5) PRIMARY KEY, b bit(3)); INSERT INTO fixed VALUES ('ab', B'101'), ('a b', B'000');"
+        'CREATE TABLE "50 % off" ("the % key" text PRIMARY KEY); INSERT INTO "50 % off" VALUES (\'100 %\'), (\'a"b\');'
+        "CREATE TABLE pair (a int, b timestamptz, PRIMARY KEY (a, b)); INSERT INTO pair VALUES (1, now()), (2, 'infinity')",
+    )
+    file = desk.project / "runbooks" / "book.yaml"
+    file.write_text(file.read_text().replace("backup: {", "backup: {sample: {whole_up_to: 0}, "))
+    run(desk)
+    (proved,) = facts(desk.url, "backup proved")
+    assert isinstance(proved["sampled"], list)
+    assert {each["table"]: each["compared"] for each in proved["sampled"]}["public.fixed"] == 2
+    assert storage.calls
+
+
+def test_what_no_snapshot_holds_or_nobody_compares_is_named(desk: Desk) -> None:
+    prepare(
+        desk,
+        "CREATE UNLOGGED TABLE cache AS SELECT 1 AS a; SELECT lo_from_bytea(0, 'x'); CREATE MATERIALIZED VIEW seen AS SELECT 1",
+    )
+    run(desk)
+    (proved,) = facts(desk.url, "backup proved")
+    uncovered = str(proved["uncovered"])
+    for what in ("large objects", "unlogged table public.cache", "materialized view public.seen"):
+        assert what in uncovered
 
 
 def test_an_older_restore_point_is_not_taken_for_the_new_one(desk: Desk, storage: Cluster) -> None:
@@ -195,6 +278,96 @@ def test_a_program_that_only_says_that_it_restored_is_not_believed(desk: Desk, s
     storage.flag()
     restored(desk)
     assert count(desk.url, "sale") == 500
+
+
+def test_another_restore_point_than_the_proved_one_is_not_called_a_rollback(desk: Desk, storage: Cluster) -> None:
+    assert desk("backup", "take", "book").returncode == 0
+    prepare(desk, "INSERT INTO item SELECT g, 'late' FROM generate_series(5001, 5100) g")
+    run(desk)
+    storage.flag("restores-another")
+    said = restored(desk, code=12)
+    assert "it lacks an event that this holds" in said
+    assert len(facts(desk.url, "script done")) == 2
+    storage.flag()
+    restored(desk)
+    assert count(desk.url, "item") == 2100
+
+
+def test_what_was_granted_and_built_on_the_ledger_since_is_kept_where_it_can_be(desk: Desk, storage: Cluster) -> None:
+    prepare(desk, "CREATE SCHEMA IF NOT EXISTS watching")
+    assert desk("status", "book").returncode == 3
+    run(desk)
+    prepare(
+        desk,
+        "DROP ROLE IF EXISTS auditor_late; CREATE ROLE auditor_late; GRANT SELECT ON ALL TABLES IN SCHEMA gonogo TO auditor_late",
+    )
+    said = restored(desk)
+    assert "auditor_late" in said
+    assert "not granted on the ledger any more" in said
+    assert len(facts(desk.url, "backup restored")) == 1
+    assert storage.calls
+
+
+def test_a_view_on_the_ledger_outlives_a_restore(desk: Desk) -> None:
+    assert desk("backup", "take", "book").returncode == 0
+    run(desk)
+    back = desk("rollback", "book", "--reason", "r", "--without-prefect")
+    assert back.returncode == 11, back.stdout + back.stderr
+    prepare(desk, "CREATE VIEW seen_events AS SELECT kind FROM gonogo.event")
+    run(desk)
+    restored(desk, "--accept-loss")
+    assert count(desk.url, "seen_events") > 10
+
+
+def test_what_a_dead_process_started_does_not_restore_once_more(desk: Desk, storage: Cluster) -> None:
+    outer, inner = storage.folder / "outer.sh", storage.folder / "inner.sh"
+    outer.write_text(f"/bin/sh {inner} & wait\n", encoding="utf-8")
+    program = f"{sys.executable} {storage.folder}/snapshot.py {storage.folder} restore"
+    inner.write_text(f"touch {storage.folder}/begun; sleep 4; {program}; touch {storage.folder}/over\n", encoding="utf-8")
+    for name in ("begun", "over"):
+        (storage.folder / name).unlink(missing_ok=True)
+    file = desk.project / "runbooks" / "book.yaml"
+    file.write_text(file.read_text().replace(f"restore: {storage.program('restore')}", f"restore: [/bin/sh, {outer}]"))
+    run(desk)
+    level = ("--level", "restore", "--reason", "r")
+    rolling = start("rollback", "book", *level, "--without-prefect", cwd=desk.project, env=desk.env)
+    until((storage.folder / "begun").exists)
+    rolling.kill()
+    rolling.communicate()
+    (storage.folder / "begun").unlink()
+    done = desk("resume", "book", "--without-prefect", "--take-over")
+    assert done.returncode == 11, done.stdout + done.stderr
+    assert [line.split()[0] for line in storage.calls].count("restore") == 1
+    assert status("book", desk.project, desk.env)["status"] == "rolled back"
+
+
+def test_no_password_of_a_copy_is_shown_and_nothing_that_a_program_prints_is_a_traceback(desk: Desk, storage: Cluster) -> None:
+    # what its program prints, and how it ends
+    answers = {
+        ('{"url": "postgresql://u:s3cretPW@h/d"}', 1): "ended with 1",
+        ('{"url": "postgresql://u:top@s3cret:PW@h/d"}', 1): "ended with 1",
+        ('{"url": "postgresql://u:top@s3cret:PW@localhost/d"}', 0): "is not clear",
+        ('{"url": "nonsense"}', 0): "cannot be read",
+        ("[" * 50000, 0): "is no JSON object",
+        (json.dumps({"id": "a\0b", "url": "postgresql://u@h/d"}), 0): "cannot be printed",
+        (json.dumps({"id": "a\ud800b", "url": "postgresql://u@h/d"}), 0): "cannot be printed",
+        (json.dumps({"id": "a\nb", "url": "postgresql://u@h/d"}), 0): "cannot be printed",
+    }
+    script = storage.folder / "answers.py"
+    file = desk.project / "runbooks" / "book.yaml"
+    file.write_text(file.read_text().replace(f"prove: {storage.program('prove')}", f"prove: [{sys.executable}, {script}]"))
+    for (text, code), says in answers.items():
+        script.write_text(f"import sys\nprint({text!r})\nsys.exit({code})\n", encoding="utf-8")
+        said = run(desk, code=10)
+        assert says in said, said
+        assert "s3cret" not in said
+        assert "s3cret" not in str(facts(desk.url, "no-go"))
+
+
+def test_why_a_comparison_failed_is_said_also_where_the_copy_cannot_be_dropped(desk: Desk, storage: Cluster) -> None:
+    storage.flag("drop-fails", fewer="DELETE FROM sale WHERE id = 77")
+    assert "public.sale: it has 499:" in run(desk, code=10)
+    storage.flag()
 
 
 def test_who_dies_while_a_program_restores_goes_on_and_calls_it_again(desk: Desk, storage: Cluster) -> None:

@@ -59,6 +59,8 @@ elif word == "drop":
     if (folder / "side").exists():
         run(bin / "pg_ctl", "-D", folder / "side", "-m", "immediate", "stop")
         run("rm", "-rf", folder / "side")
+    if "drop-fails" in flags:
+        sys.exit("it cannot be dropped")
 elif word == "restore":
     if "lies" in flags:
         sys.exit()
@@ -70,7 +72,9 @@ elif word == "restore":
         (folder / "stopped").touch()
         time.sleep(600)
     run("rm", "-rf", folder / "data")
-    run("cp", "-a", folder / point, folder / "data")
+    known = sorted(each.name for each in folder.glob("book-*"))
+    chosen = next(each for each in known if each != point) if "restores-another" in flags else point
+    run("cp", "-a", folder / chosen, folder / "data")
     subprocess.run(["/bin/sh", folder / "start"], check=True, stdout=sys.stderr)
 elif word == "delete":
     run("rm", "-rf", folder / point)

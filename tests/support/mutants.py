@@ -229,7 +229,25 @@ MUTANTS = {
         "gonogo/recovery/same_rows.py",
         "        if missing:",
         "        if missing > 1:",
-        ("tests/acceptance/test_restore_points.py", "-k", "fewer or other"),
+        ("tests/acceptance/test_restore_points.py", "-k", "busy_table_had"),
+    ),
+    "a quiet table of a restore point may differ": Mutant(
+        "gonogo/recovery/same_rows.py",
+        "        if now == then:",
+        "        if False:",
+        ("tests/acceptance/test_restore_points.py", "-k", "more and proves_nothing"),
+    ),
+    "whatever was restored is the restore point": Mutant(
+        "gonogo/recovery/put_back.py",
+        "if not why and underway.holds is not None and not heads.has(connection, underway.holds):",
+        "if False:",
+        ("tests/acceptance/test_restore_points.py", "-k", "another_restore_point"),
+    ),
+    "what a dead process started is left alone": Mutant(
+        "gonogo/recovery/put_back.py",
+        "            self._end_what_is_left()",
+        "            pass",
+        ("tests/acceptance/test_restore_points.py", "-k", "dead_process_started"),
     ),
     "an old restore point is as good as a new one": Mutant(
         "gonogo/recovery/restore_point.py",

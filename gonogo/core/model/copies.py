@@ -16,7 +16,12 @@ class Copies(Part):
     ready: str = Field(
         default="",
         description="A database that is a copy already, as `$NAME` or a URL: a clone, a branch, a snapshot that was opened. It is"
-        " copied on its server where its role may do that and nobody is connected; else the rehearsal works in it.",
+        " copied on its own server, so its role must be allowed to make databases there, and nobody may be connected to it.",
+    )
+    in_place: bool = Field(
+        default=False,
+        description="Whether a rehearsal may work in the copy that is `ready` itself, where that cannot be copied: it is a clone"
+        " for nothing else. What the plan does is done in it, and rolled back.",
     )
     make: Program | None = Field(
         default=None, description='A program that makes a copy of the target, and prints `{"url": ...}` in its last line.'
@@ -43,6 +48,8 @@ class Copies(Part):
             raise ValueError("rehearse_on: one of `ready`, `make` and `files` says where the copy comes from")
         if self.ready and not self.as_of:
             raise ValueError("rehearse_on: `ready` needs `as_of`, a query that answers how old the copy is")
+        if self.in_place and not self.ready:
+            raise ValueError("rehearse_on: `in_place` is about a copy that is `ready`")
         if self.drop and not self.make:
             raise ValueError("rehearse_on: `drop` drops what `make` made")
         if self.files and self.as_of:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
+from gonogo.core.model.copies import Copies
 from gonogo.core.model.people import least_votes
 from gonogo.core.model.rollback import BACKUP_PROVED, REHEARSAL_FRESH
 from gonogo.core.model.runbook import Runbook
@@ -34,6 +35,7 @@ def find_problems(runbook: Runbook) -> Iterator[tuple[Path_, str]]:
     yield from _alert_problems(runbook)
     yield from _success_problems(runbook)
     yield from _target_problems(runbook)
+    yield from _copy_problems(runbook)
     yield from _doubled(runbook)
     yield from _phase_problems(runbook)
     for name, item in runbook.inputs.items():
@@ -81,6 +83,15 @@ def _target_problems(runbook: Runbook) -> Iterator[tuple[Path_, str]]:
                     if name not in runbook.targets:
                         path = ("phases", p, "tasks", t, "steps", s, "only_on", i)
                         yield path, _unknown("target", name, runbook.targets)
+
+
+def _copy_problems(runbook: Runbook) -> Iterator[tuple[Path_, str]]:
+    """Yield the copies that are another target."""
+    addresses = {each: name for name, target in runbook.targets.items() for each in (target.database, target.direct) if each}
+    for name, target in runbook.targets.items():
+        ready = target.rehearse_on.ready if isinstance(target.rehearse_on, Copies) else ""
+        if ready in addresses:
+            yield ("targets", name, "rehearse_on", "ready"), f"this is the target {addresses[ready]!r}, and no copy"
 
 
 def _success_problems(runbook: Runbook) -> Iterator[tuple[Path_, str]]:

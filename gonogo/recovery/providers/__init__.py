@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module
@@ -11,6 +12,9 @@ from typing import Protocol
 from gonogo.core.model.rollback import Backup
 from gonogo.postgres.connection import Connection, Database
 from gonogo.postgres.tools import Say
+
+#: the variable by which whatever is started to restore is known again
+RESTORING = "GONOGO_RESTORES"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +27,8 @@ class Place:
     root: Path
     #: where progress is told
     say: Say
+    #: is told the group of processes of each program that is started
+    started: Callable[[int], None] = lambda _: None
 
 
 class Provider(Protocol):

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from gonogo.core.model.check_kinds import Program
@@ -15,7 +14,7 @@ from gonogo.core.model.restore_points import RestorePointPrograms
 from gonogo.errors import StepError
 from gonogo.external.answer import ask
 from gonogo.postgres.connection import Connection
-from gonogo.recovery.providers import Place
+from gonogo.recovery.providers import RESTORING, Place
 
 #: the variables by which a program learns what it is about
 NAME, POINT, COPY = "GONOGO_NAME", "GONOGO_RESTORE_POINT", "GONOGO_COPY"
@@ -42,16 +41,19 @@ class Programs:
         """Make a database of a restore point, and drop it afterwards."""
         self.place.say(f"making a database of the restore point {point}")
         said = self._ask(self.rule.prove, {POINT: point}, needs="url")
-        try:
-            known = conninfo_to_dict(str(said["url"]))
-        except psycopg.Error:
-            raise StepError(f"{self.rule.prove.argv[0]}: its url cannot be read; postgresql://user@host:port/database") from None
+        copy = str(said.get("id") or conninfo_to_dict(str(said["url"])).get("dbname") or "")
         try:
             yield str(said["url"])
-        finally:
-            if self.rule.drop is not None:
-                copy = str(said.get("id") or known.get("dbname") or "")
-                self._ask(self.rule.drop, {POINT: point, COPY: copy})
+        except BaseException:
+            # why the comparison failed is what people need to know first
+            with suppress(StepError):
+                self._drop(point, copy)
+            raise
+        self._drop(point, copy)
+
+    def _drop(self, point: str, copy: str) -> None:
+        if self.rule.drop is not None:
+            self._ask(self.rule.drop, {POINT: point, COPY: copy})
 
     def takes_along(self, connection: Connection) -> str:
         """What a program puts back is its own affair."""
@@ -63,7 +65,7 @@ class Programs:
         if self.rule.restore is None:
             raise StepError("the backup has no `restore:`, so no program can put it back")
         self.place.say(f"restoring {point} by {self.rule.restore.argv[0]}")
-        self._ask(self.rule.restore, {POINT: point})
+        self._ask(self.rule.restore, {POINT: point, RESTORING: point})
 
     def delete(self, point: str) -> bool:
         """Delete a restore point, where there is a program that does."""
@@ -74,7 +76,8 @@ class Programs:
 
     def _ask(self, program: Program, given: Mapping[str, str], needs: str = "") -> Mapping[str, Any]:
         limit = self.rule.within.total_seconds()
-        return ask(program, self.place.root, self.place.database, given, limit=limit, needs=needs)
+        place = self.place
+        return ask(program, place.root, place.database, given, limit=limit, needs=needs, started=place.started)
 
 
 def open_provider(rule: RestorePointPrograms, place: Place) -> Programs:

@@ -28,7 +28,7 @@ from gonogo.external.answer import ask
 from gonogo.external.process import run_command
 from gonogo.postgres import programs
 from gonogo.postgres.connection import Connection, connect_plainly
-from gonogo.recovery.providers import Place
+from gonogo.recovery.providers import RESTORING, Place
 
 #: seconds that a named point may take to reach the archive, and that a cluster may take to stop
 _ARCHIVED_WITHIN, _STOPS_WITHIN = 300.0, 60.0
@@ -233,7 +233,8 @@ class Stanza:
         return False
 
     def _call(self, program: Program) -> None:
-        ask(program, self.place.root, self.place.database, {}, limit=self.rule.within.total_seconds())
+        limit, place = self.rule.within.total_seconds(), self.place
+        ask(program, place.root, place.database, {RESTORING: "yes"}, limit=limit, started=place.started)
 
     def _pgbackrest(self, command: str, *options: str) -> str:
         return self._run_all(self.rule.words(command, *options))
@@ -243,7 +244,8 @@ class Stanza:
         return self._run_all((*self.rule.run_as, *words))
 
     def _run_all(self, argv: Sequence[str]) -> str:
-        answer = run_command(argv, folder=Path("/"), limit=self.rule.within.total_seconds())
+        limit = self.rule.within.total_seconds()
+        answer = run_command(argv, folder=Path("/"), given={RESTORING: "yes"}, limit=limit, started=self.place.started)
         if answer.code:
             raise StepError(f"{argv[len(self.rule.run_as)]} ended with {answer.code}: {answer.words}")
         return answer.output
