@@ -19,7 +19,7 @@ from gonogo.core.model import copies as model
 from gonogo.core.model.check_kinds import Program
 from gonogo.core.plan.fingerprint import Fingerprint, differences
 from gonogo.errors import Refused, StepError
-from gonogo.external.answer import ask
+from gonogo.external.answer import ask, lent
 from gonogo.ledger import heads
 from gonogo.postgres import scratch
 from gonogo.postgres.address import resolve_url
@@ -179,15 +179,17 @@ class OtherCopies:
         run.say(f"making a copy by {program.argv[0]}")
         with run.database.connect("gonogo/rehearse") as connection:
             self.taken_at = server_time(connection)
-        said = self._ask(program, {}, needs="url")
-        url = str(said["url"])
         try:
-            self._take_stock(url)
-            _forget_ledger(url)
-            yield url
-        finally:
-            if self.rule.drop is not None:
-                self._ask(self.rule.drop, {_COPY: str(said.get("id") or _name_of(url))})
+            with lent(lambda: self._ask(program, {}, needs="url"), self._drop, run.database) as url:
+                self._take_stock(url)
+                _forget_ledger(url)
+                yield url
+        except StepError as error:
+            raise Refused(str(error)) from None
+
+    def _drop(self, copy: str) -> None:
+        if self.rule.drop is not None:
+            self._ask(self.rule.drop, {_COPY: copy})
 
     @contextmanager
     def _of_files(self) -> Iterator[str]:
@@ -202,10 +204,7 @@ class OtherCopies:
 
     def _ask(self, program: Program, given: Mapping[str, str], needs: str = "") -> Mapping[str, Any]:
         run, limit = self.run, self.rule.within.total_seconds()
-        try:
-            return ask(program, run.project.files, run.database, given, limit=limit, needs=needs)
-        except StepError as error:
-            raise Refused(str(error)) from None
+        return ask(program, run.project.files, run.database, given, limit=limit, needs=needs)
 
     def _take_stock(self, url: str) -> None:
         """See that a database is a copy of the target, and how old it is.
@@ -270,11 +269,6 @@ def others(run: RehearsalRun, rule: model.Copies, known: Fingerprint) -> OtherCo
     else:
         where = "a copy that was ready" if rule.ready else "a copy of the target's files on its own server"
     return OtherCopies(run=run, rule=rule, fingerprint=known, where=where)
-
-
-def _name_of(url: str) -> str:
-    with Database(url=url).connect("gonogo/rehearse") as connection:
-        return str(connection.info.dbname)
 
 
 def _forget_ledger(url: str) -> None:

@@ -165,6 +165,32 @@ def test_copies_that_a_program_makes_are_used_and_dropped(desk: Desk, any_server
     assert left_over(any_server) == []
 
 
+@pytest.mark.parametrize(
+    ("answer", "code", "says", "calls"),
+    [
+        ("target", 0, "what it made is the target itself; {name!r} is not dropped", []),
+        ("target", 7, "ended with 7", []),
+        ("ready", 7, "ended with 7", ["drop"]),
+        ("ready", 0, "restores exactly", ["drop"]),
+    ],
+)
+def test_what_a_program_made_is_dropped_unless_it_is_the_target(
+    desk: Desk, any_server: Server, answer: str, code: int, says: str, calls: list[str]
+) -> None:
+    (desk.project / "ops").mkdir()
+    (desk.project / "ops" / "drop.py").write_text("import os\nprint('drop', file=open('calls', 'a'))\n", encoding="utf-8")
+    with ready(desk, any_server) as url:
+        given = json.dumps({"url": url if answer == "ready" else desk.url})
+        (desk.project / "ops" / "make.py").write_text(f"import sys\nprint({given!r})\nsys.exit({code})\n", encoding="utf-8")
+        make, drop = (f"{{argv: [{sys.executable}, {word}.py], folder: ops}}" for word in ("make", "drop"))
+        on(desk, f"{{make: {make}, drop: {drop}}}")
+        said = desk("rehearse", "book")
+        assert (said.returncode == 0) is (code == 0 and answer == "ready"), said.stdout + said.stderr
+        assert says.format(name=name_of(desk.url)) in said.stdout + said.stderr
+    file = desk.project / "ops" / "calls"
+    assert (file.read_text(encoding="utf-8").split() if file.exists() else []) == calls
+
+
 def test_the_targets_own_files_are_copied_where_nobody_is_connected(desk: Desk, any_server: Server) -> None:
     on(desk, "{files: true}")
     shown = desk.rehearse()

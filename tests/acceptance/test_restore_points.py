@@ -370,6 +370,33 @@ def test_why_a_comparison_failed_is_said_also_where_the_copy_cannot_be_dropped(d
     storage.flag()
 
 
+@pytest.mark.parametrize("flags", [["fails-late"], ["fails-late", "drop-fails"]])
+def test_what_a_program_made_before_it_failed_is_dropped(desk: Desk, storage: Cluster, flags: list[str]) -> None:
+    storage.flag(*flags)
+    assert "the last request timed out" in run(desk, code=10)
+    assert [line.split()[0] for line in storage.calls] == ["take", "prove", "drop"]
+    assert not (storage.folder / "side").exists()
+    storage.flag()
+
+
+@pytest.mark.parametrize("code", [0, 7])
+def test_nothing_is_dropped_that_may_be_the_target(desk: Desk, storage: Cluster, code: int) -> None:
+    script = storage.folder / "answers.py"
+    file = desk.project / "runbooks" / "book.yaml"
+    file.write_text(file.read_text().replace(f"prove: {storage.program('prove')}", f"prove: [{sys.executable}, {script}]"))
+    away = f"postgresql://postgres@/book?host={storage.folder}&port=7002"
+    for answer, says in (
+        ({"url": desk.url}, "what it made is the target itself"),
+        ({"url": desk.url, "id": "mine"}, "what it made is the target itself"),
+        ({"url": away}, "whether what it made is the target is not known"),
+    ):
+        script.write_text(f"import sys\nprint({json.dumps(answer)!r})\nsys.exit({code})\n", encoding="utf-8")
+        said = run(desk, code=10)
+        assert says in said, said
+        assert "is not dropped" in said
+    assert "drop" not in [line.split()[0] for line in storage.calls]
+
+
 def test_who_dies_while_a_program_restores_goes_on_and_calls_it_again(desk: Desk, storage: Cluster) -> None:
     run(desk)
     storage.flag("slow")

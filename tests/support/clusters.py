@@ -55,6 +55,8 @@ elif word == "prove":
             run("psql", "-h", folder, "-p", 7001, "-U", "postgres", "-d", database, "-qf", folder / f"{flag}.sql")
     print("opened")
     print(json.dumps({"url": f"postgresql://postgres@/{database}?host={folder}&port=7001", "id": "side"}))
+    if "fails-late" in flags:
+        sys.exit("the last request timed out")
 elif word == "drop":
     if (folder / "side").exists():
         run(bin / "pg_ctl", "-D", folder / "side", "-m", "immediate", "stop")

@@ -261,6 +261,18 @@ MUTANTS = {
         "if why:",
         ("tests/acceptance/test_restore_points.py", "-k", "only_says"),
     ),
+    "a program's copy is dropped though it is the target": Mutant(
+        "gonogo/external/answer.py",
+        'return "what it made is the target itself" if is_same_database(one, other) else ""',
+        'return ""',
+        ("tests/acceptance/test_copies.py", "-k", "unless_it_is_the_target"),
+    ),
+    "what a failing program made is forgotten": Mutant(
+        "gonogo/external/answer.py",
+        "raise FailedAfterAnswer(why, said) if needs else StepError(why)",
+        "raise StepError(why)",
+        ("tests/acceptance/test_copies.py", "-k", "unless_it_is_the_target"),
+    ),
     "a database in use is taken for a copy": Mutant(
         "gonogo/rehearsal/copies.py",
         "if newest is not None and not heads.has(target, newest):",

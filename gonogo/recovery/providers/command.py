@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-
-from psycopg.conninfo import conninfo_to_dict
 
 from gonogo.core.model.check_kinds import Program
 from gonogo.core.model.restore_points import RestorePointPrograms
 from gonogo.errors import StepError
-from gonogo.external.answer import ask
+from gonogo.external.answer import ask, lent
 from gonogo.postgres.connection import Connection
 from gonogo.recovery.providers import RESTORING, Place
 
@@ -40,16 +38,12 @@ class Programs:
     def copied(self, point: str) -> Iterator[str]:
         """Make a database of a restore point, and drop it afterwards."""
         self.place.say(f"making a database of the restore point {point}")
-        said = self._ask(self.rule.prove, {POINT: point}, needs="url")
-        copy = str(said.get("id") or conninfo_to_dict(str(said["url"])).get("dbname") or "")
-        try:
-            yield str(said["url"])
-        except BaseException:
-            # why the comparison failed is what people need to know first
-            with suppress(StepError):
-                self._drop(point, copy)
-            raise
-        self._drop(point, copy)
+        with lent(
+            lambda: self._ask(self.rule.prove, {POINT: point}, needs="url"),
+            lambda copy: self._drop(point, copy),
+            self.place.database,
+        ) as url:
+            yield url
 
     def _drop(self, point: str, copy: str) -> None:
         if self.rule.drop is not None:
