@@ -226,7 +226,9 @@ def _rollbacks(
                     say(f"{change.name}: forward, back, and compared")
                     with clinic.without_new_roles(), clinic.copied(walk) as copy:
                         _judge(change, _there_and_back(prepared, planned[task], copy, project), found)
-            reversed_ = change.back or change.name in shared or is_gone_with(change, backs)
+            # all of a plan is taken back together; a change in a folder, by itself
+            gone = migrations.for_one_night and is_gone_with(change, backs)
+            reversed_ = change.back or change.name in shared or gone
             if kept[change.name] and not reversed_ and not change.nothing_to_reverse:
                 first = change.forward[0]
                 what = f"{change.title or change.name} has no rollback"

@@ -78,7 +78,8 @@ def _plain(text: str) -> str:
     """Take away what is another one in each run: moments, durations, names of machines and runs."""
     text = re.sub(r"shop-orders-[0-9a-f]{6}", "shop-orders-54e2b5", text)
     text = re.sub(r"\S+@\S+ launches", "ada@desk launches", text)
-    text = re.sub(r"\d\d:\d\d(:\d\d)? UTC", "19:41 UTC", text)
+    # past midnight, the day is written before the time
+    text = re.sub(r"(\b[A-Z][a-z]{2} \d+ [A-Z][a-z]{2} )?\d\d:\d\d(:\d\d)? UTC", "19:41 UTC", text)
     text = re.sub(r"\b\d\d:\d\d:\d\d\b", "19:41:07", text)
     text = re.sub(r"\b\d+(\.\d+)?m?s\b", "2s", text)
     text = re.sub(r"\d+ samples", "9 samples", text)

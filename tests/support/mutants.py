@@ -251,8 +251,8 @@ MUTANTS = {
     ),
     "an old restore point is as good as a new one": Mutant(
         "gonogo/recovery/restore_point.py",
-        "if before.newest is not None and not heads.has(copy, before.newest):",
-        "if False:",
+        "lacks = before.newest is not None and not heads.has(copy, before.newest)",
+        "lacks = False",
         ("tests/acceptance/test_restore_points.py", "-k", "older"),
     ),
     "a program that says it restored is believed": Mutant(
@@ -281,7 +281,7 @@ MUTANTS = {
     ),
     "what was done elsewhere needs no signature": Mutant(
         "gonogo/run/done_elsewhere.py",
-        "if not is_ours(connection, row.id, keys):",
+        "if not is_ours(connection, run, keys):",
         "if False:",
         ("tests/acceptance/test_done_on.py", "-k", "key_is_told"),
     ),

@@ -9,9 +9,10 @@ from typing import Any
 
 from gonogo.core.plan.plan import Plan
 
-#: what may differ without a new decision: when it is launched, and from which files; and which numbers its steps have
+#: what may differ without a new decision: when it is launched, and from which files, and which numbers its steps have;
+#: and digests, which say only that something else does
 _NO_MATTER = frozenset(
-    {"first", "last", "seal", "sources", "commit", "start", "end", "opens", "end_by", "identity", "sha256", "line"}
+    {"first", "last", "seal", "what", "sources", "commit", "start", "end", "opens", "end_by", "identity", "sha256", "line"}
 )
 #: the parts of a step that are lists of scripts
 _SCRIPTS = frozenset({"scripts", "undo"})
