@@ -11,7 +11,6 @@ import argparse
 import os
 import shutil
 import statistics
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
+from timing import quietly, run, timed
 
 from gonogo import project
 from gonogo.postgres import embedded
@@ -31,23 +31,7 @@ from gonogo.recovery.manifest import read
 #: the fastest SQL that we know to notice every change of a value: one hash of each row's text, summed as a numeric
 PLAIN_CHECKSUM = "SELECT count(*), sum(hashtextextended(t::text, 0)) FROM {} AS t"
 
-TABLES = ("pgbench_accounts", "pgbench_history", "pgbench_tellers", "pgbench_branches")
-
-
-def quietly(_: str) -> None:
-    """Tell nobody."""
-
-
-def timed(work: Callable[[], object]) -> float:
-    """Return the seconds that something takes."""
-    began = time.monotonic()
-    work()
-    return time.monotonic() - began
-
-
-def run(*command: object) -> None:
-    """Run one of PostgreSQL's programs."""
-    subprocess.run([str(embedded.program(str(command[0]))), *map(str, command[1:])], check=True, stdout=subprocess.DEVNULL)
+TABLES = tuple(f"public.pgbench_{name}" for name in ("accounts", "history", "tellers", "branches"))
 
 
 @contextmanager
@@ -94,7 +78,7 @@ def measure(url: str, folder: Path, rounds: int) -> dict[str, list[tuple[float, 
 
     def prove() -> float:
         began = time.monotonic()
-        restored.append(float(str(dump.prove(read(folder / "ours"), room, quietly)["restored_in"])))
+        restored.append(dump.prove(read(folder / "ours"), room, quietly).restored_in)
         return time.monotonic() - began
 
     def plainly_restored() -> float:

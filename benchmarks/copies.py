@@ -17,11 +17,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
 from psycopg import sql
+from timing import run, timed
 
 from gonogo.postgres import embedded
 
@@ -34,18 +34,6 @@ phases:
     tasks:
       - {task: work, steps: [{sql: a.sql, undo: a.undo.sql}]}
 """
-
-
-def timed(work: Callable[[], object]) -> float:
-    """Return the seconds that something takes."""
-    began = time.monotonic()
-    work()
-    return time.monotonic() - began
-
-
-def run(*command: object) -> None:
-    """Run one of PostgreSQL's programs."""
-    subprocess.run([str(embedded.program(str(command[0]))), *map(str, command[1:])], check=True, stdout=subprocess.DEVNULL)
 
 
 def copied(url: str, how: str, method: str = "copy") -> float | str:

@@ -298,8 +298,8 @@ def main() -> None:
             rows.append((bad.name, bool(said & set(bad.kinds)), sorted(said), other))
         took = time.monotonic() - began
         print("| wrong | found | as | squawk says something of the change |\n|---|---|---|---|")
-        for name, found, said, other in rows:
-            print(f"| {name} | {'yes' if found else '**no**'} | {', '.join(said)} | {'yes' if other else 'no'} |")
+        for name, found, kinds, other in rows:
+            print(f"| {name} | {'yes' if found else '**no**'} | {', '.join(kinds)} | {'yes' if other else 'no'} |")
         print(f"\n{sum(row[1] for row in rows)} of {len(rows)} found; squawk: {found_by_squawk}; {took:.0f} s\n")
         folder, chance = Path(top) / "good", random.Random(7)  # noqa: S311
         folder.mkdir()

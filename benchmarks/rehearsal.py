@@ -14,19 +14,16 @@ import shutil
 import statistics
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import psycopg
+from timing import quietly
 
 from gonogo import project as house
+from gonogo.core.engine.events import Rehearsed
 from gonogo.postgres import embedded
 
 
-def quietly(_: str) -> None:
-    """Tell nobody."""
-
-
-def rehearse(folder: Path, url: str) -> dict[str, Any]:
+def rehearse(folder: Path, url: str) -> Rehearsed:
     """Rehearse the Guardian runbook on a database; return what that showed."""
     from gonogo.planning.load import load_runbook  # noqa: PLC0415
     from gonogo.planning.open import OpenedRunbook  # noqa: PLC0415
@@ -68,10 +65,10 @@ def main() -> None:
             ratios = []
             for _ in range(chosen.rounds):
                 seen = rehearse(folder, url)
-                level = seen["levels"][0]
-                parts = seen["backup"]["restored_in"] + seen["forward"]["took"] + level["took"]
-                ratios.append(seen["took"] / parts)
-                print(f"{seen['rows']:,} rows: {seen['took']:.1f} s, the parts {parts:.1f} s ({level['verdict']})")
+                level = seen.levels[0]
+                parts = (seen.backup.restored_in if seen.backup else 0.0) + seen.forward.took + level.took
+                ratios.append(seen.took / parts)
+                print(f"{seen.rows:,} rows: {seen.took:.1f} s, the parts {parts:.1f} s ({level.verdict})")
             print(f"{statistics.median(ratios):.2f} of the sum of its parts")
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -112,10 +112,10 @@ def _delete(opened: OpenedRunbook, rows: list[dict[str, Any]], json: bool) -> di
     """Delete some backups; return the restore points that are left to others, with why."""
     left = {}
     for row in rows:
-        if row.get("provider") and (why := backups.why_kept(_place(opened, json), _rule(opened), row["provider"], row["point"])):
-            left[row["folder"]] = why
+        if provider := row.get("provider"):
+            left[row["folder"]] = backups.delete(_place(opened, json), _rule(opened), provider, row["point"])
         shutil.rmtree(row["folder"])
-    return left
+    return {folder: why for folder, why in left.items() if why}
 
 
 def _rule(opened: OpenedRunbook) -> Backup:

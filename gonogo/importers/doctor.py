@@ -11,6 +11,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import psycopg
@@ -22,15 +23,15 @@ from gonogo.core.text.plain import counted
 from gonogo.errors import BadInput, GonogoError
 from gonogo.importers import write
 from gonogo.importers.clinic import Clinic, clinic_of
-from gonogo.importers.read import ONLY_ROWS, is_gone_with, readable
+from gonogo.importers.read import ONLY_ROWS, dropped_by, is_gone_with, readable
 from gonogo.importers.schema_file import made_by
-from gonogo.importers.trial import LIMIT, Examined, as_tools_do, attempt, statements_of
+from gonogo.importers.trial import LIMIT, Examined, Trial, as_tools_do, attempt, statements_of
 from gonogo.migrations.changes import Change, Migrations, Piece, SharedRollback, say_placeholder
 from gonogo.planning.load import load_runbook
 from gonogo.planning.open import OpenedRunbook
 from gonogo.planning.planner import prepare
 from gonogo.planning.prepared import Prepared
-from gonogo.postgres.connection import Database
+from gonogo.postgres.connection import Connection, Database
 from gonogo.postgres.inventory import compare_snapshot, take_snapshot
 from gonogo.project import Project
 from gonogo.rehearsal.isolation import Undone, only_step, up_and_back
@@ -126,10 +127,7 @@ def _queries(migrations: Migrations, url: str, found: Examined) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(f"SET default_transaction_read_only = on; SET statement_timeout = '{LIMIT}'".encode())
         for piece in migrations.queries:
-            for statement in statements_of(piece, found):
-                found.statements += 1
-                if finding := attempt(connection, statement, migrations, "query refused"):
-                    found.findings.append(finding)
+            _tried(connection, statements_of(piece, found), migrations, "query refused", found)
 
 
 def _loose(migrations: Migrations, clinic: Clinic, base: str, after: str, found: Examined) -> None:
@@ -137,29 +135,36 @@ def _loose(migrations: Migrations, clinic: Clinic, base: str, after: str, found:
 
     Several stand side by side in a plan: each is tried by itself. Where none changes definitions, none is meant to lead back.
     """
-    tried = [(piece, statements_of(piece, found)) for piece in migrations.loose]
+    tried = [statements_of(piece, found) for piece in migrations.loose]
     failed = False
-    for _, statements in tried:
+    for statements in tried:
         with clinic.copied(after) as copy, psycopg.connect(copy, autocommit=True) as connection:
-            for statement in statements:
-                found.statements += 1
-                if finding := attempt(connection, statement, migrations, "rollback fails"):
-                    found.findings.append(finding)
-                    failed = True
+            failed |= not _tried(connection, statements, migrations, "rollback fails", found)
     if not any(each.node not in ONLY_ROWS for piece in migrations.loose for each in readable(piece)):
         return
     with clinic.copied(after) as copy, psycopg.connect(copy, autocommit=True) as connection:
-        for statement in (statement for _, statements in tried for statement in statements):
+        for statement in chain.from_iterable(tried):
             attempt(connection, statement, migrations, "rollback fails")
         with psycopg.connect(base, autocommit=True) as was:
             differing, _ = compare_snapshot(take_snapshot(was), connection)
         if differing:
-            notes = "; ".join(differing[:8]) + (f"; and {len(differing) - 8} more" if len(differing) > 8 else "")
-            first = migrations.loose[0]
-            what = f"the rollbacks, all together, do not restore what was there: {notes}"
-            found.findings.append(Finding(kind="does not restore", file=first.file, line=first.line, what=what))
+            _tell(found, migrations.loose[0], "the rollbacks, all together, do not restore what was there", differing)
         elif not failed:
             found.restores.append("all rollbacks together")
+
+
+def _tried(connection: Connection, statements: Sequence[Trial], migrations: Migrations, kind: str, found: Examined) -> bool:
+    """Try some statements, tell those that fail as findings of a kind, and say whether none did."""
+    found.statements += len(statements)
+    findings = [finding for each in statements if (finding := attempt(connection, each, migrations, kind))]
+    found.findings += findings
+    return not findings
+
+
+def _tell(found: Examined, first: Piece, what: str, differing: Sequence[str]) -> None:
+    """Tell what a rollback, whose first piece is given, does not restore."""
+    notes = "; ".join(differing[:8]) + (f"; and {len(differing) - 8} more" if len(differing) > 8 else "")
+    found.findings.append(Finding(kind="does not restore", file=first.file, line=first.line, what=f"{what}: {notes}"))
 
 
 def _together(
@@ -175,20 +180,13 @@ def _together(
         start = take_snapshot(connection)
         for change in members:
             as_tools_do(connection, [s for piece in kept[change.name] for s in statements_of(piece, found)], migrations)
-        failed = False
-        for statement in (s for piece in shared.back for s in statements_of(piece, found)):
-            found.statements += 1
-            if finding := attempt(connection, statement, migrations, "rollback fails"):
-                found.findings.append(finding)
-                failed = True
+        statements = [s for piece in shared.back for s in statements_of(piece, found)]
+        succeeded = _tried(connection, statements, migrations, "rollback fails", found)
         differing, _ = compare_snapshot(start, connection)
     names = " and ".join(change.title or change.name for change in members)
     if differing:
-        first = shared.back[0]
-        notes = "; ".join(differing[:8]) + (f"; and {len(differing) - 8} more" if len(differing) > 8 else "")
-        what = f"the rollback of {names} does not restore: {notes}"
-        found.findings.append(Finding(kind="does not restore", file=first.file, line=first.line, what=what))
-    elif not failed:
+        _tell(found, shared.back[0], f"the rollback of {names} does not restore", differing)
+    elif succeeded:
         found.restores.append(names)
 
 
@@ -212,9 +210,7 @@ def _rollbacks(
     prepared = _prepared(migrations, kept, project, found)
     names = write.task_names(migrations)
     planned = {step.task: number for number, step in enumerate(prepared.plan.steps)} if prepared else {}
-    shared = {name for each in migrations.shared for name in each.changes}
-    backs = [piece for change in migrations.changes for piece in change.back]
-    backs += [piece for each in migrations.shared for piece in each.back]
+    elsewhere = _reversed_elsewhere(migrations)
     with clinic.copied(base) as walk:
         for change in migrations.changes:
             if prepared and (task := names[change.name]) in planned:
@@ -226,10 +222,8 @@ def _rollbacks(
                     say(f"{change.name}: forward, back, and compared")
                     with clinic.without_new_roles(), clinic.copied(walk) as copy:
                         _judge(change, _there_and_back(prepared, planned[task], copy, project), found)
-            # all of a plan is taken back together; a change in a folder, by itself
-            gone = migrations.for_one_night and is_gone_with(change, backs)
-            reversed_ = change.back or change.name in shared or gone
-            if kept[change.name] and not reversed_ and not change.nothing_to_reverse:
+            reversed_ = change.back or change.name in elsewhere or change.nothing_to_reverse
+            if kept[change.name] and not reversed_:
                 first = change.forward[0]
                 what = f"{change.title or change.name} has no rollback"
                 fix = "write one; `undo: nothing` says that there is nothing to reverse"
@@ -237,6 +231,17 @@ def _rollbacks(
             with psycopg.connect(walk, autocommit=True) as connection:
                 statements = [s for piece in kept[change.name] for s in statements_of(piece, found)]
                 as_tools_do(connection, statements, migrations)
+
+
+def _reversed_elsewhere(migrations: Migrations) -> set[str]:
+    """Return the names of the changes that a rollback reverses which is not theirs alone."""
+    found = {name for each in migrations.shared for name in each.changes}
+    # all of a plan is taken back together; a change in a folder, by itself
+    if migrations.for_one_night:
+        backs = [*(each.back for each in migrations.changes), *(each.back for each in migrations.shared)]
+        dropped = dropped_by(list(chain.from_iterable(backs)))
+        found |= {change.name for change in migrations.changes if is_gone_with(change, dropped)}
+    return found
 
 
 def _there_and_back(prepared: Prepared, number: int, copy: str, project: Project) -> Undone:

@@ -115,7 +115,7 @@ def _share(block: _Block, found: Migrations, under: dict[str, list[Change]]) -> 
     """Put a rollback to the changes that it reverses: those under the heading that it names, or those that made what it drops."""
     labels = _labels((block.lead, block.piece.text.strip().splitlines()[0], *block.headings))
     named = next((under[label] for label in labels if label in under), [])
-    reversed_ = named or [change for change in found.changes if _makes(change) & _undoes([block.piece])]
+    reversed_ = named or [change for change in found.changes if _makes(change) & dropped_by([block.piece])]
     names = [change.name for change in reversed_]
     same = next((shared for shared in found.shared if shared.changes == names), None)
     if not names:
@@ -131,14 +131,14 @@ def _makes(change: Change) -> set[str]:
     return {_bare(statement.makes) for statement in _statements(change.forward) if statement.makes}
 
 
-def _undoes(pieces: Sequence[Piece]) -> set[str]:
+def dropped_by(pieces: Sequence[Piece]) -> set[str]:
     """Return the tables that some SQL drops."""
     return {_bare(name) for each in _statements(pieces) if each.node == "drop_stmt" for name in each.destroys}
 
 
-def is_gone_with(change: Change, rollbacks: Sequence[Piece]) -> bool:
-    """Say whether all that a change does is to write rows into tables that some rollback drops, or to index those."""
-    statements, dropped = list(_statements(change.forward)), _undoes(rollbacks)
+def is_gone_with(change: Change, dropped: set[str]) -> bool:
+    """Say whether all that a change does is to write rows into tables that are dropped, or to index those."""
+    statements = list(_statements(change.forward))
     written = {_bare(name) for each in statements for _, name in each.locks}
     return bool(written) and written <= dropped and all(each.node in {*_WRITES, "index_stmt"} for each in statements)
 

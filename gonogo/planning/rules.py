@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from gonogo.core.model.alerts import Monitor
 from gonogo.core.model.check_kinds import Program
 from gonogo.core.model.copies import Copies
+from gonogo.core.model.fields import Part
 from gonogo.core.model.rollback import Backup, Rollback
 from gonogo.core.model.runbook import Phase
 from gonogo.core.plan.plan import Elsewhere
 from gonogo.planning.scripts import Draft, program
+
+_PartT = TypeVar("_PartT", bound=Part)
 
 
 def backup(draft: Draft) -> Backup | None:
@@ -18,20 +21,21 @@ def backup(draft: Draft) -> Backup | None:
     rule = next(iter(draft.here([draft.runbook.backup])), None)
     if rule is None or not rule.provider:
         return rule
-    kind = getattr(rule, rule.provider)
-    path = f"backup.{rule.provider}"
-    programs = {name: each for name in type(kind).model_fields if isinstance(each := getattr(kind, name), Program)}
-    filled = {name: program(draft, f"{path}.{name}", each, each.argv) for name, each in programs.items()}
-    return rule.model_copy(update={rule.provider: kind.model_copy(update=filled)})
+    kind = _filled(draft, f"backup.{rule.provider}", getattr(rule, rule.provider))
+    return rule.model_copy(update={rule.provider: kind})
 
 
 def copies(draft: Draft, stated: str | Copies) -> str | Copies:
     """Return where copies come from, with the templates in its programs filled in."""
     if isinstance(stated, str):
         return stated
-    programs = {name: each for name in ("make", "drop") if (each := getattr(stated, name)) is not None}
-    path = f"targets.{draft.target}.rehearse_on"
-    return stated.model_copy(update={name: program(draft, f"{path}.{name}", each, each.argv) for name, each in programs.items()})
+    return _filled(draft, f"targets.{draft.target}.rehearse_on", stated)
+
+
+def _filled(draft: Draft, path: str, part: _PartT) -> _PartT:
+    """Return a part of a runbook with the templates in its programs filled in."""
+    programs = {name: each for name in type(part).model_fields if isinstance(each := getattr(part, name), Program)}
+    return part.model_copy(update={name: program(draft, f"{path}.{name}", each, each.argv) for name, each in programs.items()})
 
 
 def rollback(draft: Draft) -> Rollback:

@@ -53,7 +53,7 @@ def prove(place: Place, folder: Path, rule: Backup, room: Callable[[], ScratchSe
     return dump.prove(read(folder), room(), place.say)
 
 
-def why_kept(place: Place, rule: Backup, provider: str, point: str) -> str:
+def delete(place: Place, rule: Backup, provider: str, point: str) -> str:
     """Delete a restore point by what made it; say why it stays, where it does.
 
     Args:
@@ -70,4 +70,4 @@ def why_kept(place: Place, rule: Backup, provider: str, point: str) -> str:
     return "" if open_provider(rule, place).delete(point) else f"the restore point {point} stays: gonogo only forgets it"
 
 
-__all__ = ["prove", "take", "why_kept"]
+__all__ = ["delete", "prove", "take"]

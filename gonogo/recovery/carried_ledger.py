@@ -11,6 +11,7 @@ from psycopg import sql
 from gonogo import private_files
 from gonogo.ledger import store
 from gonogo.postgres.connection import Connection, transaction
+from gonogo.postgres.tools import Say
 
 _TABLES = ("run", "event", "script", "fence", "delivery")
 _GRANTS_FILE = "grants.json"
@@ -55,10 +56,15 @@ def save(connection: Connection, folder: Path) -> None:
     private_files.write(folder / _GRANTS_FILE, json.dumps(grants))
 
 
-def load(connection: Connection, folder: Path) -> list[str]:
-    """Put a ledger that was saved into the place of what is there, in the caller's transaction; return what could not be granted.
+def load(connection: Connection, folder: Path, say: Say) -> None:
+    """Put a ledger that was saved into the place of what is there, in the caller's transaction.
 
     The schema stays, and with it what others built on it, as views are.
+
+    Args:
+        connection: to the database that it comes into.
+        folder: where it was saved.
+        say: is told what is not granted any more.
     """
     store.create(connection)
     connection.execute("ALTER TABLE gonogo.event DISABLE TRIGGER append_only")
@@ -72,11 +78,9 @@ def load(connection: Connection, folder: Path) -> list[str]:
     connection.execute(
         "SELECT pg_catalog.setval('gonogo.delivery_id_seq', coalesce((SELECT pg_catalog.max(id) FROM gonogo.delivery), 1))"
     )
-    return [grant for grant in _lines(folder) if not _granted(connection, grant)]
-
-
-def _lines(folder: Path) -> list[str]:
-    return [str(grant) for grant in json.loads((folder / _GRANTS_FILE).read_text(encoding="utf-8"))]
+    for grant in json.loads((folder / _GRANTS_FILE).read_text(encoding="utf-8")):
+        if not _granted(connection, str(grant)):
+            say(f"not granted on the ledger any more, as what it speaks of is not there now: {grant}")
 
 
 def _granted(connection: Connection, grant: str) -> bool:

@@ -196,8 +196,7 @@ class Restoring:
     def _bring_back(self, connection: Connection, underway: Underway, took: float | None) -> None:
         """Put the ledger into what was restored; with the event that says so, where it was."""
         with transaction(connection):
-            for left in carried_ledger.load(connection, self.folder):
-                self.place.say(f"not granted on the ledger any more, as what it speaks of is not there now: {left}")
+            carried_ledger.load(connection, self.folder, self.place.say)
             if took is None:
                 return
             connection.execute("SELECT gonogo.enter(%s, %s)", [underway.run, underway.epoch])

@@ -158,7 +158,7 @@ def _swap(backup: BackupFolder, restorer: Restorer, body: BackupRestored, say: S
             _bar(outside, restorer)
             require_as_counted(restorer)
             with Database(url=url, role=restorer.database.role).connect("gonogo/restore") as built:
-                _carry_ledger(restorer, built, body.replace(restored_in=seconds, kept=failed, how="side by side"))
+                _carry_ledger(restorer, built, body.replace(restored_in=seconds, kept=failed, how="side by side"), say)
             _comment(outside, side, _mark(_READY, restorer.name, restorer.run))
             restorer.connection.close()
             _finish_swap(outside, restorer.name, side, failed)
@@ -281,12 +281,12 @@ def _bar(outside: psycopg.Connection[Any], restorer: Restorer) -> None:
         raise BackupFailed("a prepared transaction is open in the database; commit it or roll it back first")
 
 
-def _carry_ledger(restorer: Restorer, built: Connection, body: BackupRestored) -> None:
+def _carry_ledger(restorer: Restorer, built: Connection, body: BackupRestored, say: Say) -> None:
     """Copy the ledger as it stands now, and add the event of the restore, in one transaction."""
     with tempfile.TemporaryDirectory(prefix="gonogo-") as folder:
         carried_ledger.save(restorer.connection, Path(folder))
         with transaction(built):
-            carried_ledger.load(built, Path(folder))
+            carried_ledger.load(built, Path(folder), say)
             built.execute("SELECT gonogo.enter(%s, %s)", [restorer.run, restorer.epoch])
             store.append(built, restorer.run, body, restorer.actor)
 

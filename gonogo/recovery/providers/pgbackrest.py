@@ -125,8 +125,9 @@ class Stanza:
             self.place.say(f"restoring the backup {point} into {side}")
             self._run_all(self.rule.restores(point, f"{side}/data"))
             known = conninfo_to_dict(self.place.database.url)
-            url = make_conninfo(host=side, port="5432", user=self._login(), dbname=str(known.get("dbname") or ""))
-            with self._started(control, side):
+            login = self._login()
+            url = make_conninfo(host=side, port="5432", user=login, dbname=str(known.get("dbname") or ""))
+            with self._started(control, side, login):
                 self._wait_for(control, side, url)
                 yield url
         finally:
@@ -144,7 +145,7 @@ class Stanza:
         )
 
     @contextmanager
-    def _started(self, control: str, side: str) -> Iterator[None]:
+    def _started(self, control: str, side: str, login: str) -> Iterator[None]:
         """Run the restored cluster for a while: nobody but this account, as the target's login, is let in."""
         if os.geteuid() == 0 and not self.rule.run_as:
             raise StepError("PostgreSQL does not run as root: name the server's account, `run_as: [sudo, -n, -u, postgres]`")
@@ -152,7 +153,7 @@ class Stanza:
             Path(folder).chmod(0o755)
             me, files = pwd.getpwuid(os.geteuid()).pw_name, Path(folder)
             (files / "hba").write_text("local all all peer map=gonogo\n", encoding="utf-8")
-            (files / "ident").write_text(f'gonogo "{me}" "{self._login()}"\n', encoding="utf-8")
+            (files / "ident").write_text(f'gonogo "{me}" "{login}"\n', encoding="utf-8")
             own = {"hba_file": f"{folder}/hba", "ident_file": f"{folder}/ident", "unix_socket_directories": side}
             lines = [f"{name} = '{value}'\n" for name, value in (_SETTINGS | own).items()]
             (files / "conf").write_text("".join(lines), encoding="utf-8")
