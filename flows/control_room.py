@@ -28,7 +28,7 @@ from gonogo.project import Project
 
 Say = Callable[[str], None]
 #: seconds for a server to start, for a child to end, and between two looks at the children
-_START, _END, _LOOK = 120.0, 45.0, 1.0
+_START, _END, _LOOK = 300.0, 45.0, 1.0
 #: a child that dies this often within a minute is not started again
 _DEATHS = 5
 

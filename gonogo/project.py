@@ -90,6 +90,12 @@ class PageAddress:
     login: str
     #: whether buttons in Slack are heard there
     hears_buttons: bool = False
+    #: where Prefect's UI is; empty where there is none
+    prefect: str = ""
+
+    def prefect_run(self, flow_run: str) -> str:
+        """Return the address of a flow run in Prefect's UI; empty where there is none."""
+        return f"{self.prefect.rstrip('/')}/runs/flow-run/{flow_run}" if self.prefect and flow_run else ""
 
     def of(self, runbook: str, target: str, run: str) -> str:
         """Return the address of a run's page."""
@@ -101,8 +107,8 @@ def page_of(project: Project) -> PageAddress | None:
     try:
         kept = json.loads((project.state / PAGE_FILE).read_text(encoding="utf-8"))
         os.kill(int(kept["pid"]), 0)
-        buttons = bool(kept.get("hears_buttons"))
-        return PageAddress(address=str(kept["address"]), login=str(kept["login"]), hears_buttons=buttons)
+        buttons, prefect = bool(kept.get("hears_buttons")), str(kept.get("prefect", ""))
+        return PageAddress(address=str(kept["address"]), login=str(kept["login"]), hears_buttons=buttons, prefect=prefect)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -6,13 +6,14 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import psycopg
 import pytest
 from hypothesis import settings
-from support.servers import DEBIAN_15, OLD, Server, load_guardian, open_folder, running_15
+from support.servers import DEBIAN_15, OLD, Server, dropping, load_guardian, open_folder, running_15
 
 from gonogo.postgres import embedded
 from gonogo.project import prepend_import_root
@@ -51,6 +52,7 @@ def pytest_configure(config: pytest.Config) -> None:
     root runs the tests, would lose its files in the middle of the session beside.
     """
     _keep_in_memory()
+    config.pluginmanager.register(_Dropping())
     if config.option.basetemp is None:
         folder = tempfile.mkdtemp(prefix="gonogo-tests-")
         config.option.basetemp = folder
@@ -66,7 +68,12 @@ def _keep_in_memory() -> None:
     memory = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
     if "TMPDIR" not in os.environ and memory.is_dir():
         there = os.statvfs(memory)
-        if there.f_bavail * there.f_frsize > _MEMORY and not there.f_flag & os.ST_NOEXEC and os.access(memory, os.W_OK):
+        # a file system in memory may be given more than there is
+        told = next(
+            line for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines() if line.startswith("MemAvailable")
+        )
+        free = min(there.f_bavail * there.f_frsize, int(told.split()[1]) * 1024)
+        if free > _MEMORY and not there.f_flag & os.ST_NOEXEC and os.access(memory, os.W_OK):
             os.environ["TMPDIR"] = tempfile.tempdir = str(memory)
 
 
@@ -89,6 +96,22 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if os.environ.get("PYTEST_XDIST_WORKER"):
         torn = [item for item in session.items if item.get_closest_marker("xdist_group") and "@" not in item.nodeid]
         assert not torn, f"this pytest-xdist keeps no group of tests together under this pytest: {torn[0].nodeid}"
+
+
+class _Dropping:
+    """Drops what a test or a fixture made once that is through. A plugin: a conftest hears of no fixtures of a session."""
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self) -> Generator[None, object, object]:
+        """Drop the databases that a test made itself."""
+        with ExitStack() as through, dropping(through.callback):
+            return (yield)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[object]) -> Generator[None, object, object]:
+        """Drop the databases that a fixture made when it is torn down."""
+        with dropping(fixturedef.addfinalizer):
+            return (yield)
 
 
 @pytest.fixture

@@ -151,6 +151,7 @@ def import_(
     record: Annotated[
         bool, typer.Option("--record/--no-record", help="Whether each change is recorded in its tool's own table, too.")
     ] = True,
+    json: JsonOption = False,
 ) -> None:
     """Make a runbook of somebody's migrations: a task for each change, its SQL as templates, its rollback if it has one.
 
@@ -164,12 +165,19 @@ def import_(
     book = write.write(
         project.root, write.identifier(name or path.stem), found_changes, record=kept_by, before=done[-1] if done else None
     )
+    one_way = [change.name for change in found_changes.changes if not change.back]
+    if json:
+        made = {"runbook": book.stem, "file": str(book), "form": found_changes.form, "record": kept_by.table if kept_by else ""}
+        left_out = [{"file": str(file), "why": why} for file, why in found_changes.left_out]
+        thresholds = [{"line": number, "text": text} for number, text in found_changes.thresholds]
+        tasks = [change.name for change in found_changes.changes]
+        as_json({**made, "tasks": tasks, "no_rollback": one_way, "left_out": left_out, "thresholds": thresholds})
+        return
     say(f"{book}: {counted(len(found_changes.changes), 'task')} from {found_changes.form}", "green")
     if kept_by:
         say(f"each is recorded in {kept_by.table}, as {kept_by.tool} does; --no-record leaves that out")
     for file, why in found_changes.left_out:
         say(f"left out: {file}: {why}", "yellow")
-    one_way = [change.name for change in found_changes.changes if not change.back]
     if one_way:
         say(f"{len(one_way)} of them have no rollback: {', '.join(one_way[:5])}{' ...' if len(one_way) > 5 else ''}", "yellow")
     for number, text in found_changes.thresholds[:20]:

@@ -21,6 +21,7 @@ from gonogo.run.signatures import keys_of
 def enroll(
     person: Annotated[str, typer.Argument(help="Their name in `people:` of the runbooks.", show_default=False)],
     again: Annotated[bool, typer.Option("--again", help="Make a new key; the old one no longer works.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Make a person's key, and show it once as a QR code for an authenticator app.
 
@@ -33,6 +34,9 @@ def enroll(
         there = f"; there are {', '.join(known)}" if known else ""
         say(f"no runbook of this project has {person!r} in its `people:`{there}. The key is of use once one has", "yellow")
     address = keys.enroll(person, again=again)
+    if json:
+        as_json({"person": person, "keys": str(keys.file), "address": address})
+        return
     say(f"{person} is enrolled in {keys.file}. Scan this with an authenticator app; it is shown only now:\n")
     # straight to the terminal: a QR code is made of characters that must not be touched
     segno.make(address, error="m").terminal(out=sys.stdout, compact=True)
@@ -55,6 +59,7 @@ def key(
     passphrase: Annotated[
         bool, typer.Option("--passphrase", help="Encrypt it with a passphrase that each use asks for.")
     ] = False,
+    json: JsonOption = False,
 ) -> None:
     """Make a key of your own, which never leaves your machine, and show the line that the runbook needs.
 
@@ -63,11 +68,16 @@ def key(
     Example: [bold]gonogo people key --passphrase[/]
     """
     file = output or key_file()
-    if file.exists():
+    if there := file.exists():
         made = load(file, lambda: typer.prompt(f"Passphrase of {file}", hide_input=True, err=True))
-        say(f"the key in {file}; in `people:` of the runbook, behind your name:\n")
     else:
         made = make(file, typer.prompt("Passphrase", hide_input=True, confirmation_prompt=True, err=True) if passphrase else "")
+    if json:
+        as_json({"file": str(file), "made": not there, "key": made.public})
+        return
+    if there:
+        say(f"the key in {file}; in `people:` of the runbook, behind your name:\n")
+    else:
         say(f"made a key in {file}; keep it to yourself. In `people:` of the runbook, behind your name:\n")
     say(f"key: {made.public}")
 
@@ -85,10 +95,13 @@ def list_(json: JsonOption = False) -> None:
         say(person)
 
 
-def remove(person: Annotated[str, typer.Argument(help="Who.", show_default=False)]) -> None:
+def remove(person: Annotated[str, typer.Argument(help="Who.", show_default=False)], json: JsonOption = False) -> None:
     """Remove a person's key: their codes are no longer accepted.
 
     Example: [bold]gonogo people remove lead[/]
     """
     keys_of(find_project()).remove(person)
+    if json:
+        as_json({"person": person, "removed": True})
+        return
     say(f"removed {person}'s key; their codes are no longer accepted")

@@ -94,8 +94,9 @@ def _message(where: str, update: Update, people: Mapping[str, Person], root: Sen
     message["Auto-Submitted"] = "auto-generated"
     if root is not None and root.ts:
         message["In-Reply-To"] = message["References"] = root.ts
-    parts = [text, *([f"For: {', '.join(named)}"] if named else []), *([f"Open the run: {update.link}"] if update.link else [])]
-    message.set_content("\n\n".join(parts) + "\n")
+    facts, opens = ("\n".join(f"{name}: {says}" for name, says in rows) for rows in (update.facts, update.opens))
+    parts = [text, f"For: {', '.join(named)}" if named else "", facts, opens]
+    message.set_content("\n\n".join(part for part in parts if part) + "\n")
     return message
 
 

@@ -51,9 +51,11 @@ class PagerDutyChannel:
                 "source": str(known.get("target", "")) or where,
                 "severity": "critical",
                 "component": where,
-                "custom_details": {"text": text, **known},
+                "custom_details": {"text": text, **dict(update.facts), **known},
             },
-            "links": [{"href": update.link, "text": "Open the run"}] if update.link else [],
+            "links": [
+                {"href": address, "text": name} for name, address in (("Open the run", update.link), *update.links) if address
+            ],
         }
         post("PagerDuty", os.environ.get("GONOGO_PAGERDUTY_URL") or _ADDRESS, json.dumps(event).encode(), {})
 

@@ -12,20 +12,22 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
+from typing import Protocol
 from urllib.parse import urlsplit
 
 import psycopg
 
 from gonogo import clock
-from gonogo.core.engine.events import Event, Kind
+from gonogo.core.engine.events import Event, Kind, PhaseStarted
 from gonogo.core.engine.evolve import evolve
 from gonogo.core.engine.forecast import TaskTimes
 from gonogo.core.engine.state import State
 from gonogo.core.model.runbook import CHANNEL_KINDS
 from gonogo.core.plan.plan import Plan
 from gonogo.core.text.acts import ACKNOWLEDGE, acts_on, acts_on_run
+from gonogo.core.text.cards import Card
 from gonogo.core.text.escalation import due
-from gonogo.core.text.messages import Update, headline, updates
+from gonogo.core.text.messages import Update, headline, root_of, updates
 from gonogo.errors import GonogoError
 from gonogo.ledger import deliveries, store
 from gonogo.notify.channel import NotDelivered, Sent, delivery_key, open_channel, say_undelivered
@@ -45,7 +47,20 @@ _REPORT = ":report"
 _ENDS = frozenset({Kind.RUN_DONE, Kind.PROVED, Kind.PHASE_PROVED})
 
 
-def finish_all(senders: Sequence[Sender], patience: float = 15.0) -> None:
+class Follower(Protocol):
+    """What follows a run's ledger in a thread of its own and tells of it."""
+
+    def start(self) -> None:
+        """Begin."""
+
+    def end_soon(self) -> None:
+        """Let it end once it has sent what is left."""
+
+    def finish(self, patience: float = 15.0) -> None:
+        """Let it send what is left, for some seconds at most, and say what was not delivered."""
+
+
+def finish_all(senders: Sequence[Follower], patience: float = 15.0) -> None:
     """Let all of some senders send what is left, for some seconds in all, and say what was not delivered."""
     ends = clock.monotonic() + patience
     for sender in senders:
@@ -56,9 +71,12 @@ def finish_all(senders: Sequence[Sender], patience: float = 15.0) -> None:
 
 def public_page(page: PageAddress | None, plan: Plan, run: str) -> str:
     """Return the address of a run's page; nothing where nobody serves it, or only this machine can open it."""
-    if page is None or urlsplit(page.address).hostname in ("127.0.0.1", "localhost", "::1", None):
-        return ""
-    return page.of(plan.runbook, plan.target, run)
+    return "" if page is None or _is_here(page.address) else page.of(plan.runbook, plan.target, run)
+
+
+def _is_here(address: str) -> bool:
+    """Say whether only this machine can open an address."""
+    return urlsplit(address).hostname in ("127.0.0.1", "localhost", "::1", None)
 
 
 class Sender(threading.Thread):
@@ -83,8 +101,11 @@ class Sender(threading.Thread):
         #: events are of the target's time, and so is what is due since
         self._clock = ServerClock()
         self._root: Sent | None = None
+        #: Prefect's flow run that launched the phase, where one did
+        self._flow_run = ""
         #: what the run's own message says, and when that was looked at last
-        self._headline, self._looked = "", clock.monotonic()
+        self._headline: Card | None = None
+        self._looked = clock.monotonic()
         #: what is to be told, what was, what could not be, and what of that the target has yet to record
         self._waiting: list[tuple[int, Update]] = []
         self._told: set[str] = set()
@@ -174,6 +195,8 @@ class Sender(threading.Thread):
             for event in store.read(connection, self.run_id, self._state.seq):
                 before, self._state = self._state, evolve(self._state, event)
                 self._times.take_in(event)
+                if isinstance(event.body, PhaseStarted):
+                    self._flow_run = event.body.flow_run
                 for update in updates(self.plan, before, event, self._state, self.run_id):
                     if update.root:
                         changed = True
@@ -198,11 +221,11 @@ class Sender(threading.Thread):
 
     def _queue_root(self, now: datetime) -> None:
         """Queue the run's own message, before everything else."""
-        self._headline = headline(self.plan, self._state, self.run_id, now, self._times.found)
+        self._headline = self._card(now)
         self._looked = clock.monotonic()
         story = [(seq, update) for seq, update in self._waiting if not update.root]
         acts = acts_on_run(self._state)
-        root = Update(key="root", text=self._headline, root=True, acts=acts, bound=self._bound(0))
+        root = replace(root_of(self._headline), acts=acts, bound=self._bound(0))
         self._waiting = [(self._state.seq, root), *story]
 
     def _refresh(self, connection: Connection) -> None:
@@ -210,8 +233,12 @@ class Sender(threading.Thread):
         if not self._headline or self._state.at_rest or clock.monotonic() - self._looked < _REFRESHED:
             return
         now, self._looked = self._clock.now(connection), clock.monotonic()
-        if headline(self.plan, self._state, self.run_id, now, self._times.found) != self._headline:
+        if self._card(now) != self._headline:
             self._queue_root(now)
+
+    def _card(self, now: datetime) -> Card:
+        """Return what the run's own message says now."""
+        return headline(self.plan, self._state, self.run_id, now, self._times.found)
 
     def _escalate(self, connection: Connection) -> None:
         """Queue whom to tell next, as nobody has acknowledged what the run needs people for."""
@@ -244,8 +271,7 @@ class Sender(threading.Thread):
         error = ""
         if self._root is None and not update.root:
             # the story needs the message that it hangs from
-            notes = headline(self.plan, self._state, self.run_id, self._clock.now(connection), self._times.found)
-            error = self._try(seq, Update(key="root", text=notes, root=True))
+            error = self._try(seq, root_of(self._card(self._clock.now(connection))))
         error = error or self._try(seq, update)
         if error:
             self._failed[update.key] = say_undelivered(update, error)
@@ -284,11 +310,19 @@ class Sender(threading.Thread):
     def _as_shown(self, update: Update) -> Update:
         """Return an update with the link to the run's page, where that is served, and its buttons, where they are heard."""
         page = page_of(find_project())
-        link = public_page(page, self.plan, self.run_id) if update.root or update.loud else ""
+        points = update.root or update.loud or update.key.endswith(_REPORT)
+        link = public_page(page, self.plan, self.run_id) if points else ""
         heard = page is not None and page.hears_buttons
         # only Slack's buttons need somebody who hears them; elsewhere they say what can be done
         acts = update.acts if heard or self.kind != "slack" else ()
-        return replace(update, link=link, acts=acts, bound=update.bound or self._bound(0))
+        links = self._links(page, link) if link else ()
+        return replace(update, link=link, links=links, acts=acts, bound=update.bound or self._bound(0))
+
+    def _links(self, page: PageAddress | None, link: str) -> tuple[tuple[str, str], ...]:
+        """Return what else there is to open: the report, and Prefect's run where others can reach that."""
+        report = (("Report", f"{link}report"),)
+        prefect = page.prefect_run(self._flow_run) if page is not None else ""
+        return (*report, *([("Prefect", prefect)] if prefect and not _is_here(prefect) else []))
 
     def _record(self, connection: Connection) -> None:
         """Keep what was sent, and what was not; where that fails, the next connection comes back to it first."""

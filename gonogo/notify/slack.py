@@ -18,13 +18,17 @@ from slack_sdk.http_retry.builtin_handlers import ConnectionErrorRetryHandler, R
 
 from gonogo.core.model.people import Person
 from gonogo.core.text.acts import ROLL_BACK, STOPS, title_of
+from gonogo.core.text.cards import Card, Fact
 from gonogo.core.text.messages import Update
+from gonogo.core.text.plain import unmarked
 from gonogo.notify.channel import Channel, NotDelivered, Sent, mentioned
 
 #: what the names of our buttons begin with
 PRESSED = "gonogo:"
 #: a section block holds 3,000 characters
 _MAX_TEXT, _MAX_NAMES = 2_990, 1_000
+#: a header block holds 150 characters, a field of a section 2,000
+_MAX_HEADER, _MAX_FIELD = 150, 1_900
 #: errors that trying again cannot fix
 _OF_CHANNEL = frozenset({"channel_not_found", "not_in_channel", "is_archived"})
 _HOPELESS = frozenset(
@@ -77,9 +81,9 @@ def send(web: WebClient, channel: str, update: Update, people: Mapping[str, Pers
         NotDelivered: Slack did not take it.
     """
     text = mrkdwn(update, people)
-    # Slack is not to make mentions and links of plain words, as it does by itself in blocks and in updates
-    block = {"type": "section", "text": {"type": "mrkdwn", "text": text, "verbatim": True}}
-    blocks = [block, *([_buttons(update)] if update.acts else []), *([_link(update.link)] if update.link else [])]
+    shown = _card(update.card) if update.card is not None else [_section(text)]
+    shown += [{"type": "section", "fields": [_fact(fact) for fact in update.facts]}] if update.facts else []
+    blocks = [*shown, *([_buttons(update)] if update.acts else []), *([_links(update)] if update.link else [])]
     said: dict[str, Any] = {"text": text, "blocks": blocks, "parse": "none"}
     try:
         if update.root and root is not None:
@@ -122,19 +126,45 @@ def _buttons(update: Update) -> dict[str, Any]:
     return {"type": "actions", "elements": made}
 
 
-def _link(address: str) -> dict[str, Any]:
-    """Return the line that leads to the run's page."""
-    safe = _escape(address).replace("|", "%7C")
-    return {"type": "context", "elements": [{"type": "mrkdwn", "text": f"<{safe}|Open the run>", "verbatim": True}]}
+def _card(card: Card) -> list[dict[str, Any]]:
+    """Return the blocks of the run's own message: what and how it is, how far, its times, and why it stands still."""
+    head = {"type": "header", "text": {"type": "plain_text", "text": _cut(unmarked(card.head), _MAX_HEADER), "emoji": True}}
+    fields = {"type": "section", "fields": [_fact(fact) for fact in card.facts]}
+    return [head, _section(_escape(card.bar)), fields, *([_section(_quotes("\n".join(card.why)))] if card.why else [])]
+
+
+def _section(text: str) -> dict[str, Any]:
+    return {"type": "section", "text": _text(_cut(text, _MAX_TEXT))}
+
+
+def _fact(fact: Fact) -> dict[str, Any]:
+    name, says = fact
+    return _text(f"*{_escape(name)}*\n{_cut(_escape(says), _MAX_FIELD)}")
+
+
+def _text(text: str) -> dict[str, Any]:
+    # Slack is not to make mentions and links of plain words, as it does by itself in blocks and in updates
+    return {"type": "mrkdwn", "text": text, "verbatim": True}
+
+
+def _links(update: Update) -> dict[str, Any]:
+    """Return the line that leads to the run's page, to its report, and to Prefect."""
+    made = [f"<{_escape(address).replace('|', '%7C')}|{name}>" for name, address in update.opens]
+    return {"type": "context", "elements": [_text(" · ".join(made))]}
 
 
 def mrkdwn(update: Update, people: Mapping[str, Person]) -> str:
     """Write an update's text for Slack: its three special characters escaped, people mentioned, never too long."""
-    text = re.sub(r"(?m)^&gt; ", "> ", _escape(update.text))
+    text = _quotes(update.text)
     # what is not a member's id would be another sort of mention, or none
     ids = [f"<@{p.slack}>" if re.fullmatch(r"[UW][A-Z0-9]+", p.slack) else _escape(p.name) for _, p in mentioned(update, people)]
     names = _cut(" ".join(ids), _MAX_NAMES)
     return _cut(text, _MAX_TEXT - len(names)) + (f"\n{names}" if names else "")
+
+
+def _quotes(text: str) -> str:
+    """Escape a text, but for the mark of its quotes."""
+    return re.sub(r"(?m)^&gt; ", "> ", _escape(text))
 
 
 def _escape(text: str) -> str:

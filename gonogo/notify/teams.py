@@ -48,7 +48,8 @@ def card(update: Update, people: Mapping[str, Person]) -> dict[str, Any]:
     first, *rest = text.split("\n")
     body: list[dict[str, Any]] = [_line(first, weight="bolder"), *(_line(line) for line in rest if line.strip())]
     body += [_line(", ".join(named), weight="bolder")] if named else []
-    actions = [{"type": "Action.OpenUrl", "title": "Open the run", "url": update.link}] if update.link else []
+    body += [_line(line) for name, says in update.facts for line in f"{name}: {says}".split("\n")]
+    actions = [{"type": "Action.OpenUrl", "title": name, "url": address} for name, address in update.opens]
     return {"$schema": "http://adaptivecards.io/schemas/adaptive-card.json", "type": "AdaptiveCard", "version": "1.4"} | {
         "body": body,
         "actions": actions,

@@ -41,7 +41,9 @@ class WebhookChannel:
             "needs_people": update.loud,
             "mention": [name for name, _ in mentioned(update, people)],
             "can_say": list(update.acts),
+            "facts": dict(update.card.facts if update.card is not None else update.facts),
             "link": update.link,
+            "links": dict(update.links),
         }
         kind = "gonogo.run" if update.root else "gonogo.update"
         body = json.dumps({"type": kind, "timestamp": moment.isoformat().replace("+00:00", "Z"), "data": data}).encode()

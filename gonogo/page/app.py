@@ -43,7 +43,7 @@ from gonogo.report import charts
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,99}")
 _RUN = re.compile(r"[a-z][a-z0-9_-]*-[0-9a-f]{6}")
 #: what needs no password: what every page is made of, and what a link leads to
-_OPEN = re.compile(r"/static/[a-z.]+|/view/[A-Za-z0-9_.-]+/(?:stream)?")
+_OPEN = re.compile(r"/static/[a-z.]+|/view/[A-Za-z0-9_.-]+/(?:stream|report)?")
 #: connections that are kept open for those who look
 _MOST_VIEWERS = 500
 #: bytes that a form may have
@@ -59,6 +59,8 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
+#: a report is a file of its own, with its style inside; nothing else of it is loaded or run
+_OF_REPORT = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; base-uri 'none'"
 _STATUS: Mapping[type[GonogoError], int] = {BadInput: 400, NotProved: 403, Unreachable: 503}
 
 
@@ -128,8 +130,10 @@ def make_app(room: Room, hosts: list[str]) -> ASGIApp:
             Route("/static/{name}", _static),
             Route("/view/{token}/", _page),
             Route("/view/{token}/stream", _stream),
+            Route("/view/{token}/report", _report),
             *(Route(f"{path}/", _page) for path in (run, newest)),
             *(Route(f"{path}/stream", _stream) for path in (run, newest)),
+            *(Route(f"{path}/report", _report) for path in (run, newest)),
             *(Route(f"{path}/say", _say, methods=["POST"]) for path in (run, newest)),
         ],
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts), Middleware(_Guard, room=room)],
@@ -153,7 +157,9 @@ class _Guard:
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] += [(name.lower().encode(), value.encode()) for name, value in _HEADERS.items()]
+                own = {name for name, _ in message["headers"]}
+                common = [(name.lower().encode(), value.encode()) for name, value in _HEADERS.items()]
+                message["headers"] += [header for header in common if header[0] not in own]
             await send(message)
 
         if not _OPEN.fullmatch(scope["path"]) and not self._knows(Request(scope)):
@@ -239,6 +245,12 @@ async def _whole_page(request: Request, answer: str, status: int = 200) -> Respo
         **picture.head,
     )
     return HTMLResponse(whole, status)
+
+
+async def _report(request: Request) -> Response:
+    viewed, _ = _viewed(request)
+    hub = await request.app.state.room.hub(viewed)
+    return HTMLResponse(await hub.report(), headers={"Content-Security-Policy": _OF_REPORT})
 
 
 class _Html(str):

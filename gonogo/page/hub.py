@@ -86,6 +86,16 @@ class Hub:
             self._task = asyncio.create_task(self._follow())
         return made
 
+    async def report(self) -> str:
+        """Return the run's report, as HTML.
+
+        Raises:
+            GonogoError: the target does not answer, or there is no such run.
+        """
+        # it looks at the ledger by the same connection, so that one does it after the other
+        await self.picture()
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._live.report)
+
     async def messages(self, *, view_only: bool) -> AsyncIterator[str]:
         """Yield what is new, as server-sent events, for as long as somebody listens.
 

@@ -20,6 +20,7 @@ from gonogo.postgres.connection import Connection, Database
 from gonogo.postgres.progress import StatementProgress, statement_progress
 from gonogo.postgres.server_clock import server_time
 from gonogo.report.charts import Drawing
+from gonogo.report.report import as_html, report
 from gonogo.run import runs, targets
 from gonogo.run.runs import FoundRun
 
@@ -84,6 +85,17 @@ class LiveRun:
         found = FoundRun(run=run, plan=plan, events=(), state=drawing.state, running=running)
         now = server_time(connection)
         return Look(found=found, drawing=drawing, now=now, statement=statement, log=list(self._log), asked=self._asked)
+
+    def report(self) -> str:
+        """Return the run's report, as it stands now.
+
+        Raises:
+            Unreachable: the target does not answer.
+            Refused: there is no such run.
+        """
+        connection = self._connected()
+        found = runs.find(connection, runbook=self.opened.name, run=self._wanted, whole=True)
+        return as_html(report(found.plan, found.events, found.run))
 
     def _connected(self) -> Connection:
         if self._connection is None or self._connection.closed:

@@ -40,7 +40,7 @@ def serve(project: Project, listener: socket.socket, login: str, *, prefect: str
     kept.unlink(missing_ok=True)
     app_token, bot_token = (os.environ.get(name, "").strip() for name in ("SLACK_APP_TOKEN", "SLACK_BOT_TOKEN"))
     hears = bool(app_token and bot_token)
-    where = {"address": address, "login": login, "pid": os.getpid(), "hears_buttons": hears}
+    where = {"address": address, "login": login, "pid": os.getpid(), "hears_buttons": hears, "prefect": prefect}
     private_files.write(kept, json.dumps(where))
     room = Room(project=project, login=login, prefect=prefect, over=lambda: kept.unlink(missing_ok=True))
     buttons = SlackButtons(room.open, app_token, bot_token, _say) if hears else None
@@ -65,7 +65,7 @@ def _say(text: str) -> None:
 def main() -> None:
     """Serve on the socket that is inherited."""
     login = os.environ.pop(LOGIN)
-    prefect = os.environ.get("PREFECT_API_URL", "").removesuffix("/api")
+    prefect = os.environ.get("PREFECT_UI_URL") or os.environ.get("PREFECT_API_URL", "").removesuffix("/api")
     serve(find_project(), socket.socket(fileno=int(sys.argv[1])), login, prefect=prefect)
 
 

@@ -12,7 +12,7 @@ large objects and of foreign tables. What the run itself wrote again after the a
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -26,8 +26,8 @@ from gonogo.postgres.schemas import USERS_SCHEMAS
 from gonogo.postgres.sqlstates import TRANSIENT
 from gonogo.recovery.data_loss import WROTE
 from gonogo.recovery.rows_at_stake import CannotFollow, Stake, lost, note
+from gonogo.recovery.undo_locks import MODE_OF, held_locks, known_locks, lock_statements, patience_of, strongest, take
 from gonogo.recovery.written_over import noted
-from gonogo.sql.locks import in_words
 
 #: each table, with what a statement can do to it; temporary tables belong to sessions
 _STATE = f"""
@@ -57,21 +57,8 @@ OURS = (
 )
 #: what of that is taken back for a script
 _OURS = ("search_path", "statement_timeout", "lock_timeout", "timezone", "datestyle", "intervalstyle", "bytea_output")
-_LOCKS = """
-SELECT relation::bigint, mode FROM pg_catalog.pg_locks
-WHERE locktype = 'relation' AND pid = pg_catalog.pg_backend_pid() AND granted
-  AND mode NOT IN ('AccessShareLock', 'RowShareLock')
-"""
-#: the locks that keep writers out, the weakest first; readers go on under the first two
-_MODES = ("SHARE ROW EXCLUSIVE", "EXCLUSIVE", "ACCESS EXCLUSIVE")
-_MODE_OF = {"ShareRowExclusiveLock": _MODES[0], "ExclusiveLock": _MODES[1], "AccessExclusiveLock": _MODES[2]}
-#: how long a lock is waited for, and how often: less than deadlock_timeout, so that gonogo gives way and no call of theirs dies
-_GIVE_WAY, _TRIES = "200ms", 10
-_TABLE = """
-SELECT c.oid::bigint, pg_catalog.format('%%I.%%I', n.nspname, c.relname)
-FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE c.oid = pg_catalog.to_regclass(%s) AND c.relkind IN ('r', 'p')
-"""
+#: how long a lock is waited for that nobody knew of, or one of a row, behind those that are held already
+_UNKNOWN = "100ms"
 
 
 class Touched(NamedTuple):
@@ -79,7 +66,7 @@ class Touched(NamedTuple):
 
     #: whose rows or columns it changes
     changed: Mapping[int, str]
-    #: those that it only keeps writers out of: what a dropped table referred to, what LOCK names
+    #: what it only keeps writers out of: what a dropped table referred to, views, what LOCK names
     locked: Mapping[int, str]
 
 
@@ -166,33 +153,50 @@ def measure(
     """
     with _measuring(connection):
         _require_means(connection)
-        began, patience = clock.monotonic(), (undos[0].settings or ";") if within is None else ""
-        if touched is None:
-            # a script that acts as another role may take locks that this one may not
-            with suppress(psycopg.errors.InsufficientPrivilege):
-                _lock(connection, _known_locks(connection, undos), patience)
-        by_script = _look(connection, undos, within) if touched is None else list(touched)
-        known, before = _strongest(each.changed for each in by_script), _state(connection)
+        began = clock.monotonic()
+        by_script = _lock_and_look(connection, undos, touched, within)
+        known, before = strongest(each.changed for each in by_script), _state(connection)
         tables = {oid: before[oid].name for oid in sorted(known) if oid in before}
-        # also what they only lock, in one order: who comes to it late may wait for a call that waits for what is changed
-        wanted = _strongest(held for each in by_script for held in each)
-        _lock(connection, {before[oid].name: wanted[oid] for oid in sorted(wanted) if oid in before}, patience)
         first = min(undos, key=lambda undo: int(undo.since.split(":")[0]))
         stakes = note(connection, run, tables, first.since, min(undo.step for undo in undos), noted(connection, run))
         waived = [_waived(connection, undo, stakes) for undo in undos]
     if within is not None and all(stake.is_empty for stake in stakes):
         return [{} for _ in undos], by_script
-    found = []
-    for undo, kept, mine in zip(undos, waived, by_script, strict=True):
+    found, state, numbers = [], before, [stake.oid for stake in stakes]
+    for number, (undo, kept) in enumerate(zip(undos, waived, strict=True), 1):
         _require_time(began, within)
         _run(connection, undo, within)
         with _measuring(connection):
-            gone = {s.name: lost(connection, s, undo.since, undo.step, touched=s.oid in mine.changed) for s in stakes}
+            was, state = {oid: state[oid] for oid in numbers if oid in state}, _state(connection, numbers)
+            changed, last = _touched(was, state), number == len(undos)
+            gone = {s.name: lost(connection, s, undo.since, undo.step, touched=s.oid in changed, last=last) for s in stakes}
         found.append({stake.name: gone[stake.name] for stake in stakes if gone[stake.name] and stake.oid not in kept})
     with _measuring(connection):
         if more := _touched(before, _state(connection)) - set(known):
             raise TouchedMore(sorted(before[oid].name for oid in more))
     return found, by_script
+
+
+def _lock_and_look(
+    connection: Connection, undos: Sequence[UndoScript], touched: Sequence[Touched] | None, within: float | None
+) -> list[Touched]:
+    """Return the tables that some scripts touch, all of which are locked then as the scripts lock them."""
+    settings = f"{to_default(connection, *_OURS)}{undos[0].settings}"
+    patience, held = patience_of(connection, settings) if within is None else 0.0, list[str]()
+    connection.execute("SAVEPOINT gonogo_known")
+    if touched is None:
+        known = known_locks(connection, (lock for undo in undos for lock in undo.locks))
+        # a script that acts as another role may take locks that this one may not
+        with suppress(psycopg.errors.InsufficientPrivilege):
+            held = take(connection, lock_statements(connection, known), patience)
+    by_script = _look(connection, undos, within) if touched is None else list(touched)
+    # also what they only lock, in one order: who comes to it late may wait for a call that waits for what is changed
+    wanted = lock_statements(connection, strongest(locks for each in by_script for locks in each))
+    if not set(wanted) <= set(held):
+        # one more behind those that are held for a while could be what a call has, which waits for them
+        connection.execute("ROLLBACK TO SAVEPOINT gonogo_known")
+        take(connection, wanted, patience)
+    return by_script
 
 
 def _require_means(connection: Connection) -> None:
@@ -225,13 +229,20 @@ def _measuring(connection: Connection) -> Iterator[None]:
         raise CannotMeasure(str(error).splitlines()[0]) from None
 
 
-def _run(connection: Connection, undo: UndoScript, within: float | None) -> None:
-    """Run a script; one of several begins with nothing that another one set, and gives way where it would have to wait."""
-    if within is None:
-        connection.execute(f"{undo.prefix(connection)}{undo.text}{undo.suffix(connection)}".encode())
-        return
-    limits = f"SET LOCAL lock_timeout = '{_GIVE_WAY}';SET LOCAL statement_timeout = '{within:g}s';"
-    connection.execute(f"{reset_all(connection)};{undo.prefix(connection)}{limits}{undo.text}{undo.suffix(connection)}".encode())
+def _run(connection: Connection, undo: UndoScript, within: float | None, *, trial: bool = False) -> None:
+    """Run a script; one of several begins with nothing that another one set.
+
+    Args:
+        connection: in a transaction.
+        undo: the script.
+        within: the seconds that it may take, where it is one of several.
+        trial: it gives way where it would have to wait, as one of several does.
+    """
+    limits = f"SET LOCAL lock_timeout = '{_UNKNOWN}';" if trial or within is not None else ""
+    first = f"{reset_all(connection)};" if within is not None else ""
+    if within is not None:
+        limits += f"SET LOCAL statement_timeout = '{within:g}s';"
+    connection.execute(f"{first}{undo.prefix(connection)}{limits}{undo.text}{undo.suffix(connection)}".encode())
 
 
 def _require_time(began: float, within: float | None) -> None:
@@ -247,17 +258,17 @@ def _look(connection: Connection, undos: Sequence[UndoScript], within: float | N
     for number, undo in enumerate(undos):
         _require_time(began, within)
         try:
-            _run(connection, undo, within)
+            _run(connection, undo, within, trial=True)
         except psycopg.Error as error:
             if connection.closed or (error.sqlstate or "") in TRANSIENT:
                 raise
             raise ScriptRefused(str(error).splitlines()[0], number) from None
         # what a script touches, it has locked
-        held = _locks(connection)
+        held = held_locks(connection)
         here = {oid: table for oid, table in before.items() if oid in held}
         after = _state(connection, list(here))
         changed = _touched(here, after)
-        locked = {oid: mode for oid, mode in _locks(connection, only=_MODE_OF).items() if oid in here and oid not in changed}
+        locked = {oid: mode for oid, mode in held_locks(connection, only=MODE_OF).items() if oid not in changed}
         found.append(Touched({oid: held[oid] for oid in changed}, locked))
         before = {**{oid: table for oid, table in before.items() if oid not in here}, **after}
     # the locks go with it: whoever waited for them gets in here, and is noted
@@ -282,72 +293,6 @@ def _touched(before: Mapping[int, _Table], after: Mapping[int, _Table]) -> froze
     The counts hold what was taken back, too: their differences mean something, and they themselves nothing.
     """
     return frozenset(oid for oid, was in before.items() if (now := after.get(oid)) is None or was[1:] != now[1:])
-
-
-def _strongest(several: Iterable[Mapping[int, str]]) -> dict[int, str]:
-    """Return the strongest lock of each table."""
-    found: dict[int, str] = {}
-    for held in several:
-        found |= {oid: max(mode, found.get(oid, mode), key=_MODES.index) for oid, mode in held.items()}
-    return found
-
-
-def _locks(connection: Connection, only: Container[str] = ()) -> dict[int, str]:
-    """Return the strongest lock that this session holds on each relation that it may have changed, and that keeps writers out.
-
-    Args:
-        connection: the session.
-        only: the locks that count, by the server's names for them; all without it.
-    """
-    held: dict[int, str] = {}
-    for oid, found in connection.execute(_LOCKS.encode()).fetchall():
-        if only and found not in only:
-            continue
-        # who changes rows lets others change theirs: while rows are noted, nobody does
-        mode = _MODE_OF.get(found, _MODES[0])
-        held[int(oid)] = max(mode, held.get(int(oid), mode), key=_MODES.index)
-    return held
-
-
-def _known_locks(connection: Connection, undos: Iterable[UndoScript]) -> dict[str, str]:
-    """Return the locks that the statements of some scripts are known to take on tables that are there, the strongest of each."""
-    found: dict[int, tuple[str, str]] = {}
-    for mode, name in (lock.split(" on ", 1) for undo in undos for lock in undo.locks):
-        if mode not in _MODES or in_words(name):
-            continue
-        row = connection.execute(_TABLE.encode(), [full_name(connection, name)]).fetchone()
-        if row is not None:
-            held = found.get(int(row[0]), ("", mode))[1]
-            found[int(row[0])] = (str(row[1]), max(mode, held, key=_MODES.index))
-    return {name: mode for _, (name, mode) in sorted(found.items())}
-
-
-def _lock(connection: Connection, tables: Mapping[str, str], settings: str) -> None:
-    """Take at once every lock that the scripts take, so that none waits for the application while the application waits for it.
-
-    Raises:
-        psycopg.errors.LockNotAvailable: it could not be had, again and again.
-    """
-    if not tables:
-        return
-    wanted = ";".join(f"LOCK TABLE ONLY {name} IN {mode} MODE" for name, mode in tables.items())
-    for number in range(_TRIES):
-        connection.execute("SAVEPOINT gonogo_lock")
-        try:
-            short = f"SET LOCAL lock_timeout TO '{_GIVE_WAY}';"
-            # the last time it waits for as long as its step may
-            limit = short if number < _TRIES - 1 or not settings else f"{to_default(connection, *_OURS)}{settings}{FIND_OURS}"
-            connection.execute(f"{limit}{wanted};{to_default(connection, 'lock_timeout')}".encode())
-        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected, psycopg.errors.InsufficientPrivilege) as error:
-            connection.execute("ROLLBACK TO SAVEPOINT gonogo_lock")
-            if isinstance(error, psycopg.errors.InsufficientPrivilege):
-                raise
-            if number == _TRIES - 1:
-                raise
-            clock.sleep(0.02 * (number + 1))
-        else:
-            connection.execute("RELEASE SAVEPOINT gonogo_lock")
-            return
 
 
 def _waived(connection: Connection, undo: UndoScript, stakes: Iterable[Stake]) -> frozenset[int]:

@@ -18,7 +18,8 @@ from gonogo.errors import Refused
 from gonogo.keys import Keys
 from gonogo.ledger import continuity, fence, standing, store
 from gonogo.notify.channel import ready
-from gonogo.notify.sender import Sender, finish_all
+from gonogo.notify.sender import Follower, Sender, finish_all
+from gonogo.notify.telemetry import telemetry
 from gonogo.planning.open import OpenedRunbook
 from gonogo.postgres.connection import Database, identify, require_same
 from gonogo.run import signatures
@@ -42,7 +43,7 @@ class LiveRunner(Runner):
     #: what was recorded before anybody listened
     early: list[tuple[State, Event, State]] = field(default_factory=list)
     #: what sends its updates
-    senders: list[Sender] = field(default_factory=list)
+    senders: list[Follower] = field(default_factory=list)
 
     def note_locally(self, _before: State, event: Event, _after: State) -> None:
         """Keep what was recorded last beside the ledger, too."""
@@ -241,7 +242,11 @@ def working_on(
         runner.session.say(text)  # whoever shows the run may change
 
     try:
-        runner.senders = [Sender(runner.session.database, runner.plan, run, say, kind) for kind, _ in ready(runner.plan.updates)]
+        where_to = (runner.session.database, runner.plan, run, say)
+        runner.senders = [
+            *(Sender(*where_to, kind) for kind, _ in ready(runner.plan.updates)),
+            *telemetry(*where_to, runner.state.seq),
+        ]
         for sender in runner.senders:
             sender.start()
         yield runner

@@ -251,7 +251,7 @@ def test_a_rehearsal_is_launched_by_its_form_and_shows_what_it_found(
 ) -> None:
     open_form(page, room, "open: rehearse")
     run = submit(page)
-    found = room.await_state(run, "Rehearsed", "Does not stand", seconds=120)
+    found = room.await_state(run, "Rehearsed", "Does not stand")
 
     assert found["state"]["name"] == "Rehearsed"
     assert ask(urls["open"], "SELECT to_regclass('made')") is None, "the target itself is not changed"
@@ -306,7 +306,7 @@ def test_a_run_resumed_through_the_api_without_a_decision_stays_undecided(
     run = submit(page)
     room.await_state(run, "Paused")
     user, password = room.password.split(":")
-    with httpx.Client(base_url=f"{room.address}/api", auth=(user, password), timeout=180) as api:
+    with httpx.Client(base_url=f"{room.address}/api", auth=(user, password), timeout=400) as api:
         token = api.get("/csrf-token", params={"client": "test"}).json()["token"]
         headers = {"Prefect-Csrf-Token": token, "Prefect-Csrf-Client": "test"}
         assert api.post(f"/flow_runs/{run}/resume", json={}, headers=headers).json()["status"] == "REJECT"
@@ -329,7 +329,7 @@ def test_the_api_runs_no_file_but_a_runbook_of_the_project(room: ScratchServer, 
         f"        steps: [{{run: [touch, {tmp_path}/done], undo: nothing}}]\n"
     )
     user, password = room.password.split(":")
-    with httpx.Client(base_url=f"{room.address}/api", auth=(user, password), timeout=180) as api:
+    with httpx.Client(base_url=f"{room.address}/api", auth=(user, password), timeout=400) as api:
         token = api.get("/csrf-token", params={"client": "test"}).json()["token"]
         headers = {"Prefect-Csrf-Token": token, "Prefect-Csrf-Client": "test"}
         offered = {found["name"]: found["id"] for found in api.post("/deployments/filter", json={}, headers=headers).json()}

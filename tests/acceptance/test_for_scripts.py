@@ -21,7 +21,7 @@ from gonogo.project import ROOT
 Make = Callable[..., Path]
 PAGE = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
 #: what serves, prints a text of another form, or has nothing to answer
-WITHOUT = {"up", "serve", "page", "demo", "psql", "schema", "objects", "events", "import", "enroll", "key", "remove", "export"}
+WITHOUT = {"up", "serve", "page", "demo", "psql", "schema", "objects", "events", "export"}
 
 
 def documented() -> dict[str, list[str]]:
@@ -79,6 +79,15 @@ def test_each_command_answers_with_the_keys_that_the_page_names(desk: Desk) -> N
     check("ledger verify", answer(desk, "ledger", "verify", "book", "-t", "open"))
     made = answer(desk, "report", "book", "-t", "open")
     assert made["outcome"] == "done"
+    assert check("people enroll", answer(desk, "people", "enroll", "lead"))["address"].startswith("otpauth://")
+    check("people remove", answer(desk, "people", "remove", "lead"))
+    assert check("people key", answer(desk, "people", "key", "--output", "my.key"))["made"]
+    shown = answer(desk, "people", "key", "--output", "my.key")
+    assert not shown["made"]
+    (desk.project / "db").mkdir()
+    (desk.project / "db" / "0001_first.up.sql").write_text("SELECT 1;\n", encoding="utf-8")
+    made = check("import", answer(desk, "import", "db", "--name", "theirs"))
+    assert made["tasks"] == made["no_rollback"] != []
     made = check("init", answer(desk, "init", "another"))
     assert (desk.project / "another" / made["files"][0]).exists()
 
@@ -101,6 +110,10 @@ def test_what_is_wrong_is_json_too_and_prose_beside_it(desk: Desk, command: tupl
         done = desk("init", ".", "--json")
     elif command == ("backup", "prove"):
         done = desk(*command, "no_such_book", "folder", "--json")
+    elif command == ("people", "enroll"):
+        done = desk(*command, "no such name", "--json")
+    elif command == ("people", "key"):
+        done = desk(*command, "--output", str(desk.project / "runbooks" / "book.yaml"), "--json")
     else:
         done = desk(*command, "no_such_book", *more, "--json")
     assert done.returncode in (2, 3), done.stdout + done.stderr

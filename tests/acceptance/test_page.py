@@ -60,7 +60,7 @@ class Served:
             base_url=self.address,
             auth=("gonogo", self.password),
             headers=more,
-            timeout=30,
+            timeout=120,
             follow_redirects=False,
             trust_env=False,
         )
@@ -103,11 +103,11 @@ def serving(desk: Desk, port: int = 0) -> Iterator[Served]:
         found = re.search(r"password: gonogo:(\S+)", lines[1])
         assert found, lines
         served = Served(desk=desk, address=f"http://127.0.0.1:{port}", password=found.group(1))
-        until(lambda: answers(served.address), 60)
+        until(lambda: answers(served.address), 240)
         yield served
     finally:
         process.terminate()
-        process.communicate(timeout=60)
+        process.communicate(timeout=240)
     assert not (desk.project / ".gonogo" / "page.json").exists(), "what told where it is is gone with it"
 
 
@@ -129,7 +129,7 @@ def running(desk: Desk) -> Iterator[subprocess.Popen[str]]:
     finally:
         if run.poll() is None:
             run.terminate()
-        run.communicate(timeout=60)
+        run.communicate(timeout=240)
 
 
 def waits(desk: Desk) -> bool:
@@ -193,7 +193,7 @@ def test_only_runbooks_and_targets_of_this_project_are_opened(served: Served) ->
 
 def test_every_answer_lets_nothing_in_from_elsewhere(served: Served) -> None:
     with running(served.desk), served.client() as client:
-        for path in ("/", served.page, "/static/page.js"):
+        for path in ("/", served.page, "/static/page.js", f"{served.page}report"):
             headers = client.get(path).headers
             assert "default-src 'none'" in headers["content-security-policy"]
             assert "frame-ancestors 'none'" in headers["content-security-policy"]
@@ -308,7 +308,10 @@ def test_a_link_shows_one_run_and_lets_nobody_say_anything(served: Served) -> No
         with httpx.Client(trust_env=False) as stranger:
             page = stranger.get(link)
             assert page.status_code == 200
-            assert "deciding" in page.text
+            assert "waiting for go or no-go" in page.text
+            report = stranger.get(f"{link}report")
+            assert report.status_code == 200
+            assert "waiting for go or no-go" in report.text
             assert "<form" not in page.text
             assert "token" not in page.text
             with stranger.stream("GET", f"{link}stream") as stream:
@@ -405,6 +408,20 @@ def test_an_acknowledgement_counts_for_what_was_seen(served: Served) -> None:
         assert not served.happened(Kind.ACKNOWLEDGED)
         assert served.say(client, form).status_code == 200
     assert served.happened(Kind.ACKNOWLEDGED)
+
+
+def test_the_page_has_the_whole_report_of_its_run_and_nothing_in_it_is_loaded_or_run(served: Served) -> None:
+    with running(served.desk), served.client() as client:
+        assert 'href="report"' in client.get(served.page).text
+        report = client.get(f"{served.page}report")
+        assert report.status_code == 200
+        assert "<h2" in report.text
+        assert "<style>" in report.text, "the file is whole, and its policy lets its own style in"
+        assert "style-src 'unsafe-inline'" in report.headers["content-security-policy"]
+        assert "script-src" not in report.headers["content-security-policy"]
+        assert "&lt;script&gt;alert(1)&lt;/script&gt;" in report.text
+        assert "<script" not in report.text
+    assert httpx.get(f"{served.address}{served.page}report", trust_env=False).status_code == 401
 
 
 def test_a_page_names_the_target_of_its_run(served: Served) -> None:

@@ -19,7 +19,7 @@ from support.browser import CHROMIUM, PATIENT, QUIET_CHROMIUM
 from support.command import environment, gonogo, start
 from support.waiting import until
 
-pytestmark = pytest.mark.xdist_group("Prefect")
+pytestmark = [pytest.mark.xdist_group("Prefect"), pytest.mark.timeout(900)]
 
 Make = Callable[..., Path]
 SETTINGS = {
@@ -43,7 +43,7 @@ class PrefectServer:
         with self.log.open("w") as log:
             self.process = subprocess.Popen(command, env=environment(**self.env), stdout=log, stderr=log)
 
-    def wait(self, seconds: float = 120) -> None:
+    def wait(self, seconds: float = 400) -> None:
         """Wait until it answers."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -72,13 +72,13 @@ class PrefectServer:
         body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
         launch = f"{self.api}/deployments/{offered['id']}/create_flow_run"
         # it says "later" where its own database is busy
-        until(lambda: httpx.post(launch, json=body, timeout=180).status_code < 400)
+        until(lambda: httpx.post(launch, json=body, timeout=400).status_code < 400)
 
     def ask(self, what: str, body: dict[str, Any] | None = None) -> Any:
         """Ask its API."""
-        return httpx.post(f"{self.api}/{what}/filter", json=body or {}, timeout=180).json()
+        return httpx.post(f"{self.api}/{what}/filter", json=body or {}, timeout=400).json()
 
-    def wait_for(self, what: str, body: dict[str, Any], wanted: Callable[[Any], bool], seconds: float = 180) -> Any:
+    def wait_for(self, what: str, body: dict[str, Any], wanted: Callable[[Any], bool], seconds: float = 400) -> Any:
         """Ask until the answer is as wanted: states and logs reach it a little later."""
         deadline = time.monotonic() + seconds
         while not wanted(found := self.ask(what, body)):
@@ -197,7 +197,7 @@ def test_a_flow_run_whose_process_was_killed_is_closed_by_whoever_goes_on(
         other = start("resume", "book", cwd=project, env=env)
         prefect.wait_for("flow_runs", tagged, lambda found: len(found) == 2)
         connection.execute("INSERT INTO new VALUES (10)")
-        said, _ = other.communicate(timeout=180)
+        said, _ = other.communicate(timeout=400)
     # what was written since would be destroyed by the undo, and nobody accepted that: it holds
     assert other.returncode == 4, said
     ended = prefect.wait_for("flow_runs", tagged, lambda found: all(run["state_type"] != "RUNNING" for run in found))
@@ -320,7 +320,7 @@ def test_a_worker_of_a_process_pool_on_any_machine_carries_what_is_offered_to_th
 
     def prefect_command(*arguments: str) -> str:
         command = [sys.executable, "-m", "prefect", *arguments]
-        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=90, check=False)
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=400, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
@@ -335,8 +335,8 @@ def test_a_worker_of_a_process_pool_on_any_machine_carries_what_is_offered_to_th
         stderr=subprocess.DEVNULL,
     )
     try:
-        shown = prefect_command("deployment", "run", "gonogo-run/book: run", "--watch", "--watch-timeout", "80")
-        looked = prefect_command("deployment", "run", "gonogo-monitor/book: monitor", "--watch", "--watch-timeout", "80")
+        shown = prefect_command("deployment", "run", "gonogo-run/book: run", "--watch", "--watch-timeout", "380")
+        looked = prefect_command("deployment", "run", "gonogo-monitor/book: monitor", "--watch", "--watch-timeout", "380")
     finally:
         worker.terminate()
         try:

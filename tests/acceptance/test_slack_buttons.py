@@ -191,7 +191,7 @@ def test_on_a_protected_target_a_form_asks_for_the_code(slack: SocketSlack, desk
 
 def test_commands_say_where_a_run_stands_and_hold_it(slack: SocketSlack, desk: Desk) -> None:
     with heard(desk, slack), asking(desk, slack):
-        assert "deciding, 0% of the work done" in slack.command("status book open", ADA)
+        assert "waiting for go or no-go, 0% of the work done" in slack.command("status book open", ADA)
         assert "none of this runbook's people" in slack.command("status book open", EVE)
         assert "there is no runbook" in slack.command("status nothing", ADA)
         for odd in ("", "drop book", "status", "status a b c d"):

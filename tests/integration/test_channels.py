@@ -170,7 +170,19 @@ def test_a_webhook_hears_every_update_signed(make_project: Make, url: str, web: 
     ids = {heard.headers["webhook-id"] for heard in web.heard}
     assert len(ids) == len(web.heard)
     first = told[0]["data"]
-    assert set(first) == {"runbook", "target", "run", "key", "text", "needs_people", "mention", "can_say", "link"}
+    assert set(first) == {
+        "runbook",
+        "target",
+        "run",
+        "key",
+        "text",
+        "needs_people",
+        "mention",
+        "can_say",
+        "facts",
+        "link",
+        "links",
+    }
     assert (first["runbook"], first["target"]) == ("book", "db")
     assert first["run"].startswith("book-")
 

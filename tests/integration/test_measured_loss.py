@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 from support.servers import Server
 
 from gonogo.recovery.measured_loss import CannotMeasure, UndoScript, measure
+from gonogo.recovery.undo_locks import lock_statements
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
@@ -509,10 +511,75 @@ def test_what_an_undo_only_locks_is_locked_before_what_it_changes_so_that_no_cal
             here.execute("COMMIT")
 
         running = beside.submit(run)
-        # until it waits for as long as its step may, and not only for a moment
-        time.sleep(4)
+        # it tries for as long as its step may, and not only some times
+        time.sleep(5)
         call.execute("SET LOCAL lock_timeout = '1s'; INSERT INTO thing VALUES (2)")
         call.commit()
         running.result(timeout=30)
     row = here.execute("SELECT to_regclass('thing') IS NULL").fetchone()
     assert row == (True,)
+
+
+def test_a_view_is_locked_before_what_it_reads_as_every_call_does(here: Connection) -> None:
+    """A reader of the view has its lock, and waits for the table: who has that and wants the view ends the call."""
+    here.execute("CREATE TABLE person (id int PRIMARY KEY); CREATE VIEW people AS SELECT id FROM person")
+    undo = UndoScript(
+        # the reader looks for a deadlock a second after it began to wait
+        text="LOCK TABLE ONLY person; SELECT pg_sleep(0.9); DROP VIEW people",
+        since=now(here),
+        settings="SET LOCAL lock_timeout = '5s';",
+        locks=("ACCESS EXCLUSIVE on person", "ACCESS EXCLUSIVE on people"),
+    )
+    over, read = threading.Event(), threading.Event()
+
+    def look() -> int:
+        calls = 0
+        with psycopg.connect(here.info.dsn, host=here.info.host, autocommit=True) as connection:
+            while not over.is_set():
+                connection.execute("SELECT count(*) FROM people")
+                calls += 1
+                read.set()
+        return calls
+
+    with ThreadPoolExecutor(2) as callers:
+        looking = [callers.submit(look) for _ in range(2)]
+        read.wait(timeout=20)
+        try:
+            for within in (None, 5):
+                here.execute("BEGIN")
+                measure(here, "run", [undo], within=within)
+                here.execute("ROLLBACK")
+        finally:
+            over.set()
+    assert all(each.result() > 1 for each in looking), "no call died"
+
+
+def test_locks_are_taken_in_one_order_and_no_more_of_them_than_the_undo_takes(anywhere: Connection) -> None:
+    anywhere.execute(
+        """
+        CREATE TABLE leaf (id int); CREATE TABLE whole (id int) PARTITION BY RANGE (id);
+        ALTER TABLE whole ATTACH PARTITION leaf FOR VALUES FROM (1) TO (9);
+        CREATE VIEW below AS SELECT id FROM whole; CREATE VIEW "Above" AS SELECT id FROM below
+        """
+    )
+    rows = anywhere.execute(
+        "SELECT relname, oid::bigint FROM pg_class WHERE relname IN ('leaf', 'whole', 'below', 'Above')"
+    ).fetchall()
+    number = {str(name): int(str(oid)) for name, oid in rows}
+    wanted = {number["leaf"]: "ACCESS EXCLUSIVE", number["below"]: "ACCESS EXCLUSIVE", number["whole"]: "EXCLUSIVE"}
+    wanted[number["Above"]] = "ACCESS EXCLUSIVE"
+    anywhere.execute("BEGIN")
+    statements = lock_statements(anywhere, wanted)
+    words = [re.sub(r" OWNER TO \S+", "", statement) for statement in statements]
+    assert words == [
+        'ALTER VIEW public."Above"',
+        "ALTER VIEW public.below",
+        "LOCK TABLE ONLY public.whole IN EXCLUSIVE MODE",
+        "LOCK TABLE ONLY public.leaf IN ACCESS EXCLUSIVE MODE",
+    ]
+    anywhere.execute(statements[0].encode())
+    held = anywhere.execute(
+        "SELECT relation::regclass::text FROM pg_locks WHERE pid = pg_backend_pid() AND mode = 'AccessExclusiveLock'"
+    ).fetchall()
+    assert held == [('"Above"',)]
+    anywhere.execute("ROLLBACK")

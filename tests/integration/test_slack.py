@@ -49,6 +49,7 @@ from gonogo.core.engine.state import State, Status
 from gonogo.core.model.people import Person
 from gonogo.core.text import messages as message
 from gonogo.core.text.messages import Update
+from gonogo.core.text.plain import unmarked
 from gonogo.errors import GonogoError
 from gonogo.keys import Keys
 from gonogo.ledger import store
@@ -182,7 +183,7 @@ def begin(make_project: Callable[..., Path], url: str) -> Callable[..., Run]:
 
 def told(slack: SlackServer) -> list[str]:
     """What stands in the run's thread."""
-    return [m.source for m in slack.channel.thread(only(slack.channel.roots))]
+    return [m.text for m in slack.channel.thread(only(slack.channel.roots))]
 
 
 def told_or_nothing(slack: SlackServer) -> list[str]:
@@ -198,7 +199,7 @@ def only(messages: list[Message]) -> Message:
 
 def ready(slack: SlackServer, run: Run) -> Message:
     """Wait until all that happened is told, and the root message says that the next phase is awaited; return it."""
-    until(lambda: [m for m in slack.channel.roots if "*ready*" in m.source])
+    until(lambda: [m for m in slack.channel.roots if "*ready*" in m.text])
     until(lambda: told_or_nothing(slack) == run.story())
     return only(slack.channel.roots)
 
@@ -232,10 +233,11 @@ def test_a_run_has_one_root_message_updated_in_place_and_its_story_in_the_thread
         assert "`▓▓▓▓▓▓▓▓▓▓░░░░░░░░░░` 50%" in root.shown
         run.go(runner)
     root = only(slack.channel.roots)
-    assert root.shown.startswith("✅ *Credits* on main: *done*\n`▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓` 100%")
+    assert root.shown.startswith("✅ Credits on main: done\n`▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓` 100%")
     assert run.id in root.shown
     assert root.edits
-    assert root.text == root.source
+    assert [block["type"] for block in root.blocks] == ["header", "section", "section"]
+    assert root.shown.splitlines()[0] == unmarked(root.text.splitlines()[0])
     assert told(slack) == run.story()
     assert len(run.story()) > 8
     assert "Task *One* starts" in told(slack)[2]
@@ -251,7 +253,7 @@ def test_a_second_run_has_a_message_of_its_own(slack: SlackServer, begin: Callab
         first.id, *_ = begin_run(connection, first.prepared, "tester", again=True)
     first.to_the_end()
     one, other = slack.channel.roots
-    texts = [[m.source for m in slack.channel.thread(root)] for root in (one, other)]
+    texts = [[m.text for m in slack.channel.thread(root)] for root in (one, other)]
     assert texts[1] == first.story()
     assert len(texts[0]) == len(texts[1])
 
@@ -290,7 +292,7 @@ def test_the_run_s_own_message_says_that_a_task_is_overdue_though_nothing_happen
         assert not done.done(), "it is told while the task works"
         found.append(slack.channel.roots[0].source)
         done.result(30)
-    assert re.search(r"now expected to end after [^:]+:\d\d UTC: \*One\* is overdue by [1-3](\.\d+)?s", found[0])
+    assert re.search(r"Expected end: after [^:]+:\d\d UTC: \*One\* is overdue by [1-3](\.\d+)?s", found[0])
 
 
 def test_a_sender_that_stops_at_any_event_is_followed_by_one_that_goes_on_in_the_same_thread(
@@ -402,7 +404,7 @@ def test_rate_limits_are_waited_for_and_nothing_is_lost_or_doubled(slack: SlackS
     run = begin().to_the_end(patience=30)
     assert slack.limits_hit
     assert told(slack) == run.story()
-    assert "*done*" in only(slack.channel.roots).source
+    assert "*done*" in only(slack.channel.roots).text
     assert run.said == []
 
 
@@ -497,7 +499,7 @@ def test_a_slack_that_comes_back_hears_the_story_in_a_thread_from_then_on(slack:
     run.to_the_end(patience=30)
     assert [m for m in slack.channel.messages if not m.thread_ts] == [only(slack.channel.roots)], "no story without its thread"
     assert told(slack) == run.story(), "what could not begin a thread waits for one"
-    assert "*done*" in only(slack.channel.roots).source
+    assert "*done*" in only(slack.channel.roots).text
 
 
 def test_what_was_not_delivered_is_told_by_the_sender_that_resumes(
@@ -566,7 +568,7 @@ def test_a_root_message_that_somebody_deleted_is_posted_again(slack: SlackServer
         run.go(runner)
     second = only(slack.channel.roots)
     assert second is not first
-    assert "*done*" in second.source
+    assert "*done*" in second.text
     assert before + told(slack) == run.story()
     kept = run.rows("SELECT ts FROM gonogo.delivery WHERE key = 'root' ORDER BY id DESC LIMIT 1")
     assert kept == [(second.ts,)], "a resumed run goes on below the new one"
@@ -597,12 +599,13 @@ def test_what_needs_people_links_to_the_run_s_page_where_others_can_open_it(
     (tmp_path / ".gonogo" / "page.json").write_text(json.dumps(page), encoding="utf-8")
     monkeypatch.setenv("GONOGO_PROJECT", str(tmp_path))
     run.to_the_end()
-    link = f"<https://gonogo.example.org/ops/runs/book/main/{run.id}/|Open the run>"
+    at = f"https://gonogo.example.org/ops/runs/book/main/{run.id}/"
+    link = f"<{at}|Open the run> · <{at}report|Report>"
     shown = {m.ts: [e["text"] for b in m.blocks if b["type"] == "context" for e in b["elements"]] for m in slack.channel.messages}
     root = only(slack.channel.roots)
     assert shown[root.ts] == [link]
-    loud = [m.ts for m in slack.channel.thread(root) if m.broadcast]
-    assert loud
+    loud = [m.ts for m in slack.channel.thread(root) if m.broadcast or m.text.startswith("📄")]
+    assert len(loud) > 1
     assert {ts for ts, texts in shown.items() if texts} == {root.ts, *loud}
     assert "secret" not in str(slack.channel.messages)
 
@@ -645,7 +648,7 @@ def test_texts_cannot_mention_anybody(slack: SlackServer, begin: Callable[..., R
     assert held.shown == f"✋ Holding: ada@desk says hold: {EVIL}\n@U0ADA {EVIL}"
     root = only(slack.channel.roots)
     assert root.edits, "an update in place is parsed otherwise than a message that is posted"
-    assert root.shown.splitlines()[0] == f"✋ *{EVIL}* on main: *holding while ready*"
+    assert root.shown.splitlines()[0] == f"✋ {EVIL} on main: holding while ready"
     assert root.shown.splitlines()[-1] == f"> ada@desk says hold: {EVIL}"
 
 

@@ -39,7 +39,7 @@ class ScratchServer:
             self.process = subprocess.Popen(command, cwd=project, env=self.env, stdout=log, stderr=log)
         self.password = ""
 
-    def wait(self, offered: int, seconds: float = 150) -> None:
+    def wait(self, offered: int, seconds: float = 400) -> None:
         """Wait until it is up and offers so many runbooks."""
         self.until(lambda: "password: " in self.log.read_text(), seconds)
         self.password = self.log.read_text().split("password: ")[1].split()[0]
@@ -50,7 +50,7 @@ class ScratchServer:
         log = self.project / ".gonogo/prefect/serve.log"
         return log.read_text() if log.exists() else ""
 
-    def until(self, true: Callable[[], object], seconds: float = 180) -> None:
+    def until(self, true: Callable[[], object], seconds: float = 400) -> None:
         """Wait until something is true, while the room is up."""
         deadline = time.monotonic() + seconds
         while not true():
@@ -62,7 +62,7 @@ class ScratchServer:
         """End it as Ctrl-C does; return its exit code."""
         self.process.terminate()
         try:
-            return self.process.wait(timeout=90)
+            return self.process.wait(timeout=240)
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise
@@ -70,9 +70,9 @@ class ScratchServer:
     def flow_run(self, run: str) -> Any:
         """Return a flow run as the API knows it."""
         user, password = self.password.split(":")
-        return httpx.get(f"{self.address}/api/flow_runs/{run}", auth=(user, password), timeout=180).json()
+        return httpx.get(f"{self.address}/api/flow_runs/{run}", auth=(user, password), timeout=400).json()
 
-    def await_state(self, run: str, *names: str, seconds: float = 180) -> Any:
+    def await_state(self, run: str, *names: str, seconds: float = 400) -> Any:
         """Wait until a flow run is in one of some states."""
         deadline = time.monotonic() + seconds
         while (found := self.flow_run(run))["state"]["name"] not in names:
@@ -82,7 +82,7 @@ class ScratchServer:
             time.sleep(0.5)
         return found
 
-    def ended(self, run: str, seconds: float = 180) -> Any:
+    def ended(self, run: str, seconds: float = 400) -> Any:
         """Wait until a flow run has ended, however it did; return its state."""
         deadline = time.monotonic() + seconds
         while (found := self.flow_run(run))["state"]["type"] not in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):

@@ -323,9 +323,21 @@ MUTANTS = {
     ),
     "what is written over is not asked for": Mutant(
         "gonogo/recovery/rows_at_stake.py",
-        "_lost_again(connection, stake, now, since, step) if stake.again and touched else 0",
+        "_lost_again(connection, stake, now, since, step, last=last) if stake.again else 0",
         "0",
         ("tests/integration/test_written_over.py", "-k", "15 and type"),
+    ),
+    "what batches of a step noted counts for the first one alone": Mutant(
+        "gonogo/recovery/rows_at_stake.py",
+        "[noted.over for noted in stake.noted if noted.step == by]",
+        "[noted.over for noted in stake.noted if noted.step == by][:1]",
+        ("tests/integration/test_written_over.py",),
+    ),
+    "what a script did is not looked at": Mutant(
+        "gonogo/recovery/measured_loss.py",
+        "touched=s.oid in changed",
+        "touched=False",
+        ("tests/integration/test_measured_loss.py", "-k", "several_undos"),
     ),
     "an undo is not guarded": Mutant(
         "gonogo/run/losses.py",
@@ -377,7 +389,7 @@ MUTANTS = {
     ),
     "rows are noted while others write": Mutant(
         "gonogo/recovery/measured_loss.py",
-        "        _lock(connection, {before[oid].name: wanted[oid] for oid in sorted(wanted) if oid in before}, patience)\n",
+        "        take(connection, wanted, patience)\n",
         "",
         ("tests/integration/test_measured_loss.py", "-k", "readers_go_on"),
     ),
@@ -509,9 +521,21 @@ MUTANTS = {
     ),
     "an undo comes late to what it only locks": Mutant(
         "gonogo/recovery/measured_loss.py",
-        "wanted = _strongest(held for each in by_script for held in each)",
-        "wanted = known",
+        "strongest(locks for each in by_script for locks in each)",
+        "strongest(each.changed for each in by_script)",
         ("tests/integration/test_measured_loss.py", "-k", "only_locks"),
+    ),
+    "a view is locked after what it reads": Mutant(
+        "gonogo/recovery/undo_locks.py",
+        "c.relkind IN ('v', 'p', 'r')",
+        "c.relkind IN ('p', 'r')",
+        ("tests/integration/test_measured_loss.py", "-k", "view_is_locked"),
+    ),
+    "a lock is waited for behind others for as long as the step may": Mutant(
+        "gonogo/recovery/undo_locks.py",
+        "each = max(min(_GIVE_WAY, int(row[0]) // 3) // len(statements), 1)",
+        "each = 5000",
+        ("tests/integration/test_measured_loss.py", "-k", "beside_live_calls"),
     ),
     "a call that raises has not failed": Mutant(
         "checks/calls.py",

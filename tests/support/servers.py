@@ -7,8 +7,8 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -20,6 +20,8 @@ from gonogo.project import ROOT
 DEBIAN_15 = Path("/usr/lib/postgresql/15/bin")
 OLD = "CREATE TABLE old (id int PRIMARY KEY, note text); INSERT INTO old SELECT g, 'n' || g FROM generate_series(1, 1000) g"
 _numbers = itertools.count(1)
+#: what was made, by who asked for it: the innermost fixture or test is the last
+_made: list[list[tuple[Server, str]]] = []
 
 
 class Server:
@@ -34,6 +36,8 @@ class Server:
         with psycopg.connect(self.url, autocommit=True) as connection:
             like = f" TEMPLATE {template} STRATEGY FILE_COPY" if template else ""
             connection.execute(f"CREATE DATABASE {name}{like}".encode())
+        if _made:
+            _made[-1].append((self, name))
         return self.url_of(name)
 
     def forget(self, url: str, roles: str) -> None:
@@ -43,19 +47,50 @@ class Server:
             url: the database.
             roles: a pattern for LIKE.
         """
-        name = url.split("/")[3].split("?", maxsplit=1)[0]
+        self.drop(url.split("/")[3].split("?", maxsplit=1)[0])
         with psycopg.connect(self.url, autocommit=True) as connection:
-            kept = connection.execute("SELECT datname FROM pg_database WHERE starts_with(datname, %s)", [f"{name}_"]).fetchall()
-            for each in (name, *(each for (each,) in kept)):
-                connection.execute(f"DROP DATABASE IF EXISTS {each} WITH (FORCE)".encode())
             for (role,) in connection.execute(
                 "SELECT quote_ident(rolname) FROM pg_roles WHERE rolname LIKE %s", [roles]
             ).fetchall():
                 connection.execute(f"DROP OWNED BY {role}; DROP ROLE {role}".encode())
 
+    def drop(self, name: str) -> None:
+        """Drop a database and what gonogo named after it; what prepared transactions hold stays."""
+        like = "SELECT quote_ident(datname) FROM pg_database WHERE datname = %(name)s OR starts_with(datname, %(name)s || '_')"
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            for (each,) in connection.execute(like, {"name": name}).fetchall():
+                with suppress(psycopg.errors.ObjectInUse):
+                    connection.execute(f"DROP DATABASE IF EXISTS {each} WITH (FORCE)".encode())
+
     def url_of(self, name: str) -> str:
         """Return the URL of one of its databases."""
         return self.url.replace("/postgres?", f"/{name}?")
+
+
+@contextmanager
+def dropping(at_last: Callable[[Callable[[], None]], object]) -> Iterator[None]:
+    """Have what is made in here dropped when who made it is through.
+
+    A whole run makes some thousand databases: kept, they filled the memory, and each server looked after all of them.
+
+    Args:
+        at_last: takes what drops them, and calls it then.
+    """
+    made: list[tuple[Server, str]] = []
+
+    def drop() -> None:
+        for server, name in made:
+            # a server of a test's own is gone already
+            with suppress(psycopg.OperationalError):
+                server.drop(name)
+        made.clear()
+
+    at_last(drop)
+    _made.append(made)
+    try:
+        yield
+    finally:
+        _made.pop()
 
 
 @contextmanager

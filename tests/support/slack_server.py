@@ -13,7 +13,7 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from email import message_from_bytes
@@ -24,6 +24,7 @@ from urllib.parse import parse_qs
 
 TOKEN = "xoxb-0000-canary-slack-token"
 _SECTION, _BLOCKS, _TEXT = 3_000, 50, 40_000
+_HEADER, _FIELD, _FIELDS = 150, 2_000, 10
 _WINDOW = 1.0
 _METHODS = ("auth.test", "chat.postMessage", "chat.update")
 #: what Slack makes of `<...>`, and what it makes of plain words where it is left to parse them
@@ -100,7 +101,7 @@ class Message:
     @property
     def source(self) -> str:
         """What is shown, in Slack's markup: the blocks where there are any."""
-        return "\n".join(block["text"]["text"] for block in self.blocks if "text" in block) or self.text
+        return "\n".join(line for block in self.blocks for line in _lines(block)) or self.text
 
     @property
     def shown(self) -> str:
@@ -305,20 +306,42 @@ def _problem(text: str, blocks: Sequence[Mapping[str, Any]]) -> dict[str, Any] |
         return {"ok": False, "error": "msg_too_long"}
     if not text and not blocks:
         return {"ok": False, "error": "no_text"}
-    wrong = []
+    wrong = [each for number, block in enumerate(blocks) for each in _wrong(number, block)]
     if len(blocks) > _BLOCKS:
         wrong.append(f"no more than {_BLOCKS} items allowed [json-pointer:/blocks]")
-    for number, block in enumerate(blocks):
-        place = f"[json-pointer:/blocks/{number}/text/text]"
-        said = block.get("text", {}).get("text", "") if block.get("type") == "section" else "fine"
-        if not said:
-            wrong.append(f"must be more than 0 characters {place}")
-        elif len(said) > _SECTION:
-            wrong.append(f"must be less than {_SECTION + 1} characters {place}")
     if not wrong:
         return None
     told = [f"[ERROR] {what}" for what in wrong]
     return {"ok": False, "error": "invalid_blocks", "errors": wrong, "response_metadata": {"messages": told}}
+
+
+def _wrong(number: int, block: Mapping[str, Any]) -> Iterator[str]:
+    place = f"[json-pointer:/blocks/{number}/text/text]"
+    for said, most in _texts(block):
+        if not said:
+            yield f"must be more than 0 characters {place}"
+        elif len(said) > most:
+            yield f"must be less than {most + 1} characters {place}"
+    if block.get("type") == "header" and block["text"]["type"] != "plain_text":
+        yield f"must be plain_text {place}"
+    if len(block.get("fields", ())) > _FIELDS:
+        yield f"no more than {_FIELDS} items allowed [json-pointer:/blocks/{number}/fields]"
+
+
+def _texts(block: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    """The texts of a block, each with the characters that it may have; a section may have fields alone."""
+    if block.get("type") in ("section", "header") and ("text" in block or "fields" not in block):
+        yield block.get("text", {}).get("text", ""), _HEADER if block["type"] == "header" else _SECTION
+    yield from ((each["text"], _FIELD) for each in block.get("fields", ()))
+
+
+def _lines(block: Mapping[str, Any]) -> Iterator[str]:
+    """What a block shows; a field is a name in bold over what it is."""
+    if "text" in block:
+        said = block["text"]["text"]
+        yield html.escape(said, quote=False) if block["text"]["type"] == "plain_text" else said
+    for each in block.get("fields", ()):
+        yield re.sub(r"^\*(.*)\*\n", r"\1: ", each["text"])
 
 
 def _called(text: str, blocks: Sequence[Mapping[str, Any]], parse: str, link_names: object) -> list[str]:
@@ -326,8 +349,8 @@ def _called(text: str, blocks: Sequence[Mapping[str, Any]], parse: str, link_nam
     called = [found.lstrip("@") for found in _MANUAL.findall(text)]
     if parse != "none" or link_names in (True, "1", "true"):
         called += [f"!{word}" for word in _AUTOMATIC.findall(text)]
-    for block in blocks:
-        said = block.get("text", {})
+    parts = ((block.get("text", {}), *block.get("fields", ()), *block.get("elements", ())) for block in blocks)
+    for said in (each for part in parts for each in part):
         if said.get("type") != "mrkdwn":
             continue
         called += [found.lstrip("@") for found in _MANUAL.findall(said["text"])]

@@ -9,7 +9,7 @@ from typing import TypeVar
 _T = TypeVar("_T")
 
 
-def until(what: Callable[[], _T], seconds: float = 180) -> _T:
+def until(what: Callable[[], _T], seconds: float = 400) -> _T:
     """Wait until something holds, and return it."""
     deadline = time.monotonic() + seconds
     while not (found := what()):

@@ -218,7 +218,7 @@ def test_what_is_used_is_told_with_what_there_is(world: Clocked) -> None:
     assert known == Spent(used=120.0, budget=1800.0, counting=True)
     assert not known.over
     assert describe("downtime", known) == "downtime: 2m of 30m, and counting"
-    assert "downtime: 2m of 30m, and counting" in headline(world.plan, world.state, "r1", world.now)
+    assert "downtime: 2m of 30m, and counting" in headline(world.plan, world.state, "r1", world.now).text
 
 
 def test_a_rehearsal_tells_how_long_each_phase_was_down(world: Clocked) -> None:

@@ -76,7 +76,7 @@ def test_a_reason_stays_within_its_quote_in_an_update_and_within_its_cell_in_a_r
     events = [opened, event(Kind.PHASE_STARTED, seq=2), event(Kind.HELD, seq=3, why=text)]
     state: State = fold(events)
     assert state.held or not text.strip()
-    told = headline(made, state, "run", events[-1].at).splitlines()
+    told = headline(made, state, "run", events[-1].at).text.splitlines()
     assert all(line.startswith("> ") for line in told[3:]), told
     shown = report.report(made, events, "run")
     page, html = report.as_markdown(shown), report.as_html(shown)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 
 import pytest
@@ -12,6 +13,8 @@ from support.world import World
 from gonogo.core.engine.commands import JudgeGate, Perform
 from gonogo.core.engine.events import Event, Kind
 from gonogo.core.engine.state import State, Status
+from gonogo.core.engine.verdict import Judgement, Verdict
+from gonogo.core.model.runbook import Escalation
 from gonogo.core.plan.plan import Plan
 from gonogo.core.text.messages import Update, first_line, headline, updates
 from gonogo.core.text.times import clock
@@ -388,10 +391,40 @@ def test_a_rollback_that_nobody_may_ask_for_alone_is_told_when_it_is_agreed_and_
 
 def test_a_task_without_steps_counts_only_once_people_have_said_go() -> None:
     world = asking(phase(task(takes=30 * MINUTE), task(sql(), takes=70 * MINUTE), approve=BOTH))
-    assert "` 0% · run r-1" in headline(world.plan, world.state, "r-1", world.now)
+    assert "` 0% · run r-1" in headline(world.plan, world.state, "r-1", world.now).text
     world.everybody_agrees()
     world.go_on(until=lambda state: state.status is Status.WORKING)
     assert world.marks() == ["25%"]
+
+
+# what whoever is asked wants to know at once
+
+
+def test_a_question_at_a_gate_says_who_is_asked_until_when_and_what_is_open() -> None:
+    world = asking(phase(task(sql()), approve=BOTH, before=["backup:dba", "news"]))
+    (asked,) = [update for update in world.told if update.text.startswith("🗳")]
+    facts = dict(asked.facts)
+    assert facts["Asked"] == "2 of Lead, Dba" or facts["Asked"].startswith("2 of ")
+    assert facts["Not confirmed yet"] == "backup, news"
+    assert "CEST" in facts["Until"]
+
+
+def test_what_needs_people_says_its_numbers_and_who_is_told_next() -> None:
+    made = plan(phase(task(sql())), blockers=BLOCKERS)
+    later = made.updates.model_copy(update={"escalate": (Escalation(after=15 * MINUTE, to=("anna",)),)})
+    world = Heard(plan=made.model_copy(update={"updates": later}))
+    world.launch()
+    world.go_on(until=lambda state: state.status is Status.WORKING)
+    world.tell(
+        Kind.HELD, why="no", judged=[Judgement(check=f"c{n}", verdict=Verdict.FAIL, sentence=f"{n} is > 0") for n in range(8)]
+    )
+    (held,) = world.last()
+    facts = dict(held.facts)
+    assert re.fullmatch(r"told at \d\d:\d\d CEST: Anna", facts["If nobody acknowledges"], re.IGNORECASE)
+    assert facts["Numbers"].splitlines()[0] == "c0: 0 is > 0"
+    assert facts["Numbers"].splitlines()[-1] == "and 2 more"
+    assert world.told[0].card is not None
+    assert world.told[0].text == world.told[0].card.text
 
 
 # the run's own message
@@ -407,7 +440,7 @@ def test_the_runs_own_message_changes_exactly_when_what_it_says_does() -> None:
             assert root.text != before, kind
             assert not root.mention
             before = root.text
-    assert before == headline(world.plan, world.state, "r-1", world.now)
+    assert before == headline(world.plan, world.state, "r-1", world.now).text
 
 
 def test_every_run_has_its_message_from_its_launch_on() -> None:
@@ -420,30 +453,30 @@ def test_every_run_has_its_message_from_its_launch_on() -> None:
 def test_the_runs_own_message_says_how_it_is_and_how_far() -> None:
     world = working(task(sql(), takes=30 * MINUTE), task(sql(), takes=30 * MINUTE))
     world.tell(Kind.DONE, step=0, script=0, last=True)
-    assert headline(world.plan, world.state, "r-1", world.now) == (
+    assert headline(world.plan, world.state, "r-1", world.now).text == (
         "🚀 *An example* on demo: *working*\n`▓▓▓▓▓▓▓▓▓▓░░░░░░░░░░` 50% · run r-1\nplanned 18:53 CEST to 19:53 CEST,"
         " now expected to end at 19:23 CEST"
     )
     world.tell(Kind.HOLD, "ben", why="lunch")
-    held = headline(world.plan, world.state, "r-1", world.now)
+    held = headline(world.plan, world.state, "r-1", world.now).text
     assert held.startswith("✋ *An example* on demo: *holding while working*")
     assert held.endswith("> ben says hold: lunch")
     world.tell(Kind.ABORT, "ben", why="enough")
-    back = headline(world.plan, world.state, "r-1", world.now)
+    back = headline(world.plan, world.state, "r-1", world.now).text
     assert back.startswith("⏪ *An example* on demo: *rolling back*")
     assert back.endswith("> cause: enough")
     world.tell(Kind.UNDO_FAILED, step=0, why="a lock")
-    assert headline(world.plan, world.state, "r-1", world.now).startswith("🚨 *An example* on demo: *rollback failed*")
+    assert headline(world.plan, world.state, "r-1", world.now).text.startswith("🚨 *An example* on demo: *rollback failed*")
     world.tell(Kind.RESUME, "ben")
     world.go_on()
-    assert headline(world.plan, world.state, "r-1", world.now).startswith("↩️ *An example* on demo: *rolled back*\n`░")
+    assert headline(world.plan, world.state, "r-1", world.now).text.startswith("↩️ *An example* on demo: *rolled back*\n`░")
 
 
 def test_the_runs_own_message_says_why_it_is_no_go_until_it_is_launched_again() -> None:
     world = World(plan=plan(phase(task(sql()))))
     world.launch()
     world.tell(Kind.NO_GO, why="orphans: 3 is not = 0")
-    assert headline(world.plan, world.state, "r-1", world.now).endswith("> cause: orphans: 3 is not = 0")
+    assert headline(world.plan, world.state, "r-1", world.now).text.endswith("> cause: orphans: 3 is not = 0")
     world.launch()
     assert world.state.why == ""
 
@@ -451,7 +484,7 @@ def test_the_runs_own_message_says_why_it_is_no_go_until_it_is_launched_again() 
 @pytest.mark.parametrize(("status", "mark"), [(Status.DONE, "✅"), (Status.NO_GO, "⛔"), (Status.READY, "🚀")])
 def test_the_mark_says_how_a_run_ended(status: Status, mark: str) -> None:
     made: Plan = plan(phase(task(sql())))
-    assert headline(made, State(status=status), "r", START).startswith(mark)
+    assert headline(made, State(status=status), "r", START).text.startswith(mark)
 
 
 # small things

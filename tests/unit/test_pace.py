@@ -169,6 +169,6 @@ def test_why_it_stopped_is_told_until_it_goes_on() -> None:
     after = evolve(state, stopped)
     made = plan(phase(task(backfill(), sql())))
     assert say_stopped(made, after).endswith("stops: a standby is late")
-    assert "a standby is late" in headline(made, after, "run", stopped.at)
+    assert "a standby is late" in headline(made, after, "run", stopped.at).text
     batch = event(Kind.BATCH, seq=after.seq + 1, step=0, upto=("1",), rows=1)
     assert say_stopped(made, evolve(after, batch)) == ""

@@ -61,7 +61,7 @@ def test_the_page_of_a_gate_asks_and_offers_go_and_no_go() -> None:
     seen = look(asked())
     assert [choice.title for choice in choices(seen.found)] == ["Go", "No-go", "Hold", "Roll back"]
     text = parts(seen)
-    assert "deciding" in text
+    assert "waiting for go or no-go" in text
     assert "&lt;b&gt;line" in text, "a line of the log is text"
     assert "VACUUM: scanning heap, 25 % (1 of 4 blocks), for 1m" in text
     assert all(f"({name})" in text for name in PEOPLE)

@@ -43,6 +43,8 @@ AT_REST = frozenset({Status.READY, Status.DONE, Status.NO_GO, Status.ROLLED_BACK
 ENDED = frozenset({Status.DONE, Status.NO_GO, Status.ROLLED_BACK})
 ROLLING_BACK_STATES = frozenset({Status.ROLLING_BACK, Status.PROVING})
 _BEFORE_WORK = frozenset({Status.READY, Status.GATING, Status.DECIDING, Status.NO_GO})
+#: what nobody says of a run who does not build it
+_IN_WORDS = {Status.GATING: "checking its gate", Status.DECIDING: "waiting for go or no-go"}
 #: the levels after which what was done is still there
 SWITCH_LEVELS = frozenset({"feature", "data"})
 
@@ -382,4 +384,5 @@ def outcome(state: State) -> str:
         return "rollback failed: a person is needed"
     if state.phase_rolled_back:
         return "ready: its newest phase was rolled back"
-    return f"holding while {state.status}" if state.held else str(state.status)
+    word = _IN_WORDS.get(state.status, str(state.status))
+    return f"holding while {word}" if state.held else word

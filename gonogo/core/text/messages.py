@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from gonogo.core.engine import events
-from gonogo.core.engine.budgets import describe, spent
+from gonogo.core.engine.budgets import spent
 from gonogo.core.engine.decide import waits_for_votes
 from gonogo.core.engine.events import Body, Event, Kind
 from gonogo.core.engine.forecast import Times, expected_duration, expected_end, forecast, fraction
@@ -20,6 +20,7 @@ from gonogo.core.engine.state import CHANGING, SWITCH_LEVELS, State, Status, out
 from gonogo.core.model.duration import say_duration
 from gonogo.core.model.people import Item
 from gonogo.core.plan.plan import Plan
+from gonogo.core.text.cards import Card, Fact, facts_of
 from gonogo.core.text.plain import criteria_pass, quoted
 from gonogo.core.text.scene import Scene, Tellers
 from gonogo.core.text.steps import say_stopped
@@ -49,14 +50,23 @@ class Update:
     root: bool = False
     loud: bool = False
     mention: tuple[str, ...] = ()
-    #: where people see the run and act, where others can reach that
+    #: of the root, the same in parts; of what needs people, what they want to know at once
+    card: Card | None = None
+    facts: tuple[Fact, ...] = ()
+    #: where people see the run and act, where others can reach that; and what else there is to open, each with its name
     link: str = ""
+    links: tuple[tuple[str, str], ...] = ()
     #: what they can say with a button (gonogo/core/text/acts.py), and what such a button is bound to
     acts: tuple[str, ...] = ()
     bound: str = ""
 
+    @property
+    def opens(self) -> tuple[tuple[str, str], ...]:
+        """Everything that there is to open, each with its name."""
+        return (("Open the run", self.link), *self.links) if self.link else ()
 
-def headline(plan: Plan, state: State, run: str, now: datetime, times: Times = {}) -> str:  # noqa: B006 - nothing changes it
+
+def headline(plan: Plan, state: State, run: str, now: datetime, times: Times = {}) -> Card:  # noqa: B006 - nothing changes it
     """Write the run's one message: its state, a progress bar, its planned end and the one that is now expected.
 
     Args:
@@ -71,27 +81,28 @@ def headline(plan: Plan, state: State, run: str, now: datetime, times: Times = {
     word = "rollback failed" if failed else outcome(state)
     share = fraction(plan, state)
     bar = "▓" * round(share * 20) + "░" * (20 - round(share * 20))
-    lines = [f"{mark} *{plan.title}* on {plan.target}: *{word}*", f"`{bar}` {share:.0%} · run {run}"]
-    expected = say_expected_end(plan, state, now, times) if state.status in CHANGING and not state.held else ""
-    lines.append(f"planned {clock(plan.start, plan.zone, now)} to {clock(plan.ends, plan.zone, now)}{expected}")
-    lines += [describe(name, known) for name, known in spent(plan, state, now).items() if known.budget is not None]
-    if state.held:
-        lines += quoted(state.held)
-    elif stopped := say_stopped(plan, state):
-        lines += quoted(stopped)
-    elif state.why:
-        lines += quoted(f"cause: {state.why}")
-    return "\n".join(lines)
+    why = state.held or say_stopped(plan, state) or (f"cause: {state.why}" if state.why else "")
+    return Card(
+        head=f"{mark} *{plan.title}* on {plan.target}: *{word}*",
+        bar=f"`{bar}` {share:.0%} · run {run}",
+        planned=f"{clock(plan.start, plan.zone, now)} to {clock(plan.ends, plan.zone, now)}",
+        expected=_expected_end(plan, state, now, times) if state.status in CHANGING and not state.held else "",
+        budgets=tuple((name, known.says) for name, known in spent(plan, state, now).items() if known.budget is not None),
+        why=tuple(quoted(why)),
+    )
 
 
-def say_expected_end(plan: Plan, state: State, now: datetime, times: Times) -> str:
+def _expected_end(plan: Plan, state: State, now: datetime, times: Times) -> str:
     """Say when a run that goes on is now expected to end; where a task takes longer than anybody expected, say so."""
     rows = forecast(plan, state, now, times)
     late = next((row for row in rows if row.overdue >= _LATE), None)
     end = clock(expected_end(plan, state, rows), plan.zone, now)
-    if late is None:
-        return f", now expected to end at {end}"
-    return f", now expected to end after {end}: *{plan.task(late.task).title}* is {late.says}"
+    return f"at {end}" if late is None else f"after {end}: *{plan.task(late.task).title}* is {late.says}"
+
+
+def root_of(card: Card) -> Update:
+    """Return a run's own message."""
+    return Update(key="root", text=card.text, card=card, root=True)
 
 
 def _shows(plan: Plan, state: State) -> tuple[object, ...]:
@@ -106,7 +117,7 @@ def updates(plan: Plan, before: State, event: Event, after: State, run: str) -> 
     if not takes_effect(before, event):
         return notes
     if event.kind is Kind.PHASE_STARTED or _shows(plan, before) != _shows(plan, after):
-        notes.append(Update(key="root", text=headline(plan, after, run, event.at), root=True))
+        notes.append(root_of(headline(plan, after, run, event.at)))
     return notes + list(_story(plan, before, event, after))
 
 
@@ -127,7 +138,8 @@ def _story(plan: Plan, before: State, event: Event, after: State) -> Sequence[Up
     # a run that is done goes to the channel too, and calls nobody: there is nothing to do
     calls = loud and kind is not Kind.RUN_DONE
     mention = asked_of(plan, after) if kind is Kind.ASKED else _needed(plan, event, after) if calls else ()
-    return [Update(key=f"{event.seq}", text=text, loud=loud, mention=mention)] if text else []
+    facts = facts_of(plan, event, after) if kind is Kind.ASKED or _raises(event, after) else ()
+    return [Update(key=f"{event.seq}", text=text, loud=loud, mention=mention, facts=facts)] if text else []
 
 
 def _needed(plan: Plan, event: Event, after: State) -> tuple[str, ...]:
