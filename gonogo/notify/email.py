@@ -40,6 +40,9 @@ class EmailChannel:
             server = urlsplit(self.address)
             message["From"] = parse_qs(server.query).get("from", [unquote(server.username or "gonogo@localhost")])[0]
             refused = _deliver(server, message)
+        except ssl.SSLError as error:
+            # it is a ValueError, too
+            raise NotDelivered(f"the mail server's certificate is not accepted: {type(error).__name__}") from None
         except (ValueError, KeyError):
             # among them an address with letters that none may have
             raise NotDelivered(_FORM, hopeless=True) from None

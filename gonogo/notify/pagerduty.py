@@ -1,4 +1,4 @@
-"""What needs people, as an incident in PagerDuty (Events API v2): opened when a run needs somebody, resolved with its report.
+"""What needs people, as an incident in PagerDuty (Events API v2): over with the report of its run, or with its alert.
 
 https://developer.pagerduty.com/docs/events-api-v2/overview
 """
@@ -29,15 +29,15 @@ class PagerDutyChannel:
     key: str
 
     def send(self, where: str, update: Update, people: Mapping[str, Person], root: Sent | None) -> Sent:
-        """Open the run's incident with what needs people; resolve it with the report; anything else is no matter for it."""
+        """Open an incident with what needs people; resolve it with what says that this is over; leave it alone with the rest."""
         del people, root
         known = json.loads(update.bound or "{}")
         # an alert outside of a run has no run: each is an incident of its own
-        incident = f"gonogo {known['run']}" if known else f"gonogo {where} {update.key}"
-        if ACKNOWLEDGE in update.acts or (update.loud and not known):
-            self._post(incident, "trigger", update, where, known)
-        elif update.key.endswith(":report"):
+        incident = f"gonogo {known['run']}" if known else f"gonogo {where} {update.about or update.key}"
+        if update.over:
             self._post(incident, "resolve", update, where, known)
+        elif ACKNOWLEDGE in update.acts or (update.loud and not known):
+            self._post(incident, "trigger", update, where, known)
         return Sent(channel=where, ts=incident)
 
     def _post(self, incident: str, action: str, update: Update, where: str, known: Mapping[str, object]) -> None:

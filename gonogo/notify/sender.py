@@ -207,7 +207,7 @@ class Sender(threading.Thread):
                 if event.kind in _ENDS:
                     events = store.read(connection, self.run_id)
                     text = brief(report(self.plan, events, self.run_id))
-                    self._waiting.append((event.seq, Update(key=f"{event.seq}{_REPORT}", text=text)))
+                    self._waiting.append((event.seq, Update(key=f"{event.seq}{_REPORT}", text=text, over=True)))
             if changed:
                 self._queue_root(self._clock.now(connection))
 

@@ -7,9 +7,11 @@ import hashlib
 import hmac
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email import message_from_bytes
 from email.message import Message
@@ -21,6 +23,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from support.command import environment, gonogo
+from support.secured import certify
 
 from gonogo.core.model.people import Person
 from gonogo.core.text.messages import Update
@@ -133,6 +136,25 @@ def mail() -> Iterator[tuple[Mailbox, str]]:
     server.stop()
 
 
+@contextmanager
+def secure_mail(folder: Path, scheme: str) -> Iterator[tuple[Mailbox, str]]:
+    """A mail server that speaks TLS alone: from the first byte, or by STARTTLS."""
+    box, context = Mailbox(password="p@ss/word"), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "server.crt", folder / "server.key")
+    how: dict[str, Any] = {"ssl_context": context} if scheme == "smtps" else {"tls_context": context, "require_starttls": True}
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    # aiosmtpd asks for TLS of its own kind before a login, and knows nothing of what lies below
+    how |= {"authenticator": box.login, "auth_require_tls": scheme == "smtp"}
+    server = Controller(box, hostname="127.0.0.1", port=port, **how)
+    server.start()
+    try:
+        yield box, f"{scheme}://gonogo:p%40ss%2Fword@127.0.0.1:{port}?from=ops@example.com"
+    finally:
+        server.stop()
+
+
 def run(make: Make, url: str, where: str, scripts: Mapping[str, str] = SCRIPTS, **env: str) -> str:
     """Run the small runbook; return what it said."""
     folder = make(BOOK.replace("WHERE", where), **scripts)
@@ -243,7 +265,45 @@ def test_pagerduty_opens_an_incident_that_the_report_resolves(make_project: Make
     assert {heard.data["dedup_key"] for heard in web.heard} == {event["dedup_key"]}
 
 
+def test_an_alert_of_no_run_is_one_incident_until_it_is_back_to_normal(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GONOGO_PAGERDUTY_URL", web.url)
+    monkeypatch.setenv("PAGERDUTY_ROUTING_KEY", "a key")
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    channel = channels.open_channel("pagerduty")
+    for update in (
+        Update(key="1", text="slow on db", loud=True, about="slow"),
+        Update(key="1:level 2", text="slow on db, still", loud=True, about="slow"),
+        Update(key="2", text="somebody took it", about="slow"),
+        Update(key="3", text="slow is back to normal", about="slow", over=True),
+        Update(key="4", text="late on db", loud=True, about="late"),
+    ):
+        channel.send("billing", update, {}, None)
+    events = [(heard.data["event_action"], heard.data["dedup_key"]) for heard in web.heard]
+    assert [action for action, _ in events] == ["trigger", "trigger", "resolve", "trigger"]
+    assert len({key for _, key in events[:3]}) == 1
+    assert events[3][1] != events[0][1]
+
+
 # e-mail
+
+
+@pytest.mark.parametrize("scheme", ["smtp", "smtps"])
+def test_mail_goes_over_tls_and_only_to_a_server_that_is_who_it_says(
+    scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = certify(tmp_path)
+    with secure_mail(tmp_path, scheme) as (box, address):
+        monkeypatch.setenv("GONOGO_SMTP_URL", address)
+        with pytest.raises(NotDelivered, match="certificate is not accepted") as failure:
+            channels.open_channel("email").send("a@example.com", Update(key="1", text="One"), {}, None)
+        assert "p@ss" not in str(failure.value)
+        assert not box.mails
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+        channels.open_channel("email").send("a@example.com", Update(key="1", text="Two", facts=(("Until", "now"),)), {}, None)
+        (mail,) = box.mails
+        assert mail["Subject"] == "gonogo: Two"
+        assert b"Until: now" in bytes(mail.get_payload(decode=True) or b"")
 
 
 def test_mail_opens_a_thread_that_what_needs_people_answers_to(make_project: Make, url: str, mail: tuple[Mailbox, str]) -> None:

@@ -54,7 +54,7 @@ class Secured:
 def secured() -> Iterator[Secured]:
     """Run such a server."""
     with open_folder() as folder:
-        authority = _certify(folder)
+        authority = certify(folder)
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         with running_15(folder, port=port) as server:
@@ -65,7 +65,7 @@ def secured() -> Iterator[Secured]:
             yield Secured(server, port, authority)
 
 
-def _certify(folder: Path) -> Path:
+def certify(folder: Path) -> Path:
     """Write the certificate and key of a server named localhost; return the file of the authority that signed it."""
     authority, name = (
         ec.generate_private_key(ec.SECP256R1()),

@@ -166,3 +166,5 @@ def test_an_alert_is_told_in_its_channel_and_escalates_until_somebody_takes_it()
     well = [*raised, event(Kind.CLEARED, seq=2, alert="a", target="demo", why="3 is not > 10")]
     last = updates_of(watched(), fold_alerts(well), well, START + 999 * MINUTE)[-1][1]
     assert (last.text, last.loud) == ("✅ *a* on demo is back to normal: 3 is not > 10", False)
+    assert (last.about, last.over) == ("a", True)
+    assert {(update.about, update.over) for _, update in told} == {("a", False)}

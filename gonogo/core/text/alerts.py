@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from gonogo.core.engine.events import Acknowledged, AlertCleared, AlertRaised, Event, Kind, Sampled
@@ -92,13 +92,15 @@ def updates_of(plan: Plan, alerts: Mapping[str, Standing], events: Iterable[Even
             loud = event.kind is Kind.ALERT
             if loud and plan.updates.escalate:
                 text += f"\nTo acknowledge it: `gonogo ack {plan.runbook} {name} --target {plan.target} --as PERSON`."
-            mention = (*rule.to, *called_at_once(plan), *contacts(plan, [rule.check])) if loud else ()
-            notes.append((rule.channel, Update(key=str(event.seq), text=text, loud=loud, mention=tuple(dict.fromkeys(mention)))))
+            called = dict.fromkeys((*rule.to, *called_at_once(plan), *contacts(plan, [rule.check]))) if loud else ()
+            over = event.kind is Kind.CLEARED
+            told = Update(key=str(event.seq), text=text, loud=loud, mention=tuple(called), about=name, over=over)
+            notes.append((rule.channel, told))
     for name, stands in alerts.items():
         rule = rules.get(name)
         if rule and stands.raised is not None and stands.at is not None and not stands.acknowledged:
             levels = due_of_alert(plan, name, stands.raised, stands.at, stands.why, now)
-            notes += [(rule.channel, update) for update in levels]
+            notes += [(rule.channel, replace(update, about=name)) for update in levels]
     return notes
 
 

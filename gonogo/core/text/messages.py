@@ -50,6 +50,9 @@ class Update:
     root: bool = False
     loud: bool = False
     mention: tuple[str, ...] = ()
+    #: the alert that it is about, where it is of no run; and whether what needed people is over with it
+    about: str = ""
+    over: bool = False
     #: of the root, the same in parts; of what needs people, what they want to know at once
     card: Card | None = None
     facts: tuple[Fact, ...] = ()
