@@ -110,6 +110,7 @@ def plan_table(plan: Plan) -> None:
             span = f"{task.start.astimezone(zone):%H:%M} to {task.end.astimezone(zone):%H:%M}"
             takes = say_duration(task.takes) if task.takes else "-"
             rows.append([span, takes, task.title, task.owner or "-", ""])
+            rows += [["", "", "", " ".join(task.about.split()), ""]] if task.about else []
             for step in plan.steps[task.first : task.last + 1]:
                 rows.append(["", "", f"  {step.name.split('.', 1)[1]}", _what(step), _way_back(step)])
         title = f"{phase.title}: {phase.start.astimezone(zone):%Y-%m-%d %H:%M %Z} to {phase.end.astimezone(zone):%H:%M %Z}"

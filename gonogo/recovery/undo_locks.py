@@ -25,9 +25,9 @@ WHERE locktype = 'relation' AND pid = pg_catalog.pg_backend_pid() AND granted
 #: the locks that keep writers out, the weakest first; readers go on under the first two
 _MODES = ("SHARE ROW EXCLUSIVE", "EXCLUSIVE", "ACCESS EXCLUSIVE")
 MODE_OF = {"ShareRowExclusiveLock": _MODES[0], "ExclusiveLock": _MODES[1], "AccessExclusiveLock": _MODES[2]}
-#: how long all the locks together are waited for, in milliseconds, and how often. A call that waits for one of them looks for a
-#: deadlock after deadlock_timeout, and is ended where gonogo waits for the call at that moment: by then gonogo has given way
-_GIVE_WAY, _TRIES = 300, 10
+#: how long locks are waited for, as parts of deadlock_timeout: the first one, and all the others together; and how often.
+#: A call that waits for one of them looks for a deadlock after that time, and is ended where gonogo waits for it then
+_FIRST, _OTHERS, _TRIES = 0.3, 0.6, 10
 #: in the order in which a call takes them: a view before what it reads, a partitioned table before its partitions
 _RELATIONS = f"""
 SELECT c.oid::bigint, c.relkind = 'v', pg_catalog.format('%%I.%%I', n.nspname, c.relname),
@@ -112,8 +112,10 @@ def take(connection: Connection, statements: list[str], patience: float) -> list
     if not statements:
         return statements
     row = connection.execute(_DEADLOCK_TIMEOUT.encode()).fetchone() or (1000,)
-    each = max(min(_GIVE_WAY, int(row[0]) // 3) // len(statements), 1)
-    attempt = f"SET LOCAL lock_timeout TO '{each}ms';{';'.join(statements)};{to_default(connection, 'lock_timeout')}"
+    first = max(int(int(row[0]) * _FIRST), 1)
+    each = max(min(first, int(int(row[0]) * _OTHERS) // max(len(statements) - 1, 1)), 1)
+    waits = [f"SET LOCAL lock_timeout TO '{wait}ms'" for wait in (first, each)]
+    attempt = ";".join([waits[0], statements[0], waits[1], *statements[1:], to_default(connection, "lock_timeout")])
     began = clock.monotonic()
     for number in count():
         connection.execute("SAVEPOINT gonogo_lock")

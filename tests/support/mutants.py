@@ -533,7 +533,7 @@ MUTANTS = {
     ),
     "a lock is waited for behind others for as long as the step may": Mutant(
         "gonogo/recovery/undo_locks.py",
-        "each = max(min(_GIVE_WAY, int(row[0]) // 3) // len(statements), 1)",
+        "each = max(min(first, int(int(row[0]) * _OTHERS) // max(len(statements) - 1, 1)), 1)",
         "each = 5000",
         ("tests/integration/test_measured_loss.py", "-k", "beside_live_calls"),
     ),

@@ -70,7 +70,8 @@ def _tasks(plan: Plan, number: int) -> list[str]:
         missing = ["**none**"] if any(step.undo is None for step in steps) else []
         does = [describe_step(step) for step in steps]
         begins = clock(task.start, plan.zone, plan.start)
-        rows.append([begins, _task(task), task.owner, does, list(locks)[:10], [*missing, *back]])
+        about = [" ".join(task.about.split())] if task.about else []
+        rows.append([begins, [_task(task), *about], task.owner, does, list(locks)[:10], [*missing, *back]])
     return table(("clock", "task", "owner", "does", "locks", "rollback"), rows)
 
 
