@@ -7,11 +7,13 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import NamedTuple
 
 import psycopg
 import pytest
 from support.servers import Server
+from support.waiting import until
 
 from gonogo.recovery.measured_loss import CannotMeasure, UndoScript, measure
 from gonogo.recovery.undo_locks import lock_statements
@@ -552,6 +554,38 @@ def test_a_view_is_locked_before_what_it_reads_as_every_call_does(here: Connecti
         finally:
             over.set()
     assert all(each.result() > 1 for each in looking), "no call died"
+
+
+def test_whoever_waits_for_a_lock_of_the_undo_is_let_in_before_it_looks_for_a_deadlock(here: Connection) -> None:
+    """The undo has the first table, waits for the second one, and would wait for a call that waits for the first."""
+    here.execute("CREATE TABLE first (id int); CREATE TABLE second (id int); CREATE TABLE third (id int)")
+    locks = tuple(f"ACCESS EXCLUSIVE on {name}" for name in ("first", "second", "third"))
+    undo = UndoScript(text="DROP TABLE third, second, first", since=now(here), locks=locks)
+
+    def undone() -> None:
+        here.execute("BEGIN")
+        with suppress(psycopg.errors.LockNotAvailable, CannotMeasure):
+            measure(here, "run", [undo], within=30)
+        here.execute("ROLLBACK")
+
+    with (
+        psycopg.connect(here.info.dsn, host=here.info.host) as other,
+        psycopg.connect(here.info.dsn, host=here.info.host) as call,
+        psycopg.connect(here.info.dsn, host=here.info.host, autocommit=True) as looking,
+        ThreadPoolExecutor(2) as beside,
+    ):
+        other.execute("INSERT INTO second VALUES (1)")
+        call.execute("INSERT INTO third VALUES (1)")
+        measuring = beside.submit(undone)
+        waits = "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'second'::regclass AND NOT granted)"
+        until(lambda: looking.execute(waits).fetchone() == (True,))
+        calling = beside.submit(lambda: call.execute("INSERT INTO first VALUES (1)"))
+        time.sleep(0.85)
+        other.commit()
+        calling.result(timeout=60)
+        call.commit()
+        measuring.result(timeout=60)
+    assert here.execute("SELECT count(*) FROM first, third").fetchone() == (1,)
 
 
 def test_locks_are_taken_in_one_order_and_no_more_of_them_than_the_undo_takes(anywhere: Connection) -> None:

@@ -535,7 +535,7 @@ MUTANTS = {
         "gonogo/recovery/undo_locks.py",
         "each = max(min(first, int(int(row[0]) * _OTHERS) // max(len(statements) - 1, 1)), 1)",
         "each = 5000",
-        ("tests/integration/test_measured_loss.py", "-k", "beside_live_calls"),
+        ("tests/integration/test_measured_loss.py", "-k", "before_it_looks_for"),
     ),
     "a call that raises has not failed": Mutant(
         "checks/calls.py",
