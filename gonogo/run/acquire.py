@@ -19,7 +19,6 @@ from gonogo.keys import Keys
 from gonogo.ledger import continuity, fence, standing, store
 from gonogo.notify.channel import ready
 from gonogo.notify.sender import Follower, Sender, finish_all
-from gonogo.notify.telemetry import telemetry
 from gonogo.planning.open import OpenedRunbook
 from gonogo.postgres.connection import Database, identify, require_same
 from gonogo.run import signatures
@@ -31,6 +30,7 @@ from gonogo.run.session import Session
 from gonogo.run.signatures import keys_of
 from gonogo.run.target import PostgresTarget
 from gonogo.run.watch import Watch
+from gonogo.telemetry.follow import telemetry
 
 
 @dataclass(kw_only=True)

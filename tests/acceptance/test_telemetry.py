@@ -10,7 +10,7 @@ import pytest
 from support.collector import Collector, collecting
 from support.command import environment, gonogo
 
-from gonogo.notify import telemetry as module
+from gonogo.telemetry import follow as module
 
 Make = Callable[..., Path]
 BOOK = """

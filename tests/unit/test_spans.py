@@ -7,7 +7,7 @@ from support.world import World
 
 from gonogo.core.engine.events import Event, Kind
 from gonogo.core.engine.state import State, Status
-from gonogo.notify.spans import Span, Spans
+from gonogo.telemetry.spans import Span, Spans
 
 
 class Traced(World):

@@ -26,9 +26,9 @@ from gonogo.core.engine.state import State
 from gonogo.core.plan.plan import Plan
 from gonogo.errors import GonogoError
 from gonogo.ledger import store
-from gonogo.notify.spans import Span, Spans
 from gonogo.postgres.connection import Connection, Database
 from gonogo.report.watch_charts import as_number
+from gonogo.telemetry.spans import Span, Spans
 
 #: any of these says that it is wanted; OpenTelemetry's own variables
 _WANTED = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT")
@@ -79,7 +79,7 @@ class Telemetry(threading.Thread):
     def run(self) -> None:
         """Send what is new until the run is over."""
         # it takes half a second to import, and nothing waits for it here
-        exporter = cast("Exporter", import_module("gonogo.notify.otlp").Otlp())
+        exporter = cast("Exporter", import_module("gonogo.telemetry.otlp").Otlp())
         while not self._enough.is_set():
             with suppress(psycopg.Error, GonogoError), self.database.connect("gonogo/look") as connection:
                 while not self._enough.is_set():

@@ -17,8 +17,8 @@ from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.trace import NonRecordingSpan, SpanContext, Status, StatusCode, TraceFlags, set_span_in_context
 
 from gonogo import __version__
-from gonogo.notify.spans import Span
-from gonogo.notify.telemetry import Labels
+from gonogo.telemetry.follow import Labels
+from gonogo.telemetry.spans import Span
 
 #: seconds between two sendings of numbers
 _EVERY = 15
