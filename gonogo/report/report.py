@@ -27,6 +27,7 @@ from gonogo.core.engine.events import (
     PhaseStarted,
     Sampled,
     ScriptDone,
+    ScriptWarned,
     UndoDone,
     VoteCast,
     VoteRefused,
@@ -94,6 +95,7 @@ def report(plan: Plan, events: Sequence[Event], run: str) -> dict[str, Any]:
         "watch": _watch(events),
         "backfills": _backfills(plan, events),
         "scripts": _scripts(plan, events),
+        "warnings": _warnings(plan, events),
         "success": _success(plan, events, budgets),
         "budgets": [{"name": name, **known.as_data(), "says": known.says} for name, known in budgets.items()],
         "backups": _backups(plan, events),
@@ -204,6 +206,20 @@ def _locks(plan: Plan, events: Sequence[Event]) -> list[dict[str, str]]:
                 at_most = say_duration(event.at - event.began)
                 rows.append({"step": step.name, "lock": lock, "at_most": at_most, "others_waited": waited})
     return rows
+
+
+def _warnings(plan: Plan, events: Sequence[Event]) -> list[dict[str, Any]]:
+    """Return what the server warned of, step by step; the texts are the first of as many."""
+    return [
+        {
+            "step": plan.steps[event.body.step].name,
+            "direction": "back" if event.body.undo else "forward",
+            "count": event.body.count,
+            "warnings": list(event.body.warnings),
+        }
+        for event in events
+        if isinstance(event.body, ScriptWarned)
+    ]
 
 
 def _clock(moment: datetime, zone: ZoneInfo) -> str:

@@ -22,6 +22,9 @@ from gonogo.postgres.sqlstates import LOST, QUERY_CANCELED
 #: what outlives a transaction: cursors, prepared statements, advisory locks, temporary tables, settings; and what is listened to
 _CLEAR = "CLOSE ALL;DEALLOCATE ALL;DISCARD TEMP;DISCARD SEQUENCES;UNLISTEN *;SELECT pg_catalog.pg_advisory_unlock_all()"
 
+#: so many different warnings of one script are kept, and so many characters of each
+_MOST_WARNINGS, _LONGEST_WARNING = 1000, 300
+
 
 class Stopped(Exception):
     """The watch cancelled the running statement."""
@@ -58,12 +61,30 @@ class KeptConnection:
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
         self._busy_with: int | None = None
+        #: what the server warned of since a script began, each text once: a script may be tried, or run twice to be measured
+        self._warnings: dict[str, None] = {}
+        self._hear_warnings()
         self._stopping = threading.Event()
 
     @property
     def name(self) -> str:
         """The session's application_name."""
         return f"gonogo/{self.run}/{self.epoch}"
+
+    # what the server warns of
+
+    def _hear_warnings(self) -> None:
+        def hear(said: psycopg.errors.Diagnostic) -> None:
+            if said.severity_nonlocalized == "WARNING" and len(self._warnings) < _MOST_WARNINGS:
+                self._warnings[" ".join((said.message_primary or "").split())[:_LONGEST_WARNING]] = None
+
+        self.connection.add_notice_handler(hear)
+
+    def take_warnings(self) -> tuple[str, ...]:
+        """Return what the server warned of since this was asked last, each text once."""
+        found = tuple(self._warnings)
+        self._warnings.clear()
+        return found
 
     # what the watch does to a running statement
 
@@ -172,6 +193,7 @@ class KeptConnection:
         while True:
             try:
                 self.connection = self.database.connect(self.name, self.plan.sql)
+                self._hear_warnings()
                 break
             except Unreachable:
                 if clock.monotonic() > deadline:

@@ -95,6 +95,7 @@ def _execute(session: Session, step: PlannedStep, script: Script, sql: str) -> N
     limits += f";SET search_path TO {default_of(session.connection, 'search_path')}"
     with session.leaving_nothing():
         session.connection.execute(limits.encode())
+        session.take_warnings()
         with session.cancellable():
             session.connection.execute(sql.encode())
 

@@ -183,6 +183,9 @@ class Target(Protocol):
             ScriptFailed: something of that name is there already.
         """
 
+    def warnings(self) -> tuple[str, ...]:
+        """Return what the server warned of as the last script ran, each text once."""
+
     def run_alone(self, step: PlannedStep, script: Script) -> None:
         """Run a script outside a transaction.
 

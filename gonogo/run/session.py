@@ -103,6 +103,7 @@ class Session(KeptConnection):
         counts = step.rows if body.kind is Kind.DONE and step.row.counts_scripts else ""
 
         def once() -> Event:
+            self.take_warnings()
             over: tuple[WrittenOver, ...] | None = None
             done = self._with_waits(body, script)
             if isinstance(body, ScriptDone | BatchDone):
@@ -152,6 +153,7 @@ class Session(KeptConnection):
         """
 
         def once() -> Event:
+            self.take_warnings()
             with self._whole_or_nothing():
                 # a lock is worth nothing under a snapshot that is older than it
                 self.connection.execute(self._prefix(step, script, " ISOLATION LEVEL READ COMMITTED").encode())

@@ -106,6 +106,10 @@ class PostgresTarget:
         """Run a script outside a transaction."""
         non_transactional.run_alone(self.session, step, script)
 
+    def warnings(self) -> tuple[str, ...]:
+        """Return what the server warned of as the last script ran."""
+        return self.session.take_warnings()
+
     def happened(self, script: Script) -> bool | None:
         """Ask the catalog whether a script outside a transaction happened; None where it cannot know."""
         return non_transactional.probe(self.session, script)

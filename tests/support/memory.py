@@ -239,6 +239,9 @@ class MemoryTarget:
     def prepare_alone(self, script: Script) -> None:
         assert not script.transactional
 
+    def warnings(self) -> tuple[str, ...]:
+        return ()
+
     def run_alone(self, step: PlannedStep, script: Script) -> None:
         assert not script.transactional
         command = self.command

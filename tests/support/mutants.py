@@ -339,6 +339,12 @@ MUTANTS = {
         "touched=False",
         ("tests/integration/test_measured_loss.py", "-k", "several_undos"),
     ),
+    "a warning of a script is nobody's matter": Mutant(
+        "gonogo/run/kept_connection.py",
+        'if said.severity_nonlocalized == "WARNING" and',
+        "if False and",
+        ("tests/acceptance/test_warnings.py",),
+    ),
     "an undo is not guarded": Mutant(
         "gonogo/run/losses.py",
         'guard = "" if state.rollback.loss.accepted else self._guard(number, script)',

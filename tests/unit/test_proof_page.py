@@ -21,9 +21,19 @@ NO_SUCCESS = {
         Kind.CONFIRMED,
         Kind.NO_GO,
     ),
-    *(Kind.STARTED, Kind.NOT_DONE, Kind.FAILED, Kind.WORK_DONE, Kind.VERIFY_FAILED, Kind.SAMPLE, Kind.TRIPPED, Kind.WOULD_TRIP),
+    *(
+        Kind.STARTED,
+        Kind.WARNED,
+        Kind.NOT_DONE,
+        Kind.FAILED,
+        Kind.WORK_DONE,
+        Kind.VERIFY_FAILED,
+        Kind.SAMPLE,
+        Kind.TRIPPED,
+        Kind.WOULD_TRIP,
+    ),
     *(Kind.HELD, Kind.LOSS_COUNTED, Kind.UNDO_STARTED, Kind.UNDO_FAILED, Kind.ALL_UNDONE, Kind.NOT_PROVED, Kind.OVERRUN),
-    *(Kind.TAKEN_OVER, Kind.LEDGER_LOST, Kind.ACKNOWLEDGED, Kind.ALERT, Kind.CLEARED),
+    *(Kind.WARNED, Kind.TAKEN_OVER, Kind.LEDGER_LOST, Kind.ACKNOWLEDGED, Kind.ALERT, Kind.CLEARED),
     *(Kind.HOLD, Kind.PACE, Kind.PACED, Kind.RESUME, Kind.ABORT, Kind.ROLL_BACK),
 }
 

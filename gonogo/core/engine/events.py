@@ -58,6 +58,7 @@ class Kind(StrEnum):
     UNDO_STARTED = "undo started"
     UNDO_BATCH = "undo batch done"
     UNDONE = "undo done"
+    WARNED = "script warned"
     UNDO_FAILED = "undo failed"
     SWITCHED = "switch done"
     RESTORED = "backup restored"
@@ -530,6 +531,19 @@ class BackfillPaced(Body):
     stopped: bool
     #: whether the table was vacuumed meanwhile
     vacuumed: bool = False
+
+
+class ScriptWarned(Body):
+    """The server warned of something as a script, or an undo, ran: it did it all the same, or not as it was asked."""
+
+    kind = Kind.WARNED
+    step: int
+    script: int = 0
+    #: whether it was the undo's
+    undo: bool = False
+    #: the first of them, and how many there were
+    warnings: tuple[str, ...] = ()
+    count: int = 0
 
 
 class StepFailed(Body):

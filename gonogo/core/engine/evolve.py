@@ -202,6 +202,11 @@ def _backfill_paced(state: State, _: Event, body: events.BackfillPaced) -> State
     return changed(state, work=changed(state.work, stopped=body.why if body.stopped else ""))
 
 
+@_changes(events.ScriptWarned)
+def _warned(state: State, _: Event, __: events.ScriptWarned) -> State:
+    return state
+
+
 @_changes(events.ResumeAsked)
 def _resumed(state: State, event: Event, body: events.ResumeAsked) -> State:
     held_for = event.at - state.held_at if state.held and state.held_at else timedelta(0)

@@ -90,6 +90,7 @@ EDGES: tuple[Edge, ...] = (
     Edge(_S.WORKING, _K.NOT_DONE, _S.WORKING, "a script in doubt is found not to have happened"),
     Edge(_S.WORKING, _K.BATCH, _S.WORKING, "a batch of a backfill committed, together with its cursor"),
     Edge(_S.WORKING, _K.PACED, _S.WORKING, "a backfill stops by itself, so that the application does not notice it, or goes on"),
+    Edge(_S.WORKING, _K.WARNED, _S.WORKING, "the server warned of something as a script ran"),
     Edge(_S.WORKING, _K.FAILED, _S.ROLLING_BACK, "a step failed, and its phase says roll back (the default)"),
     Edge(_S.WORKING, _K.WORK_DONE, _S.VERIFYING, "every step of the phase is done"),
     Edge(_S.WORKING, _K.TRIPPED, _S.ROLLING_BACK, "the watch tripped"),
@@ -128,6 +129,7 @@ EDGES: tuple[Edge, ...] = (
     Edge(_S.ROLLING_BACK, _K.UNDO_STARTED, _S.ROLLING_BACK, "an undo that cannot be transactional is about to run"),
     Edge(_S.ROLLING_BACK, _K.UNDO_BATCH, _S.ROLLING_BACK, "the undo of one batch of a backfill committed"),
     Edge(_S.ROLLING_BACK, _K.PACED, _S.ROLLING_BACK, "the undo of a backfill stops by itself, or goes on"),
+    Edge(_S.ROLLING_BACK, _K.WARNED, _S.ROLLING_BACK, "the server warned of something as an undo ran"),
     Edge(_S.ROLLING_BACK, _K.UNDONE, _S.ROLLING_BACK, "an undo script committed, together with this event"),
     Edge(
         _S.ROLLING_BACK, _K.UNDO_FAILED, _S.ROLLING_BACK, "an undo failed: *rollback failed*, the run holds, a person is needed"

@@ -155,6 +155,14 @@ def _batch(scene: Scene[events.BatchDone]) -> str:
     return f"{step.name}: {work.rows:,}{of} rows, {work.pace:,.0f} rows/s{left}"
 
 
+@LINES.of(events.ScriptWarned)
+def _warned(scene: Scene[events.ScriptWarned]) -> str:
+    body = scene.body
+    more = [f"and {body.count - len(body.warnings):,} more"] if body.count > len(body.warnings) else []
+    what = "the undo of " if body.undo else ""
+    return f"{what}{scene.plan.steps[body.step].name}: PostgreSQL warns: {'; '.join([*body.warnings, *more])}"
+
+
 @LINES.of(events.BackfillPaced)
 def _paced(scene: Scene[events.BackfillPaced]) -> str:
     body = scene.body

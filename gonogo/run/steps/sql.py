@@ -6,11 +6,14 @@ from collections.abc import Iterator
 
 from gonogo.core.engine.commands import RunUndo
 from gonogo.core.engine.decide import notes_what_was_there
-from gonogo.core.engine.events import UndoDone, UndoFailed, UndoStarted
+from gonogo.core.engine.events import ScriptWarned, UndoDone, UndoFailed, UndoStarted
 from gonogo.core.engine.marks import downtime_mark, script_done, script_started
 from gonogo.run.context import Context
 from gonogo.run.judge import SETTLE
 from gonogo.run.steps import Outcome
+
+#: so many warnings of a script are kept in the ledger; the others are counted
+_FEW = 20
 
 
 def perform(context: Context, number: int, index: int) -> Iterator[Outcome]:
@@ -22,11 +25,13 @@ def perform(context: Context, number: int, index: int) -> Iterator[Outcome]:
     done = script_done(context.plan, number, index, since=since)
     if script.transactional:
         yield context.target.run_script(step, script, done)
+        yield from _warned(context, number, index)
         return
     context.target.prepare_alone(script)
     yield script_started(context.plan, number, index)
     context.target.run_alone(step, script)
     yield done
+    yield from _warned(context, number, index)
 
 
 def undo(context: Context, command: RunUndo) -> Iterator[Outcome]:
@@ -37,6 +42,7 @@ def undo(context: Context, command: RunUndo) -> Iterator[Outcome]:
     done = UndoDone(step=command.step, script=command.script, last=command.last, down=down)
     if script.transactional:
         yield context.target.undo(context.state, command.step, command.script, script, done)
+        yield from _warned(context, command.step, command.script, undo=True)
         return
     done = context.target.with_estimate(command.step, done)
     if command.in_doubt and (happened := context.target.happened(script)) is not False:
@@ -46,6 +52,13 @@ def undo(context: Context, command: RunUndo) -> Iterator[Outcome]:
     yield UndoStarted(step=command.step, script=command.script, last=command.last, down=down)
     context.target.run_alone(step, script)
     yield done
+    yield from _warned(context, command.step, command.script, undo=True)
+
+
+def _warned(context: Context, step: int, script: int, *, undo: bool = False) -> Iterator[Outcome]:
+    """Yield what the server warned of as a script ran, if it did."""
+    if warnings := context.target.warnings():
+        yield ScriptWarned(step=step, script=script, undo=undo, warnings=warnings[:_FEW], count=len(warnings))
 
 
 def in_doubt(context: Context, command: RunUndo) -> UndoFailed:
