@@ -99,15 +99,21 @@ def test_typer_lists_and_finds_the_commands_of_a_group_by_what_the_lazy_group_ov
 
 def declared() -> set[str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return {re.split(r"[<>=\[ ]", wanted)[0].lower() for wanted in project["dependencies"]}
+    extras = [wanted for extra in project["optional-dependencies"].values() for wanted in extra]
+    return {re.split(r"[<>=\[ ]", wanted)[0].lower() for wanted in [*project["dependencies"], *extras]}
 
 
 def imported() -> set[str]:
     graph = grimp.build_graph("gonogo", "flows", "checks", include_external_packages=True, cache_dir=None)
     outside = {module for module in graph.modules if graph.is_module_squashed(module)} - sys.stdlib_module_names
     # postgast is imported by name, out of sight of type checkers
-    known = packages_distributions()
-    return {known[module][0].lower().replace("_", "-") for module in outside | {"postgast"}}
+    known, ours = packages_distributions(), declared()
+    found: set[str] = set()
+    for module in outside | {"postgast"}:
+        # several libraries may share a name, as those of OpenTelemetry do
+        brings = [name.lower().replace("_", "-") for name in known[module]]
+        found |= set(brings) & ours or {brings[0]}
+    return found
 
 
 def test_every_library_that_is_imported_is_declared() -> None:
