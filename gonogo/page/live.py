@@ -58,6 +58,8 @@ class LiveRun:
         self._plan: Plan | None = None
         self._drawing: Drawing | None = None
         self._log: deque[str] = deque(maxlen=_LINES)
+        #: the report, and of which run and event it is
+        self._report: tuple[tuple[str, int], str] = (("", 0), "")
         self._asked: PeopleAsked | None = None
 
     def close(self) -> None:
@@ -87,15 +89,18 @@ class LiveRun:
         return Look(found=found, drawing=drawing, now=now, statement=statement, log=list(self._log), asked=self._asked)
 
     def report(self) -> str:
-        """Return the run's report, as it stands now.
+        """Return the run's report, as it was when it was looked at last: made once, however many ask for it.
 
         Raises:
             Unreachable: the target does not answer.
             Refused: there is no such run.
         """
         connection = self._connected()
-        found = runs.find(connection, runbook=self.opened.name, run=self._wanted, whole=True)
-        return as_html(report(found.plan, found.events, found.run))
+        seen = (self._run, self._known()[1].state.seq)
+        if self._report[0] != seen:
+            found = runs.find(connection, runbook=self.opened.name, run=self._wanted, whole=True)
+            self._report = (seen, as_html(report(found.plan, found.events, found.run)))
+        return self._report[1]
 
     def _connected(self) -> Connection:
         if self._connection is None or self._connection.closed:
