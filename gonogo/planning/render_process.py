@@ -209,8 +209,10 @@ def serve(reads: int, writes: int) -> None:
     with suppress(EOFError, OSError):
         while select.select([reads], [], [], _IDLE)[0]:
             request = pickle.loads(_receive(reads))  # noqa: S301 - the parent's own words
+            # what is imported for the first one is not the template's doing
+            rendering = _rendering(request.roots)
             with _limited():
-                answer = _answer(request)
+                answer = _answer(rendering, request)
             _send(writes, json.dumps(answer).encode())
 
 
@@ -249,8 +251,7 @@ def _rendering(roots: tuple[Path, ...]) -> Rendering:
     return Rendering(roots)
 
 
-def _answer(request: Request) -> dict[str, Any]:
-    rendering = _rendering(request.roots)
+def _answer(rendering: Rendering, request: Request) -> dict[str, Any]:
     rendering.used.clear()
     try:
         text = (

@@ -345,6 +345,12 @@ MUTANTS = {
         "if False and",
         ("tests/acceptance/test_warnings.py",),
     ),
+    "an import counts as the first template's time": Mutant(
+        "gonogo/planning/render_process.py",
+        "            rendering = _rendering(request.roots)\n            with _limited():\n                answer = _answer(rendering, request)",
+        "            with _limited():\n                answer = _answer(_rendering(request.roots), request)",
+        ("tests/unit/test_template.py", "-k", "imported_for_the_first"),
+    ),
     "an undo is not guarded": Mutant(
         "gonogo/run/losses.py",
         'guard = "" if state.rollback.loss.accepted else self._guard(number, script)',

@@ -399,6 +399,26 @@ print(templates.render("t.sql.j2", {"x": "b"}), render_process._kept[0]._process
     assert not Path(f"/proc/{last.split()[-1]}").exists(), "it ended with the command"
 
 
+def test_what_is_imported_for_the_first_template_is_not_its_doing(tmp_path: Path) -> None:
+    """A machine that is slow, or keeps no bytecode, needs a second for that alone."""
+    (tmp_path / "t.sql.j2").write_text("SELECT {{ x | literal }}", encoding="utf-8")
+    script = """
+import sys, time
+from pathlib import Path
+from gonogo.planning.templates import Templates
+class Slow:
+    def find_spec(self, name, path=None, target=None):
+        ends = time.process_time() + 1.5
+        while name == "jinja2" and time.process_time() < ends:
+            pass
+assert "jinja2" not in sys.modules
+sys.meta_path.insert(0, Slow())
+print(Templates([Path(sys.argv[1])]).render("t.sql.j2", {"x": "a"}))
+"""
+    done = subprocess.run([sys.executable, "-c", script, tmp_path], capture_output=True, text=True, timeout=100, check=False)
+    assert done.stdout == "SELECT 'a'\n", done.stderr
+
+
 def test_a_quoted_text_is_marked_and_what_is_made_of_it_is_not() -> None:
     assert type(literal("a")) is type(ident("a")) is type(batch_of()) is Sql
     assert type(literal("a").upper()) is str
