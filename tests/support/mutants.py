@@ -347,8 +347,8 @@ MUTANTS = {
     ),
     "an import counts as the first template's time": Mutant(
         "gonogo/planning/render_process.py",
-        "            rendering = _rendering(request.roots)\n            with _limited():\n                answer = _answer(rendering, request)",
-        "            with _limited():\n                answer = _answer(_rendering(request.roots), request)",
+        "            rendering = _rendering(request.roots)\n            with _limited():\n",
+        "            with _limited():\n                rendering = _rendering(request.roots)\n",
         ("tests/unit/test_template.py", "-k", "imported_for_the_first"),
     ),
     "an undo is not guarded": Mutant(
