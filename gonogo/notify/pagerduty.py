@@ -53,9 +53,7 @@ class PagerDutyChannel:
                 "component": where,
                 "custom_details": {"text": text, **dict(update.facts), **known},
             },
-            "links": [
-                {"href": address, "text": name} for name, address in (("Open the run", update.link), *update.links) if address
-            ],
+            "links": [{"href": address, "text": name} for name, address in update.opens],
         }
         post("PagerDuty", os.environ.get("GONOGO_PAGERDUTY_URL") or _ADDRESS, json.dumps(event).encode(), {})
 

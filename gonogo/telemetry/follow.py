@@ -16,7 +16,6 @@ from typing import Protocol, cast
 
 import psycopg
 
-from gonogo import clock
 from gonogo.core.engine import events
 from gonogo.core.engine.budgets import spent
 from gonogo.core.engine.events import Event
@@ -127,9 +126,8 @@ class Telemetry(threading.Thread):
     def finish(self, patience: float = 15.0) -> None:
         """Let it send what is left, for some seconds at most, and say what was not sent."""
         self.end_soon()
-        ends = clock.monotonic() + patience
         if self.is_alive():
-            self.join(timeout=max(0.0, ends - clock.monotonic()))
+            self.join(timeout=patience)
         self._enough.set()
         if self._failed or self.is_alive():
             self.say(f"traces and metrics were not all sent: {self._failed or 'it takes too long'}")

@@ -30,7 +30,6 @@ _ENDS = (
     *((events.UndoFailed, ROLLBACK), (events.RollbackNotProved, ROLLBACK), (events.RollbackProved, ROLLBACK)),
 )
 _WRONG = frozenset({events.NoGo, events.UndoFailed, events.RollbackNotProved})
-_SCRIPTS = (events.ScriptStarted, events.ScriptDone, events.BatchDone)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,10 +101,9 @@ class Spans:
         if isinstance(body, events.UndoDone):
             name = f"undo {self.plan.steps[body.step].name}"
             yield self._span(f"{name} {event.seq}", _began(event, body.took), event.at, name=name, parent=ROLLBACK)
-        if (
-            not isinstance(body, events.ScriptStarted | events.ScriptDone | events.BatchDone)
-            or after.status in ROLLING_BACK_STATES
-        ):
+        if not isinstance(body, events.ScriptStarted | events.ScriptDone | events.BatchDone):
+            return
+        if after.status in ROLLING_BACK_STATES:
             return
         step = self.plan.steps[body.step]
         task, took = self.plan.task(step.task), getattr(body, "took", None)
